@@ -1,0 +1,194 @@
+// Package token makes and checks the tokens of django-sesame, bit for bit, in
+// both of its formats: a token made by either is accepted by the other where
+// the settings are the same, and refused for the same reasons.
+//
+// A token holds the primary key of a user, an optional timestamp and a
+// signature. The signature covers data of the user's row, so checking takes
+// two steps: Parse reads the token and says whose row is needed, Verify takes
+// that row. Neither does any I/O.
+//
+// The formats are defined by django-sesame's source: sesame/tokens_v2.py,
+// tokens_v1.py, packers.py and settings.py.
+package token
+
+import (
+	"fmt"
+	"hash"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Tokens makes and checks tokens under given settings. It is safe for
+// concurrent use.
+type Tokens struct {
+	settings Settings
+
+	// v2
+	signing blake2bState   // with SecretKey
+	verify  []blake2bState // with SecretKey, then each fallback
+	hashes  sync.Pool      // of *v2Hash
+
+	// v1
+	newDigest  func() hash.Hash
+	signerKeys [][]byte // for SecretKey, then each fallback
+}
+
+// New returns Tokens for the settings, or an error that names the setting
+// that can't be right. It never repeats a key.
+func New(settings Settings) (*Tokens, error) {
+	settings, err := settings.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	settings.Versions = slices.Clone(settings.Versions)
+	settings.SecretKeyFallbacks = slices.Clone(settings.SecretKeyFallbacks)
+	t := &Tokens{settings: settings}
+	if err := t.deriveV2Keys(); err != nil {
+		return nil, err
+	}
+	t.deriveV1Keys()
+	return t, nil
+}
+
+// Settings returns the settings with every default filled in.
+func (t *Tokens) Settings() Settings { return t.settings }
+
+// Create makes a token of the first of Settings.Versions for a user, like
+// django-sesame's get_token. The scope must be empty for v1. It fails where
+// the primary key doesn't fit the packer or a column that is signed is NULL.
+func (t *Tokens) Create(pk PrimaryKey, user User, scope string, now time.Time) (string, error) {
+	if t.settings.Versions[0] == V1 {
+		return t.createV1(pk, user, scope, now)
+	}
+	return t.createV2(pk, user, scope, now)
+}
+
+// Expectation is what a token is checked against, besides the settings and
+// the user's row.
+type Expectation struct {
+	// Scope must be the one that the token was made for.
+	Scope string
+	// MaxAge overrides that of the settings, which must have one: otherwise
+	// it is ignored, as tokens hold no timestamp then. v1 tokens can't have
+	// it overridden.
+	MaxAge *time.Duration
+	// Now is the time of the check.
+	Now time.Time
+}
+
+// Parsed is a token of which all is known that can be without the user's row.
+type Parsed struct {
+	version Version
+	refused Reason // why Parse refused it, or 0
+	pk      PrimaryKey
+	created int64 // Unix seconds; 0 where the token has no timestamp
+	scope   string
+
+	// What base64 held. In v2 all before the last SignatureSize bytes is
+	// signed; in v1 all after the primary key is the revocation key.
+	data [maxDataSize]byte
+	size int
+	mark int // where the signature (v2) or the revocation key (v1) starts
+}
+
+// The largest parts of a token, in bytes.
+const (
+	maxSignatureSize = 64
+	maxDataSize      = 1 + maxKeyBytes + 4 + maxSignatureSize
+	// maxTokenSize is the length of the longest token: v1 with the longest
+	// data in base64, a timestamp, and a signature.
+	maxTokenSize = (maxDataSize*4+2)/3 + len(":xxxxxx:") + v1SignatureLen
+)
+
+// Version is the token's version.
+func (p *Parsed) Version() Version { return p.version }
+
+// PrimaryKey is the key of the row that Verify needs. It is not to be trusted
+// before Verify has said so. Where Parse failed before it could read a key,
+// it is zero.
+func (p *Parsed) PrimaryKey() PrimaryKey { return p.pk }
+
+// Created is when the token was made, if it says so. It is not to be trusted
+// before Verify has said so.
+func (p *Parsed) Created() (at time.Time, ok bool) {
+	if p.created == 0 {
+		return time.Time{}, false
+	}
+	return time.Unix(p.created, 0), true
+}
+
+// Parse reads a token and checks all that needs no row. The error is a
+// Reason; what could be read is in Parsed even then, for logs.
+//
+// A v1 token's signature is checked here, a v2 token's by Verify.
+func (t *Tokens) Parse(token string, want Expectation) (Parsed, error) {
+	p := Parsed{scope: want.Scope, refused: Malformed}
+	if len(token) > maxTokenSize {
+		return p, Malformed
+	}
+	for _, version := range t.settings.Versions {
+		switch {
+		case version == V2 && isV2(token):
+			p.refused = t.parseV2(&p, token, want)
+			return p, p.refused.orNil()
+		case version == V1 && t.isV1(token):
+			p.refused = t.parseV1(&p, token, want)
+			return p, p.refused.orNil()
+		}
+	}
+	return p, Malformed
+}
+
+// Verify checks the token against the row of the user whose primary key it
+// holds. The error is a Reason. What Parse has refused stays refused.
+func (t *Tokens) Verify(p *Parsed, user User) error {
+	if p.refused != 0 {
+		return p.refused
+	}
+	switch p.version {
+	case V2:
+		return t.verifyV2(p, user).orNil()
+	case V1:
+		return t.verifyV1(p, user).orNil()
+	default:
+		return Malformed // the zero Parsed
+	}
+}
+
+// isBase64URL reports whether all of s is of the URL-safe base64 alphabet.
+func isBase64URL(s string) bool {
+	for i := range len(s) {
+		if !isBase62(s[i]) && s[i] != '-' && s[i] != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+// isBase62 reports whether c is a letter or a digit.
+func isBase62(c byte) bool {
+	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
+}
+
+// appendDateTime appends a datetime as Python's isoformat(sep) does: without
+// the microseconds where they are zero, and with an offset if it is aware.
+func (t *Tokens) appendDateTime(dst []byte, at time.Time, sep byte) []byte {
+	at = at.UTC()
+	dst = at.AppendFormat(dst, "2006-01-02")
+	dst = append(dst, sep)
+	if at.Nanosecond() < int(time.Microsecond) {
+		dst = at.AppendFormat(dst, "15:04:05")
+	} else {
+		dst = at.AppendFormat(dst, "15:04:05.000000")
+	}
+	if *t.settings.UseTZ {
+		dst = append(dst, "+00:00"...)
+	}
+	return dst
+}
+
+// incomplete wraps IncompleteUser for whoever makes a token.
+func incomplete(column string) error {
+	return fmt.Errorf("%s: %w", column, IncompleteUser)
+}
