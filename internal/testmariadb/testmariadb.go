@@ -1,0 +1,254 @@
+// Package testmariadb runs a private MariaDB server for tests: its own data
+// directory, a free loopback port, nothing shared with a server that the
+// machine may have. It needs mariadbd and mariadb-install-db, which Debian's
+// mariadb-server and Homebrew's mariadb install.
+package testmariadb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// ErrNotInstalled is returned by Start where there is no MariaDB to run. Tests
+// skip on it, or fail where they must not skip.
+var ErrNotInstalled = errors.New("mariadbd and mariadb-install-db are not installed (Debian: apt install mariadb-server)")
+
+// How long the server may take to answer after it was started, and to end
+// after it was asked to. Only a broken or very busy machine gets near.
+const (
+	startLimit = 60 * time.Second
+	stopLimit  = 20 * time.Second
+)
+
+// Server is a running MariaDB that only this process knows of.
+type Server struct {
+	dir  string
+	port int
+	cmd  *exec.Cmd
+	gone chan struct{} // closed when the process has ended
+}
+
+// Start makes a data directory inside dir and runs a server on it. The caller
+// calls Stop, and removes dir.
+func Start(dir string) (*Server, error) {
+	installer, err := find("mariadb-install-db", "mysql_install_db")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := find("mariadbd", "mysqld"); err != nil {
+		return nil, err
+	}
+	data := filepath.Join(dir, "data")
+	install := exec.Command(installer, append([]string{
+		"--no-defaults",
+		"--datadir=" + data,
+		"--auth-root-authentication-method=normal",
+		"--skip-test-db",
+		"--skip-name-resolve",
+	}, account()...)...)
+	if out, err := install.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("making MariaDB's data directory: %w\n%s", err, out)
+	}
+	s := &Server{dir: dir}
+	if s.port, err = freePort(); err != nil {
+		return nil, err
+	}
+	if err := s.Restart(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Restart runs the server again on the same data and port, after Kill.
+func (s *Server) Restart() error {
+	daemon, err := find("mariadbd", "mysqld")
+	if err != nil {
+		return err
+	}
+	logFile, err := os.OpenFile(s.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening MariaDB's log: %w", err)
+	}
+	defer logFile.Close()
+
+	// --no-defaults comes first or not at all: the machine's own settings are
+	// no part of a test.
+	args := []string{
+		"--no-defaults",
+		"--datadir=" + filepath.Join(s.dir, "data"),
+		"--socket=" + filepath.Join(s.dir, "sock"),
+		"--pid-file=" + filepath.Join(s.dir, "pid"),
+		"--skip-networking=0",
+		"--bind-address=127.0.0.1",
+		"--port=" + strconv.Itoa(s.port),
+		"--skip-name-resolve",
+		"--max-connections=500",
+		"--innodb-buffer-pool-size=16M",
+		"--innodb-log-file-size=8M",
+		"--innodb-flush-log-at-trx-commit=0",
+		"--innodb-fast-shutdown=2",
+		"--key-buffer-size=1M",
+		"--performance-schema=0",
+	}
+	s.cmd = exec.Command(daemon, append(args, account()...)...)
+	s.cmd.Stdout, s.cmd.Stderr = logFile, logFile
+	if err := s.cmd.Start(); err != nil {
+		return fmt.Errorf("starting MariaDB: %w", err)
+	}
+	gone := make(chan struct{})
+	s.gone = gone
+	go func(cmd *exec.Cmd) {
+		_ = cmd.Wait() // how it ended shows in its log
+		close(gone)
+	}(s.cmd)
+	if err := s.awaitReady(); err != nil {
+		s.Kill()
+		return err
+	}
+	return nil
+}
+
+// awaitReady returns as soon as the server answers a query.
+func (s *Server) awaitReady() error {
+	db, err := sql.Open("mysql", s.DSN(""))
+	if err != nil {
+		return fmt.Errorf("opening the private MariaDB: %w", err)
+	}
+	defer db.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		if err = db.PingContext(ctx); err == nil {
+			return nil
+		}
+		select {
+		case <-poll.C:
+		case <-s.gone:
+			return fmt.Errorf("MariaDB ended before it was ready:\n%s", s.log())
+		case <-ctx.Done():
+			return fmt.Errorf("MariaDB isn't ready after %s: %w\n%s", startLimit, err, s.log())
+		}
+	}
+}
+
+// Addr is the host and port that the server listens on.
+func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+
+// DSN is a data source name of go-sql-driver/mysql for a database of the
+// server, as its root user. The name may be empty, for none.
+func (s *Server) DSN(database string) string { return s.UserDSN("root", "", database) }
+
+// UserDSN is like DSN, for another user.
+func (s *Server) UserDSN(user, password, database string) string {
+	cfg := mysql.NewConfig()
+	cfg.User, cfg.Passwd = user, password
+	cfg.Net, cfg.Addr, cfg.DBName = "tcp", s.Addr(), database
+	// Polling for readiness would else fill the test's output.
+	cfg.Logger = &mysql.NopLogger{}
+	return cfg.FormatDSN()
+}
+
+// CreateDatabase makes an empty database, as Django's documentation says to.
+func (s *Server) CreateDatabase(name string) error {
+	return s.Exec("", "CREATE DATABASE `"+strings.ReplaceAll(name, "`", "``")+"` CHARACTER SET utf8mb4")
+}
+
+// Exec runs statements one by one as root, in a database or in none.
+func (s *Server) Exec(database string, statements ...string) error {
+	db, err := sql.Open("mysql", s.DSN(database))
+	if err != nil {
+		return fmt.Errorf("opening the private MariaDB: %w", err)
+	}
+	defer db.Close()
+	for _, statement := range statements {
+		if _, err := db.Exec(statement); err != nil {
+			return fmt.Errorf("running %q: %w", statement, err)
+		}
+	}
+	return nil
+}
+
+// Stop ends the server in good order. A second call does nothing.
+func (s *Server) Stop() {
+	s.Thaw() // a stopped process would not see the signal
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.gone:
+	case <-time.After(stopLimit):
+		s.Kill()
+	}
+}
+
+// Kill ends the server at once, as a crash does, and waits until it is gone.
+func (s *Server) Kill() {
+	_ = s.cmd.Process.Kill()
+	<-s.gone
+}
+
+// Freeze makes the server stop answering while its connections stay open, as
+// a hung machine does. Thaw ends that.
+func (s *Server) Freeze() error { return s.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen server go on.
+func (s *Server) Thaw() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
+
+func (s *Server) logPath() string { return filepath.Join(s.dir, "mariadbd.log") }
+
+// log is the end of what the server wrote, for error messages.
+func (s *Server) log() string {
+	text, err := os.ReadFile(s.logPath())
+	if err != nil {
+		return err.Error()
+	}
+	const enough = 4000
+	if len(text) > enough {
+		text = text[len(text)-enough:]
+	}
+	return string(text)
+}
+
+// account names the user to run as. MariaDB refuses to run as root unless it
+// is told so in as many words.
+func account() []string {
+	if os.Geteuid() == 0 {
+		return []string{"--user=root"}
+	}
+	return nil
+}
+
+// find looks a program up on PATH and where Debian keeps servers, which is not
+// on every user's PATH.
+func find(names ...string) (string, error) {
+	for _, name := range names {
+		for _, candidate := range []string{name, "/usr/sbin/" + name} {
+			if path, err := exec.LookPath(candidate); err == nil {
+				return path, nil
+			}
+		}
+	}
+	return "", ErrNotInstalled
+}
+
+// freePort asks the kernel for a port that nobody listens on.
+func freePort() (int, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("looking for a free port: %w", err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port, nil
+}
