@@ -1,0 +1,263 @@
+package userstore
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// The defaults of Config.
+const (
+	DefaultTable           = "auth_user"
+	DefaultPrimaryKeyField = "pk"
+	DefaultQueryTimeout    = 2 * time.Second
+	DefaultMaxOpenConns    = 20
+	DefaultConnMaxLifetime = 5 * time.Minute
+	DefaultConnMaxIdleTime = 90 * time.Second
+)
+
+// NoColumn in place of a column's name says that the table has no such column.
+const NoColumn = "-"
+
+// Config says where the users are.
+type Config struct {
+	// The MySQL or MariaDB server and database, as go-sql-driver/mysql writes
+	// it: `user:password@tcp(host:3306)/database` or
+	// `user:password@unix(/path/to/socket)/database`. Parameters may follow,
+	// for example `?tls=true`. It holds a password, so keep it in the
+	// environment or a file: `{env.SESAME_DSN}`. Required.
+	DSN string `json:"dsn,omitempty"`
+
+	// The table or view with the users, in the DSN's database or as
+	// `database.table`. A name with a dot in it is written in backticks.
+	// Default: `auth_user`.
+	Table string `json:"table,omitempty"`
+
+	// What the table's columns are called. Default: as in Django's `auth_user`.
+	Columns Columns `json:"columns,omitzero"`
+
+	// django-sesame's setting SESAME_PRIMARY_KEY_FIELD: the unique field that
+	// tokens hold. Unless `columns.primary_key` is given, it is also the name of
+	// the column. Default: `pk`, which is the table's primary key.
+	PrimaryKeyField string `json:"primary_key_field,omitempty"`
+
+	// How long to wait for MySQL, for a free connection and the answer
+	// together. Longer means that the user store is unavailable. Default: 2s.
+	QueryTimeout caddy.Duration `json:"query_timeout,omitempty"`
+
+	// The most connections to open to the server. Sites with the same DSN,
+	// limits and time limit share them. Default: 20.
+	MaxOpenConns int `json:"max_open_conns,omitempty"`
+
+	// The most connections to keep open without work. Default: as many as may
+	// be open.
+	MaxIdleConns int `json:"max_idle_conns,omitempty"`
+
+	// How long a connection is used before a new one replaces it; shorter than
+	// the server's `wait_timeout` and those of proxies on the way. Default: 5m.
+	ConnMaxLifetime caddy.Duration `json:"conn_max_lifetime,omitempty"`
+
+	// How long a connection may be without work. Default: 90s.
+	ConnMaxIdleTime caddy.Duration `json:"conn_max_idle_time,omitempty"`
+
+	// Let Caddy start while MySQL can't be reached. Requests are answered 503
+	// until it can. A server that answers but refuses the DSN's user, or that
+	// lacks the table or a column, still prevents the start. Default: false.
+	StartWithout bool `json:"start_without,omitempty"`
+
+	// Django's setting USE_TZ: whether `last_login` is in UTC. It matters only
+	// for writing it, so for one-time tokens. Default: true.
+	UseTZ *bool `json:"use_tz,omitempty"`
+
+	// Django's setting TIME_ZONE, in which `last_login` is written where `use_tz`
+	// is false. Django's default is `America/Chicago`. Default: this host's zone.
+	TimeZone string `json:"time_zone,omitempty"`
+}
+
+// Columns names the columns of the table. `-` says that there is none.
+type Columns struct {
+	// The column that tokens hold. Default: the table's primary key if it is
+	// one column, else `id`; or the name in `primary_key_field`.
+	PrimaryKey string `json:"primary_key,omitempty"`
+
+	// The hashed password. With `-`, every user counts as one with a NULL
+	// password, which fits a token configuration with
+	// `invalidate_on_password_change off`. Default: `password`.
+	Password string `json:"password,omitempty"`
+
+	// The time of the last login, which only one-time tokens need: DATETIME,
+	// TIMESTAMP, or text. Default: `last_login`.
+	LastLogin string `json:"last_login,omitempty"`
+
+	// Whether the user may log in: a number or a boolean; NULL means no. If the
+	// table lacks the default column, every user may, and a warning says so.
+	// Default: `is_active`.
+	IsActive string `json:"is_active,omitempty"`
+
+	// The e-mail address. The default column may be absent, unless tokens depend
+	// on the address. Default: `email`.
+	Email string `json:"email,omitempty"`
+
+	// The user name. The default column may be absent. Default: `username`.
+	Username string `json:"username,omitempty"`
+
+	// Further columns to read. Each becomes `{http.auth.user.<column>}`.
+	Extra []string `json:"extra,omitempty"`
+}
+
+// Needs is what the token settings ask of the table.
+type Needs struct {
+	// Email: tokens depend on the e-mail address.
+	Email bool
+
+	// LastLogin: tokens are one-time.
+	LastLogin bool
+
+	// Kind is what the operator's packer encodes, or 0 if none is named and it
+	// follows from the column.
+	Kind token.Kind
+}
+
+// Validate reports the first thing in the configuration that can't be right.
+func (c *Config) Validate() error {
+	if c.DSN == "" {
+		return errors.New("dsn is missing: give it as user:password@tcp(host:3306)/database")
+	}
+	dsn, err := parseDSN(c.DSN)
+	if err != nil {
+		return err
+	}
+	if err := c.validateNames(dsn); err != nil {
+		return err
+	}
+	if err := c.validateLimits(); err != nil {
+		return err
+	}
+	_, err = c.location()
+	return err
+}
+
+func (c *Config) validateNames(dsn *mysql.Config) error {
+	table, err := parseTable(c.table())
+	if err != nil {
+		return err
+	}
+	if table.schema == "" && dsn.DBName == "" {
+		return errors.New("no database: append its name to the dsn, as in tcp(host:3306)/database, " +
+			"or give the table as database.table")
+	}
+	if c.Columns.PrimaryKey == NoColumn {
+		return errors.New("primary_key can't be -: without a primary key no user can be found")
+	}
+	columns := []struct{ option, name string }{
+		{"primary_key", c.Columns.PrimaryKey},
+		{"primary_key_field", c.PrimaryKeyField},
+		{"password", c.Columns.Password},
+		{"last_login", c.Columns.LastLogin},
+		{"is_active", c.Columns.IsActive},
+		{"email", c.Columns.Email},
+		{"username", c.Columns.Username},
+	}
+	for _, column := range columns {
+		if err := checkName(column.name); err != nil {
+			return fmt.Errorf("%s: %w", column.option, err)
+		}
+	}
+	for i, name := range c.Columns.Extra {
+		if err := checkName(name); err != nil {
+			return fmt.Errorf("extra column %d: %w", i+1, err)
+		}
+		if name == "" || name == NoColumn {
+			return fmt.Errorf("extra column %d has no name", i+1)
+		}
+		same := func(other string) bool { return strings.EqualFold(name, other) }
+		if slices.ContainsFunc(c.Columns.Extra[:i], same) {
+			return fmt.Errorf("extra column %q is named twice", name)
+		}
+		// The hash of a password in a header or a log would be one mistake away.
+		if same(c.Columns.Password) || same(defaultPassword) && (c.Columns.Password == "" || c.Columns.Password == NoColumn) {
+			return fmt.Errorf("extra column %q holds the password: it is never passed on", name)
+		}
+	}
+	return nil
+}
+
+func (c *Config) validateLimits() error {
+	limits := []struct {
+		option string
+		value  int64
+	}{
+		{"query_timeout", int64(c.QueryTimeout)},
+		{"max_open_conns", int64(c.MaxOpenConns)},
+		{"max_idle_conns", int64(c.MaxIdleConns)},
+		{"conn_max_lifetime", int64(c.ConnMaxLifetime)},
+		{"conn_max_idle_time", int64(c.ConnMaxIdleTime)},
+	}
+	for _, limit := range limits {
+		if limit.value < 0 {
+			return fmt.Errorf("%s is negative; leave it out for the default", limit.option)
+		}
+	}
+	if c.MaxIdleConns > c.limits().maxOpen {
+		return fmt.Errorf("max_idle_conns is %d, but max_open_conns allows no more than %d",
+			c.MaxIdleConns, c.limits().maxOpen)
+	}
+	return nil
+}
+
+func (c *Config) table() string { return orDefault(c.Table, DefaultTable) }
+
+func (c *Config) primaryKeyField() string {
+	return orDefault(c.PrimaryKeyField, DefaultPrimaryKeyField)
+}
+
+func (c *Config) queryTimeout() time.Duration {
+	return orDefault(time.Duration(c.QueryTimeout), DefaultQueryTimeout)
+}
+
+// limits are those of the pool, with the defaults filled in.
+func (c *Config) limits() poolLimits {
+	maxOpen := orDefault(c.MaxOpenConns, DefaultMaxOpenConns)
+	return poolLimits{
+		maxOpen:     maxOpen,
+		maxIdle:     orDefault(c.MaxIdleConns, maxOpen),
+		maxLifetime: orDefault(time.Duration(c.ConnMaxLifetime), DefaultConnMaxLifetime),
+		maxIdleTime: orDefault(time.Duration(c.ConnMaxIdleTime), DefaultConnMaxIdleTime),
+		query:       c.queryTimeout(),
+	}
+}
+
+// location is the time zone in which last_login is written.
+func (c *Config) location() (*time.Location, error) {
+	if c.UseTZ == nil || *c.UseTZ {
+		if c.TimeZone != "" {
+			return nil, errors.New("time_zone is only used with use_tz false: " +
+				"with USE_TZ, Django stores last_login in UTC; remove time_zone")
+		}
+		return time.UTC, nil
+	}
+	if c.TimeZone == "" {
+		return time.Local, nil
+	}
+	location, err := time.LoadLocation(c.TimeZone)
+	if err != nil {
+		return nil, fmt.Errorf("time_zone: %w; give a name such as Europe/Paris, "+
+			"and see that this host has the time zone database (tzdata)", err)
+	}
+	return location, nil
+}
+
+func orDefault[T comparable](value, fallback T) T {
+	var unset T
+	if value == unset {
+		return fallback
+	}
+	return value
+}

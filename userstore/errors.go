@@ -1,0 +1,118 @@
+package userstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// The errors of MySQL and MariaDB that have a sentence of their own
+// (MySQL, "Server Error Message Reference").
+const (
+	erConnectionCount        = 1040
+	erDatabaseAccessDenied   = 1044
+	erAccessDenied           = 1045
+	erUnknownDatabase        = 1049
+	erUnknownColumn          = 1054
+	erHostNotPrivileged      = 1130
+	erTableAccessDenied      = 1142
+	erColumnAccessDenied     = 1143
+	erNoSuchTable            = 1146
+	erUnknownSystemVariable  = 1193
+	erLockWaitTimeout        = 1205
+	erVariableNotSettable    = 1231
+	erWrongValueForVariable  = 1232
+	erNonUpdatableView       = 1288
+	erOptionPreventsWriting  = 1290
+	erNonUpdatableColumn     = 1348
+	erViewInvalid            = 1356
+	erTruncatedValue         = 1292
+	erAccessDeniedNoPassword = 1698
+	erReadOnlyTransaction    = 1792
+	erReadOnlyMode           = 1836
+)
+
+// advice tells for an error's number what to do about it. setup is true where
+// it is the configuration that has to change before anything works.
+func advice(number uint16) (text string, setup bool) {
+	switch number {
+	case erAccessDenied, erAccessDeniedNoPassword, erHostNotPrivileged:
+		return "MySQL refuses the dsn's user: check user and password, and from which hosts that user may connect", true
+	case erDatabaseAccessDenied:
+		return "the dsn's user may not use the database, if it exists: grant it, or correct its name in the dsn", true
+	case erUnknownDatabase:
+		return "the database doesn't exist: correct its name in the dsn or in the table option", true
+	case erNoSuchTable:
+		return "the table doesn't exist: name it with the table option, or make it with manage.py migrate", true
+	case erTableAccessDenied:
+		return "the dsn's user lacks a privilege on the table: " +
+			"grant it SELECT, and for one-time tokens UPDATE on last_login", true
+	case erColumnAccessDenied:
+		return "the dsn's user lacks a privilege on a column: " +
+			"grant it SELECT on every column that is read, and for one-time tokens UPDATE on last_login", true
+	case erUnknownColumn:
+		return "a column is gone since the table was checked: restore it, or correct the column options", true
+	case erUnknownSystemVariable, erVariableNotSettable, erWrongValueForVariable:
+		return "the dsn has a parameter that neither the driver nor the server knows, or a wrong value for it: " +
+			"correct or remove it", true
+	case erNonUpdatableView, erNonUpdatableColumn:
+		return "last_login of this view can't be written, which one-time tokens need: " +
+			"make the view updatable, or name the table itself", true
+	case erViewInvalid:
+		return "the view is broken, or its definer lacks privileges: correct the view", true
+	case erOptionPreventsWriting, erReadOnlyTransaction, erReadOnlyMode:
+		return "the server is read-only, but one-time tokens are consumed by writing: " +
+			"give the dsn of the primary server", false
+	case erLockWaitTimeout:
+		return "the row or table is locked by another connection: see SHOW PROCESSLIST", false
+	case erConnectionCount:
+		return "the server has no connection left: lower max_open_conns or raise the server's max_connections", false
+	case erTruncatedValue:
+		return "last_login can't hold the time: see that the column is DATETIME or TIMESTAMP", false
+	default:
+		return "", false
+	}
+}
+
+// unavailable makes an error of ErrUnavailable that says why.
+func unavailable(doing string, err error) error {
+	return fmt.Errorf("%w: %s: %w", ErrUnavailable, doing, err)
+}
+
+// failed turns an error of database/sql into one of this package. ctx is the
+// caller's: when that has ended, nobody waits for the answer, and it says
+// nothing about MySQL.
+func (s *MySQL) failed(ctx context.Context, doing string, err error) error {
+	if ended := ctx.Err(); ended != nil {
+		return fmt.Errorf("%s: %w", doing, ended)
+	}
+	return s.explain(doing, err)
+}
+
+// explain is failed for work that no caller can cancel.
+func (s *MySQL) explain(doing string, err error) error {
+	// Our own limit isn't passed on as a context's error, so that callers can
+	// tell it from a client that went away.
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return unavailable(doing, fmt.Errorf("no answer of MySQL within %s: "+
+			"see that it runs and can be reached, or raise query_timeout", s.timeout))
+	}
+	if errors.As(err, &misfit{}) {
+		return unavailable(doing, err)
+	}
+	var answer *mysql.MySQLError
+	if !errors.As(err, &answer) {
+		return unavailable(doing, fmt.Errorf("%w: see that MySQL runs, and that the dsn has the right address", err))
+	}
+	text, setup := advice(answer.Number)
+	switch {
+	case setup:
+		return unavailable(doing, misfitf("%s: %w", text, err))
+	case text != "":
+		return unavailable(doing, fmt.Errorf("%s: %w", text, err))
+	default:
+		return unavailable(doing, err)
+	}
+}

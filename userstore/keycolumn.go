@@ -1,0 +1,233 @@
+package userstore
+
+import (
+	"encoding/hex"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// keyClass is how a column stores keys.
+type keyClass uint8
+
+const (
+	keyInt keyClass = iota + 1
+	keyUint
+	keyText   // CHAR, VARCHAR, TEXT
+	keyBinary // BINARY, VARBINARY, BLOB
+	keyUUID   // MariaDB's UUID
+)
+
+// keyColumn is the column that tokens hold the value of.
+type keyColumn struct {
+	name   string
+	class  keyClass
+	length int64  // of keyText and keyBinary: characters or bytes
+	packer string // django-sesame's for this column
+	kind   token.Kind
+	sqlTyp string // as error messages show it
+}
+
+// The lengths of UUIDs as text.
+const (
+	hexUUID    = 32
+	dashedUUID = 36
+)
+
+// newKeyColumn classifies a column as Django's MySQL backend and then
+// django-sesame's packers.get_packer would, from the field that makes a column
+// of this type.
+func newKeyColumn(c column) (keyColumn, error) {
+	k := keyColumn{name: c.name, length: c.length, sqlTyp: c.columnType}
+	packer := ""
+	switch c.dataType {
+	case "tinyint", "smallint":
+		k.class, packer = keyInt, "ShortPacker"
+	case "mediumint", "int":
+		k.class, packer = keyInt, "LongPacker"
+	case "bigint":
+		k.class, packer = keyInt, "LongLongPacker"
+	case "uuid":
+		k.class, k.kind, packer = keyUUID, token.KindUUID, "UUIDPacker"
+	case "char", "varchar", "tinytext", "text", "mediumtext", "longtext":
+		k.class, k.kind, packer = keyText, token.KindString, "StrPacker"
+		if c.dataType == "char" && c.length == hexUUID {
+			k.kind, packer = token.KindUUID, "UUIDPacker"
+		}
+	case "binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob":
+		k.class, k.kind, packer = keyBinary, token.KindBytes, "BytesPacker"
+		if c.dataType == "binary" && c.length == 16 {
+			k.kind, packer = token.KindUUID, "UUIDPacker"
+		}
+	default:
+		return keyColumn{}, misfitf("column %q is of type %s, which no packer of django-sesame fits: "+
+			"name an integer, UUID, text or binary column with the primary_key option", c.name, c.columnType)
+	}
+	if k.class == keyInt {
+		k.kind = token.KindInt
+		if c.unsigned() {
+			k.class, k.kind, packer = keyUint, token.KindUint, "Unsigned"+packer
+		}
+	}
+	k.packer = packer
+	return k, nil
+}
+
+// holds reports whether the column can have keys of a kind.
+func (k keyColumn) holds(kind token.Kind) bool {
+	switch kind {
+	case token.KindInt, token.KindUint:
+		return k.class == keyInt || k.class == keyUint || k.class == keyText
+	case token.KindUUID:
+		switch k.class {
+		case keyUUID:
+			return true
+		case keyText:
+			return k.length >= hexUUID
+		case keyBinary:
+			return k.length >= 16
+		default:
+			return false
+		}
+	case token.KindString:
+		return k.class == keyText || k.class == keyBinary
+	case token.KindBytes:
+		return k.class == keyBinary
+	default:
+		return false
+	}
+}
+
+// check refuses a kind of key that the column can't have.
+func (k keyColumn) check(kind token.Kind) error {
+	if k.holds(kind) {
+		return nil
+	}
+	return misfitf("a packer of %s keys doesn't fit column %q of type %s: "+
+		"remove the packer option, which then is %s, or name another column with the primary_key option",
+		kind, k.name, k.sqlTyp, k.packer)
+}
+
+// param makes the parameter to compare the column with. It is of the column's
+// own type: MySQL compares text with a number as floating point numbers, where
+// '1abc' equals 1. ok is false if no row can have the key.
+func (k keyColumn) param(pk token.PrimaryKey) (param any, ok bool) {
+	if !k.holds(pk.Kind()) {
+		return nil, false
+	}
+	switch pk.Kind() {
+	case token.KindInt:
+		if k.class == keyText {
+			return strconv.FormatInt(pk.Int(), 10), true
+		}
+		return pk.Int(), true
+	case token.KindUint:
+		if k.class == keyText {
+			return strconv.FormatUint(pk.Uint(), 10), true
+		}
+		return pk.Uint(), true
+	case token.KindUUID:
+		id := pk.UUID()
+		switch {
+		case k.class == keyBinary:
+			return id[:], true
+		case k.class == keyText && k.length < dashedUUID:
+			return hex.EncodeToString(id[:]), true
+		default:
+			return pk.String(), true
+		}
+	case token.KindString:
+		// MySQL answers invalid UTF-8 with an error, which would look like an
+		// outage.
+		return pk.Text(), utf8.ValidString(pk.Text())
+	default: // token.KindBytes, by holds
+		return []byte(pk.Text()), true
+	}
+}
+
+// parse makes a key of the value in a row.
+func (k keyColumn) parse(raw []byte, kind token.Kind) (token.PrimaryKey, error) {
+	if !k.holds(kind) {
+		return token.PrimaryKey{}, k.check(kind)
+	}
+	switch kind {
+	case token.KindInt:
+		n, err := strconv.ParseInt(k.number(raw), 10, 64)
+		if err != nil {
+			return token.PrimaryKey{}, k.unreadable(kind)
+		}
+		return token.IntKey(n), nil
+	case token.KindUint:
+		n, err := strconv.ParseUint(k.number(raw), 10, 64)
+		if err != nil {
+			return token.PrimaryKey{}, k.unreadable(kind)
+		}
+		return token.UintKey(n), nil
+	case token.KindUUID:
+		id, ok := k.uuid(raw)
+		if !ok {
+			return token.PrimaryKey{}, k.unreadable(kind)
+		}
+		return token.UUIDKey(id), nil
+	case token.KindString:
+		return token.StringKey(string(raw)), nil
+	default: // token.KindBytes, by holds
+		return token.BytesKey(raw), nil
+	}
+}
+
+// number is an integer's text. Where text columns ignore trailing spaces in
+// comparisons, a row with them can be found.
+func (k keyColumn) number(raw []byte) string {
+	if k.class == keyText {
+		return strings.TrimRight(string(raw), " ")
+	}
+	return string(raw)
+}
+
+func (k keyColumn) uuid(raw []byte) (id [16]byte, ok bool) {
+	if k.class == keyBinary {
+		return id, copy(id[:], raw) == len(id) && len(raw) == len(id)
+	}
+	var compact [hexUUID]byte
+	n := 0
+	for _, c := range raw {
+		switch {
+		case c == '-':
+		case n == len(compact):
+			if c != ' ' {
+				return id, false
+			}
+		default:
+			compact[n] = c
+			n++
+		}
+	}
+	if n != len(compact) {
+		return id, false
+	}
+	_, err := hex.Decode(id[:], compact[:])
+	return id, err == nil
+}
+
+// unreadable doesn't quote the value, which an attacker may have chosen.
+func (k keyColumn) unreadable(kind token.Kind) error {
+	return fmt.Errorf("the row's %q isn't the %s that the packer makes of it", k.name, kind)
+}
+
+// outOfRange reports whether no row of an integer column can have the key, so
+// that MySQL needn't be asked.
+func (k keyColumn) outOfRange(pk token.PrimaryKey) bool {
+	switch {
+	case k.class == keyUint && pk.Kind() == token.KindInt:
+		return pk.Int() < 0
+	case k.class == keyInt && pk.Kind() == token.KindUint:
+		return pk.Uint() > math.MaxInt64
+	default:
+		return false
+	}
+}

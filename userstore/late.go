@@ -1,0 +1,131 @@
+package userstore
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// retryInterval is how long after a failed check of the table the next may
+// begin, so that requests don't hammer a server that is coming up.
+const retryInterval = time.Second
+
+// errClosed is what a store says after Close.
+var errClosed = errors.New("the store is closed")
+
+// late is the state of a store that was opened while MySQL was away: the check
+// of the table that is still owed.
+type late struct {
+	ctx    context.Context // ends with the store
+	cancel context.CancelFunc
+	tries  sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	try    *try   // the last one
+	warned string // the last error that was logged
+}
+
+// try is one check of the table that any number of requests wait for.
+type try struct {
+	done  chan struct{} // closed at the end; then the fields below are set
+	plan  *plan
+	err   error
+	ended time.Time
+}
+
+func (l *late) init() { l.ctx, l.cancel = context.WithCancel(context.Background()) }
+
+// close ends a running check. It reports false if it was called before.
+func (l *late) close() bool {
+	l.mu.Lock()
+	first := !l.closed
+	l.closed = true
+	l.mu.Unlock()
+	l.cancel()
+	l.tries.Wait()
+	return first
+}
+
+// ready returns the plan, after the check of the table if it is still owed.
+func (s *MySQL) ready(ctx context.Context) (*plan, error) {
+	if p := s.plan.Load(); p != nil {
+		return p, nil
+	}
+	const doing = "checking the table, which was put off at the start"
+	t, err := s.currentTry()
+	if err != nil {
+		return nil, unavailable(doing, err)
+	}
+	limited, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	select {
+	case <-t.done:
+	case <-limited.Done():
+		return nil, s.failed(ctx, doing, limited.Err())
+	}
+	if t.err != nil {
+		return nil, unavailable(doing, t.err)
+	}
+	return t.plan, nil
+}
+
+// currentTry returns the check that is running or ended a moment ago, or begins
+// one. It runs apart from the request that caused it, because others wait for
+// it too when that one's client hangs up.
+func (s *MySQL) currentTry() (*try, error) {
+	l := &s.start
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, errClosed
+	}
+	if l.try != nil && !l.try.mayRepeat() {
+		return l.try, nil
+	}
+	t := &try{done: make(chan struct{})}
+	l.try = t
+	l.tries.Go(func() { s.run(t) })
+	return t, nil
+}
+
+// mayRepeat reports whether a check failed long enough ago.
+func (t *try) mayRepeat() bool {
+	select {
+	case <-t.done:
+		return t.err != nil && time.Since(t.ended) >= retryInterval
+	default:
+		return false
+	}
+}
+
+func (s *MySQL) run(t *try) {
+	t.plan, t.err = s.check(s.start.ctx)
+	t.ended = time.Now()
+	if t.err == nil {
+		s.plan.Store(t.plan)
+	}
+	close(t.done)
+	s.report(t.err)
+}
+
+// report logs how a late check ended, once until that changes.
+func (s *MySQL) report(err error) {
+	if err == nil {
+		s.logger.Info("MySQL answers now, and the table is as it should be")
+		return
+	}
+	if s.start.ctx.Err() != nil {
+		return // the store is being closed
+	}
+	s.start.mu.Lock()
+	again := s.start.warned == err.Error()
+	s.start.warned = err.Error()
+	s.start.mu.Unlock()
+	if !again {
+		s.logger.Error("MySQL still can't be used: tokens are refused with status 503", zap.Error(err))
+	}
+}

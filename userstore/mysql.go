@@ -1,0 +1,315 @@
+package userstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// MySQL reads users from a table or view of a MySQL or MariaDB server. It is
+// safe for concurrent use.
+type MySQL struct {
+	cfg      Config
+	needs    Needs
+	name     tableName
+	schema   string // the database that the table is in
+	location *time.Location
+	timeout  time.Duration
+	logger   *zap.Logger
+
+	pool    *pool
+	poolKey poolKey
+
+	// plan is set once the table was checked, at the latest by the first lookup
+	// that MySQL answers.
+	plan  atomic.Pointer[plan]
+	rows  sync.Pool // of *row
+	start late
+}
+
+// Open connects to MySQL and checks the table. Its errors say what to change.
+// The caller closes the store.
+func Open(ctx context.Context, cfg Config, needs Needs, logger *zap.Logger) (*MySQL, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	s, err := newMySQL(cfg, needs, logger)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := s.check(ctx)
+	if err == nil {
+		s.plan.Store(plan)
+		return s, nil
+	}
+	if cfg.StartWithout && !errors.As(err, &misfit{}) && ctx.Err() == nil {
+		s.logger.Warn("starting without MySQL: tokens are refused with status 503 until it answers", zap.Error(err))
+		s.start.warned = err.Error()
+		return s, nil
+	}
+	if closeErr := s.Close(); closeErr != nil {
+		err = errors.Join(err, closeErr)
+	}
+	return nil, err
+}
+
+// newMySQL makes a store that has not asked MySQL for anything yet.
+func newMySQL(cfg Config, needs Needs, logger *zap.Logger) (*MySQL, error) {
+	if logger == nil {
+		logger = zap.NewNop()
+	}
+	name, err := parseTable(cfg.table())
+	if err != nil {
+		return nil, err
+	}
+	location, err := cfg.location()
+	if err != nil {
+		return nil, err
+	}
+	dsn, err := parseDSN(cfg.DSN)
+	if err != nil {
+		return nil, err
+	}
+	s := &MySQL{
+		cfg:      cfg,
+		needs:    needs,
+		name:     name,
+		schema:   orDefault(name.schema, dsn.DBName),
+		location: location,
+		timeout:  cfg.queryTimeout(),
+		logger:   logger,
+	}
+	s.start.init()
+	if s.poolKey, s.pool, err = acquirePool(cfg.DSN, cfg.limits(), logger); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close gives the store's connections back. Requests that are still running
+// may get ErrUnavailable. Further calls do nothing.
+func (s *MySQL) Close() error {
+	if !s.start.close() {
+		return nil
+	}
+	var err error
+	if plan := s.plan.Load(); plan != nil {
+		err = plan.close()
+	}
+	return errors.Join(err, releasePool(s.poolKey))
+}
+
+// Schema returns what the check of the table found. After a start without
+// MySQL the error is ErrUnavailable until it answers.
+func (s *MySQL) Schema(ctx context.Context) (Schema, error) {
+	p, err := s.ready(ctx)
+	if err != nil {
+		return Schema{}, err
+	}
+	return p.schema, nil
+}
+
+// Lookup reads the user with a primary key. Without one, the error is
+// ErrNotFound; if MySQL gave no answer, ErrUnavailable; if ctx ended before,
+// the context's own.
+func (s *MySQL) Lookup(ctx context.Context, pk token.PrimaryKey) (*User, error) {
+	p, err := s.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.key.check(pk.Kind()); err != nil {
+		return nil, unavailable("looking up a user", err)
+	}
+	param, ok := p.key.param(pk)
+	if !ok || p.key.outOfRange(pk) {
+		return nil, ErrNotFound
+	}
+	user, err := s.query(ctx, p, param, pk.Kind())
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, s.failed(ctx, "looking up a user", err)
+	}
+	return user, err
+}
+
+// query reads the one row that a parameter selects.
+func (s *MySQL) query(ctx context.Context, p *plan, param any, kind token.Kind) (*User, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	rows, err := p.lookup.QueryContext(ctx, param)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		if err := rows.Err(); err != nil {
+			return nil, err
+		}
+		return nil, ErrNotFound
+	}
+	user, err := s.scan(p, rows, kind)
+	if err != nil {
+		return nil, err
+	}
+	if rows.Next() {
+		return nil, misfitf("%w: make %s unique in %s", ErrAmbiguous, p.key.name, s.name.sql())
+	}
+	return user, rows.Err()
+}
+
+// row is the memory that a row is scanned into. It is used again, so that a
+// lookup doesn't allocate it.
+type row struct {
+	raw  []sql.RawBytes
+	dest []any
+}
+
+func newRow(width int) *row {
+	r := &row{raw: make([]sql.RawBytes, width), dest: make([]any, width)}
+	for i := range r.raw {
+		r.dest[i] = &r.raw[i]
+	}
+	return r
+}
+
+// get returns a column's value until the next row; i may be -1 for a column
+// that isn't read, which counts as NULL.
+func (r *row) get(i int) sql.RawBytes {
+	if i < 0 {
+		return nil
+	}
+	return r.raw[i]
+}
+
+// scan makes a user of the row that rows is at.
+func (s *MySQL) scan(p *plan, rows *sql.Rows, kind token.Kind) (*User, error) {
+	r, _ := s.rows.Get().(*row)
+	if r == nil {
+		r = newRow(p.width)
+	}
+	defer s.rows.Put(r)
+	if err := rows.Scan(r.dest...); err != nil {
+		return nil, fmt.Errorf("reading the user's row: %w", err)
+	}
+	key, err := p.key.parse(r.raw[0], kind)
+	if err != nil {
+		return nil, misfit{err}
+	}
+	u := &User{PrimaryKey: key, plan: p}
+
+	// One string that all values are parts of.
+	var all strings.Builder
+	size := 0
+	for _, raw := range r.raw[1:] {
+		size += len(raw)
+	}
+	all.Grow(size)
+	cut := func(raw sql.RawBytes) string {
+		start := all.Len()
+		all.Write(raw)
+		return all.String()[start:]
+	}
+	if raw := r.get(p.password); raw != nil {
+		u.values.password = cut(raw)
+		u.Password = &u.values.password
+	}
+	if raw := r.get(p.email); raw != nil {
+		u.values.email = cut(raw)
+		u.Email = &u.values.email
+	}
+	if raw := r.get(p.lastLogin); raw != nil {
+		u.lastLogin = nullable{cut(raw), true}
+		at, ok, err := parseLastLogin(u.lastLogin.text)
+		if err != nil {
+			return nil, misfit{err}
+		}
+		if ok {
+			u.values.lastLogin = at
+			u.LastLogin = &u.values.lastLogin
+		}
+	}
+	u.IsActive = p.isActive < 0 || string(r.raw[p.isActive]) == "1"
+	u.Username = cut(r.get(p.username))
+	if extra := r.raw[p.extra:]; len(extra) > 0 {
+		u.extra = make([]nullable, len(extra))
+		for i, raw := range extra {
+			u.extra[i] = nullable{cut(raw), raw != nil}
+		}
+	}
+	return u, nil
+}
+
+// errNotOneTime is a mistake in the calling code, not in the configuration.
+var errNotOneTime = errors.New("the store was opened without Needs.LastLogin, or the user isn't from it")
+
+// Consume uses up the one-time token that u was read for, by writing the time
+// into last_login. Of all requests that read the same row, over any number of
+// gateways, one gets no error, and the others ErrConsumed. After ErrUnavailable
+// the token may or may not be used up; it must not be accepted.
+func (s *MySQL) Consume(ctx context.Context, u *User, now time.Time) error {
+	const doing = "consuming a one-time token"
+	p := u.plan
+	if p == nil || p.consume == nil {
+		return unavailable(doing, errNotOneTime)
+	}
+	next, err := nextLastLogin(now, u.LastLogin, s.location, p.schema.LastLoginPrecision)
+	if err != nil {
+		return unavailable(doing, err)
+	}
+	args, ok := s.consumeArgs(u, next)
+	if !ok {
+		return unavailable(doing, p.key.check(u.PrimaryKey.Kind()))
+	}
+	changed, err := s.update(ctx, p, args)
+	switch {
+	case err != nil:
+		return s.failed(ctx, doing, err)
+	case changed == 0:
+		return ErrConsumed
+	case changed == 1:
+		return nil
+	default:
+		return unavailable(doing, fmt.Errorf("%w: %d rows changed", ErrAmbiguous, changed))
+	}
+}
+
+// consumeArgs are the parameters of the plan's UPDATE, in the order in which
+// newPlan adds conditions.
+func (s *MySQL) consumeArgs(u *User, next string) (args []any, ok bool) {
+	key, ok := u.plan.key.param(u.PrimaryKey)
+	args = append(make([]any, 0, 5), next, key)
+	if u.plan.password >= 0 {
+		args = append(args, bytesParam(u.Password))
+	}
+	args = append(args, u.lastLogin.param())
+	if s.needs.Email {
+		args = append(args, bytesParam(u.Email))
+	}
+	return args, ok
+}
+
+// bytesParam is a value to be compared byte for byte; nil is NULL.
+func bytesParam(text *string) any {
+	if text == nil {
+		return nil
+	}
+	return []byte(*text)
+}
+
+func (s *MySQL) update(ctx context.Context, p *plan, args []any) (changed int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	result, err := p.consume.ExecContext(ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}

@@ -1,0 +1,226 @@
+package userstore
+
+import (
+	"crypto/sha256"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/go-sql-driver/mysql"
+	"go.uber.org/zap"
+)
+
+// pools holds the connection pools of all stores in this process. A pool lives
+// as long as any configuration uses it, so that a reload keeps its connections.
+var pools = caddy.NewUsagePool()
+
+// pool is the connections to one server.
+type pool struct {
+	db  *sql.DB
+	log *driverLog
+}
+
+// poolLimits are all settings besides the DSN that a pool is made with.
+type poolLimits struct {
+	maxOpen, maxIdle         int
+	maxLifetime, maxIdleTime time.Duration
+	query                    time.Duration
+}
+
+// poolKey identifies a pool without revealing its DSN: UsagePool prints keys
+// and values when it is misused.
+type poolKey [sha256.Size]byte
+
+func keyOf(dsn string, limits poolLimits) poolKey {
+	hash := sha256.New()
+	// The numbers are of fixed length, so that no two inputs are written alike.
+	for _, number := range []int64{
+		int64(limits.maxOpen), int64(limits.maxIdle),
+		int64(limits.maxLifetime), int64(limits.maxIdleTime), int64(limits.query),
+	} {
+		var fixed [8]byte
+		binary.BigEndian.PutUint64(fixed[:], uint64(number))
+		hash.Write(fixed[:])
+	}
+	hash.Write([]byte(dsn))
+	return poolKey(hash.Sum(nil))
+}
+
+// acquirePool returns the pool for dsn, which exists already or is made. It
+// doesn't connect. Each call without an error needs one releasePool.
+func acquirePool(dsn string, limits poolLimits, logger *zap.Logger) (poolKey, *pool, error) {
+	key := keyOf(dsn, limits)
+	value, _, err := pools.LoadOrNew(key, func() (caddy.Destructor, error) {
+		return newPool(dsn, limits)
+	})
+	if err != nil {
+		return key, nil, err
+	}
+	p := value.(*pool)
+	// The newest configuration's, because Caddy closes the logs of older ones.
+	p.log.logger.Store(logger)
+	return key, p, nil
+}
+
+func releasePool(key poolKey) error {
+	if _, err := pools.Delete(key); err != nil {
+		return fmt.Errorf("closing the connections to MySQL: %w", err)
+	}
+	return nil
+}
+
+func newPool(dsn string, limits poolLimits) (*pool, error) {
+	cfg, err := parseDSN(dsn)
+	if err != nil {
+		return nil, err
+	}
+	log := &driverLog{}
+	if err := force(cfg, limits, log); err != nil {
+		return nil, err
+	}
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, errDSN
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(limits.maxOpen)
+	db.SetMaxIdleConns(limits.maxIdle)
+	db.SetConnMaxLifetime(limits.maxLifetime)
+	db.SetConnMaxIdleTime(limits.maxIdleTime)
+	return &pool{db: db, log: log}, nil
+}
+
+// Destruct closes the connections. UsagePool calls it when the last store that
+// used the pool is closed.
+func (p *pool) Destruct() error { return p.db.Close() }
+
+// String keeps the DSN, which db holds, out of anything that prints a pool.
+func (p *pool) String() string { return "MySQL pool" }
+
+// GoString is String for the %#v in UsagePool's panic.
+func (p *pool) GoString() string { return p.String() }
+
+// errDSN stands for errors of the driver that may quote the DSN.
+var errDSN = errors.New("the dsn is not one that go-sql-driver/mysql understands: " +
+	"write user:password@tcp(host:3306)/database, " +
+	"and a tls parameter only as true, false, skip-verify or preferred")
+
+// parseDSN is mysql.ParseDSN without its habit of quoting what it can't read,
+// which may be the password.
+func parseDSN(dsn string) (*mysql.Config, error) {
+	cfg, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		// These are constants that say what to look for.
+		if strings.HasPrefix(err.Error(), "invalid DSN: ") {
+			return nil, fmt.Errorf("the dsn can't be read: %w", err)
+		}
+		return nil, errDSN
+	}
+	// Without an @, the driver takes user and password for the network, and
+	// would print them when it can't connect.
+	switch cfg.Net {
+	case "tcp", "tcp4", "tcp6", "unix":
+		return cfg, nil
+	default:
+		return nil, errors.New("the dsn's network must be tcp or unix: " +
+			"write user:password@tcp(host:3306)/database, or user:password@unix(/path/to/socket)/database")
+	}
+}
+
+// force sets what this package relies on, whatever the DSN says, and limits
+// where the DSN sets none.
+func force(cfg *mysql.Config, limits poolLimits, log mysql.Logger) error {
+	cfg.Logger = log
+
+	// last_login is read as text and never converted.
+	cfg.ParseTime = false
+	cfg.Loc = time.UTC
+
+	// Values travel apart from statements, which do one thing each.
+	cfg.MultiStatements = false
+	cfg.InterpolateParams = false
+	cfg.AllowAllFiles = false
+
+	// The number of rows that an UPDATE changed, not that it matched, tells
+	// whether a token was consumed.
+	cfg.ClientFoundRows = false
+
+	// Errors name columns as the table does.
+	cfg.ColumnsWithAlias = false
+
+	// A little more than the context's limit, which is the one to be seen; these
+	// end what the context can't, such as a write to a peer that is gone.
+	patience := limits.query + time.Second
+	cfg.Timeout = orDefault(cfg.Timeout, patience)
+	cfg.ReadTimeout = orDefault(cfg.ReadTimeout, patience)
+	cfg.WriteTimeout = orDefault(cfg.WriteTimeout, patience)
+
+	attributes := "program_name:caddy-sesame"
+	if cfg.ConnectionAttributes != "" {
+		attributes += "," + cfg.ConnectionAttributes
+	}
+	cfg.ConnectionAttributes = attributes
+
+	setVariables(cfg, limits.query)
+
+	// A Go string is UTF-8, so the connection is too. The collation is the
+	// server's for that, since the DSN's could be one of another charset.
+	if err := cfg.Apply(mysql.Charset("utf8mb4", "")); err != nil {
+		return fmt.Errorf("setting the connection's charset: %w", err)
+	}
+	return nil
+}
+
+// setVariables sets session variables, which the driver does at the start of
+// every connection.
+func setVariables(cfg *mysql.Config, limit time.Duration) {
+	if cfg.Params == nil {
+		cfg.Params = make(map[string]string)
+	}
+	// TIMESTAMP columns are converted to the session's zone.
+	cfg.Params["time_zone"] = "'+00:00'"
+
+	// A server can have this off by default: then consumption would be undone
+	// at the end of the connection, and every SELECT see its first snapshot.
+	cfg.Params["autocommit"] = "1"
+
+	// When the context ends a query, the server doesn't notice while it waits
+	// for a lock. Give up there at the same time, so that nothing piles up, and
+	// no UPDATE takes effect long after its request was refused.
+	seconds := strconv.Itoa(int(math.Ceil(limit.Seconds())))
+	for _, variable := range []string{"lock_wait_timeout", "innodb_lock_wait_timeout"} {
+		if _, set := cfg.Params[variable]; !set {
+			cfg.Params[variable] = seconds
+		}
+	}
+	// A last_login that doesn't fit must be an error, never 0000-00-00.
+	if _, set := cfg.Params["sql_mode"]; !set {
+		cfg.Params["sql_mode"] = "TRIM(LEADING ',' FROM CONCAT(@@SESSION.sql_mode, ',STRICT_ALL_TABLES'))"
+	}
+}
+
+// driverLog is the driver's logger. What it says of broken connections is for
+// debugging, since the store's errors say it too.
+type driverLog struct{ logger atomic.Pointer[zap.Logger] }
+
+// Print implements mysql.Logger.
+func (l *driverLog) Print(v ...any) {
+	logger := l.logger.Load()
+	if logger == nil {
+		return
+	}
+	logger.Debug("MySQL driver", zap.String("message", strings.TrimSpace(fmt.Sprint(v...))))
+}
+
+// Interface guards
+var (
+	_ caddy.Destructor = (*pool)(nil)
+	_ mysql.Logger     = (*driverLog)(nil)
+)

@@ -1,0 +1,532 @@
+package userstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// The columns of Django's auth_user.
+const (
+	defaultPrimaryKey = "id"
+	defaultPassword   = "password"
+	defaultLastLogin  = "last_login"
+	defaultIsActive   = "is_active"
+	defaultEmail      = "email"
+	defaultUsername   = "username"
+)
+
+// Schema is what the check of the table found.
+type Schema struct {
+	// PrimaryKey is the column that tokens hold the value of, and Kind what
+	// Packer makes of it.
+	PrimaryKey string
+	Kind       token.Kind
+
+	// Packer is the class in sesame.packers that django-sesame chooses for a
+	// column of this type.
+	Packer string
+
+	// The columns that there are and that the configuration doesn't exclude.
+	HasPassword, HasLastLogin, HasIsActive, HasEmail, HasUsername bool
+
+	// LastLoginPrecision is the number of digits of a second's fraction that
+	// last_login can hold.
+	LastLoginPrecision int
+
+	// View: the table is a view, so that nothing says whether keys are unique.
+	View bool
+}
+
+// misfit is an error that waiting for MySQL doesn't mend: the configuration and
+// what is in the database don't fit together. start_without doesn't forgive it.
+type misfit struct{ err error }
+
+func (m misfit) Error() string { return m.err.Error() }
+func (m misfit) Unwrap() error { return m.err }
+
+func misfitf(format string, args ...any) error { return misfit{fmt.Errorf(format, args...)} }
+
+// column is a row of information_schema.COLUMNS.
+type column struct {
+	name       string
+	dataType   string // lower case, as in "int"
+	columnType string // with all that belongs to it, as in "int(10) unsigned"
+	length     int64  // of text and binary strings
+	precision  int    // of a time
+	key        string // "PRI" and "UNI" stand for indexes
+}
+
+func (c column) unsigned() bool { return strings.Contains(c.columnType, "unsigned") }
+
+func (c column) isText() bool {
+	return strings.HasSuffix(c.dataType, "char") || strings.HasSuffix(c.dataType, "text")
+}
+
+func (c column) isBinary() bool {
+	return strings.HasSuffix(c.dataType, "binary") || strings.HasSuffix(c.dataType, "blob")
+}
+
+func (c column) isTime() bool { return c.dataType == "datetime" || c.dataType == "timestamp" }
+
+// table is the operator's table as the server describes it.
+type table struct {
+	schema, name string
+	view         bool
+	columns      []column
+}
+
+func (t table) String() string {
+	return fmt.Sprintf("%s %q in database %q", t.what(), t.name, t.schema)
+}
+
+func (t table) what() string {
+	if t.view {
+		return "view"
+	}
+	return "table"
+}
+
+// find looks a column up as MySQL does, where letter case doesn't matter.
+func (t table) find(name string) (column, bool) {
+	i := slices.IndexFunc(t.columns, func(c column) bool { return strings.EqualFold(c.name, name) })
+	if i < 0 {
+		return column{}, false
+	}
+	return t.columns[i], true
+}
+
+// lacks says that a column is missing, and what there is instead.
+func (t table) lacks(name, advice string) error {
+	names := make([]string, len(t.columns))
+	for i, c := range t.columns {
+		names[i] = c.name
+	}
+	return misfitf("%s has no column %q; %s. Its columns are: %s", t, name, advice, strings.Join(names, ", "))
+}
+
+const describeTable = `SELECT t.TABLE_TYPE, c.COLUMN_NAME, c.DATA_TYPE, c.COLUMN_TYPE,
+	COALESCE(c.CHARACTER_MAXIMUM_LENGTH, 0), COALESCE(c.DATETIME_PRECISION, 0), c.COLUMN_KEY
+FROM information_schema.TABLES t
+JOIN information_schema.COLUMNS c ON c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME
+WHERE t.TABLE_SCHEMA = ? AND t.TABLE_NAME = ? AND c.TABLE_SCHEMA = ? AND c.TABLE_NAME = ?
+ORDER BY c.ORDINAL_POSITION`
+
+// describe reads a table's columns. The names stand twice in the query because
+// without them for both, MariaDB would open every table of the server.
+func (s *MySQL) describe(ctx context.Context) (table, error) {
+	t := table{schema: s.schema, name: s.name.table}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	rows, err := s.pool.db.QueryContext(ctx, describeTable, t.schema, t.name, t.schema, t.name)
+	if err != nil {
+		return t, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var kind string
+		var c column
+		if err := rows.Scan(&kind, &c.name, &c.dataType, &c.columnType, &c.length, &c.precision, &c.key); err != nil {
+			return t, fmt.Errorf("reading information_schema: %w", err)
+		}
+		c.dataType, c.columnType = strings.ToLower(c.dataType), strings.ToLower(c.columnType)
+		t.view = strings.Contains(kind, "VIEW")
+		t.columns = append(t.columns, c)
+	}
+	return t, rows.Err()
+}
+
+// whyInvisible asks for the table itself, because information_schema shows
+// neither what doesn't exist nor what the user may not see.
+func (s *MySQL) whyInvisible(ctx context.Context, t table) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	rows, err := s.pool.db.QueryContext(ctx, "SELECT 1 FROM "+s.name.sql()+" LIMIT 0")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	return misfitf("%s exists, but information_schema doesn't show its columns: "+
+		"grant the dsn's user SELECT on it", t)
+}
+
+// isUnique reports whether an index makes the column unique.
+func (s *MySQL) isUnique(ctx context.Context, t table, key column) (bool, error) {
+	primary := 0
+	for _, c := range t.columns {
+		if c.key == "PRI" {
+			primary++
+		}
+	}
+	if key.key == "UNI" || key.key == "PRI" && primary == 1 {
+		return true, nil
+	}
+	// Part of a longer primary key, and perhaps unique by another index.
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	var found int
+	err := s.pool.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM (
+	SELECT INDEX_NAME FROM information_schema.STATISTICS
+	WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? AND NON_UNIQUE = 0
+	GROUP BY INDEX_NAME HAVING COUNT(*) = 1 AND MAX(COLUMN_NAME) = ?) unique_indexes`,
+		t.schema, t.name, key.name).Scan(&found)
+	return found > 0, err
+}
+
+// plan is everything that lookups need and that follows from the table.
+type plan struct {
+	schema Schema
+	key    keyColumn
+
+	// Positions in a row that is read; -1 for what isn't read. The key is at 0,
+	// and the extra columns come last.
+	password, lastLogin, isActive, email, username, extra, width int
+
+	// names tells for User.Column where a column is: its position among the
+	// extra ones, or one of the name constants.
+	names map[string]int
+
+	selectSQL, updateSQL string
+	lookup, consume      *sql.Stmt // consume is nil unless tokens are one-time
+}
+
+const (
+	nameUsername = -1
+	nameEmail    = -2
+)
+
+// check looks at the table and prepares the statements. Its errors are misfits
+// where the configuration must change.
+func (s *MySQL) check(ctx context.Context) (*plan, error) {
+	t, err := s.describe(ctx)
+	if err == nil && len(t.columns) == 0 {
+		err = s.whyInvisible(ctx, t)
+	}
+	if err != nil {
+		return nil, s.explain("looking at the table", err)
+	}
+	p, err := s.newPlan(ctx, t)
+	if err != nil {
+		return nil, s.explain("checking the columns", err)
+	}
+	// Preparing makes the server check the privileges on each column.
+	if p.lookup, err = s.prepare(ctx, p.selectSQL); err != nil {
+		return nil, s.explain("preparing to read users", err)
+	}
+	if p.updateSQL == "" {
+		return p, nil
+	}
+	if p.consume, err = s.prepare(ctx, p.updateSQL); err != nil {
+		p.close()
+		return nil, s.explain("preparing to write last_login, which consumes one-time tokens", err)
+	}
+	return p, nil
+}
+
+func (s *MySQL) prepare(ctx context.Context, statement string) (*sql.Stmt, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.pool.db.PrepareContext(ctx, statement)
+}
+
+func (p *plan) close() error {
+	err := p.lookup.Close()
+	if p.consume != nil {
+		err = errors.Join(err, p.consume.Close())
+	}
+	return err
+}
+
+// newPlan maps the configuration to the table.
+func (s *MySQL) newPlan(ctx context.Context, t table) (*plan, error) {
+	p := &plan{names: make(map[string]int)}
+	p.schema.View = t.view
+	if err := s.chooseKey(ctx, t, p); err != nil {
+		return nil, err
+	}
+	build := builder{plan: p, table: t, columns: []string{quote(p.key.name)}}
+	if err := s.choosePassword(&build); err != nil {
+		return nil, err
+	}
+	if err := s.chooseLastLogin(&build); err != nil {
+		return nil, err
+	}
+	if err := s.chooseIsActive(&build); err != nil {
+		return nil, err
+	}
+	if err := s.chooseNames(&build); err != nil {
+		return nil, err
+	}
+	if err := s.chooseExtra(&build); err != nil {
+		return nil, err
+	}
+	p.width = len(build.columns)
+
+	// A second row, which only a view can have, must be seen to be refused.
+	p.selectSQL = "SELECT " + strings.Join(build.columns, ", ") + " FROM " + s.name.sql() +
+		" WHERE " + quote(p.key.name) + " = ? LIMIT 2"
+	if s.needs.LastLogin {
+		p.updateSQL = "UPDATE " + s.name.sql() + " SET " + build.lastLogin + " = ? WHERE " +
+			strings.Join(append([]string{quote(p.key.name) + " = ?"}, build.conditions...), " AND ")
+	}
+	return p, nil
+}
+
+// builder collects the parts of the statements.
+type builder struct {
+	plan       *plan
+	table      table
+	columns    []string // of the SELECT
+	conditions []string // of the UPDATE, in the order of consumeArgs
+	lastLogin  string   // quoted
+}
+
+// add has the SELECT read an expression, and returns its position.
+func (b *builder) add(expression string) int {
+	b.columns = append(b.columns, expression)
+	return len(b.columns) - 1
+}
+
+func (s *MySQL) chooseKey(ctx context.Context, t table, p *plan) error {
+	name := s.keyName(t)
+	c, ok := t.find(name)
+	if !ok {
+		return t.lacks(name, "name the column that tokens hold with the primary_key option")
+	}
+	key, err := newKeyColumn(c)
+	if err != nil {
+		return err
+	}
+	if s.needs.Kind != 0 {
+		if err := key.check(s.needs.Kind); err != nil {
+			return err
+		}
+	}
+	if !t.view {
+		unique, err := s.isUnique(ctx, t, c)
+		if err != nil {
+			return fmt.Errorf("looking for a unique index on column %q: %w", c.name, err)
+		}
+		if !unique {
+			return misfitf("column %q of %s isn't unique, so that a token could be good for several users: "+
+				"name a column with a unique index of its own with the primary_key option", c.name, t)
+		}
+	}
+	p.key = key
+	p.schema.PrimaryKey, p.schema.Packer, p.schema.Kind = key.name, key.packer, key.kind
+	if s.needs.Kind != 0 {
+		p.schema.Kind = s.needs.Kind
+	}
+	return nil
+}
+
+// keyName is the primary key column's name by the configuration.
+func (s *MySQL) keyName(t table) string {
+	if s.cfg.Columns.PrimaryKey != "" {
+		return s.cfg.Columns.PrimaryKey
+	}
+	if field := s.cfg.primaryKeyField(); field != DefaultPrimaryKeyField {
+		return field
+	}
+	var primary []string
+	for _, c := range t.columns {
+		if c.key == "PRI" {
+			primary = append(primary, c.name)
+		}
+	}
+	if len(primary) == 1 {
+		return primary[0]
+	}
+	return defaultPrimaryKey
+}
+
+// pick finds the column for an option. ok is false if the table has none, which
+// is an error only where it is required or the operator named it.
+func (b *builder) pick(option, name, fallback string, required bool, why string) (c column, ok bool, err error) {
+	if name == NoColumn {
+		if required {
+			return c, false, misfitf("%s is -, but %s", option, why)
+		}
+		return c, false, nil
+	}
+	if c, ok = b.table.find(orDefault(name, fallback)); ok || name == "" && !required {
+		return c, ok, nil
+	}
+	advice := fmt.Sprintf("name it with the %s option", option)
+	if required {
+		advice += "; " + why
+	} else {
+		advice += ", or remove that option"
+	}
+	return c, false, b.table.lacks(orDefault(name, fallback), advice)
+}
+
+func (s *MySQL) choosePassword(b *builder) error {
+	b.plan.password = -1
+	if s.cfg.Columns.Password == NoColumn {
+		return nil
+	}
+	c, _, err := b.pick("password", s.cfg.Columns.Password, defaultPassword, true,
+		"if the table has none, say so with - for a name")
+	if err != nil {
+		return err
+	}
+	b.plan.schema.HasPassword = true
+	b.plan.password = b.add(quote(c.name))
+	b.conditions = append(b.conditions, sameText(c))
+	return nil
+}
+
+func (s *MySQL) chooseLastLogin(b *builder) error {
+	b.plan.lastLogin = -1
+	name := s.cfg.Columns.LastLogin
+	c, ok, err := b.pick("last_login", name, defaultLastLogin, s.needs.LastLogin,
+		"one-time tokens are consumed by writing it")
+	if err != nil || !ok {
+		return err
+	}
+	precision, err := b.lastLoginPrecision(c)
+	if err != nil {
+		if name == "" && !s.needs.LastLogin {
+			return nil // a column of that name, but not what Django means by it
+		}
+		return err
+	}
+	b.plan.schema.HasLastLogin, b.plan.schema.LastLoginPrecision = true, precision
+	if !s.needs.LastLogin {
+		return nil
+	}
+	// As text, in the SELECT as in the UPDATE: what was read is compared to the
+	// last digit, and nothing on the way takes it for a time in some zone. In
+	// their binary form, the driver would cut fractions off times that a view
+	// computes.
+	b.lastLogin = quote(c.name)
+	text := "CAST(" + b.lastLogin + " AS CHAR)"
+	b.plan.lastLogin = b.add(text)
+	b.conditions = append(b.conditions, text+" <=> ?")
+	return nil
+}
+
+func (b *builder) lastLoginPrecision(c column) (int, error) {
+	switch {
+	case c.isTime():
+		return c.precision, nil
+	case c.isText() && c.length >= int64(len(microseconds)):
+		return 6, nil
+	case c.isText() && c.length >= int64(len(wholeSeconds)):
+		return 0, nil
+	default:
+		return 0, misfitf("column %q of %s is of type %s: last_login must be DATETIME or TIMESTAMP, or VARCHAR(%d)",
+			c.name, b.table, c.columnType, len(microseconds))
+	}
+}
+
+func (s *MySQL) chooseIsActive(b *builder) error {
+	b.plan.isActive = -1
+	c, ok, err := b.pick("is_active", s.cfg.Columns.IsActive, defaultIsActive, false, "")
+	if err != nil {
+		return err
+	}
+	if !ok {
+		if s.cfg.Columns.IsActive != NoColumn {
+			s.logger.Warn("every user counts as active: the table has no column "+defaultIsActive+
+				"; name it with the is_active option, or say with - that there is none",
+				zap.Stringer("table", b.table))
+		}
+		return nil
+	}
+	switch c.dataType {
+	case "tinyint", "smallint", "mediumint", "int", "bigint", "bit", "decimal":
+	default:
+		// Text is true in MySQL if it begins with a number, and an ENUM whatever
+		// it says.
+		return misfitf("column %q of %s is of type %s: is_active must be a number or a boolean; "+
+			"a view can make one of it", c.name, b.table, c.columnType)
+	}
+	b.plan.schema.HasIsActive = true
+	truth := quote(c.name) + " IS TRUE"
+	b.plan.isActive = b.add(truth)
+	b.conditions = append(b.conditions, truth)
+	return nil
+}
+
+// chooseNames is for e-mail address and user name.
+func (s *MySQL) chooseNames(b *builder) error {
+	b.plan.email, b.plan.username = -1, -1
+	email, ok, err := b.pick("email", s.cfg.Columns.Email, defaultEmail, s.needs.Email,
+		"tokens depend on the e-mail address")
+	if err != nil {
+		return err
+	}
+	if ok {
+		b.plan.schema.HasEmail = true
+		b.plan.email = b.add(readText(email))
+		b.name(nameEmail, "email", email.name, s.cfg.Columns.Email)
+		if s.needs.Email {
+			b.conditions = append(b.conditions, sameText(email))
+		}
+	}
+	username, ok, err := b.pick("username", s.cfg.Columns.Username, defaultUsername, false, "")
+	if err != nil {
+		return err
+	}
+	if ok {
+		b.plan.schema.HasUsername = true
+		b.plan.username = b.add(readText(username))
+		b.name(nameUsername, "username", username.name, s.cfg.Columns.Username)
+	}
+	return nil
+}
+
+func (s *MySQL) chooseExtra(b *builder) error {
+	b.plan.extra = len(b.columns)
+	for i, name := range s.cfg.Columns.Extra {
+		c, ok := b.table.find(name)
+		if !ok {
+			return b.table.lacks(name, "correct or remove that extra column")
+		}
+		b.add(readText(c))
+		b.name(i, name, c.name)
+	}
+	return nil
+}
+
+// name makes a column known to User.Column.
+func (b *builder) name(position int, names ...string) {
+	for _, name := range names {
+		if name != "" {
+			b.plan.names[name] = position
+		}
+	}
+}
+
+// readText is the expression that reads a column as people write its value.
+func readText(c column) string {
+	switch {
+	case c.isTime() || c.dataType == "time":
+		return "CAST(" + quote(c.name) + " AS CHAR)" // with all digits, in views too
+	case c.dataType == "bit":
+		return "CAST(" + quote(c.name) + " AS UNSIGNED)"
+	default:
+		return quote(c.name)
+	}
+}
+
+// sameText is the condition that a column still holds the parameter, byte for
+// byte: in most collations a password would equal one of other letter case.
+func sameText(c column) string {
+	if c.isBinary() {
+		return quote(c.name) + " <=> ?"
+	}
+	return "CAST(CONVERT(" + quote(c.name) + " USING utf8mb4) AS BINARY) <=> ?"
+}

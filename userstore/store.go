@@ -1,0 +1,98 @@
+// Package userstore reads the users of a Django app from its database: the row
+// that a token names, and the one write that makes a token one-time.
+//
+// A store answers with the row as it is now, or says that it got no answer. It
+// never guesses: ErrUnavailable is neither "no such user" nor "any user".
+package userstore
+
+import (
+	"errors"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+var (
+	// ErrNotFound says that no row has the primary key.
+	ErrNotFound = errors.New("no such user")
+
+	// ErrConsumed says that the row is no longer what it was when it was read:
+	// another request logged the user in, or the user changed. A one-time token
+	// is good for one of them only.
+	ErrConsumed = errors.New("the user changed since the row was read")
+
+	// ErrUnavailable is in every error that says nothing about the user,
+	// because MySQL gave no usable answer in time.
+	ErrUnavailable = errors.New("the user store is unavailable")
+
+	// ErrAmbiguous says that several rows have the primary key, which only a
+	// view can bring about. It comes with ErrUnavailable: none of the rows is
+	// an answer.
+	ErrAmbiguous = errors.New("several rows have one primary key")
+)
+
+// User is a row.
+type User struct {
+	// Password and LastLogin are what tokens depend on. LastLogin is read only
+	// where Needs.LastLogin asks for it, Email wherever the table has it.
+	token.User
+
+	// PrimaryKey is the key as it stands in the row. It may differ from the one
+	// in the token: 'Alice' for 'alice' where the collation ignores case. It is
+	// the row's that identifies the user.
+	PrimaryKey token.PrimaryKey
+
+	// IsActive is true where the table has no such column. NULL isn't active.
+	IsActive bool
+
+	// Username is empty where it is NULL or the table has no such column.
+	Username string
+
+	// What the pointers of token.User point to, so that a user is one
+	// allocation and not four.
+	values tokenValues
+
+	// lastLogin is the column's text to the last digit, for Consume to compare.
+	lastLogin nullable
+
+	extra []nullable
+	plan  *plan
+}
+
+// nullable is a column's text or NULL.
+type nullable struct {
+	text  string
+	valid bool
+}
+
+// param is the value as a parameter of a statement.
+func (n nullable) param() any {
+	if !n.valid {
+		return nil
+	}
+	return n.text
+}
+
+// Column returns the value of a column that was read for this user: each extra
+// column by the name that the configuration or the table has for it, the
+// user name and the e-mail address by theirs or as "username" and "email". NULL
+// is the empty string. ok is false for a column that isn't read, which always
+// includes the password.
+func (u *User) Column(name string) (value string, ok bool) {
+	if u.plan == nil {
+		return "", false
+	}
+	index, ok := u.plan.names[name]
+	switch {
+	case !ok:
+		return "", false
+	case index == nameUsername:
+		return u.Username, true
+	case index == nameEmail:
+		if u.Email == nil {
+			return "", true
+		}
+		return *u.Email, true
+	default:
+		return u.extra[index].text, true
+	}
+}
