@@ -15,6 +15,9 @@ const (
 	// Malformed: not a token of a version that the tokens setting names, or
 	// not decodable. Often a link that a mail program cut in two.
 	Malformed
+	// NoScope: the scope that is expected depends on the request, and this
+	// request gives none.
+	NoScope
 	// ScopeUnsupported: a v1 token where a scope is expected; v1 has none.
 	ScopeUnsupported
 	// MaxAgeUnsupported: a v1 token with an overridden max_age; v1 can't do it.
@@ -57,6 +60,8 @@ func (r Reason) String() string {
 		return "missing"
 	case Malformed:
 		return "malformed"
+	case NoScope:
+		return "no_scope"
 	case ScopeUnsupported:
 		return "scope_unsupported"
 	case MaxAgeUnsupported:
@@ -92,6 +97,8 @@ func (r Reason) Error() string {
 		return "no token in the request"
 	case Malformed:
 		return "not a token in a supported format"
+	case NoScope:
+		return "the scope's template comes out empty for this request"
 	case ScopeUnsupported:
 		return "v1 tokens don't support a scope"
 	case MaxAgeUnsupported:

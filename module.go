@@ -1,0 +1,379 @@
+// Package sesame is a Caddy module that authenticates every request with a
+// token of django-sesame before it reaches the upstream.
+package sesame
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+func init() {
+	caddy.RegisterModule(new(Handler))
+}
+
+// Handler authenticates requests with tokens of django-sesame, against the
+// user's row in MySQL, and tells the next handlers who the user is.
+//
+// The token is taken from the request, which goes on without it. A request
+// with a valid token gets the identity header fields; one without is answered
+// 401, or 503 while MySQL can't be asked. Whatever the client sent in the
+// place of an identity header field is removed first.
+//
+// The settings that tokens depend on are those of django-sesame, without
+// `SESAME_`; they must be equal on both sides.
+//
+// Placeholders of the user, for the next handlers and the access log:
+//
+// Placeholder | Description
+// ------------|---------------
+// `{http.auth.user.id}` | The primary key
+// `{http.auth.user.username}` | The user name, or the primary key where the table has none
+// `{http.auth.user.email}` | The e-mail address
+// `{http.auth.user.<column>}` | Any column named in `userstore.columns.extra`
+//
+// And for error routes (`handle_errors`):
+//
+// Placeholder | Description
+// ------------|---------------
+// `{http.auth.sesame.error}` | Why the request was refused: `missing`, `malformed`, `expired`, `invalid` or `unavailable`
+type Handler struct {
+	// Django's SECRET_KEY. Keep it in the environment or a file:
+	// `{env.DJANGO_SECRET_KEY}`, `{file./run/secrets/key}`. Required.
+	SecretKey string `json:"secret_key,omitempty"`
+
+	// Django's SECRET_KEY_FALLBACKS: former keys, with which tokens are still
+	// accepted. Placeholders as in `secret_key`.
+	SecretKeyFallbacks []string `json:"secret_key_fallbacks,omitempty"`
+
+	// The query parameter with the token. Default: `sesame`.
+	TokenName string `json:"token_name,omitempty"`
+
+	// Where tokens are looked for, in this order; the first that is there
+	// counts. Default: the query, then `Authorization: Bearer`.
+	TokenFrom []TokenSource `json:"token_from,omitempty"`
+
+	// How long a token is valid. Default: for ever. Whether it is set changes
+	// the format, so it must be set here if it is in Django.
+	MaxAge *caddy.Duration `json:"max_age,omitempty"`
+
+	// Whether a token is good for a single use: the gateway then writes
+	// `last_login`. Requests that mail scanners and browsers make ahead (HEAD,
+	// prefetching) don't use it up. Default: false.
+	OneTime bool `json:"one_time,omitempty"`
+
+	// Whether a new password ends all tokens; so does a better hash of the
+	// same password. May be false only with a `max_age`. Default: true.
+	InvalidateOnPasswordChange *bool `json:"invalidate_on_password_change,omitempty"`
+
+	// Whether a new e-mail address ends all tokens. Default: false.
+	InvalidateOnEmailChange bool `json:"invalidate_on_email_change,omitempty"`
+
+	// The dotted path of the packer, if Django's settings name one: the path
+	// itself goes into the signature. Default: chosen by the type of the
+	// primary key's column, as django-sesame chooses it by the field.
+	Packer string `json:"packer,omitempty"`
+
+	// What a packer of your own does: `LongPacker` or another of
+	// django-sesame's, or `hex:24` for keys of 24 hexadecimal digits. It also
+	// overrides what the column's type says.
+	PackerEncoding string `json:"packer_encoding,omitempty"`
+
+	// The field of the user model that tokens hold. Default: `pk`.
+	PrimaryKeyField string `json:"primary_key_field,omitempty"`
+
+	// The versions of tokens that are accepted: `v2`, `v1`. Default: both.
+	Tokens []string `json:"tokens,omitempty"`
+
+	// Tokens v2: changing it ends all tokens. Placeholders as in `secret_key`.
+	// Default: empty.
+	Key string `json:"key,omitempty"`
+
+	// Tokens v2: the size of a signature in bytes, 1 to 64. Default: 10.
+	SignatureSize int `json:"signature_size,omitempty"`
+
+	// Tokens v1: changing it ends all tokens. Default: `sesame`.
+	Salt string `json:"salt,omitempty"`
+
+	// Tokens v1: `md5`, `sha1`, `sha256` or `sha512`. Default: `md5`.
+	Digest string `json:"digest,omitempty"`
+
+	// Tokens v1: the iterations of PBKDF2. Default: 10000.
+	Iterations int `json:"iterations,omitempty"`
+
+	// Django's USE_TZ. Default: true, as in Django from 5.0 on and in every
+	// project that `startproject` made before.
+	UseTZ *bool `json:"use_tz,omitempty"`
+
+	// Django's TIME_ZONE, in which `last_login` is written where `use_tz` is
+	// false. Default: the time zone of this host.
+	TimeZone string `json:"time_zone,omitempty"`
+
+	// The scope that tokens must be made for. A template: in
+	// `report:{http.request.uri.path.1}` each report has links of its own.
+	// Where it has placeholders and comes out empty, the request is refused.
+	// Default: the default scope.
+	Scope string `json:"scope,omitempty"`
+
+	// Whether requests without a token go on, as nobody. One with a token that
+	// doesn't hold is refused all the same. Default: false.
+	Optional bool `json:"optional,omitempty"`
+
+	// What becomes of CORS preflight requests, which browsers send without a
+	// token: `pass` or `refuse`. They pass as nobody. Default: `pass` where
+	// `optional` is set, else `refuse`.
+	Preflight string `json:"preflight,omitempty"`
+
+	// The header fields that tell the upstream who the user is. No client can
+	// set them. Default: `Remote-User`, `Remote-User-Id` and `Remote-Email`.
+	Identity []IdentityHeader `json:"identity,omitempty"`
+
+	// The realm in WWW-Authenticate. Default: none.
+	Realm string `json:"realm,omitempty"`
+
+	// Where the users are.
+	UserStore userstore.Config `json:"userstore,omitzero"`
+
+	logger   *zap.Logger
+	logs     requestLogs
+	sources  *tokenSources
+	identity *identity
+	settings token.Settings
+	store    userStore
+	tokens   atomic.Pointer[token.Tokens] // nil until the store knows its table
+	outages  outageLog
+	now      func() time.Time
+}
+
+// userStore is what the handler needs of a store.
+type userStore interface {
+	Schema(ctx context.Context) (userstore.Schema, error)
+	Lookup(ctx context.Context, pk token.PrimaryKey) (*userstore.User, error)
+	Consume(ctx context.Context, user *userstore.User, now time.Time) error
+	Close() error
+}
+
+// The values of Handler.Preflight.
+const (
+	preflightPass   = "pass"
+	preflightRefuse = "refuse"
+)
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.sesame",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision sets the handler up. It connects to the store.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	h.logs = newRequestLogs(ctx)
+	h.now = time.Now
+	if err := h.provisionRequest(); err != nil {
+		return err
+	}
+	if err := h.provisionSettings(); err != nil {
+		return err
+	}
+	return h.provisionStore(ctx)
+}
+
+// provisionRequest prepares what is done with requests.
+func (h *Handler) provisionRequest() error {
+	var err error
+	if h.sources, err = newTokenSources(h.TokenName, h.TokenFrom); err != nil {
+		return err
+	}
+	if h.identity, err = newIdentity(h.Identity); err != nil {
+		return err
+	}
+	for _, source := range h.sources.ordered {
+		if source.From == fromHeader && h.identity.isOurs(source.Name) {
+			return fmt.Errorf("token_from header %s: that is an identity header field, which no client can send", source.Name)
+		}
+	}
+	switch h.Preflight {
+	case "", preflightPass, preflightRefuse:
+	default:
+		return fmt.Errorf("preflight %q: it must be %s or %s", h.Preflight, preflightPass, preflightRefuse)
+	}
+	return nil
+}
+
+// provisionSettings resolves the secrets and checks the token settings.
+func (h *Handler) provisionSettings() error {
+	var err error
+	if h.settings, err = h.tokenSettings(resolveSecret); err != nil {
+		return err
+	}
+	if err := checkSettings(h.settings); err != nil {
+		return err
+	}
+	if h.settings.Packer == "" && h.settings.Encoding == nil {
+		return nil // the table will tell
+	}
+	tokens, err := token.New(h.settings)
+	h.tokens.Store(tokens)
+	return err
+}
+
+// tokenSettings are the settings of the tokens, with secrets as resolve makes
+// them of an option's name and value.
+func (h *Handler) tokenSettings(resolve func(option, secret string) (string, error)) (token.Settings, error) {
+	settings := token.Settings{
+		OneTime:                    h.OneTime,
+		InvalidateOnPasswordChange: h.InvalidateOnPasswordChange,
+		InvalidateOnEmailChange:    h.InvalidateOnEmailChange,
+		MaxAge:                     (*time.Duration)(h.MaxAge),
+		Packer:                     h.Packer,
+		PrimaryKeyField:            h.PrimaryKeyField,
+		SignatureSize:              h.SignatureSize,
+		Salt:                       h.Salt,
+		Digest:                     h.Digest,
+		Iterations:                 h.Iterations,
+		UseTZ:                      h.UseTZ,
+	}
+	var err error
+	if settings.SecretKey, err = resolve("secret_key", h.SecretKey); err != nil {
+		return settings, err
+	}
+	if settings.Key, err = resolve("key", h.Key); err != nil {
+		return settings, err
+	}
+	for _, fallback := range h.SecretKeyFallbacks {
+		key, err := resolve("secret_key_fallbacks", fallback)
+		if err != nil {
+			return settings, err
+		}
+		settings.SecretKeyFallbacks = append(settings.SecretKeyFallbacks, key)
+	}
+	for _, name := range h.Tokens {
+		version, err := token.VersionByName(name)
+		if err != nil {
+			return settings, fmt.Errorf("tokens: %w", err)
+		}
+		settings.Versions = append(settings.Versions, version)
+	}
+	if h.PackerEncoding != "" {
+		if settings.Encoding, err = token.PackerByName(h.PackerEncoding); err != nil {
+			return settings, fmt.Errorf("packer_encoding: %w", err)
+		}
+	}
+	return settings, nil
+}
+
+// checkSettings checks settings whose packer may have to wait for the table.
+func checkSettings(settings token.Settings) error {
+	if settings.Packer == "" && settings.Encoding == nil {
+		settings.Encoding = token.LongPacker
+	}
+	_, err := token.New(settings)
+	return err
+}
+
+// provisionStore opens the store, and takes the packer from its table where
+// the settings name none.
+func (h *Handler) provisionStore(ctx caddy.Context) error {
+	cfg := h.storeConfig()
+	var err error
+	if cfg.DSN, err = resolveSecret("userstore: dsn", cfg.DSN); err != nil {
+		return err
+	}
+	needs := userstore.Needs{Email: h.InvalidateOnEmailChange, LastLogin: h.OneTime}
+	if tokens := h.tokens.Load(); tokens != nil {
+		needs.Kind = tokens.Settings().Encoding.Kind()
+	}
+	store, err := userstore.Open(ctx, cfg, needs, h.logger)
+	if err != nil {
+		return fmt.Errorf("userstore: %w", err)
+	}
+	h.store = store
+	if _, err := h.tokensFor(ctx); err != nil && !errors.Is(err, userstore.ErrUnavailable) {
+		return err
+	}
+	return nil
+}
+
+// storeConfig is the store's configuration with the token settings that it
+// needs.
+func (h *Handler) storeConfig() userstore.Config {
+	cfg := h.UserStore
+	cfg.PrimaryKeyField, cfg.UseTZ, cfg.TimeZone = h.PrimaryKeyField, h.UseTZ, h.TimeZone
+	return cfg
+}
+
+// tokensFor returns the tokens, made with the packer for the primary key's
+// column where the settings name none. It fails while the store can't be
+// asked for the column.
+func (h *Handler) tokensFor(ctx context.Context) (*token.Tokens, error) {
+	if tokens := h.tokens.Load(); tokens != nil {
+		return tokens, nil
+	}
+	schema, err := h.store.Schema(ctx)
+	if err != nil {
+		return nil, err
+	}
+	settings := h.settings
+	if settings.Encoding, err = token.PackerByName(schema.Packer); err != nil {
+		return nil, err
+	}
+	tokens, err := token.New(settings)
+	if err != nil {
+		return nil, err
+	}
+	h.tokens.Store(tokens)
+	h.logger.Debug("chose the packer by the type of the primary key's column", zap.String("packer", schema.Packer))
+	return tokens, nil
+}
+
+// resolveSecret replaces the placeholders of a secret. An error doesn't hold
+// any of it.
+func resolveSecret(option, secret string) (string, error) {
+	resolved, err := caddy.NewReplacer().ReplaceOrErr(secret, true, true)
+	if err != nil {
+		return "", fmt.Errorf("%s: a placeholder in it is unknown or empty; is the environment variable or file there?", option)
+	}
+	if resolved == "" && secret != "" {
+		return "", fmt.Errorf("%s is empty", option)
+	}
+	return strings.TrimRight(resolved, "\r\n"), nil
+}
+
+// Cleanup closes the store, or this handler's part of it.
+func (h *Handler) Cleanup() error {
+	if h.store == nil {
+		return nil
+	}
+	return h.store.Close()
+}
+
+// MarshalLogObject is what Caddy's trace log shows of the handler: no secrets.
+func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
+	enc.AddString("userstore", "mysql")
+	enc.AddBool("optional", h.Optional)
+	enc.AddBool("one_time", h.OneTime)
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+	_ zapcore.ObjectMarshaler     = (*Handler)(nil)
+	_ userStore                   = (*userstore.MySQL)(nil)
+)

@@ -1,0 +1,207 @@
+package sesame
+
+import "strings"
+
+// cutParameter takes every parameter of the given name out of a raw query.
+// The rest comes back byte for byte. value is that of the last one, decoded,
+// as Django reads it.
+//
+// Parameters are what stands between ampersands, as in Django and PHP. Some
+// servers also split at semicolons, and mail programs turn & into &amp;, so a
+// piece behind a semicolon that has the name is taken out as well: it isn't
+// read as a token, but it may well be one.
+func cutParameter(query, name string) (rest, value string, found bool) {
+	if !hasParameter(query, name) {
+		return query, "", false
+	}
+	kept := make([]byte, 0, len(query))
+	isFirst := true
+	for parameter := range strings.SplitSeq(query, "&") {
+		key, val, _ := strings.Cut(parameter, "=")
+		if isEncoded(key, name) {
+			value, found = decodeParameter(val), true
+			continue
+		}
+		if !isFirst {
+			kept = append(kept, '&')
+		}
+		kept = appendWithoutPieces(kept, parameter, name)
+		isFirst = false
+	}
+	return string(kept), value, found
+}
+
+// redactParameter replaces the values of the parameters that cutParameter
+// would take out.
+func redactParameter(query, name string) string {
+	if !hasParameter(query, name) {
+		return query
+	}
+	redacted := make([]byte, 0, len(query)+len(redactedValue))
+	for i, parameter := range splitKeepingSeparators(query) {
+		if i > 0 {
+			redacted = append(redacted, parameter.separator)
+		}
+		key, _, hasValue := strings.Cut(parameter.text, "=")
+		switch {
+		case !isEncoded(key, name):
+			redacted = append(redacted, parameter.text...)
+		case hasValue:
+			redacted = append(redacted, key...)
+			redacted = append(redacted, "="+redactedValue...)
+		default:
+			redacted = append(redacted, key...)
+		}
+	}
+	return string(redacted)
+}
+
+// redactedValue stands in logs where a token was.
+const redactedValue = "REDACTED"
+
+// hasParameter reports, without allocating, whether cutParameter would take
+// anything out.
+func hasParameter(query, name string) bool {
+	for len(query) > 0 {
+		end := strings.IndexAny(query, "&;")
+		if end < 0 {
+			end = len(query)
+		}
+		key, _, _ := strings.Cut(query[:end], "=")
+		if isEncoded(key, name) {
+			return true
+		}
+		query = query[min(end+1, len(query)):]
+	}
+	return false
+}
+
+// appendWithoutPieces appends a parameter less the pieces between semicolons
+// that have the name.
+func appendWithoutPieces(dst []byte, parameter, name string) []byte {
+	if !strings.Contains(parameter, ";") {
+		return append(dst, parameter...)
+	}
+	isFirst := true
+	for piece := range strings.SplitSeq(parameter, ";") {
+		if key, _, _ := strings.Cut(piece, "="); isEncoded(key, name) {
+			continue
+		}
+		if !isFirst {
+			dst = append(dst, ';')
+		}
+		dst = append(dst, piece...)
+		isFirst = false
+	}
+	return dst
+}
+
+// queryPiece is what stands behind a separator in a query.
+type queryPiece struct {
+	separator byte // 0 for the first
+	text      string
+}
+
+// splitKeepingSeparators splits at ampersands and semicolons.
+func splitKeepingSeparators(query string) []queryPiece {
+	var pieces []queryPiece
+	var separator byte
+	for {
+		end := strings.IndexAny(query, "&;")
+		if end < 0 {
+			return append(pieces, queryPiece{separator, query})
+		}
+		pieces = append(pieces, queryPiece{separator, query[:end]})
+		separator, query = query[end], query[end+1:]
+	}
+}
+
+// isEncoded reports whether a raw query's key is the name once it is decoded.
+func isEncoded(key, name string) bool {
+	if key == name {
+		return true
+	}
+	n := 0
+	for i := 0; i < len(key); n++ {
+		c, size := decodeByte(key[i:])
+		if n >= len(name) || name[n] != c {
+			return false
+		}
+		i += size
+	}
+	return n == len(name) && n > 0
+}
+
+// decodeParameter decodes a value of a query as Python's unquote_plus does: an
+// escape that isn't one stands for itself.
+func decodeParameter(value string) string {
+	if !strings.ContainsAny(value, "%+") {
+		return value
+	}
+	decoded := make([]byte, 0, len(value))
+	for i := 0; i < len(value); {
+		c, size := decodeByte(value[i:])
+		decoded = append(decoded, c)
+		i += size
+	}
+	return string(decoded)
+}
+
+// decodeByte decodes the first byte of s, which isn't empty, and returns how
+// many bytes of s it took.
+func decodeByte(s string) (c byte, size int) {
+	switch {
+	case s[0] == '+':
+		return ' ', 1
+	case s[0] == '%' && len(s) >= 3 && isHex(s[1]) && isHex(s[2]):
+		return fromHex(s[1])<<4 | fromHex(s[2]), 3
+	default:
+		return s[0], 1
+	}
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+// fromHex is the value of a hexadecimal digit.
+func fromHex(c byte) byte {
+	if c <= '9' {
+		return c - '0'
+	}
+	return c&^0x20 - 'A' + 10 // upper and lower case differ in one bit
+}
+
+// splitURI splits a URI reference at its query, which is empty with its
+// question mark where there is none. What follows the query is its fragment.
+func splitURI(uri string) (before, query, fragment string) {
+	body, fragment, hasFragment := strings.Cut(uri, "#")
+	if hasFragment {
+		fragment = uri[len(body):]
+	}
+	before, query, _ = strings.Cut(body, "?")
+	return before, query, fragment
+}
+
+// cutURIParameter takes the parameters of the given name out of a URI
+// reference's query.
+func cutURIParameter(uri, name string) string {
+	before, query, fragment := splitURI(uri)
+	if !hasParameter(query, name) {
+		return uri
+	}
+	if rest, _, _ := cutParameter(query, name); rest != "" {
+		before += "?" + rest
+	}
+	return before + fragment
+}
+
+// redactURIParameter does for a URI reference what redactParameter does for a
+// query.
+func redactURIParameter(uri, name string) string {
+	before, query, fragment := splitURI(uri)
+	if !hasParameter(query, name) {
+		return uri
+	}
+	return before + "?" + redactParameter(query, name) + fragment
+}

@@ -1,0 +1,259 @@
+package sesame
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"golang.org/x/net/http/httpguts"
+)
+
+// TokenSource is a place in a request where a token is looked for.
+type TokenSource struct {
+	// Where: `query` for the query parameter that `token_name` names,
+	// `bearer` for `Authorization: Bearer`, or `header` for the header field
+	// that `name` names.
+	From string `json:"from"`
+
+	// The name of the header field, with `header` only. Its whole value is the
+	// token.
+	Name string `json:"name,omitempty"`
+}
+
+// The values of TokenSource.From.
+const (
+	fromQuery  = "query"
+	fromBearer = "bearer"
+	fromHeader = "header"
+)
+
+// defaultTokenSources are used where token_from is not set.
+var defaultTokenSources = []TokenSource{{From: fromQuery}, {From: fromBearer}}
+
+func (s TokenSource) validate() error {
+	switch s.From {
+	case fromQuery, fromBearer:
+		if s.Name != "" {
+			return fmt.Errorf("token_from %s takes no name", s.From)
+		}
+		return nil
+	case fromHeader:
+		if !httpguts.ValidHeaderFieldName(s.Name) {
+			return fmt.Errorf("token_from header %q: that is not a name of a header field", s.Name)
+		}
+		return nil
+	default:
+		return fmt.Errorf("token_from %q: it must be query, bearer or header", s.From)
+	}
+}
+
+// uriHeaders are request header fields that hold the URI of this or of the
+// previous page, and with it a token that was in its query.
+var uriHeaders = []string{
+	"Referer", "X-Forwarded-Uri", "X-Original-Uri", "X-Original-Url", "X-Rewrite-Url",
+}
+
+// tokenSources finds tokens in requests and takes them out.
+type tokenSources struct {
+	name    string        // of the query parameter
+	ordered []TokenSource // header names are canonical
+	query   bool          // whether the query is among them
+}
+
+func newTokenSources(name string, sources []TokenSource) (*tokenSources, error) {
+	if name == "" {
+		name = "sesame"
+	}
+	if len(sources) == 0 {
+		sources = defaultTokenSources
+	}
+	s := &tokenSources{name: name}
+	for i, source := range sources {
+		if err := source.validate(); err != nil {
+			return nil, err
+		}
+		source.Name = http.CanonicalHeaderKey(source.Name)
+		for _, earlier := range sources[:i] {
+			if strings.EqualFold(earlier.From+earlier.Name, source.From+source.Name) {
+				return nil, errors.New("token_from names the same source twice")
+			}
+		}
+		s.ordered = append(s.ordered, source)
+		s.query = s.query || source.From == fromQuery
+	}
+	return s, nil
+}
+
+// presented is a token as a request presents it.
+type presented struct {
+	token string
+	from  string // the TokenSource's From
+	found bool
+}
+
+// isExposed reports whether the request has a token where Caddy's logs show
+// it. A token in an Authorization header isn't, unless credentials are logged.
+func (s *tokenSources) isExposed(r *http.Request) bool {
+	if s.query {
+		if hasParameter(r.URL.RawQuery, s.name) {
+			return true
+		}
+		if original, ok := originalRequest(r); ok && hasParameter(original.URL.RawQuery, s.name) {
+			return true
+		}
+		for _, field := range uriHeaders {
+			for _, uri := range r.Header[field] {
+				if _, query, _ := splitURI(uri); hasParameter(query, s.name) {
+					return true
+				}
+			}
+		}
+	}
+	for _, source := range s.ordered {
+		switch source.From {
+		case fromHeader:
+			if len(r.Header[source.Name]) > 0 {
+				return true
+			}
+		case fromBearer:
+			if logsCredentials(r) && hasBearer(r.Header["Authorization"]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// take finds the token of the first source that has one, and removes from the
+// request whatever any of the sources could be read from.
+func (s *tokenSources) take(r *http.Request) presented {
+	var first presented
+	for _, source := range s.ordered {
+		var p presented
+		switch source.From {
+		case fromQuery:
+			p.token, p.found = s.takeFromQuery(r)
+		case fromBearer:
+			p.token, p.found = takeBearer(r.Header)
+		case fromHeader:
+			p.token, p.found = takeHeader(r.Header, source.Name)
+		}
+		p.from = source.From
+		if p.found && !first.found {
+			first = p
+		}
+	}
+	return first
+}
+
+// takeFromQuery also cleans all that repeats the query: the request's URI as
+// it came and as it is, and the header fields that hold URIs.
+func (s *tokenSources) takeFromQuery(r *http.Request) (token string, found bool) {
+	if hasParameter(r.URL.RawQuery, s.name) {
+		r.URL.RawQuery, token, found = cutParameter(r.URL.RawQuery, s.name)
+		r.URL.ForceQuery = false
+		r.Form = nil // whoever parsed it will parse it again
+	}
+	r.RequestURI = cutURIParameter(r.RequestURI, s.name)
+	s.cleanOriginalRequest(r)
+	for _, field := range uriHeaders {
+		for i, uri := range r.Header[field] {
+			r.Header[field][i] = cutURIParameter(uri, s.name)
+		}
+	}
+	return token, found
+}
+
+// cleanOriginalRequest takes the token out of the copy of the request that
+// Caddy keeps as it came, which php_fastcgi sends as REQUEST_URI and which is
+// restored for handle_errors. The copy's URL is shared by all that have the
+// copy; its RequestURI is not, so the copy is replaced, in this request and
+// for placeholders.
+func (s *tokenSources) cleanOriginalRequest(r *http.Request) {
+	original, ok := originalRequest(r)
+	if !ok || !hasParameter(original.URL.RawQuery, s.name) {
+		return
+	}
+	original.URL.RawQuery, _, _ = cutParameter(original.URL.RawQuery, s.name)
+	original.RequestURI = cutURIParameter(original.RequestURI, s.name)
+	*r = *r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, original))
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Set("http.request.orig_uri", original.RequestURI)
+	}
+}
+
+// originalRequest is Caddy's copy of the request as it came.
+func originalRequest(r *http.Request) (original http.Request, ok bool) {
+	original, ok = r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	return original, ok && original.URL != nil
+}
+
+// takeBearer removes every bearer token. Credentials of other schemes stay.
+// Where there are several tokens it isn't clear whose request this is, so that
+// none of them counts.
+func takeBearer(header http.Header) (token string, found bool) {
+	values := header["Authorization"]
+	if !hasBearer(values) {
+		return "", false
+	}
+	others := make([]string, 0, len(values))
+	for _, value := range values {
+		bearer, ok := cutBearer(value)
+		switch {
+		case !ok:
+			others = append(others, value)
+		case found:
+			token = ""
+		default:
+			token, found = bearer, true
+		}
+	}
+	if len(others) == 0 {
+		delete(header, "Authorization")
+	} else {
+		header["Authorization"] = others
+	}
+	return token, found
+}
+
+// hasBearer reports whether one of the values of Authorization is a bearer
+// token.
+func hasBearer(values []string) bool {
+	for _, value := range values {
+		if _, ok := cutBearer(value); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// cutBearer returns the credentials of RFC 6750, section 2.1. The name of the
+// scheme is case-insensitive (RFC 9110, section 11.1).
+func cutBearer(value string) (token string, ok bool) {
+	const scheme = "bearer"
+	value = strings.TrimLeft(value, " \t")
+	if len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) {
+		return "", false
+	}
+	rest := value[len(scheme):]
+	token = strings.Trim(rest, " \t")
+	return token, rest == "" || rest[0] == ' ' || rest[0] == '\t'
+}
+
+// takeHeader removes a header field. Where it is repeated, none of its values
+// counts.
+func takeHeader(header http.Header, name string) (token string, found bool) {
+	values := header[name]
+	if len(values) == 0 {
+		return "", false
+	}
+	delete(header, name)
+	if len(values) > 1 {
+		return "", true
+	}
+	return strings.Trim(values[0], " \t"), true
+}
