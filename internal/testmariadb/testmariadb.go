@@ -50,10 +50,15 @@ func Start(dir string) (*Server, error) {
 	if _, err := find("mariadbd", "mysqld"); err != nil {
 		return nil, err
 	}
+	s := &Server{dir: dir}
+	if err := os.Mkdir(s.tmp(), 0o700); err != nil {
+		return nil, fmt.Errorf("making MariaDB's directory for temporary files: %w", err)
+	}
 	data := filepath.Join(dir, "data")
 	install := exec.Command(installer, append([]string{
 		"--no-defaults",
 		"--datadir=" + data,
+		"--tmpdir=" + s.tmp(),
 		"--auth-root-authentication-method=normal",
 		"--skip-test-db",
 		"--skip-name-resolve",
@@ -61,7 +66,6 @@ func Start(dir string) (*Server, error) {
 	if out, err := install.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("making MariaDB's data directory: %w\n%s", err, out)
 	}
-	s := &Server{dir: dir}
 	if s.port, err = freePort(); err != nil {
 		return nil, err
 	}
@@ -90,6 +94,9 @@ func (s *Server) Restart() error {
 		"--datadir=" + filepath.Join(s.dir, "data"),
 		"--socket=" + filepath.Join(s.dir, "sock"),
 		"--pid-file=" + filepath.Join(s.dir, "pid"),
+		// Not /tmp: at its start, every server removes the temporary tables that
+		// it finds, those of a running one included.
+		"--tmpdir=" + s.tmp(),
 		"--skip-networking=0",
 		"--bind-address=127.0.0.1",
 		"--port=" + strconv.Itoa(s.port),
@@ -206,6 +213,7 @@ func (s *Server) Freeze() error { return s.cmd.Process.Signal(syscall.SIGSTOP) }
 // Thaw lets a frozen server go on.
 func (s *Server) Thaw() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
 
+func (s *Server) tmp() string     { return filepath.Join(s.dir, "tmp") }
 func (s *Server) logPath() string { return filepath.Join(s.dir, "mariadbd.log") }
 
 // log is the end of what the server wrote, for error messages.
