@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
 // The errors of MySQL and MariaDB that have a sentence of their own
@@ -22,6 +26,7 @@ const (
 	erNoSuchTable            = 1146
 	erUnknownSystemVariable  = 1193
 	erLockWaitTimeout        = 1205
+	erIllegalMixOfCollations = 1267
 	erVariableNotSettable    = 1231
 	erWrongValueForVariable  = 1232
 	erNonUpdatableView       = 1288
@@ -32,6 +37,7 @@ const (
 	erAccessDeniedNoPassword = 1698
 	erReadOnlyTransaction    = 1792
 	erReadOnlyMode           = 1836
+	erImpossibleConversion   = 3988
 )
 
 // advice tells for an error's number what to do about it. setup is true where
@@ -76,6 +82,20 @@ func advice(number uint16) (text string, setup bool) {
 	}
 }
 
+// cantBeInColumn reports whether MySQL refused to compare a key with the column
+// because the column's charset lacks one of its characters. Then no row has it.
+// Every charset has ASCII, so of an ASCII key the error would mean another thing.
+func cantBeInColumn(key token.PrimaryKey, err error) bool {
+	var answer *mysql.MySQLError
+	if key.Kind() != token.KindString || !errors.As(err, &answer) {
+		return false
+	}
+	if answer.Number != erIllegalMixOfCollations && answer.Number != erImpossibleConversion {
+		return false
+	}
+	return strings.ContainsFunc(key.Text(), func(r rune) bool { return r >= utf8.RuneSelf })
+}
+
 // unavailable makes an error of ErrUnavailable that says why.
 func unavailable(doing string, err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrUnavailable, doing, err)
@@ -88,31 +108,41 @@ func (s *MySQL) failed(ctx context.Context, doing string, err error) error {
 	if ended := ctx.Err(); ended != nil {
 		return fmt.Errorf("%s: %w", doing, ended)
 	}
-	return s.explain(doing, err)
+	return unavailable(doing, s.explain(err))
 }
 
-// explain is failed for work that no caller can cancel.
-func (s *MySQL) explain(doing string, err error) error {
+// setupFailed is failed for the check of the table. A misfit there is no
+// outage: its error isn't ErrUnavailable, so that start_without can tell.
+func (s *MySQL) setupFailed(doing string, err error) error {
+	err = s.explain(err)
+	if errors.As(err, &misfit{}) {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	return unavailable(doing, err)
+}
+
+// explain adds to an error what to do about it.
+func (s *MySQL) explain(err error) error {
 	// Our own limit isn't passed on as a context's error, so that callers can
 	// tell it from a client that went away.
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return unavailable(doing, fmt.Errorf("no answer of MySQL within %s: "+
-			"see that it runs and can be reached, or raise query_timeout", s.timeout))
+		return fmt.Errorf("no answer of MySQL within %s: "+
+			"see that it runs and can be reached, or raise query_timeout", s.timeout)
 	}
 	if errors.As(err, &misfit{}) {
-		return unavailable(doing, err)
+		return err
 	}
 	var answer *mysql.MySQLError
 	if !errors.As(err, &answer) {
-		return unavailable(doing, fmt.Errorf("%w: see that MySQL runs, and that the dsn has the right address", err))
+		return fmt.Errorf("%w: see that MySQL runs, and that the dsn has the right address", err)
 	}
 	text, setup := advice(answer.Number)
 	switch {
 	case setup:
-		return unavailable(doing, misfitf("%s: %w", text, err))
+		return misfitf("%s: %w", text, err)
 	case text != "":
-		return unavailable(doing, fmt.Errorf("%s: %w", text, err))
+		return fmt.Errorf("%s: %w", text, err)
 	default:
-		return unavailable(doing, err)
+		return err
 	}
 }

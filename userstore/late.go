@@ -67,10 +67,13 @@ func (s *MySQL) ready(ctx context.Context) (*plan, error) {
 	case <-limited.Done():
 		return nil, s.failed(ctx, doing, limited.Err())
 	}
-	if t.err != nil {
-		return nil, unavailable(doing, t.err)
+	if t.err == nil {
+		return t.plan, nil
 	}
-	return t.plan, nil
+	if errors.Is(t.err, ErrUnavailable) {
+		return nil, t.err
+	}
+	return nil, unavailable(doing, t.err)
 }
 
 // currentTry returns the check that is running or ended a moment ago, or begins

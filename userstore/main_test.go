@@ -52,6 +52,20 @@ func withServer(run func() int) int {
 	return run()
 }
 
+// newServer is a server for one test alone.
+func newServer(t *testing.T) *testmariadb.Server {
+	t.Helper()
+	server, err := testmariadb.Start(t.TempDir())
+	if errors.Is(err, testmariadb.ErrNotInstalled) && os.Getenv("CI") == "" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	return server
+}
+
 var databases atomic.Int64
 
 // database is an empty database of one test.

@@ -134,10 +134,14 @@ func (s *MySQL) Lookup(ctx context.Context, pk token.PrimaryKey) (*User, error) 
 		return nil, ErrNotFound
 	}
 	user, err := s.query(ctx, p, param, pk.Kind())
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	switch {
+	case err == nil:
+		return user, nil
+	case errors.Is(err, ErrNotFound), cantBeInColumn(pk, err):
+		return nil, ErrNotFound
+	default:
 		return nil, s.failed(ctx, "looking up a user", err)
 	}
-	return user, err
 }
 
 // query reads the one row that a parameter selects.

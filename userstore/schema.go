@@ -213,22 +213,22 @@ func (s *MySQL) check(ctx context.Context) (*plan, error) {
 		err = s.whyInvisible(ctx, t)
 	}
 	if err != nil {
-		return nil, s.explain("looking at the table", err)
+		return nil, s.setupFailed("looking at the table", err)
 	}
 	p, err := s.newPlan(ctx, t)
 	if err != nil {
-		return nil, s.explain("checking the columns", err)
+		return nil, s.setupFailed("checking the columns", err)
 	}
 	// Preparing makes the server check the privileges on each column.
 	if p.lookup, err = s.prepare(ctx, p.selectSQL); err != nil {
-		return nil, s.explain("preparing to read users", err)
+		return nil, s.setupFailed("preparing to read users", err)
 	}
 	if p.updateSQL == "" {
 		return p, nil
 	}
 	if p.consume, err = s.prepare(ctx, p.updateSQL); err != nil {
 		p.close()
-		return nil, s.explain("preparing to write last_login, which consumes one-time tokens", err)
+		return nil, s.setupFailed("preparing to write last_login, which consumes one-time tokens", err)
 	}
 	return p, nil
 }
