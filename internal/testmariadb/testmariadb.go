@@ -207,7 +207,7 @@ func (s *Server) Kill() {
 }
 
 // Freeze makes the server stop answering while its connections stay open, as
-// a hung machine does. Thaw ends that.
+// a hung machine does, a moment after the call. Thaw ends that.
 func (s *Server) Freeze() error { return s.cmd.Process.Signal(syscall.SIGSTOP) }
 
 // Thaw lets a frozen server go on.
