@@ -152,31 +152,47 @@ func (e *exposed) writeAccessLine(r *http.Request) {
 	}
 }
 
-// writeErrorLine writes the line of an error that has been handled, at the
-// level that Caddy writes it.
-func (e *exposed) writeErrorLine(r *http.Request, level zapcore.Level, err error) {
+// writeErrorLine writes the line of an error, as Caddy's server does. inRoutes
+// is the error of the error routes, if they failed, too.
+func (e *exposed) writeErrorLine(r *http.Request, level zapcore.Level, err, inRoutes error) {
 	request := e.redacted
 	if request == nil {
 		request = r // by now without a token
 	}
-	message := err.Error()
-	details := []zap.Field{e.requestField(request), zap.Duration("duration", time.Since(e.started))}
-	if handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
-		if handlerErr.Err != nil {
-			message = handlerErr.Err.Error()
-		}
-		details = append(details,
-			zap.Int("status", handlerErr.StatusCode),
-			zap.String("err_id", handlerErr.ID),
-			zap.String("err_trace", handlerErr.Trace),
-		)
-	} else {
-		details = append(details, zap.Error(err))
+	message, details := describeError(err)
+	if inRoutes != nil {
+		details = append([]zap.Field{
+			zap.String("error", inRoutes.Error()),
+			zap.Namespace("first_error"),
+			zap.String("msg", message),
+		}, details...)
+		message = "error handling handler error"
 	}
+	details = append([]zap.Field{
+		e.requestField(request),
+		zap.Duration("duration", time.Since(e.started)),
+	}, details...)
 	for _, logger := range loggersFor(e.logs.errors, e.server, r) {
 		if c := logger.Check(level, message); c != nil {
 			c.Write(details...)
 		}
+	}
+}
+
+// describeError is what an error's line says of it.
+func describeError(err error) (message string, details []zap.Field) {
+	handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err)
+	if !ok {
+		return err.Error(), []zap.Field{zap.Error(err)}
+	}
+	message = err.Error()
+	if handlerErr.Err != nil {
+		message = handlerErr.Err.Error()
+	}
+	return message, []zap.Field{
+		zap.Int("status", handlerErr.StatusCode),
+		zap.String("err_id", handlerErr.ID),
+		zap.String("err_trace", handlerErr.Trace),
 	}
 }
 
@@ -277,7 +293,7 @@ func (e *exposed) handleError(w http.ResponseWriter, r *http.Request, err error)
 		if status >= http.StatusInternalServerError {
 			level = zapcore.ErrorLevel
 		}
-		e.writeErrorLine(r, level, err)
+		e.writeErrorLine(r, level, err, nil)
 		w.WriteHeader(status)
 		return
 	}
@@ -285,12 +301,12 @@ func (e *exposed) handleError(w http.ResponseWriter, r *http.Request, err error)
 		w.WriteHeader(status)
 		return nil
 	})
-	if err2 := serveErrorRoutes(e.server, w, r, err, writeStatus); err2 != nil {
-		e.writeErrorLine(r, zapcore.ErrorLevel, errors.Join(err, err2))
+	if inRoutes := serveErrorRoutes(e.server, w, r, err, writeStatus); inRoutes != nil {
+		e.writeErrorLine(r, zapcore.ErrorLevel, err, inRoutes)
 		w.WriteHeader(status)
 		return
 	}
-	e.writeErrorLine(r, zapcore.DebugLevel, err)
+	e.writeErrorLine(r, zapcore.DebugLevel, err, nil)
 }
 
 // serveErrorRoutes runs the server's error routes, what handle_errors makes in

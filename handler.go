@@ -34,10 +34,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // serve takes the token out of the request, and decides by it.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	presented := h.sources.take(r)
-	if isPreflight(r) && h.passesPreflight() {
-		return next.ServeHTTP(w, r)
-	}
-	if !presented.found && h.Optional {
+	if h.passesAnonymous(r, presented) {
 		return next.ServeHTTP(w, r)
 	}
 
@@ -165,11 +162,12 @@ func isPreflight(r *http.Request) bool {
 		len(r.Header["Access-Control-Request-Method"]) > 0
 }
 
-func (h *Handler) passesPreflight() bool {
-	if h.Preflight == "" {
-		return h.Optional
+// passesAnonymous reports whether a request goes on as nobody's.
+func (h *Handler) passesAnonymous(r *http.Request, presented presented) bool {
+	if isPreflight(r) && h.Preflight != "" {
+		return h.Preflight == preflightPass
 	}
-	return h.Preflight == preflightPass
+	return h.Optional && (!presented.found || isPreflight(r))
 }
 
 // errAhead: the token is valid and for one use, which this request isn't.

@@ -297,7 +297,7 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 	if tokens := h.tokens.Load(); tokens != nil {
 		needs.Kind = tokens.Settings().Encoding.Kind()
 	}
-	store, err := userstore.Open(ctx, cfg, needs, h.logger)
+	store, err := userstore.Open(ctx, cfg, needs, h.logger.Named("userstore"))
 	if err != nil {
 		return fmt.Errorf("userstore: %w", err)
 	}
@@ -336,7 +336,7 @@ func (h *Handler) tokensFor(ctx context.Context) (*token.Tokens, error) {
 		return nil, err
 	}
 	h.tokens.Store(tokens)
-	h.logger.Debug("chose the packer by the type of the primary key's column", zap.String("packer", schema.Packer))
+	h.logger.Named("userstore").Debug("chose the packer by the type of the primary key's column", zap.String("packer", schema.Packer))
 	return tokens, nil
 }
 

@@ -1,0 +1,209 @@
+package sesame_test
+
+import (
+	"bufio"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	_ "github.com/go-sql-driver/mysql"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
+)
+
+// database is a MySQL server for the tests, over TCP.
+type database struct {
+	name string
+	dsn  string
+	*sql.DB
+}
+
+// databases are those that every end-to-end test runs with: the embedded
+// server of internal/devmysql always, and MariaDB where it is installed.
+var databases []*database
+
+// mariadb is the server behind the second, for tests that stop it.
+var mariadb *testmariadb.Server
+
+func TestMain(m *testing.M) {
+	code, err := runTests(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(code)
+}
+
+func runTests(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "sesame-test-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+
+	dsn, stop, err := startDevMySQL(dir)
+	if err != nil {
+		return 0, fmt.Errorf("starting the embedded MySQL server: %w", err)
+	}
+	defer stop()
+	if err := addDatabase("devmysql", dsn); err != nil {
+		return 0, err
+	}
+
+	if _, err := exec.LookPath("mariadbd"); err != nil {
+		if os.Getenv("CI") != "" {
+			return 0, errors.New("mariadbd is not on PATH, and CI must test with it: apt-get install mariadb-server")
+		}
+		fmt.Println("mariadbd is not on PATH: testing with the embedded MySQL server only (apt-get install mariadb-server)")
+		return m.Run(), nil
+	}
+	mariadbDir := filepath.Join(dir, "mariadb")
+	if err := os.Mkdir(mariadbDir, 0o755); err != nil {
+		return 0, err
+	}
+	mariadb, err = testmariadb.Start(mariadbDir)
+	if err != nil {
+		return 0, err
+	}
+	defer mariadb.Stop()
+	if err := mariadb.CreateDatabase("django"); err != nil {
+		return 0, err
+	}
+	if err := addDatabase("mariadb", mariadb.DSN("django")); err != nil {
+		return 0, err
+	}
+	return m.Run(), nil
+}
+
+func addDatabase(name, dsn string) error {
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		return err
+	}
+	databases = append(databases, &database{name: name, dsn: dsn, DB: db})
+	return nil
+}
+
+// startDevMySQL builds and runs the embedded server, which has a module of its
+// own so that nobody's Caddy depends on it.
+func startDevMySQL(dir string) (dsn string, stop func(), err error) {
+	program := filepath.Join(dir, "devmysql")
+	build := exec.Command("go", "build", "-C", "internal/devmysql", "-o", program, "./cmd/devmysql")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", nil, fmt.Errorf("%w\n%s", err, output)
+	}
+	server := exec.Command(program)
+	server.Stderr = os.Stderr
+	stdin, err := server.StdinPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	stdout, err := server.StdoutPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	if err := server.Start(); err != nil {
+		return "", nil, err
+	}
+	stop = func() {
+		_ = stdin.Close() // it ends then
+		_ = server.Wait()
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	dsn, ok := strings.CutPrefix(strings.TrimSpace(line), "DSN ")
+	if err != nil || !ok {
+		stop()
+		return "", nil, fmt.Errorf("it didn't say its DSN: %q, %w", line, err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, stdout) }()
+	return dsn, stop, nil
+}
+
+// withEachDatabase runs a test with every database, each time with the table of
+// users as authUsers has them.
+func withEachDatabase(t *testing.T, test func(t *testing.T, db *database)) {
+	t.Helper()
+	for _, db := range databases {
+		t.Run(db.name, func(t *testing.T) {
+			db.reset(t)
+			test(t, db)
+		})
+	}
+}
+
+// withMariaDB runs a test with MariaDB, or skips it where there is none.
+func withMariaDB(t *testing.T, test func(t *testing.T, db *database)) {
+	t.Helper()
+	if mariadb == nil {
+		t.Skip("mariadbd is not on PATH")
+	}
+	db := databases[len(databases)-1]
+	db.reset(t)
+	test(t, db)
+}
+
+// authUser is what `manage.py migrate` makes of Django's user model on MySQL.
+const authUser = `CREATE TABLE auth_user (
+	id int NOT NULL AUTO_INCREMENT PRIMARY KEY,
+	password varchar(128) NOT NULL,
+	last_login datetime(6) NULL,
+	is_superuser tinyint(1) NOT NULL,
+	username varchar(150) NOT NULL UNIQUE,
+	first_name varchar(150) NOT NULL,
+	last_name varchar(150) NOT NULL,
+	email varchar(254) NOT NULL,
+	is_staff tinyint(1) NOT NULL,
+	is_active tinyint(1) NOT NULL,
+	date_joined datetime(6) NOT NULL
+)`
+
+// testUser is a user in the tests' table.
+type testUser struct {
+	id        int64
+	username  string
+	password  string
+	email     string
+	lastLogin string // or empty for NULL
+	isActive  bool
+}
+
+// The users of the tests.
+var (
+	alice = testUser{1, "alice", "pbkdf2_sha256$1000000$c2FsdHNhbHRzYWx0$uFoVgmI1NE5rA3cBLtBXhqMwNLPLS6Yb0uOaXqj5oyo=", "alice@example.com", "2026-01-02 03:04:05.678900", true}
+	bob   = testUser{2, "bob", "pbkdf2_sha256$1000000$c2FsdHNhbHRzYWx0$0IbDDl5yJZNXhIdzn8fD3Jk0A6cEDZ3wnoAQ5a1NlmM=", "bob@example.com", "", false}
+	carol = testUser{3, "carol", "!unusable0123456789012345678901234567890", "", "", true}
+)
+
+// reset makes the table of users anew.
+func (db *database) reset(t *testing.T) {
+	t.Helper()
+	db.mustExec(t, "DROP TABLE IF EXISTS auth_user")
+	db.mustExec(t, authUser)
+	for _, u := range []testUser{alice, bob, carol} {
+		db.insert(t, u)
+	}
+}
+
+func (db *database) insert(t *testing.T, u testUser) {
+	t.Helper()
+	var lastLogin any
+	if u.lastLogin != "" {
+		lastLogin = u.lastLogin
+	}
+	db.mustExec(t, `INSERT INTO auth_user VALUES (?, ?, ?, 0, ?, 'First', 'Last', ?, 0, ?, '2020-01-01 00:00:00')`,
+		u.id, u.password, lastLogin, u.username, u.email, u.isActive)
+}
+
+func (db *database) mustExec(t *testing.T, query string, args ...any) {
+	t.Helper()
+	if _, err := db.Exec(query, args...); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+}
