@@ -77,7 +77,8 @@ type Config struct {
 	UseTZ *bool `json:"use_tz,omitempty"`
 
 	// Django's setting TIME_ZONE, in which `last_login` is written where `use_tz`
-	// is false. Django's default is `America/Chicago`. Default: this host's zone.
+	// is false; it has no effect else. Default: this host's zone, while Django's
+	// is `America/Chicago`.
 	TimeZone string `json:"time_zone,omitempty"`
 }
 
@@ -236,11 +237,8 @@ func (c *Config) limits() poolLimits {
 
 // location is the time zone in which last_login is written.
 func (c *Config) location() (*time.Location, error) {
+	// A time zone without a use may stand there, as it does in Django's settings.
 	if c.UseTZ == nil || *c.UseTZ {
-		if c.TimeZone != "" {
-			return nil, errors.New("time_zone is only used with use_tz false: " +
-				"with USE_TZ, Django stores last_login in UTC; remove time_zone")
-		}
 		return time.UTC, nil
 	}
 	if c.TimeZone == "" {

@@ -238,3 +238,43 @@ func TestConsumeNeedsOneTime(t *testing.T) {
 		}
 	}
 }
+
+// TestConsumeDoesNotLinger: an UPDATE that was given up while it waited for a
+// lock must not take effect when the lock goes.
+func TestConsumeDoesNotLinger(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t, authUser, threeUsers)
+	s := openStore(t, userstore.Config{DSN: d.dsn(), QueryTimeout: caddy.Duration(300 * time.Millisecond)},
+		userstore.Needs{LastLogin: true})
+	u, err := s.Lookup(t.Context(), token.IntKey(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := d.db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.Exec("SELECT * FROM auth_user WHERE id = 1 FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Consume(t.Context(), u, time.Now()); !errors.Is(err, userstore.ErrUnavailable) {
+		t.Errorf("a locked row: %v", err)
+	}
+	eventually(t, func() error {
+		const waiting = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = ? AND INFO LIKE 'UPDATE%'"
+		if n := d.text(waiting, d.name); n != "0" {
+			return errors.New("the server still waits for the lock")
+		}
+		return nil
+	})
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.text("SELECT last_login FROM auth_user WHERE id = 1"); got != "NULL" {
+		t.Errorf("last_login became %s", got)
+	}
+	if err := s.Consume(t.Context(), u, time.Now()); err != nil {
+		t.Errorf("without the lock: %v", err)
+	}
+}

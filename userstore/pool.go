@@ -1,13 +1,14 @@
 package userstore
 
 import (
+	"context"
 	"crypto/sha256"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -89,7 +90,7 @@ func newPool(dsn string, limits poolLimits) (*pool, error) {
 	if err != nil {
 		return nil, errDSN
 	}
-	db := sql.OpenDB(connector)
+	db := sql.OpenDB(newImpatient(connector, limits.query, log))
 	db.SetMaxOpenConns(limits.maxOpen)
 	db.SetMaxIdleConns(limits.maxIdle)
 	db.SetConnMaxLifetime(limits.maxLifetime)
@@ -168,7 +169,7 @@ func force(cfg *mysql.Config, limits poolLimits, log mysql.Logger) error {
 	}
 	cfg.ConnectionAttributes = attributes
 
-	setVariables(cfg, limits.query)
+	setVariables(cfg)
 
 	// A Go string is UTF-8, so the connection is too. The collation is the
 	// server's for that, since the DSN's could be one of another charset.
@@ -180,7 +181,7 @@ func force(cfg *mysql.Config, limits poolLimits, log mysql.Logger) error {
 
 // setVariables sets session variables, which the driver does at the start of
 // every connection.
-func setVariables(cfg *mysql.Config, limit time.Duration) {
+func setVariables(cfg *mysql.Config) {
 	if cfg.Params == nil {
 		cfg.Params = make(map[string]string)
 	}
@@ -191,19 +192,45 @@ func setVariables(cfg *mysql.Config, limit time.Duration) {
 	// at the end of the connection, and every SELECT see its first snapshot.
 	cfg.Params["autocommit"] = "1"
 
-	// When the context ends a query, the server doesn't notice while it waits
-	// for a lock. Give up there at the same time, so that nothing piles up, and
-	// no UPDATE takes effect long after its request was refused.
-	seconds := strconv.Itoa(int(math.Ceil(limit.Seconds())))
-	for _, variable := range []string{"lock_wait_timeout", "innodb_lock_wait_timeout"} {
-		if _, set := cfg.Params[variable]; !set {
-			cfg.Params[variable] = seconds
-		}
-	}
 	// A last_login that doesn't fit must be an error, never 0000-00-00.
 	if _, set := cfg.Params["sql_mode"]; !set {
 		cfg.Params["sql_mode"] = "TRIM(LEADING ',' FROM CONCAT(@@SESSION.sql_mode, ',STRICT_ALL_TABLES'))"
 	}
+}
+
+// impatient makes connections on which the server stops waiting for a lock when
+// the store does. The server doesn't notice by itself that a context ended: the
+// waiting would pile up, and an UPDATE take effect long after its request was
+// refused.
+type impatient struct {
+	driver.Connector
+	set string // a SET statement
+	log mysql.Logger
+}
+
+func newImpatient(connector driver.Connector, limit time.Duration, log mysql.Logger) impatient {
+	seconds := int(math.Ceil(limit.Seconds()))
+	set := fmt.Sprintf("SET SESSION lock_wait_timeout = %d, innodb_lock_wait_timeout = %[1]d", seconds)
+	return impatient{connector, set, log}
+}
+
+// Connect implements driver.Connector. That a server has no such variables, as
+// some that only speak MySQL's protocol, is no reason to do without it.
+func (i impatient) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := i.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, err = conn.(driver.ExecerContext).ExecContext(ctx, i.set, nil)
+	if err == nil {
+		return conn, nil
+	}
+	if errors.As(err, new(*mysql.MySQLError)) {
+		i.log.Print("limiting the wait for locks: ", err)
+		return conn, nil
+	}
+	_ = conn.Close() // err says what is wrong with it
+	return nil, err
 }
 
 // driverLog is the driver's logger. What it says of broken connections is for
@@ -222,5 +249,6 @@ func (l *driverLog) Print(v ...any) {
 // Interface guards
 var (
 	_ caddy.Destructor = (*pool)(nil)
+	_ driver.Connector = impatient{}
 	_ mysql.Logger     = (*driverLog)(nil)
 )
