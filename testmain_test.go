@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/go-sql-driver/mysql"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
@@ -32,6 +33,11 @@ var databases []*database
 var mariadb *testmariadb.Server
 
 func TestMain(m *testing.M) {
+	if caddyfile := os.Getenv(caddyProcess); caddyfile != "" {
+		os.Args = []string{"caddy", "run", "--adapter", "caddyfile", "--config", caddyfile}
+		caddycmd.Main()
+		return
+	}
 	code, err := runTests(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
