@@ -25,13 +25,13 @@ type Tokens struct {
 	settings Settings
 
 	// v2
-	signing blake2bState   // with SecretKey
-	verify  []blake2bState // with SecretKey, then each fallback
-	hashes  sync.Pool      // of *v2Hash
+	verify []blake2bState // with SecretKey, which signs, then each fallback
 
 	// v1
 	newDigest  func() hash.Hash
-	signerKeys [][]byte // for SecretKey, then each fallback
+	signerKeys [][]byte // for SecretKey, which signs, then each fallback
+
+	scratches sync.Pool // of *scratch
 }
 
 // New returns Tokens for the settings, or an error that names the setting
@@ -41,8 +41,14 @@ func New(settings Settings) (*Tokens, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What the caller still holds could change under the keys derived from it.
 	settings.Versions = slices.Clone(settings.Versions)
 	settings.SecretKeyFallbacks = slices.Clone(settings.SecretKeyFallbacks)
+	if settings.MaxAge != nil {
+		settings.MaxAge = new(*settings.MaxAge)
+	}
+	settings.InvalidateOnPasswordChange = new(*settings.InvalidateOnPasswordChange)
+	settings.UseTZ = new(*settings.UseTZ)
 	t := &Tokens{settings: settings}
 	if err := t.deriveV2Keys(); err != nil {
 		return nil, err
@@ -82,8 +88,9 @@ type Parsed struct {
 	version Version
 	refused Reason // why Parse refused it, or 0
 	pk      PrimaryKey
-	created int64 // Unix seconds; 0 where the token has no timestamp
-	scope   string
+	dated   bool   // whether the token has a timestamp
+	created int64  // that timestamp, in Unix seconds
+	scope   string // the one expected
 
 	// What base64 held. In v2 all before the last SignatureSize bytes is
 	// signed; in v1 all after the primary key is the revocation key.
@@ -112,10 +119,20 @@ func (p *Parsed) PrimaryKey() PrimaryKey { return p.pk }
 // Created is when the token was made, if it says so. It is not to be trusted
 // before Verify has said so.
 func (p *Parsed) Created() (at time.Time, ok bool) {
-	if p.created == 0 {
+	if !p.dated {
 		return time.Time{}, false
 	}
 	return time.Unix(p.created, 0), true
+}
+
+func (p *Parsed) setCreated(unix int64) {
+	p.dated, p.created = true, unix
+}
+
+// keep copies data, of which rest is the end that isn't signed.
+func (p *Parsed) keep(data, rest []byte) {
+	p.size = copy(p.data[:], data)
+	p.mark = p.size - len(rest)
 }
 
 // Parse reads a token and checks all that needs no row. The error is a
@@ -158,32 +175,46 @@ func (t *Tokens) Verify(p *Parsed, user User) error {
 
 // isBase64URL reports whether all of s is of the URL-safe base64 alphabet.
 func isBase64URL(s string) bool {
-	for i := range len(s) {
-		if !isBase62(s[i]) && s[i] != '-' && s[i] != '_' {
+	for _, c := range []byte(s) {
+		switch {
+		case '0' <= c && c <= '9', 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', c == '-', c == '_':
+		default:
 			return false
 		}
 	}
 	return true
 }
 
-// isBase62 reports whether c is a letter or a digit.
-func isBase62(c byte) bool {
-	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
-}
-
 // appendDateTime appends a datetime as Python's isoformat(sep) does: without
 // the microseconds where they are zero, and with an offset if it is aware.
+// AppendFormat would do, but takes longer than the signature itself.
 func (t *Tokens) appendDateTime(dst []byte, at time.Time, sep byte) []byte {
 	at = at.UTC()
-	dst = at.AppendFormat(dst, "2006-01-02")
-	dst = append(dst, sep)
-	if at.Nanosecond() < int(time.Microsecond) {
-		dst = at.AppendFormat(dst, "15:04:05")
-	} else {
-		dst = at.AppendFormat(dst, "15:04:05.000000")
+	year, month, day := at.Date()
+	hour, minute, second := at.Clock()
+	dst = append(appendDigits(dst, year, 4), '-')
+	dst = append(appendDigits(dst, int(month), 2), '-')
+	dst = append(appendDigits(dst, day, 2), sep)
+	dst = append(appendDigits(dst, hour, 2), ':')
+	dst = append(appendDigits(dst, minute, 2), ':')
+	dst = appendDigits(dst, second, 2)
+	if microsecond := at.Nanosecond() / int(time.Microsecond); microsecond != 0 {
+		dst = append(dst, '.')
+		dst = appendDigits(dst, microsecond, 6)
 	}
 	if *t.settings.UseTZ {
 		dst = append(dst, "+00:00"...)
+	}
+	return dst
+}
+
+// appendDigits appends the last so many decimal digits of n.
+func appendDigits(dst []byte, n, digits int) []byte {
+	end := len(dst) + digits
+	dst = append(dst, "000000"[:digits]...)
+	for i := end - 1; i >= end-digits; i-- {
+		dst[i] += byte(n % 10)
+		n /= 10
 	}
 	return dst
 }

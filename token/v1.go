@@ -43,7 +43,7 @@ func (t *Tokens) isV1(token string) bool {
 	if t.settings.MaxAge != nil {
 		var timestamp string
 		data, timestamp, _ = cutLast(data)
-		if len(timestamp) != v1TimestampLen || strings.ContainsAny(timestamp, "-_") || !isBase64URL(timestamp) {
+		if len(timestamp) != v1TimestampLen || strings.Trim(timestamp, base62) != "" {
 			return false
 		}
 	}
@@ -98,24 +98,27 @@ func (t *Tokens) parseV1(p *Parsed, token string, want Expectation) Reason {
 	if t.settings.MaxAge != nil {
 		var timestamp string
 		value, timestamp, _ = cutLast(value)
-		p.created = parseBase62(timestamp)
+		p.setCreated(parseBase62(timestamp))
 		// Unlike in v2, the clock isn't rounded, and the last moment counts.
-		age := float64(want.Now.UnixNano())/float64(time.Second) - float64(p.created)
-		if age > t.settings.MaxAge.Seconds() {
+		if want.Now.Sub(time.Unix(p.created, 0)) > *t.settings.MaxAge {
 			return Expired
 		}
 	}
 
-	// Signed, and yet not readable: made with another max_age or packer.
-	if !p.decode(value) {
+	// Signed, and yet not readable: made with another packer, or longer than
+	// any packer makes it.
+	s := t.scratches.Get().(*scratch)
+	defer t.scratches.Put(s)
+	data, ok := s.decode(value)
+	if !ok {
 		return NoPrimaryKey
 	}
-	pk, key, err := t.settings.Encoding.Unpack(p.data[:p.size])
+	pk, key, err := t.settings.Encoding.Unpack(data)
 	if err != nil {
 		return NoPrimaryKey
 	}
 	p.pk = pk
-	p.mark = p.size - len(key)
+	p.keep(data, key)
 	return 0
 }
 

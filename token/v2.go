@@ -22,23 +22,43 @@ const (
 // minV2Size is the shortest token that django-sesame recognizes.
 const minV2Size = 4
 
-// v2Hash is what signing needs, kept for reuse.
-type v2Hash struct {
-	resumableHash
+// scratch is the memory in which a token is read or signed, kept for reuse:
+// what is handed to a Packer or a hash would otherwise be allocated each time.
+type scratch struct {
+	hash      resumableHash
+	text      [maxTokenSize]byte
+	data      [maxDataSize]byte
 	message   []byte
 	signature [maxSignatureSize]byte
+}
+
+// sign returns the signature of s.message with the key in state. It is good
+// until the next call.
+func (s *scratch) sign(state blake2bState) []byte {
+	return state.sum(s.hash, s.signature[:0], s.message)
+}
+
+// decode reads base64 without padding. Bits that are left over in the last
+// character are ignored, as Python does. The data is good until the next call.
+func (s *scratch) decode(text string) (data []byte, ok bool) {
+	if base64.RawURLEncoding.DecodedLen(len(text)) > len(s.data) {
+		return nil, false
+	}
+	src := s.text[:copy(s.text[:], text)]
+	n, err := base64.RawURLEncoding.Decode(s.data[:], src)
+	return s.data[:n], err == nil
 }
 
 // deriveV2Keys makes the keys. Settings that change a token's meaning are a
 // part of them, so that a token isn't read with another packer, for example.
 func (t *Tokens) deriveV2Keys() error {
-	t.hashes.New = func() any {
+	t.scratches.New = func() any {
 		h, err := newBlake2b()
 		if err != nil {
 			// unreachable: deriveV2Keys has made one before
 			panic("token: " + err.Error())
 		}
-		return &v2Hash{resumableHash: h}
+		return &scratch{hash: h}
 	}
 	derivation, err := newBlake2bState(64, nil, v2KeyPerson)
 	if err != nil {
@@ -63,7 +83,6 @@ func (t *Tokens) deriveV2Keys() error {
 		}
 		t.verify = append(t.verify, state)
 	}
-	t.signing = t.verify[0]
 	return nil
 }
 
@@ -85,24 +104,26 @@ func (t *Tokens) createV2(pk PrimaryKey, user User, scope string, now time.Time)
 		data = binary.BigEndian.AppendUint32(data, uint32(timestamp)) //nolint:gosec // two's complement is the format
 	}
 
-	h := t.hashes.Get().(*v2Hash)
-	defer t.hashes.Put(h)
-	h.message = append(h.message[:0], data...)
-	h.message, err = t.appendRevocationKey(h.message, user)
+	s := t.scratches.Get().(*scratch)
+	defer t.scratches.Put(s)
+	s.message = append(s.message[:0], data...)
+	s.message, err = t.appendRevocationKey(s.message, user)
 	if err != nil {
 		return "", err
 	}
-	h.message = append(h.message, scope...)
-	data = t.signing.sum(h.resumableHash, data, h.message)
+	s.message = append(s.message, scope...)
+	data = append(data, s.sign(t.verify[0])...)
 	return base64.RawURLEncoding.EncodeToString(data), nil
 }
 
 func (t *Tokens) parseV2(p *Parsed, token string, want Expectation) Reason {
 	p.version = V2
-	if !p.decode(token) {
+	s := t.scratches.Get().(*scratch)
+	defer t.scratches.Put(s)
+	data, ok := s.decode(token)
+	if !ok {
 		return Malformed
 	}
-	data := p.data[:p.size]
 	pk, rest, err := t.settings.Encoding.Unpack(data)
 	if err != nil {
 		return NoPrimaryKey
@@ -114,56 +135,42 @@ func (t *Tokens) parseV2(p *Parsed, token string, want Expectation) Reason {
 			return NoTimestamp
 		}
 		timestamp := int32(binary.BigEndian.Uint32(rest)) //nolint:gosec // two's complement is the format
-		p.created = v2Epoch + int64(timestamp)
+		p.setCreated(v2Epoch + int64(timestamp))
 		rest = rest[4:]
 	}
 	if len(rest) != t.settings.SignatureSize {
 		return NoSignature
 	}
-	p.mark = p.size - len(rest)
+	p.keep(data, rest)
 
 	if t.settings.MaxAge == nil {
 		return 0
 	}
-	maxAge := t.settings.MaxAge
+	maxAge := *t.settings.MaxAge
 	if want.MaxAge != nil {
-		maxAge = want.MaxAge
+		maxAge = *want.MaxAge
 	}
-	age := want.Now.Unix() - p.created
+	age := want.Now.Unix() - p.created // in whole seconds, and of any size
 	if float64(age) >= maxAge.Seconds() {
 		return Expired
 	}
 	return 0
 }
 
-// decode reads base64 without padding into p.data. Bits that are left over in
-// the last character are ignored, as Python does.
-func (p *Parsed) decode(text string) bool {
-	var src [maxTokenSize]byte
-	n := copy(src[:], text)
-	if base64.RawURLEncoding.DecodedLen(n) > len(p.data) {
-		return false
-	}
-	size, err := base64.RawURLEncoding.Decode(p.data[:], src[:n])
-	p.size = size
-	return err == nil
-}
-
 func (t *Tokens) verifyV2(p *Parsed, user User) Reason {
-	h := t.hashes.Get().(*v2Hash)
-	defer t.hashes.Put(h)
+	s := t.scratches.Get().(*scratch)
+	defer t.scratches.Put(s)
 	var err error
-	h.message = append(h.message[:0], p.data[:p.mark]...)
-	h.message, err = t.appendRevocationKey(h.message, user)
+	s.message = append(s.message[:0], p.data[:p.mark]...)
+	s.message, err = t.appendRevocationKey(s.message, user)
 	if err != nil {
 		return IncompleteUser
 	}
-	h.message = append(h.message, p.scope...)
+	s.message = append(s.message, p.scope...)
 
 	signature := p.data[p.mark:p.size]
 	for _, state := range t.verify {
-		expected := state.sum(h.resumableHash, h.signature[:0], h.message)
-		if subtle.ConstantTimeCompare(signature, expected) == 1 {
+		if subtle.ConstantTimeCompare(signature, s.sign(state)) == 1 {
 			return 0
 		}
 	}
@@ -214,7 +221,10 @@ func passwordHash(password string) string {
 func lastCharacters(s string, n int) string {
 	start := len(s)
 	for ; n > 0 && start > 0; n-- {
-		_, size := utf8.DecodeLastRuneInString(s[:start])
+		size := 1
+		if s[start-1] >= utf8.RuneSelf {
+			_, size = utf8.DecodeLastRuneInString(s[:start])
+		}
 		start -= size
 	}
 	return s[start:]
