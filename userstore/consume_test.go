@@ -31,7 +31,9 @@ func TestConsumeOnce(t *testing.T) {
 		{"in one second", "datetime", "'2026-05-06 07:08:09'", func(i int) time.Time { return startOfTests.Add(time.Duration(i)) }},
 		{"milliseconds", "datetime(3)", "'2026-05-06 07:08:09.123'", func(int) time.Time { return startOfTests }},
 		{"row in the future", "datetime(6)", "'2999-12-31 23:59:59.999999'", func(int) time.Time { return time.Now() }},
-		{"clocks apart", "datetime(6)", "'2026-05-06 07:08:09.123456'", func(i int) time.Time { return startOfTests.Add(time.Duration(i-100) * time.Hour) }},
+		{"clocks apart", "datetime(6)", "'2026-05-06 07:08:09.123456'", func(i int) time.Time {
+			return startOfTests.Add(time.Duration(i-100) * time.Hour)
+		}},
 		{"timestamp", "timestamp(6) NULL", "'2026-05-06 07:08:09.123456'", func(int) time.Time { return startOfTests }},
 		{"text", "varchar(26)", "'2026-05-06 07:08:09'", func(int) time.Time { return startOfTests }},
 		{"short text", "varchar(19)", "'2026-05-06 07:08:09'", func(int) time.Time { return startOfTests }},
@@ -46,9 +48,10 @@ func TestConsumeOnce(t *testing.T) {
 			d.exec("INSERT IGNORE INTO auth_user VALUES (1, 'ab', 1, 'ë@x', " + test.lastLogin + ")")
 			before := d.text("SELECT last_login FROM auth_user")
 			// Pools of different limits aren't shared: two gateways.
-			gateways := []*userstore.MySQL{
-				openStore(t, userstore.Config{DSN: d.dsn(), QueryTimeout: caddy.Duration(20 * time.Second), MaxOpenConns: 20}, userstore.Needs{LastLogin: true, Email: true}),
-				openStore(t, userstore.Config{DSN: d.dsn(), QueryTimeout: caddy.Duration(20 * time.Second), MaxOpenConns: 21}, userstore.Needs{LastLogin: true, Email: true}),
+			var gateways []*userstore.MySQL
+			for _, limit := range []int{20, 21} {
+				cfg := userstore.Config{DSN: d.dsn(), MaxOpenConns: limit, QueryTimeout: caddy.Duration(20 * time.Second)}
+				gateways = append(gateways, openStore(t, cfg, userstore.Needs{LastLogin: true, Email: true}))
 			}
 			var read, done sync.WaitGroup
 			var won, lost atomic.Int32

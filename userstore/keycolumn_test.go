@@ -41,25 +41,43 @@ func TestKeyTypes(t *testing.T) {
 		found      keys
 		absent     keys
 	}{
-		{"tinyint", "ShortPacker", "(-128), (0), (127)",
-			keys{token.IntKey(-128), token.IntKey(0), token.IntKey(127)}, keys{token.IntKey(128), token.IntKey(1)}},
-		{"tinyint unsigned", "UnsignedShortPacker", "(0), (255)",
-			keys{token.UintKey(0), token.UintKey(255)}, keys{token.UintKey(256), token.IntKey(-1)}},
-		{"smallint", "ShortPacker", "(-32768), (32767)",
-			keys{token.IntKey(-32768), token.IntKey(32767)}, keys{token.IntKey(0)}},
-		{"smallint unsigned", "UnsignedShortPacker", "(65535)",
-			keys{token.UintKey(65535), token.IntKey(65535)}, keys{token.UintKey(0)}},
+		{
+			"tinyint", "ShortPacker", "(-128), (0), (127)",
+			keys{token.IntKey(-128), token.IntKey(0), token.IntKey(127)},
+			keys{token.IntKey(128), token.IntKey(1)},
+		},
+		{
+			"tinyint unsigned", "UnsignedShortPacker", "(0), (255)",
+			keys{token.UintKey(0), token.UintKey(255)},
+			keys{token.UintKey(256), token.IntKey(-1)},
+		},
+		{
+			"smallint", "ShortPacker", "(-32768), (32767)",
+			keys{token.IntKey(-32768), token.IntKey(32767)},
+			keys{token.IntKey(0)},
+		},
+		{
+			"smallint unsigned", "UnsignedShortPacker", "(65535)",
+			keys{token.UintKey(65535), token.IntKey(65535)},
+			keys{token.UintKey(0)},
+		},
 		{"mediumint", "LongPacker", "(-8388608)", keys{token.IntKey(-8388608)}, keys{token.IntKey(8388608)}},
-		{"int", "LongPacker", "(-2147483648), (2147483647)",
+		{
+			"int", "LongPacker", "(-2147483648), (2147483647)",
 			keys{token.IntKey(math.MinInt32), token.IntKey(math.MaxInt32), token.UintKey(math.MaxInt32)},
-			keys{token.IntKey(math.MaxInt64), token.UintKey(math.MaxUint64)}},
+			keys{token.IntKey(math.MaxInt64), token.UintKey(math.MaxUint64)},
+		},
 		{"int unsigned", "UnsignedLongPacker", "(4294967295)", keys{token.UintKey(math.MaxUint32)}, keys{token.IntKey(-1)}},
-		{"bigint", "LongLongPacker", "(-9223372036854775808), (9223372036854775807), (-1)",
+		{
+			"bigint", "LongLongPacker", "(-9223372036854775808), (9223372036854775807), (-1)",
 			keys{token.IntKey(math.MinInt64), token.IntKey(math.MaxInt64), token.IntKey(-1)},
-			keys{token.UintKey(math.MaxUint64), token.UintKey(math.MaxInt64 + 1)}},
-		{"bigint unsigned", "UnsignedLongLongPacker", "(0), (9223372036854775808), (18446744073709551615)",
+			keys{token.UintKey(math.MaxUint64), token.UintKey(math.MaxInt64 + 1)},
+		},
+		{
+			"bigint unsigned", "UnsignedLongLongPacker", "(0), (9223372036854775808), (18446744073709551615)",
 			keys{token.UintKey(0), token.UintKey(math.MaxInt64 + 1), token.UintKey(math.MaxUint64), token.IntKey(0)},
-			keys{token.IntKey(-1), token.IntKey(math.MinInt64)}},
+			keys{token.IntKey(-1), token.IntKey(math.MinInt64)},
+		},
 		{"char(32)", "UUIDPacker", "('" + hexID + "')", keys{id, token.StringKey(hexID)}, keys{token.UUIDKey([16]byte{})}},
 		{"uuid", "UUIDPacker", "('" + dashedID + "')", keys{id}, keys{token.UUIDKey([16]byte{})}},
 		{"binary(16)", "UUIDPacker", "(X'" + hexID + "')", keys{id}, keys{token.UUIDKey([16]byte{})}},
@@ -67,16 +85,29 @@ func TestKeyTypes(t *testing.T) {
 		{"varchar(36)", "StrPacker", "('" + dashedID + "')", keys{id}, keys{token.UUIDKey([16]byte{})}},
 		{"varchar(32)", "StrPacker", "('" + hexID + "')", keys{id}, nil},
 		{"varbinary(16)", "BytesPacker", "(X'" + hexID + "')", keys{id}, nil},
-		{"varchar(50)", "StrPacker", "('alice'), ('1abc'), ('42'), (''), ('☃'), ('-7'), ('18446744073709551615')",
-			keys{token.StringKey("alice"), token.StringKey(""), token.StringKey("☃"), token.IntKey(42),
-				token.IntKey(-7), token.UintKey(math.MaxUint64), token.StringKey("1abc")},
-			keys{token.IntKey(1), token.IntKey(0), token.StringKey("' OR 1=1 -- "), token.StringKey("\xff"), token.StringKey("4%")}},
-		{"varchar(50) charset latin1", "StrPacker", "('Zoë')",
-			keys{token.StringKey("Zoë")}, keys{token.StringKey("☃"), token.StringKey("Zo\u0000")}},
-		{"varbinary(50)", "BytesPacker", "(X'00ff'), ('')",
-			keys{token.BytesKey([]byte{0, 255}), token.BytesKey(nil), token.StringKey("")}, keys{token.BytesKey([]byte{0})}},
-		{"binary(12)", "BytesPacker", "('twelve bytes')",
-			keys{token.BytesKey([]byte("twelve bytes"))}, keys{token.BytesKey([]byte("twelve byte"))}},
+		{
+			"varchar(50)", "StrPacker", "('alice'), ('1abc'), ('42'), (''), ('☃'), ('-7'), ('18446744073709551615')",
+			keys{
+				token.StringKey("alice"), token.StringKey(""), token.StringKey("☃"), token.IntKey(42),
+				token.IntKey(-7), token.UintKey(math.MaxUint64), token.StringKey("1abc"),
+			},
+			keys{token.IntKey(1), token.IntKey(0), token.StringKey("' OR 1=1 -- "), token.StringKey("\xff"), token.StringKey("4%")},
+		},
+		{
+			"varchar(50) charset latin1", "StrPacker", "('Zoë')",
+			keys{token.StringKey("Zoë")},
+			keys{token.StringKey("☃"), token.StringKey("Zo\u0000")},
+		},
+		{
+			"varbinary(50)", "BytesPacker", "(X'00ff'), ('')",
+			keys{token.BytesKey([]byte{0, 255}), token.BytesKey(nil), token.StringKey("")},
+			keys{token.BytesKey([]byte{0})},
+		},
+		{
+			"binary(12)", "BytesPacker", "('twelve bytes')",
+			keys{token.BytesKey([]byte("twelve bytes"))},
+			keys{token.BytesKey([]byte("twelve byte"))},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.columnType, func(t *testing.T) {

@@ -114,22 +114,30 @@ func TestLookupWithOddNames(t *testing.T) {
 		name, create string
 		cfg          userstore.Config
 	}{
-		{"spaces and backticks", "CREATE TABLE `my ``users` (`the key` int PRIMARY KEY, `pass``word` text, `select` datetime, `e-mail` text)",
+		{
+			"spaces and backticks", "CREATE TABLE `my ``users` (`the key` int PRIMARY KEY, `pass``word` text, `select` datetime, `e-mail` text)",
 			userstore.Config{Table: "my `users", Columns: userstore.Columns{
 				PrimaryKey: "the key", Password: "pass`word", LastLogin: "select", Email: "e-mail",
-			}}},
-		{"dots and quotes", "CREATE TABLE `a.b\"c'` (`where = 1 or` int PRIMARY KEY, `;--` text, `?` datetime, `%s` text)",
+			}},
+		},
+		{
+			"dots and quotes", "CREATE TABLE `a.b\"c'` (`where = 1 or` int PRIMARY KEY, `;--` text, `?` datetime, `%s` text)",
 			userstore.Config{Table: "`a.b\"c'`", Columns: userstore.Columns{
 				PrimaryKey: "where = 1 or", Password: ";--", LastLogin: "?", Email: "%s",
-			}}},
-		{"reserved words", "CREATE TABLE `table` (`key` int PRIMARY KEY, `group` text, `order` datetime, `from` text)",
+			}},
+		},
+		{
+			"reserved words", "CREATE TABLE `table` (`key` int PRIMARY KEY, `group` text, `order` datetime, `from` text)",
 			userstore.Config{Table: "table", Columns: userstore.Columns{
 				PrimaryKey: "key", Password: "group", LastLogin: "order", Email: "from",
-			}}},
-		{"not ASCII", "CREATE TABLE `ユーザー` (`schlüssel` int PRIMARY KEY, `пароль` text, `λ` datetime, `é` text)",
+			}},
+		},
+		{
+			"not ASCII", "CREATE TABLE `ユーザー` (`schlüssel` int PRIMARY KEY, `пароль` text, `λ` datetime, `é` text)",
 			userstore.Config{Table: "ユーザー", Columns: userstore.Columns{
 				PrimaryKey: "schlüssel", Password: "пароль", LastLogin: "λ", Email: "é",
-			}}},
+			}},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

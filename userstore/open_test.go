@@ -28,38 +28,105 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 		needs  userstore.Needs
 		want   []string
 	}{
-		{"table", "CREATE TABLE other (id int)", userstore.Config{}, userstore.Needs{},
-			[]string{"the table doesn't exist", "table option", "auth_user"}},
-		{"last_login", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)", userstore.Config{}, oneTime,
-			[]string{`table "auth_user" in database`, `has no column "last_login"; name it with the last_login option`, "one-time", "Its columns are: id, password"}},
-		{"last_login, though needed, is -", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
-			userstore.Config{Columns: userstore.Columns{LastLogin: "-"}}, oneTime, []string{"last_login is -", "one-time"}},
-		{"last_login of a type", "CREATE TABLE auth_user (id int PRIMARY KEY, password text, last_login date)", userstore.Config{}, oneTime,
-			[]string{`"last_login"`, "is of type date", "DATETIME"}},
-		{"last_login too short", "CREATE TABLE auth_user (id int PRIMARY KEY, password text, last_login varchar(18))", userstore.Config{}, oneTime,
-			[]string{"varchar(18)"}},
-		{"email", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)", userstore.Config{}, userstore.Needs{Email: true},
-			[]string{`has no column "email"`, "email option", "tokens depend on"}},
-		{"named columns", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
-			userstore.Config{Columns: userstore.Columns{IsActive: "enabled"}}, userstore.Needs{}, []string{`no column "enabled"`, "is_active option"}},
-		{"named last_login", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
-			userstore.Config{Columns: userstore.Columns{LastLogin: "seen"}}, userstore.Needs{}, []string{`no column "seen"`}},
-		{"password", "CREATE TABLE auth_user (id int PRIMARY KEY)", userstore.Config{}, userstore.Needs{},
-			[]string{`no column "password"`, "say so with -"}},
-		{"extra", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
-			userstore.Config{Columns: userstore.Columns{Extra: []string{"phone"}}}, userstore.Needs{}, []string{`no column "phone"`, "extra column"}},
-		{"primary key field", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
-			userstore.Config{PrimaryKeyField: "uuid"}, userstore.Needs{}, []string{`no column "uuid"`, "primary_key option"}},
-		{"unique", "CREATE TABLE auth_user (id int PRIMARY KEY, password text, email varchar(50), KEY (email))",
-			userstore.Config{PrimaryKeyField: "email"}, userstore.Needs{}, []string{`column "email"`, "isn't unique"}},
-		{"unique alone", "CREATE TABLE auth_user (id int, realm int, password text, PRIMARY KEY (id, realm))",
-			userstore.Config{}, userstore.Needs{}, []string{`column "id"`, "isn't unique"}},
-		{"type of key", "CREATE TABLE auth_user (id double PRIMARY KEY, password text)", userstore.Config{}, userstore.Needs{},
-			[]string{"is of type double", "no packer"}},
-		{"type of is_active", "CREATE TABLE auth_user (id int PRIMARY KEY, password text, is_active enum('N','Y'))", userstore.Config{}, userstore.Needs{},
-			[]string{"enum('n','y')", "must be a number"}},
-		{"view that can't be written", "CREATE VIEW auth_user AS SELECT DISTINCT 1 AS id, 'x' AS password, NOW(6) AS last_login", userstore.Config{}, oneTime,
-			[]string{"can't be written", "updatable"}},
+		{
+			"table", "CREATE TABLE other (id int)",
+			userstore.Config{},
+			userstore.Needs{},
+			[]string{"the table doesn't exist", "table option", "auth_user"},
+		},
+		{
+			"last_login", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
+			userstore.Config{},
+			oneTime,
+			[]string{
+				`table "auth_user" in database`, `has no column "last_login"; name it with the last_login option`,
+				"one-time", "Its columns are: id, password",
+			},
+		},
+		{
+			"last_login, though needed, is -", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
+			userstore.Config{Columns: userstore.Columns{LastLogin: "-"}},
+			oneTime,
+			[]string{"last_login is -", "one-time"},
+		},
+		{
+			"last_login of a type", "CREATE TABLE auth_user (id int PRIMARY KEY, password text, last_login date)",
+			userstore.Config{},
+			oneTime,
+			[]string{`"last_login"`, "is of type date", "DATETIME"},
+		},
+		{
+			"last_login too short", "CREATE TABLE auth_user (id int PRIMARY KEY, password text, last_login varchar(18))",
+			userstore.Config{},
+			oneTime,
+			[]string{"varchar(18)"},
+		},
+		{
+			"email", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
+			userstore.Config{},
+			userstore.Needs{Email: true},
+			[]string{`has no column "email"`, "email option", "tokens depend on"},
+		},
+		{
+			"named columns", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
+			userstore.Config{Columns: userstore.Columns{IsActive: "enabled"}},
+			userstore.Needs{},
+			[]string{`no column "enabled"`, "is_active option"},
+		},
+		{
+			"named last_login", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
+			userstore.Config{Columns: userstore.Columns{LastLogin: "seen"}},
+			userstore.Needs{},
+			[]string{`no column "seen"`},
+		},
+		{
+			"password", "CREATE TABLE auth_user (id int PRIMARY KEY)",
+			userstore.Config{},
+			userstore.Needs{},
+			[]string{`no column "password"`, "say so with -"},
+		},
+		{
+			"extra", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
+			userstore.Config{Columns: userstore.Columns{Extra: []string{"phone"}}},
+			userstore.Needs{},
+			[]string{`no column "phone"`, "extra column"},
+		},
+		{
+			"primary key field", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
+			userstore.Config{PrimaryKeyField: "uuid"},
+			userstore.Needs{},
+			[]string{`no column "uuid"`, "primary_key option"},
+		},
+		{
+			"unique", "CREATE TABLE auth_user (id int PRIMARY KEY, password text, email varchar(50), KEY (email))",
+			userstore.Config{PrimaryKeyField: "email"},
+			userstore.Needs{},
+			[]string{`column "email"`, "isn't unique"},
+		},
+		{
+			"unique alone", "CREATE TABLE auth_user (id int, realm int, password text, PRIMARY KEY (id, realm))",
+			userstore.Config{},
+			userstore.Needs{},
+			[]string{`column "id"`, "isn't unique"},
+		},
+		{
+			"type of key", "CREATE TABLE auth_user (id double PRIMARY KEY, password text)",
+			userstore.Config{},
+			userstore.Needs{},
+			[]string{"is of type double", "no packer"},
+		},
+		{
+			"type of is_active", "CREATE TABLE auth_user (id int PRIMARY KEY, password text, is_active enum('N','Y'))",
+			userstore.Config{},
+			userstore.Needs{},
+			[]string{"enum('n','y')", "must be a number"},
+		},
+		{
+			"view that can't be written", "CREATE VIEW auth_user AS SELECT DISTINCT 1 AS id, 'x' AS password, NOW(6) AS last_login",
+			userstore.Config{},
+			oneTime,
+			[]string{"can't be written", "updatable"},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -87,11 +154,22 @@ func TestOpenFindsThePrimaryKey(t *testing.T) {
 		want         string
 	}{
 		{"not called id", "CREATE TABLE auth_user (uid int PRIMARY KEY, id int, " + rest, userstore.Config{}, "uid"},
-		{"named", "CREATE TABLE auth_user (id int PRIMARY KEY, legacy int UNIQUE, " + rest, userstore.Config{Columns: userstore.Columns{PrimaryKey: "LEGACY"}}, "legacy"},
+		{
+			"named", "CREATE TABLE auth_user (id int PRIMARY KEY, legacy int UNIQUE, " + rest,
+			userstore.Config{Columns: userstore.Columns{PrimaryKey: "LEGACY"}},
+			"legacy",
+		},
 		{"field", "CREATE TABLE auth_user (id int PRIMARY KEY, legacy int UNIQUE, " + rest, userstore.Config{PrimaryKeyField: "legacy"}, "legacy"},
-		{"field and column", "CREATE TABLE auth_user (id int PRIMARY KEY, legacy int UNIQUE, " + rest,
-			userstore.Config{PrimaryKeyField: "uuid", Columns: userstore.Columns{PrimaryKey: "legacy"}}, "legacy"},
-		{"unique beside a longer key", "CREATE TABLE auth_user (id int, realm int, UNIQUE (id), PRIMARY KEY (realm, id), " + rest, userstore.Config{}, "id"},
+		{
+			"field and column", "CREATE TABLE auth_user (id int PRIMARY KEY, legacy int UNIQUE, " + rest,
+			userstore.Config{PrimaryKeyField: "uuid", Columns: userstore.Columns{PrimaryKey: "legacy"}},
+			"legacy",
+		},
+		{
+			"unique beside a longer key", "CREATE TABLE auth_user (id int, realm int, UNIQUE (id), PRIMARY KEY (realm, id), " + rest,
+			userstore.Config{},
+			"id",
+		},
 		{"view", "CREATE VIEW auth_user AS SELECT 5 AS id, 'x' AS password", userstore.Config{}, "id"},
 	}
 	for _, test := range tests {
@@ -113,7 +191,8 @@ func TestOpenFindsThePrimaryKey(t *testing.T) {
 
 func TestOpenWithoutOptionalColumns(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t, "CREATE TABLE auth_user (id int PRIMARY KEY, password text, last_login blob)", "INSERT INTO auth_user VALUES (1, 'x', '')")
+	d := newDatabase(t, "CREATE TABLE auth_user (id int PRIMARY KEY, password text, last_login blob)",
+		"INSERT INTO auth_user VALUES (1, 'x', '')")
 	core, logs := observer.New(zap.WarnLevel)
 	for name, warnings := range map[string]int{"": 1, "-": 0} {
 		logs.TakeAll()
@@ -160,7 +239,11 @@ func TestOpenWithoutPrivileges(t *testing.T) {
 		{"unknown database", "SELECT ON *.*", "no_such_database", "s3cret", userstore.Needs{}, []string{"the database doesn't exist", "no_such_database"}},
 		{"forbidden database", "SELECT ON elsewhere.*", d.name, "s3cret", userstore.Needs{}, []string{"may not use the database"}},
 		{"forbidden table", "SELECT ON " + d.name + ".other", d.name, "s3cret", userstore.Needs{}, []string{"lacks a privilege on the table"}},
-		{"read only", "SELECT ON " + d.name + ".auth_user", d.name, "s3cret", userstore.Needs{LastLogin: true}, []string{"lacks a privilege on", "UPDATE on last_login"}},
+		{
+			"read only", "SELECT ON " + d.name + ".auth_user", d.name, "s3cret",
+			userstore.Needs{LastLogin: true},
+			[]string{"lacks a privilege on", "UPDATE on last_login"},
+		},
 		{"some columns", "SELECT (id, last_login) ON " + d.name + ".auth_user", d.name, "s3cret", userstore.Needs{}, []string{`no column "password"`}},
 		{"enough", "SELECT, UPDATE (last_login) ON " + d.name + ".auth_user", d.name, "s3cret", userstore.Needs{LastLogin: true}, nil},
 	}

@@ -227,7 +227,7 @@ func (s *MySQL) check(ctx context.Context) (*plan, error) {
 		return p, nil
 	}
 	if p.consume, err = s.prepare(ctx, p.updateSQL); err != nil {
-		p.close()
+		_ = p.close() // err says what is wrong
 		return nil, s.setupFailed("preparing to write last_login, which consumes one-time tokens", err)
 	}
 	return p, nil
