@@ -45,7 +45,8 @@ func fuzzTokens(f *testing.F) []*Tokens {
 	return all
 }
 
-// fuzzSeeds are the tokens of the vectors.
+// fuzzSeeds are tokens of the vectors, not all of them: each one is run before
+// any fuzzing starts.
 func fuzzSeeds(f *testing.F) []string {
 	f.Helper()
 	var seeds []string
@@ -65,8 +66,8 @@ func fuzzSeeds(f *testing.F) []string {
 			f.Fatal(err)
 		}
 		for _, c := range file.Cases {
-			for _, check := range c.Checks {
-				seeds = append(seeds, check.Token)
+			for i := 0; i < len(c.Checks); i += 5 {
+				seeds = append(seeds, c.Checks[i].Token)
 			}
 		}
 	}
