@@ -46,7 +46,7 @@ func (s *scratch) decode(text string) (data []byte, ok bool) {
 	}
 	src := s.text[:copy(s.text[:], text)]
 	n, err := base64.RawURLEncoding.Decode(s.data[:], src)
-	return s.data[:n], err == nil
+	return s.data[:n:n], err == nil // no Packer can reach what an earlier token left
 }
 
 // deriveV2Keys makes the keys. Settings that change a token's meaning are a
