@@ -63,7 +63,7 @@ func (g *gateway) caddyfile(db *database, up *upstream, s site) string {
 	admin off
 	persist_config off
 	auto_https off
-	grace_period 100ms
+	grace_period 5s
 	log {
 		output file %s
 		level %s

@@ -298,7 +298,10 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 		needs.Kind = tokens.Settings().Encoding.Kind()
 	}
 	store, err := userstore.Open(ctx, cfg, needs, h.logger.Named("userstore"))
-	if err != nil {
+	switch {
+	case errors.Is(err, userstore.ErrUnavailable) && !cfg.StartWithout:
+		return fmt.Errorf("userstore: %w (start_without lets Caddy start while MySQL can't be reached)", err)
+	case err != nil:
 		return fmt.Errorf("userstore: %w", err)
 	}
 	h.store = store
