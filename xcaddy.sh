@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# Builds, shows and tests this checkout. It works from any directory, and says
+# in one line what it lacks.
+set -euo pipefail
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
+module=github.com/caddy-sesame/caddy-sesame
+cd -- "$root"
+
+# A checkout that belongs to somebody else, or that isn't one, has no version
+# that git would tell; that is no reason not to build it.
+export GOFLAGS="${GOFLAGS:-} -buildvcs=false"
+# go.work files above this directory are not meant for it.
+export GOWORK=off
+
+usage() {
+	cat <<-'EOF'
+		Usage:
+		  ./xcaddy.sh build [VERSION]   build ./caddy with this module; VERSION of Caddy, by default the one in go.mod
+		  ./xcaddy.sh demo [-check]     show it at work, with a database and an application of its own
+		  ./xcaddy.sh test [ARG...]     run all tests; arguments go to go test
+	EOF
+}
+
+fail() {
+	printf 'xcaddy.sh: %s\n' "$*" >&2
+	exit 1
+}
+
+# needs_go makes sure of a Go that can build this. An older one that may
+# download the right toolchain does that by itself.
+needs_go() {
+	local want have
+	want=$(awk '$1 == "go" { print $2; exit }' go.mod)
+	command -v go >/dev/null || fail "go is missing: install Go $want or later from https://go.dev/dl/, and put its bin directory on PATH"
+	have=$(go env GOVERSION 2>/dev/null) || fail "this Go ($(go version)) is too old: install Go $want or later from https://go.dev/dl/"
+	have=${have#go}
+	have=${have%% *}
+	[ "$(printf '%s\n%s\n' "$want" "$have" | sort -V | head -n 1)" = "$want" ] ||
+		fail "Go $have is too old: install Go $want or later from https://go.dev/dl/"
+}
+
+# has_race tells whether the race detector works here: it needs cgo and a C
+# compiler.
+has_race() {
+	[ "$(go env CGO_ENABLED)" = 1 ] && command -v "$(go env CC | cut -d ' ' -f 1)" >/dev/null
+}
+
+build() {
+	[ $# -le 1 ] || fail "build takes one version of Caddy at most"
+	needs_go
+	mkdir -p .cache
+	local xcaddy=$root/.cache/xcaddy version=${1:-}
+	# xcaddy is a tool of a module of its own, so that its version is certain and
+	# its dependencies are not ours.
+	(cd tools/xcaddy && go build -o "$xcaddy" github.com/caddyserver/xcaddy/cmd/xcaddy)
+	[ -n "$version" ] || version=$(go list -m -f '{{.Version}}' github.com/caddyserver/caddy/v2)
+
+	echo "Building caddy $version with $module from this checkout"
+	# The replacement after = makes it this checkout, whatever is published under
+	# the module's path. With a version, go doesn't even ask what there is; this
+	# one is no release's.
+	CGO_ENABLED=0 "$xcaddy" build "$version" --with "$module@v0.0.0=$root" --output "$root/caddy.new" >.cache/xcaddy.log 2>&1 || {
+		cat .cache/xcaddy.log >&2
+		rm -f caddy.new
+		fail "the build failed"
+	}
+	./caddy.new list-modules | grep -qx 'http\.handlers\.sesame' || {
+		rm -f caddy.new
+		fail "the caddy that was built lacks http.handlers.sesame"
+	}
+	# Not before it is whole, and never into the file of a running caddy.
+	mv -f caddy.new caddy
+	echo "Built ./caddy: $(./caddy version | cut -d ' ' -f 1), with http.handlers.sesame"
+}
+
+# stale tells whether ./caddy is missing or older than what it is built from.
+stale() {
+	[ -x caddy ] || return 0
+	[ -n "$(find . -maxdepth 1 \( -name '*.go' -o -name 'go.mod' -o -name 'go.sum' \) -newer caddy -print -quit)" ] ||
+		[ -n "$(find token userstore -name '*.go' -newer caddy -print -quit)" ]
+}
+
+demo() {
+	needs_go
+	if stale; then
+		build
+	fi
+	mkdir -p .cache
+	(cd internal/devmysql && CGO_ENABLED=0 go build -o "$root/.cache/demo" ./cmd/demo)
+	# exec: whoever stops this script stops the demo.
+	exec .cache/demo -caddy "$root/caddy" -config "$root/Caddyfile.example" "$@"
+}
+
+tests() {
+	needs_go
+	local race=() failed=() dir
+	if has_race; then
+		race=(-race)
+	else
+		echo "xcaddy.sh: without cgo and a C compiler (Debian: apt install gcc libc6-dev) the tests run without -race" >&2
+	fi
+	for dir in . internal/devmysql bench e2e; do
+		[ -f "$dir/go.mod" ] || continue
+		(cd -- "$dir" && go test "${race[@]}" "$@" ./...) || failed+=("$dir")
+	done
+	[ ${#failed[@]} -eq 0 ] || fail "tests failed in ${failed[*]}"
+}
+
+command=${1:-help}
+[ $# -eq 0 ] || shift
+case $command in
+build) build "$@" ;;
+demo) demo "$@" ;;
+test) tests "$@" ;;
+help | -h | --help) usage ;;
+*)
+	usage >&2
+	fail "there is no command $command"
+	;;
+esac
