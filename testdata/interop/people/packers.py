@@ -1,0 +1,13 @@
+from sesame.packers import BasePacker
+
+
+class ObjectIdPacker(BasePacker):
+    """24 hexadecimal digits in 12 bytes."""
+
+    @staticmethod
+    def pack_pk(user_pk):
+        return bytes.fromhex(user_pk)
+
+    @staticmethod
+    def unpack_pk(data):
+        return data[:12].hex(), data[12:]
