@@ -356,12 +356,26 @@ func resolveSecret(option, secret string) (string, error) {
 	return strings.TrimRight(resolved, "\r\n"), nil
 }
 
-// Cleanup closes the store, or this handler's part of it.
+// drainTime is how long requests may still come after Cleanup. When Caddy
+// loads a new configuration it cleans up the old one while its servers still
+// drain, and those take requests on open connections for some 5 s.
+const drainTime = 6 * time.Second
+
+// Cleanup closes the store once the last request must be through. What the
+// next configuration shares with this one stays open.
 func (h *Handler) Cleanup() error {
 	if h.store == nil {
 		return nil
 	}
-	return h.store.Close()
+	if caddy.Exiting() {
+		return h.store.Close()
+	}
+	time.AfterFunc(drainTime, func() {
+		if err := h.store.Close(); err != nil {
+			h.logger.Error("closing the user store of a former configuration", zap.Error(err))
+		}
+	})
+	return nil
 }
 
 // MarshalLogObject is what Caddy's trace log shows of the handler: no secrets.

@@ -36,7 +36,7 @@ func TestReload(t *testing.T) {
 					_ = answer.Body.Close()
 					answered.Add(1)
 					if answer.StatusCode != http.StatusOK {
-						t.Errorf("status %d", answer.StatusCode)
+						t.Errorf("status %d, logged %v", answer.StatusCode, g.awaitErrors(t))
 					}
 				}
 			})

@@ -190,7 +190,9 @@ var (
 // reset makes the table of users anew.
 func (db *database) reset(t *testing.T) {
 	t.Helper()
-	db.mustExec(t, "DROP TABLE IF EXISTS auth_user")
+	for _, table := range []string{"auth_user_groups", "auth_user_user_permissions", "auth_user"} {
+		db.mustExec(t, "DROP TABLE IF EXISTS "+table)
+	}
 	db.mustExec(t, authUser)
 	for _, u := range []testUser{alice, bob, carol} {
 		db.insert(t, u)

@@ -46,7 +46,7 @@ type Config struct {
 	// django-sesame's setting SESAME_PRIMARY_KEY_FIELD: the unique field that
 	// tokens hold. Unless `columns.primary_key` is given, it is also the name of
 	// the column. Default: `pk`, which is the table's primary key.
-	PrimaryKeyField string `json:"primary_key_field,omitempty"`
+	PrimaryKeyField string `json:"-"`
 
 	// How long to wait for MySQL, for a free connection and the answer
 	// together. Longer means that the user store is unavailable. Default: 2s.
@@ -74,12 +74,12 @@ type Config struct {
 
 	// Django's setting USE_TZ: whether `last_login` is in UTC. It matters only
 	// for writing it, so for one-time tokens. Default: true.
-	UseTZ *bool `json:"use_tz,omitempty"`
+	UseTZ *bool `json:"-"`
 
 	// Django's setting TIME_ZONE, in which `last_login` is written where `use_tz`
 	// is false; it has no effect else. Default: this host's zone, while Django's
 	// is `America/Chicago`.
-	TimeZone string `json:"time_zone,omitempty"`
+	TimeZone string `json:"-"`
 }
 
 // Columns names the columns of the table. `-` says that there is none.
