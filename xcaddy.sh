@@ -77,8 +77,8 @@ build() {
 # stale tells whether ./caddy is missing or older than what it is built from.
 stale() {
 	[ -x caddy ] || return 0
-	[ -n "$(find . -maxdepth 1 \( -name '*.go' -o -name 'go.mod' -o -name 'go.sum' \) -newer caddy -print -quit)" ] ||
-		[ -n "$(find token userstore -name '*.go' -newer caddy -print -quit)" ]
+	[ -n "$(find . \( -path ./internal -o -path ./bench -o -path ./e2e -o -path ./tools -o -path './.*' \) -prune -o \
+		\( -name '*.go' ! -name '*_test.go' -o -name go.mod -o -name go.sum \) -newer caddy -print -quit)" ]
 }
 
 demo() {

@@ -76,12 +76,10 @@ func Start(options Options) (*Server, error) {
 		return nil, fmt.Errorf("starting the embedded MySQL server: %w", err)
 	}
 	if err := s.connect(); err != nil {
-		s.Close()
-		return nil, err
+		return nil, errors.Join(err, s.Close())
 	}
 	if err := s.Exec(schema); err != nil {
-		s.Close()
-		return nil, fmt.Errorf("making Django's tables: %w", err)
+		return nil, errors.Join(fmt.Errorf("making Django's tables: %w", err), s.Close())
 	}
 	return s, nil
 }

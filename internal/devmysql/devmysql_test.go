@@ -434,14 +434,11 @@ func BenchmarkLookup(b *testing.B) {
 	defer statement.Close()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			rows, err := statement.Query(1)
-			if err != nil {
+			var id, password, lastLogin, isActive, email, username sql.NullString
+			if err := statement.QueryRow(1).Scan(&id, &password, &lastLogin, &isActive, &email, &username); err != nil {
 				b.Error(err)
 				return
 			}
-			for rows.Next() {
-			}
-			rows.Close()
 		}
 	})
 }

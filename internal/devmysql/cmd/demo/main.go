@@ -97,8 +97,8 @@ func run(ctx context.Context, caddyPath, config string, check bool) (err error) 
 }
 
 // closing ends a part of the demo. What went wrong first is what counts.
-func closing(err *error, close func() error) {
-	*err = errors.Join(*err, close())
+func closing(err *error, end func() error) {
+	*err = errors.Join(*err, end())
 }
 
 // freeAddress is the preferred one if nobody listens there, else one of

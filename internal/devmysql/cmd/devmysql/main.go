@@ -6,6 +6,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -34,7 +35,7 @@ func main() {
 	}
 }
 
-func run(options devmysql.Options, init string) error {
+func run(options devmysql.Options, init string) (err error) {
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
 
@@ -42,7 +43,7 @@ func run(options devmysql.Options, init string) error {
 	if err != nil {
 		return err
 	}
-	defer server.Close()
+	defer func() { err = errors.Join(err, server.Close()) }()
 	if init != "" {
 		statements, err := os.ReadFile(init)
 		if err != nil {
@@ -63,5 +64,5 @@ func run(options devmysql.Options, init string) error {
 	case <-interrupted:
 	case <-abandoned:
 	}
-	return server.Close()
+	return nil
 }
