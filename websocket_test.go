@@ -305,3 +305,31 @@ func TestStream(t *testing.T) {
 		})
 	}
 }
+
+// TestAborted has an upstream that ends in the middle of its answer: the client
+// must see that, and the log a line.
+func TestAborted(t *testing.T) {
+	up := startServer(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		_, _ = io.WriteString(w, "part")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	g := startGateway(t, anyDatabase(t), up, site{})
+	valid := tokenFor(t, alice)
+	conn := g.dial(t)
+	fmt.Fprintf(conn, "GET /a?sesame=%s HTTP/1.1\r\nHost: %s\r\n\r\n", valid, g.addr)
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if body, err := io.ReadAll(answer.Body); err == nil || string(body) != "part" {
+		t.Errorf("read %q, %v, want an answer that is cut off", body, err)
+	}
+	line := g.awaitLines(t, "http.log.access", 1)[0]
+	if line["status"] != float64(http.StatusOK) || line["size"] != float64(4) {
+		t.Errorf("logged %v", line)
+	}
+	g.wantNoToken(t, valid)
+}
