@@ -1,0 +1,116 @@
+package session
+
+// Reason says why a session is refused. Every refusal is exactly one of these;
+// they are what logs and metrics show. A Reason is an error:
+//
+//	var reason session.Reason
+//	if errors.As(err, &reason) { … }
+type Reason uint8
+
+// The reasons, in the order in which a session meets them. Those of the user's
+// row are found by whoever looks the user up, between Parse and Verify.
+const (
+	// Malformed: not a session cookie, cut short, or of another version.
+	Malformed Reason = iota + 1
+	// BadSignature: signed with another key, or for another site, table of
+	// users or packer; or forged.
+	BadSignature
+	// WrongScope: authentic, but made for another scope.
+	WrongScope
+	// NotYetValid: authentic, but from the future: the clock of the gateway
+	// that made it is ahead, or this one's is behind.
+	NotYetValid
+	// Expired: the login is as long ago as MaxAge, or longer.
+	Expired
+	// IdleExpired: not used for as long as Idle, or longer.
+	IdleExpired
+	// UnknownUser: no row has this primary key.
+	UnknownUser
+	// InactiveUser: the user's row says that they may not log in.
+	InactiveUser
+	// Revoked: the password isn't what it was at the login.
+	Revoked
+)
+
+// Reasons lists every Reason there is.
+func Reasons() []Reason {
+	all := make([]Reason, 0, Revoked)
+	for r := Malformed; r <= Revoked; r++ {
+		all = append(all, r)
+	}
+	return all
+}
+
+// String is the reason's name in logs and metrics. It never changes.
+func (r Reason) String() string {
+	switch r {
+	case Malformed:
+		return "malformed"
+	case BadSignature:
+		return "bad_signature"
+	case WrongScope:
+		return "wrong_scope"
+	case NotYetValid:
+		return "not_yet_valid"
+	case Expired:
+		return "expired"
+	case IdleExpired:
+		return "idle_expired"
+	case UnknownUser:
+		return "unknown_user"
+	case InactiveUser:
+		return "inactive_user"
+	case Revoked:
+		return "revoked"
+	default:
+		return "unknown"
+	}
+}
+
+// Error is the reason in words, for an operator. It tells more than a client
+// should learn: see Public.
+func (r Reason) Error() string {
+	switch r {
+	case Malformed:
+		return "not a session in a supported format"
+	case BadSignature:
+		return "the session's signature doesn't match: forged, or made with another key, site or setting"
+	case WrongScope:
+		return "the session was made for another scope"
+	case NotYetValid:
+		return "the session is from the future: the clocks of the gateways differ"
+	case Expired:
+		return "the session has expired"
+	case IdleExpired:
+		return "the session has not been used for too long"
+	case UnknownUser:
+		return "no such user as the session's"
+	case InactiveUser:
+		return "the session's user is inactive"
+	case Revoked:
+		return "the user's password has changed since the login"
+	default:
+		return "unknown reason"
+	}
+}
+
+// orNil is the reason as an error, which is nil where there is none.
+func (r Reason) orNil() error {
+	if r == 0 {
+		return nil
+	}
+	return r
+}
+
+// Public is what a client may be told: "malformed", "expired" or "invalid". It
+// doesn't tell whether a user exists.
+func (r Reason) Public() string {
+	switch r {
+	case Malformed:
+		return "malformed"
+	case Expired, IdleExpired:
+		return "expired"
+	default:
+		return "invalid"
+	}
+}

@@ -1,0 +1,345 @@
+// Package session makes and checks signed session cookies. Nothing is stored
+// on the server: any number of gateways with the same keys share a session.
+//
+// A session holds the primary key of a user and a keyed hash of the password
+// in the user's row, so checking takes two steps, as it does for a token:
+// Parse reads the cookie, checks its signature and age, and says whose row is
+// needed; Verify takes that row. A new password therefore ends every session
+// of the user; that a user is deactivated or deleted is for the caller to see
+// in the row. Neither step does any I/O.
+//
+// # What it can't do
+//
+// Whoever has a copy of the cookie has the session. Logging out removes the
+// browser's cookie only: a copy works until MaxAge or Idle ends it, or a new
+// password does. The cookie is signed, not encrypted: whoever reads it learns
+// the primary key and two times, but nothing about the scope or the password.
+//
+// # Format
+//
+// The value of the cookie is the following bytes in URL-safe base64 (RFC 4648,
+// section 5) without padding, all unused bits zero. Integers are unsigned and
+// in network byte order.
+//
+//	offset  size  content
+//	0       1     version: 1
+//	1       4     issued: when the user logged in, in Unix seconds
+//	5       4     seen: when the session was last renewed, in seconds after issued
+//	9       16    password tag
+//	25      16    scope tag
+//	41      n     the primary key, as the packer writes it, 256 bytes at most
+//	41+n    16    signature of all bytes before it
+//
+// Password tag, scope tag and signature are HMAC-SHA256 (RFC 2104), of which
+// the first 16 bytes are kept, each with a key of its own:
+//
+//	password tag  uint16(n), the n bytes of the primary key, and then 0 for a
+//	              password that is NULL, or 1 and the password column
+//	scope tag     the scope
+//	signature     bytes 0 to 40+n of the cookie
+//
+// As the password tag covers the primary key, users of equal passwords have
+// different tags. As the scope is in a tag of its own, a cookie of another
+// scope can be told from a forged one, and is no alarm.
+//
+// The keys are derived by HKDF-SHA256 (RFC 5869), of 32 bytes each:
+//
+//	input keying material  Django's SECRET_KEY, or a fallback
+//	salt                   "caddy-sesame/session/1"
+//	info                   three netstrings ("5:scope,"): "password", "scope"
+//	                       or "signature"; the packer's name; the audience
+//
+// A token's keys come of BLAKE2b, with other labels, from the same SECRET_KEY:
+// no token is a cookie, and no cookie a token. For the same reason a cookie
+// signed by Django itself is none here.
+//
+// HMAC-SHA256 rather than BLAKE2b, which tokens use: for messages as short as
+// these, and with SHA instructions in the processor, it takes about two thirds
+// of the time, as BLAKE2b has to hash its key as a block of its own each time.
+package session
+
+import (
+	"bytes"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// version is the first byte of every cookie. Whatever changes the format or
+// what is signed must change it, and the label of the key derivation with it.
+const version = 1
+
+// Where the parts of a cookie start, and their sizes, in bytes.
+const (
+	offsetIssued   = 1
+	offsetSeen     = offsetIssued + 4
+	offsetPassword = offsetSeen + 4
+	offsetScope    = offsetPassword + tagSize
+	offsetKey      = offsetScope + tagSize
+
+	tagSize    = 16 // of either tag and of the signature: beyond guessing
+	maxKeySize = 256
+
+	minDataSize = offsetKey + tagSize
+	maxDataSize = offsetKey + maxKeySize + tagSize
+	// maxValueSize is the length of the longest cookie in base64.
+	maxValueSize = (maxDataSize*8 + 5) / 6
+)
+
+// maxSkew is how far the clock of the gateway that made a session may be ahead
+// of the one that checks it.
+const maxSkew = time.Minute
+
+// renewals is how often a session that is in constant use is renewed within
+// Idle. Each renewal is a Set-Cookie, which keeps a response out of caches and
+// crosses others on the way; and what is used between two renewals isn't
+// noted, so that a session may end by the interval too early. At a tenth, that
+// is three minutes of half an hour, both are too little to be felt.
+const renewals = 10
+
+// encoding refuses what another encoder would have written differently.
+var encoding = base64.RawURLEncoding.Strict()
+
+// Sessions makes and checks session cookies under given settings. It is safe
+// for concurrent use.
+type Sessions struct {
+	settings  Settings
+	keys      []derivedKeys // of SecretKey, which signs, then of each fallback
+	scratches sync.Pool     // of *scratch
+}
+
+// New returns Sessions for the settings, or an error that names the setting
+// that can't be right. It never repeats a key.
+func New(settings Settings) (*Sessions, error) {
+	settings, err := settings.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	// What the caller still holds could change under the keys derived from it.
+	settings.SecretKeyFallbacks = slices.Clone(settings.SecretKeyFallbacks)
+	s := &Sessions{settings: settings}
+	for _, secretKey := range append([]string{settings.SecretKey}, settings.SecretKeyFallbacks...) {
+		keys, err := deriveKeys(secretKey, settings.Encoding.Name(), settings.Audience)
+		if err != nil {
+			return nil, err
+		}
+		s.keys = append(s.keys, keys)
+	}
+	s.scratches.New = func() any { return newScratch(s.keys) }
+	return s, nil
+}
+
+// Settings returns the settings with every default filled in.
+func (s *Sessions) Settings() Settings { return s.settings }
+
+// Parsed is a session of which all is known that can be without the user's
+// row.
+type Parsed struct {
+	by      *Sessions // what parsed it: nil in the zero value
+	refused Reason    // why Parse refused it, or 0
+	key     int       // which of the keys it is signed with
+	pk      token.PrimaryKey
+	issued  time.Time
+	seen    time.Time
+	expires time.Time
+	scope   string
+
+	passwordTag [tagSize]byte
+}
+
+// PrimaryKey is the key of the row that Verify needs. It is zero where Parse
+// found no valid signature: what anybody could have written isn't told.
+func (p *Parsed) PrimaryKey() token.PrimaryKey { return p.pk }
+
+// Issued is when the user logged in, in UTC and whole seconds.
+func (p *Parsed) Issued() time.Time { return p.issued }
+
+// Expires is when the session ends unless it is renewed: by MaxAge or by Idle,
+// whichever comes first.
+func (p *Parsed) Expires() time.Time { return p.expires }
+
+// Scope is the scope that the session was made for.
+func (p *Parsed) Scope() string { return p.scope }
+
+// Create makes the value of a cookie for a user who has just logged in. It
+// fails where the primary key doesn't fit the packer.
+func (s *Sessions) Create(pk token.PrimaryKey, user token.User, scope string, now time.Time) (string, error) {
+	return s.encode(pk, user, scope, now.Unix(), now.Unix())
+}
+
+// encode makes a cookie of its parts, signed with the first key.
+func (s *Sessions) encode(pk token.PrimaryKey, user token.User, scope string, issued, seen int64) (string, error) {
+	if issued < 0 || issued > math.MaxUint32 || seen < issued || seen-issued > math.MaxUint32 {
+		return "", errors.New("a session can't hold a time before 1970 or after 2105")
+	}
+	sc := s.scratches.Get().(*scratch)
+	defer s.scratches.Put(sc)
+	packed, err := s.settings.Encoding.Pack(sc.packed[:0], pk)
+	if err != nil {
+		return "", err
+	}
+	if len(packed) > maxKeySize {
+		return "", fmt.Errorf("%s: the primary key takes %d bytes of at most %d", s.settings.Encoding.Name(), len(packed), maxKeySize)
+	}
+
+	macs := sc.macs[0]
+	data := append(sc.data[:0], version)
+	data = binary.BigEndian.AppendUint32(data, uint32(issued))
+	data = binary.BigEndian.AppendUint32(data, uint32(seen-issued))
+	data = append(data, sc.passwordTag(macs, packed, user.Password)...)
+	data = append(data, sc.scopeTag(macs, scope)...)
+	data = append(data, packed...)
+	data = append(data, sc.signature(macs, data)...)
+	return encoding.EncodeToString(data), nil
+}
+
+// Parse reads a cookie and checks all that needs no row: a forged cookie costs
+// no query. The error is a Reason. Where the signature is valid and the
+// session refused nonetheless, Parsed still tells whose it was, for logs and
+// refusals.
+func (s *Sessions) Parse(value, scope string, now time.Time) (Parsed, error) {
+	p := Parsed{by: s}
+	p.refused = s.parse(&p, value, scope, now)
+	return p, p.refused.orNil()
+}
+
+func (s *Sessions) parse(p *Parsed, value, scope string, now time.Time) Reason {
+	if len(value) > maxValueSize {
+		return Malformed
+	}
+	sc := s.scratches.Get().(*scratch)
+	defer s.scratches.Put(sc)
+	n, err := encoding.Decode(sc.data[:], sc.text[:copy(sc.text[:], value)])
+	// The decoder skips line breaks, even a strict one. They show in the length.
+	if err != nil || encoding.EncodedLen(n) != len(value) {
+		return Malformed
+	}
+	data := sc.data[:n]
+	if len(data) < minDataSize || data[0] != version {
+		return Malformed
+	}
+
+	signed, signature := data[:n-tagSize], data[n-tagSize:]
+	p.key = slices.IndexFunc(sc.macs, func(macs purposeMACs) bool {
+		return subtle.ConstantTimeCompare(signature, sc.signature(macs, signed)) == 1
+	})
+	if p.key < 0 {
+		return BadSignature
+	}
+
+	// From here on the cookie is one that Create or Renew has made.
+	packed := signed[offsetKey:len(signed):len(signed)] // no Packer can reach beyond
+	pk, rest, err := s.settings.Encoding.Unpack(packed)
+	if err != nil || len(rest) != 0 || pk.IsZero() || !s.isPacked(sc, pk, packed) {
+		return Malformed
+	}
+	p.pk = pk
+	issued := int64(binary.BigEndian.Uint32(signed[offsetIssued:]))
+	p.issued = time.Unix(issued, 0).UTC()
+	p.seen = time.Unix(issued+int64(binary.BigEndian.Uint32(signed[offsetSeen:])), 0).UTC()
+	p.expires = s.expiry(p)
+	copy(p.passwordTag[:], signed[offsetPassword:])
+
+	if subtle.ConstantTimeCompare(signed[offsetScope:offsetKey], sc.scopeTag(sc.macs[p.key], scope)) != 1 {
+		return WrongScope
+	}
+	p.scope = scope
+	return s.endedAt(p, now)
+}
+
+// isPacked reports whether the packer writes pk so. Some packers read a key
+// that is cut short, too.
+func (s *Sessions) isPacked(sc *scratch, pk token.PrimaryKey, packed []byte) bool {
+	again, err := s.settings.Encoding.Pack(sc.packed[:0], pk)
+	return err == nil && bytes.Equal(packed, again)
+}
+
+// expiry is when MaxAge or Idle ends the session.
+func (s *Sessions) expiry(p *Parsed) time.Time {
+	end := p.issued.Add(s.settings.MaxAge)
+	if s.settings.Idle == 0 {
+		return end
+	}
+	if idle := p.seen.Add(s.settings.Idle); idle.Before(end) {
+		return idle
+	}
+	return end
+}
+
+// endedAt tells why the session isn't valid at a time, or 0. Times in the
+// cookie are rounded down, so that a session may end by less than a second too
+// early, never too late.
+func (s *Sessions) endedAt(p *Parsed, now time.Time) Reason {
+	switch {
+	case p.seen.Sub(now) > maxSkew: // and so is issued, if it is, which isn't later
+		return NotYetValid
+	case now.Sub(p.issued) >= s.settings.MaxAge:
+		return Expired
+	case s.settings.Idle != 0 && now.Sub(p.seen) >= s.settings.Idle:
+		return IdleExpired
+	}
+	return 0
+}
+
+// Verify checks the session against the row of the user whose primary key it
+// holds. The error is a Reason. What Parse has refused stays refused, and what
+// other Sessions have parsed is refused, too.
+//
+// It doesn't look at the time again: a session that is held for long, such as
+// a WebSocket's, ends at Expires.
+func (s *Sessions) Verify(p *Parsed, user token.User) error {
+	switch {
+	case p.by != s: // parsed by others, or not at all
+		return Malformed
+	case p.refused != 0:
+		return p.refused
+	}
+	sc := s.scratches.Get().(*scratch)
+	defer s.scratches.Put(sc)
+	packed, err := s.settings.Encoding.Pack(sc.packed[:0], p.pk)
+	if err != nil {
+		return Malformed // unreachable: Parse has packed this very key
+	}
+	tag := sc.passwordTag(sc.macs[p.key], packed, user.Password)
+	if subtle.ConstantTimeCompare(p.passwordTag[:], tag) != 1 {
+		return Revoked
+	}
+	return nil
+}
+
+// Renew notes that a session is in use: it makes a new value for the cookie,
+// and p is then what that value holds. It does so where Idle is set and at
+// least a tenth of it has passed since the last time, and not where MaxAge
+// would end the session no later anyway. When the user logged in stays as it
+// is, so that no renewal leads beyond MaxAge. A session that isn't valid, by
+// the user's row or at that time, is not renewed.
+//
+// The new value is signed with SecretKey, whichever key the old one was.
+func (s *Sessions) Renew(p *Parsed, user token.User, now time.Time) (value string, renewed bool) {
+	if s.settings.Idle == 0 || s.Verify(p, user) != nil || s.endedAt(p, now) != 0 {
+		return "", false
+	}
+	isRecent := now.Sub(p.seen) < s.settings.Idle/renewals || now.Unix() <= p.seen.Unix()
+	canLast := p.expires.Before(p.issued.Add(s.settings.MaxAge))
+	if isRecent || !canLast {
+		return "", false
+	}
+	value, err := s.encode(p.pk, user, p.scope, p.issued.Unix(), now.Unix())
+	if err != nil {
+		return "", false // a clock beyond what a cookie can hold
+	}
+	next, err := s.Parse(value, p.scope, now)
+	if err != nil {
+		return "", false // unreachable: it was made for just this
+	}
+	*p = next
+	return value, true
+}
