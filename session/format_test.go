@@ -1,0 +1,83 @@
+package session_test
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/session"
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// documentedMAC is written from the package's documentation alone.
+func documentedMAC(t *testing.T, purpose, packer, audience string, message []byte) []byte {
+	t.Helper()
+	info := ""
+	for _, part := range []string{purpose, packer, audience} {
+		info += strconv.Itoa(len(part)) + ":" + part + ","
+	}
+	key, err := hkdf.Key(sha256.New, []byte("secret"), []byte("caddy-sesame/session/1"), info, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write(message)
+	return mac.Sum(nil)[:16]
+}
+
+// TestFormat holds cookies to the documented format: gateways of different
+// releases share them.
+func TestFormat(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		packer   token.Packer
+		key      token.PrimaryKey
+		packed   string
+		scope    string
+		password *string
+		hashed   string // what the password tag covers after the key
+		seen     time.Duration
+	}{
+		"integer":       {token.LongPacker, token.IntKey(42), "\x00\x00\x00\x2a", "", user.Password, "\x01" + *user.Password, 0},
+		"NULL password": {token.LongPacker, token.IntKey(-1), "\xff\xff\xff\xff", "s", nil, "\x00", 0},
+		"string":        {token.StrPacker, token.StringKey("é"), "\x02é", "s", new(""), "\x01", 0},
+		"renewed":       {token.LongPacker, token.IntKey(42), "\x00\x00\x00\x2a", "s", new("p"), "\x01p", 40 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const audience = "site, store"
+			sessions := newSessions(t, func(s *session.Settings) {
+				s.Audience, s.Encoding, s.Idle = audience, test.packer, time.Hour
+			})
+			holder := token.User{Password: test.password}
+			value, err := sessions.Create(test.key, holder, test.scope, login)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.seen != 0 {
+				parsed, err := sessions.Parse(value, test.scope, login)
+				if err != nil {
+					t.Fatal(err)
+				}
+				value, _ = sessions.Renew(&parsed, holder, login.Add(test.seen))
+			}
+
+			packer := test.packer.Name()
+			covered := append(binary.BigEndian.AppendUint16(nil, uint16(len(test.packed))), test.packed+test.hashed...)
+			want := binary.BigEndian.AppendUint32([]byte{1}, uint32(login.Unix()))
+			want = binary.BigEndian.AppendUint32(want, uint32(test.seen/time.Second))
+			want = append(want, documentedMAC(t, "password", packer, audience, covered)...)
+			want = append(want, documentedMAC(t, "scope", packer, audience, []byte(test.scope))...)
+			want = append(want, test.packed...)
+			want = append(want, documentedMAC(t, "signature", packer, audience, want)...)
+			if documented := base64.RawURLEncoding.EncodeToString(want); value != documented {
+				t.Errorf("made %s, documented is %s", value, documented)
+			}
+		})
+	}
+}

@@ -1,0 +1,7 @@
+//go:build !race
+
+package session_test
+
+// raceEnabled tells whether the race detector is on, which changes how much
+// is allocated.
+const raceEnabled = false
