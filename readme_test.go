@@ -48,7 +48,7 @@ func TestReadmeReasons(t *testing.T) {
 	documented := tableNames(table)
 	for _, reason := range token.Reasons() {
 		if !strings.Contains(table, "\n| `"+reason.String()+"` | `"+reason.Public()+"` |") {
-			t.Errorf("the table has no row for %s with the code %s", reason, reason.Public())
+			t.Errorf("the table has no row for %s with the code %s", reason.String(), reason.Public())
 		}
 	}
 	documented = slices.DeleteFunc(documented, func(name string) bool { return name == "reason" })
