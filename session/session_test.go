@@ -351,7 +351,8 @@ func TestAge(t *testing.T) {
 			if parsed.PrimaryKey() != token.IntKey(42) {
 				t.Errorf("an authentic session doesn't tell whose it is: %q", parsed.PrimaryKey())
 			}
-			if isOver := !login.Add(test.age).Before(parsed.Expires()); isOver != (test.want == session.Expired || test.want == session.IdleExpired) {
+			wantOver := errors.Is(test.want, session.Expired) || errors.Is(test.want, session.IdleExpired)
+			if isOver := !login.Add(test.age).Before(parsed.Expires()); isOver != wantOver {
 				t.Errorf("expires %s, but at %s: %v", parsed.Expires(), login.Add(test.age), err)
 			}
 		})
