@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/pbkdf2"
 	"crypto/sha1" //nolint:gosec // v1 tokens use it
@@ -95,13 +96,14 @@ func (t *Tokens) parseV1(p *Parsed, token string, want Expectation) Reason {
 	if !t.isSignedV1(value, signature) {
 		return BadSignature
 	}
+	var refused Reason
 	if t.settings.MaxAge != nil {
 		var timestamp string
 		value, timestamp, _ = cutLast(value)
 		p.setCreated(parseBase62(timestamp))
 		// Unlike in v2, the clock isn't rounded, and the last moment counts.
 		if want.Now.Sub(time.Unix(p.created, 0)) > *t.settings.MaxAge {
-			return Expired
+			refused = Expired // what else it holds is for IsAuthentic and logs
 		}
 	}
 
@@ -111,15 +113,15 @@ func (t *Tokens) parseV1(p *Parsed, token string, want Expectation) Reason {
 	defer t.scratches.Put(s)
 	data, ok := s.decode(value)
 	if !ok {
-		return NoPrimaryKey
+		return cmp.Or(refused, NoPrimaryKey)
 	}
 	pk, key, err := t.settings.Encoding.Unpack(data)
 	if err != nil {
-		return NoPrimaryKey
+		return cmp.Or(refused, NoPrimaryKey)
 	}
 	p.pk = pk
 	p.keep(data, key)
-	return 0
+	return refused
 }
 
 // isSignedV1 compares the signature with that of every key.

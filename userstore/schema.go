@@ -261,7 +261,7 @@ func (s *MySQL) newPlan(ctx context.Context, t table) (*plan, error) {
 	if err := s.chooseLastLogin(&build); err != nil {
 		return nil, err
 	}
-	if err := s.chooseIsActive(&build); err != nil {
+	if err := s.chooseIsActive(ctx, &build); err != nil {
 		return nil, err
 	}
 	if err := s.chooseNames(&build); err != nil {
@@ -431,7 +431,7 @@ func (b *builder) lastLoginPrecision(c column) (int, error) {
 	}
 }
 
-func (s *MySQL) chooseIsActive(b *builder) error {
+func (s *MySQL) chooseIsActive(ctx context.Context, b *builder) error {
 	b.plan.isActive = -1
 	c, ok, err := b.pick("is_active", s.cfg.Columns.IsActive, defaultIsActive, false, "")
 	if err != nil {
@@ -439,6 +439,9 @@ func (s *MySQL) chooseIsActive(b *builder) error {
 	}
 	if !ok {
 		if s.cfg.Columns.IsActive != NoColumn {
+			if err := s.seesAllColumns(ctx, b.table); err != nil {
+				return err
+			}
 			s.logger.Warn("every user counts as active: the table has no column "+defaultIsActive+
 				"; name it with the is_active option, or say with - that there is none",
 				zap.Stringer("table", b.table))
@@ -458,6 +461,19 @@ func (s *MySQL) chooseIsActive(b *builder) error {
 	b.plan.isActive = b.add(truth)
 	b.conditions = append(b.conditions, truth)
 	return nil
+}
+
+// seesAllColumns makes sure that a column that isn't listed isn't there. The
+// list leaves out columns that the DSN's user may not read, and then the table
+// may well say that somebody is inactive.
+func (s *MySQL) seesAllColumns(ctx context.Context, t table) error {
+	rows, err := s.pool.db.QueryContext(ctx, "SELECT * FROM "+s.name.sql()+" LIMIT 0")
+	if err != nil {
+		return misfitf("it can't be told whether %s has a column %s, since the dsn's user may not read all of its columns: "+
+			"grant SELECT on %[2]s, or say with is_active - that there is none (%w)", t, defaultIsActive, err)
+	}
+	defer rows.Close()
+	return rows.Err()
 }
 
 // chooseNames is for e-mail address and user name.
