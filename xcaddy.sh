@@ -87,7 +87,7 @@ demo() {
 		build
 	fi
 	mkdir -p .cache
-	(cd internal/devmysql && CGO_ENABLED=0 go build -o "$root/.cache/demo" ./cmd/demo)
+	(cd internal/devmysql && go build -o "$root/.cache/demo" ./cmd/demo)
 	# exec: whoever stops this script stops the demo.
 	exec .cache/demo -caddy "$root/caddy" -config "$root/Caddyfile.example" "$@"
 }
