@@ -198,7 +198,12 @@ type plan struct {
 
 	selectSQL, updateSQL string
 	lookup, consume      *sql.Stmt // consume is nil unless tokens are one-time
+	batches              batchStatements
 }
+
+// lookupCondition ends selectSQL. A second row, which only a view can have,
+// must be seen to be refused.
+const lookupCondition = " = ? LIMIT 2"
 
 const (
 	nameUsername = -1
@@ -240,7 +245,7 @@ func (s *MySQL) prepare(ctx context.Context, statement string) (*sql.Stmt, error
 }
 
 func (p *plan) close() error {
-	err := p.lookup.Close()
+	err := errors.Join(p.lookup.Close(), p.batches.close())
 	if p.consume != nil {
 		err = errors.Join(err, p.consume.Close())
 	}
@@ -272,9 +277,8 @@ func (s *MySQL) newPlan(ctx context.Context, t table) (*plan, error) {
 	}
 	p.width = len(build.columns)
 
-	// A second row, which only a view can have, must be seen to be refused.
 	p.selectSQL = "SELECT " + strings.Join(build.columns, ", ") + " FROM " + s.name.sql() +
-		" WHERE " + quote(p.key.name) + " = ? LIMIT 2"
+		" WHERE " + quote(p.key.name) + lookupCondition
 	if s.needs.LastLogin {
 		p.updateSQL = "UPDATE " + s.name.sql() + " SET " + build.lastLogin + " = ? WHERE " +
 			strings.Join(append([]string{quote(p.key.name) + " = ?"}, build.conditions...), " AND ")
