@@ -33,12 +33,20 @@ type requestLogs struct {
 // newRequestLogs finds the loggers of the HTTP app that the context belongs to.
 func newRequestLogs(ctx caddy.Context) requestLogs {
 	logger := caddy.Log().Named("http")
-	for _, module := range ctx.Modules() {
-		if app, ok := module.(*caddyhttp.App); ok {
-			logger = ctx.Logger(app)
-		}
+	if app := httpApp(ctx); app != nil {
+		logger = ctx.Logger(app)
 	}
 	return requestLogs{access: logger.Named("log.access"), errors: logger.Named("log.error")}
+}
+
+// httpApp is the HTTP app that a context belongs to, or nil.
+func httpApp(ctx caddy.Context) *caddyhttp.App {
+	for _, module := range ctx.Modules() {
+		if app, ok := module.(*caddyhttp.App); ok {
+			return app
+		}
+	}
+	return nil
 }
 
 // exposed is a request with a token where Caddy's logs would show it.
@@ -82,13 +90,13 @@ func (s *tokenSources) redact(r *http.Request) *http.Request {
 	if original, ok := originalRequest(r); ok {
 		redacted.Method, redacted.RequestURI = original.Method, original.RequestURI
 	}
-	for _, source := range s.ordered {
-		switch source.From {
+	for _, place := range s.places.all() {
+		switch place.From {
 		case fromQuery:
-			redacted.RequestURI = redactURIParameter(redacted.RequestURI, s.name)
+			redacted.RequestURI = redactURIParameter(redacted.RequestURI, place.Name)
 			for _, field := range uriHeaders {
 				for i, uri := range redacted.Header[field] {
-					redacted.Header[field][i] = redactURIParameter(uri, s.name)
+					redacted.Header[field][i] = redactURIParameter(uri, place.Name)
 				}
 			}
 		case fromBearer:
@@ -98,8 +106,8 @@ func (s *tokenSources) redact(r *http.Request) *http.Request {
 				}
 			}
 		case fromHeader:
-			for i := range redacted.Header[source.Name] {
-				redacted.Header[source.Name][i] = redactedValue
+			for i := range redacted.Header[place.Name] {
+				redacted.Header[place.Name][i] = redactedValue
 			}
 		}
 	}
@@ -287,6 +295,11 @@ func (e *exposed) handleError(w http.ResponseWriter, r *http.Request, err error)
 	status := http.StatusInternalServerError
 	if handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err); ok && handlerErr.StatusCode != 0 {
 		status = handlerErr.StatusCode
+	}
+	if isErrorRoute(r.Context()) {
+		e.writeErrorLine(r, zapcore.ErrorLevel, err, nil)
+		w.WriteHeader(status)
+		return
 	}
 	if e.server == nil || e.server.Errors == nil || len(e.server.Errors.Routes) == 0 {
 		level := zapcore.DebugLevel

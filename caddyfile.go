@@ -57,6 +57,28 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    identity {
 //	        <header> <value>
 //	    }
+//	    session {
+//	        name <name>
+//	        max_age <duration>
+//	        idle <duration>
+//	        domain <domain>
+//	        path <path>
+//	        same_site lax|strict|none
+//	        secure auto|on|off
+//	        update_last_login [on|off]
+//	        redirect on|off|safari_off
+//	    }
+//	    confirm always|one_time|off
+//	    reserved_path <path>|off
+//	    watch <duration>|off
+//	    pages {
+//	        help_url <url>
+//	        expired_hint [on|off]
+//	        language <code>
+//	        text <name> <text>
+//	        color accent|background|text <light> [<dark>]
+//	        template <file>
+//	    }
 //	    userstore mysql {
 //	        dsn <dsn>
 //	        table <table>
@@ -120,7 +142,8 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, option string, lines o
 	case "signature_size":
 		h.SignatureSize, err = positiveArg(d)
 	case "salt":
-		h.Salt, err = oneArg(d)
+		// An empty one would be the default here, and another one in Django.
+		h.Salt, err = secretArg(d)
 	case "digest":
 		h.Digest, err = oneArg(d)
 	case "iterations":
@@ -139,6 +162,16 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, option string, lines o
 		h.Realm, err = oneArg(d)
 	case "identity":
 		h.Identity, err = identityBlock(d)
+	case "session":
+		h.Session, err = sessionBlock(d, lines)
+	case "confirm":
+		h.Confirm, err = oneArg(d)
+	case "reserved_path":
+		h.ReservedPath, err = oneArg(d)
+	case "watch":
+		h.Watch, err = watchArg(d)
+	case "pages":
+		h.Pages, err = pagesBlock(d, lines)
 	case "userstore":
 		err = unmarshalUserStore(d, &h.UserStore, lines)
 	default:
@@ -219,6 +252,7 @@ func (h *Handler) checkCaddyfile() error {
 	}
 	checked := Handler{
 		TokenName: h.TokenName, TokenFrom: h.TokenFrom, Preflight: h.Preflight, Identity: h.Identity,
+		Session: h.Session, Confirm: h.Confirm, ReservedPath: h.ReservedPath, Pages: h.Pages,
 	}
 	if err := checked.provisionRequest(); err != nil {
 		return err
@@ -227,7 +261,7 @@ func (h *Handler) checkCaddyfile() error {
 	if err != nil {
 		return err
 	}
-	if err := checkSettings(settings); err != nil {
+	if err := h.checkSettings(settings); err != nil {
 		return err
 	}
 	store := h.storeConfig()
@@ -413,6 +447,105 @@ func tokenSourceArgs(d *caddyfile.Dispenser) ([]TokenSource, error) {
 		sources = append(sources, source)
 	}
 	return sources, nil
+}
+
+// sessionBlock reads the session option with its block, which may be missing.
+func sessionBlock(d *caddyfile.Dispenser, lines optionLines) (*SessionConfig, error) {
+	if d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	cfg := new(SessionConfig)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option := d.Val()
+		if err := lines.add(d, "session: "+option); err != nil {
+			return nil, err
+		}
+		var err error
+		switch option {
+		case "name":
+			cfg.Name, err = oneArg(d)
+		case "max_age":
+			cfg.MaxAge, err = durationArg(d)
+		case "idle":
+			cfg.Idle, err = durationArg(d)
+		case "domain":
+			cfg.Domain, err = oneArg(d)
+		case "path":
+			cfg.Path, err = oneArg(d)
+		case "same_site":
+			cfg.SameSite, err = oneArg(d)
+		case "secure":
+			cfg.Secure, err = oneArg(d)
+		case "update_last_login":
+			cfg.UpdateLastLogin, err = switchPointerArg(d)
+		case "redirect":
+			cfg.Redirect, err = oneArg(d)
+		default:
+			err = d.Errf("unrecognized option %q of session", option)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return cfg, nil
+}
+
+// pagesBlock reads the pages option with its block.
+func pagesBlock(d *caddyfile.Dispenser, lines optionLines) (*PagesConfig, error) {
+	if d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	cfg := &PagesConfig{Texts: make(map[string]string), Colors: make(map[string][]string)}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option := d.Val()
+		var err error
+		switch option {
+		case "help_url":
+			cfg.HelpURL, err = oneArg(d)
+		case "expired_hint":
+			cfg.ExpiredHint, err = switchArg(d)
+		case "language":
+			cfg.Language, err = oneArg(d)
+		case "template":
+			cfg.Template, err = oneArg(d)
+		case "text":
+			var name, text string
+			if !d.AllArgs(&name, &text) {
+				return nil, d.ArgErr()
+			}
+			option += " " + name
+			cfg.Texts[name] = text
+		case "color":
+			args := d.RemainingArgs()
+			if len(args) < 2 {
+				return nil, d.ArgErr()
+			}
+			option += " " + args[0]
+			cfg.Colors[args[0]] = args[1:]
+		default:
+			err = d.Errf("unrecognized option %q of pages", option)
+		}
+		if err == nil {
+			err = lines.add(d, "pages: "+option)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return cfg, nil
+}
+
+// watchArg reads a duration or off.
+func watchArg(d *caddyfile.Dispenser) (*caddy.Duration, error) {
+	never := caddy.Duration(0)
+	if args := d.CountRemainingArgs(); args == 1 {
+		if d.NextArg(); d.Val() == "off" {
+			return &never, nil
+		}
+		d.Prev()
+	}
+	interval, err := durationArg(d)
+	return &interval, err
 }
 
 // identityBlock reads header fields and their values.

@@ -56,6 +56,9 @@ func (g *gateway) caddyfile(db *database, up *upstream, s site) string {
 	if s.logLevel == "" {
 		s.logLevel = "DEBUG"
 	}
+	if !strings.Contains(s.store, "query_timeout") {
+		s.store += "\nquery_timeout 20s" // a busy machine is not what tests are about
+	}
 	if s.after == "" {
 		s.after = "reverse_proxy " + up.addr
 	}
@@ -152,8 +155,15 @@ func (g *gateway) get(t *testing.T, uri string, header ...string) *response {
 }
 
 // raw writes bytes to a connection and returns the answer's status line; for
-// requests that no client would send. CRLF stands for a newline in the text.
+// requests that no client would send. A newline in the text is sent as CRLF.
 func (g *gateway) raw(t *testing.T, text string) string {
+	t.Helper()
+	answer := g.rawAnswer(t, text)
+	return answer.Proto + " " + answer.Status
+}
+
+// rawAnswer is raw with the answer, whose body is closed.
+func (g *gateway) rawAnswer(t *testing.T, text string) *http.Response {
 	t.Helper()
 	conn, err := net.Dial("tcp", g.addr)
 	if err != nil {
@@ -166,11 +176,12 @@ func (g *gateway) raw(t *testing.T, text string) string {
 	if _, err := io.WriteString(conn, strings.ReplaceAll(text, "\n", "\r\n")); err != nil {
 		t.Fatal(err)
 	}
-	status, err := bufio.NewReader(conn).ReadString('\n')
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatalf("reading the answer to %q: %v", text, err)
 	}
-	return strings.TrimSpace(status)
+	_ = answer.Body.Close()
+	return answer
 }
 
 type response struct {

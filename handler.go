@@ -31,78 +31,143 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return nil
 }
 
-// serve takes the token out of the request, and decides by it.
+// serve takes what identifies the user out of the request, and decides by it.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	presented := h.sources.take(r)
-	if h.passesAnonymous(r, presented) {
+	claim := h.sources.take(r)
+	confirmation := h.takeConfirmation(r)
+	var cookies []string
+	if h.logins != nil {
+		cookies = h.logins.cookie.take(r)
+		if page := h.reservedPage(r); page != "" {
+			return h.serveReserved(w, r, page, claim, confirmation, cookies)
+		}
+	}
+	if isPreflight(r) && h.passesPreflight() {
+		h.identity.restore(r, h.logger)
 		return next.ServeHTTP(w, r)
 	}
 
-	user, err := h.authenticate(r, presented)
-	var reason token.Reason
+	if !claim.found && len(cookies) == 0 {
+		return h.serveNobody(w, r, next)
+	}
+	scope, err := h.scopeOf(r)
+	if err != nil {
+		return h.fail(w, r, h.rejected(r, claim, nil, err))
+	}
+	if !claim.found {
+		return h.serveSession(w, r, next, scope, cookies)
+	}
+	user, err := h.checkToken(r, claim, scope)
+	if err != nil {
+		return h.serveBesideToken(w, r, next, scope, cookies, err)
+	}
+	l := login{claim: claim, user: user, scope: scope, target: ownURI(r), confirmation: confirmation}
+	return h.logIn(w, r, next, l, cookies)
+}
+
+// serveSession passes on a request without a token.
+func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, scope string, cookies []string) error {
+	v, err := h.visitorBySession(r, cookies, scope)
 	switch {
-	case errors.As(err, &reason):
-		return h.refuse(w, r, reason)
+	case err == nil:
+		if err := h.renewSession(w, r, v); err != nil {
+			return h.fail(w, r, err)
+		}
+		return h.serveVisitor(w, r, next, v)
+	case !errors.Is(err, errNoSession):
+		return h.fail(w, r, err)
+	}
+	if len(cookies) > 0 {
+		h.logins.cookie.clear(w, r)
+	}
+	return h.serveNobody(w, r, next)
+}
+
+// serveNobody answers a request that has neither a token nor a session.
+func (h *Handler) serveNobody(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if h.Optional && !isPreflight(r) {
+		h.identity.restore(r, h.logger)
+		return next.ServeHTTP(w, r)
+	}
+	return h.fail(w, r, h.rejected(r, presented{}, nil, token.Missing))
+}
+
+// serveBesideToken answers a request whose token doesn't hold: a session
+// beside it still does. Else somebody who opens an old link would be refused
+// where they are logged in.
+func (h *Handler) serveBesideToken(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, scope string, cookies []string, refused error) error {
+	if _, isReason := errors.AsType[token.Reason](refused); !isReason {
+		return h.fail(w, r, refused)
+	}
+	v, err := h.visitorBySession(r, cookies, scope)
+	switch {
+	case errors.Is(err, errNoSession):
+		return h.fail(w, r, refused)
+	case err != nil:
+		return h.fail(w, r, err)
+	case r.Method == http.MethodGet && h.logins.redirects(r) && acceptsHTML(r):
+		return seeOther(w, ownURI(r))
+	}
+	return h.serveVisitor(w, r, next, v)
+}
+
+// fail answers a request that doesn't go on: 401 for a token.Reason, 503 where
+// the store has no answer.
+func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error {
+	reason, isReason := errors.AsType[token.Reason](err)
+	switch {
+	case isReason:
+		return h.refuse(w, r, reason, err)
 	case errors.Is(err, errAhead):
 		return answerAhead(w, r)
-	case err != nil && r.Context().Err() != nil:
+	case r.Context().Err() != nil:
 		w.WriteHeader(statusClientClosed)
 		return nil
-	case err != nil:
-		h.outages.report(h.logger, err)
-		return unavailable.serve(w, r)
 	}
-	h.identity.set(r, user, h.logger)
-	return next.ServeHTTP(w, r)
+	h.outages.report(h.logger, err)
+	return h.refuseForNow(w, r)
 }
 
 // statusClientClosed is what Caddy logs for a client that went away.
 const statusClientClosed = 499
 
-// authenticate finds the user whose token it is. The error is a token.Reason,
-// errAhead, or says why the store has no answer.
-func (h *Handler) authenticate(r *http.Request, presented presented) (*userstore.User, error) {
-	if !presented.found {
-		return nil, h.rejected(r, presented, nil, token.Missing)
-	}
-	ctx := r.Context()
-	tokens, err := h.tokensFor(ctx)
+// checkToken finds the user whose token it is. It doesn't use it up. The error
+// is a token.Reason, or says why the store has no answer.
+func (h *Handler) checkToken(r *http.Request, claim presented, scope string) (*userstore.User, error) {
+	made, err := h.credentials(r.Context())
 	if err != nil {
 		return nil, err
 	}
-	scope, err := h.scopeOf(r)
+	parsed, err := made.tokens.Parse(claim.token, token.Expectation{Scope: scope, Now: h.now()})
 	if err != nil {
-		return nil, h.rejected(r, presented, nil, err)
+		return nil, h.withHint(r, &parsed, h.rejected(r, claim, &parsed, err))
 	}
-	now := h.now()
-	parsed, err := tokens.Parse(presented.token, token.Expectation{Scope: scope, Now: now})
-	if err != nil {
-		return nil, h.rejected(r, presented, &parsed, err)
-	}
-	user, err := h.store.Lookup(ctx, parsed.PrimaryKey())
+	user, err := h.store.Lookup(r.Context(), parsed.PrimaryKey())
 	switch {
 	case errors.Is(err, userstore.ErrNotFound):
-		return nil, h.rejected(r, presented, &parsed, token.UnknownUser)
+		return nil, h.rejected(r, claim, &parsed, token.UnknownUser)
 	case err != nil:
 		return nil, err
 	case !user.IsActive:
-		return nil, h.rejected(r, presented, &parsed, token.InactiveUser)
+		return nil, h.rejected(r, claim, &parsed, token.InactiveUser)
 	}
-	if err := tokens.Verify(&parsed, user.User); err != nil {
-		return nil, h.rejected(r, presented, &parsed, err)
+	if err := made.tokens.Verify(&parsed, user.User); err != nil {
+		return nil, h.rejected(r, claim, &parsed, err)
 	}
-	if !h.OneTime {
-		return user, nil
-	}
+	return user, nil
+}
 
-	if isAhead(r) {
-		return nil, errAhead
+// use uses up a one-time token. The error is token.Consumed, or says why the
+// store has no answer: then it isn't known whether it is used up.
+func (h *Handler) use(r *http.Request, claim presented, user *userstore.User) error {
+	if !h.OneTime {
+		return nil
 	}
-	err = h.store.Consume(ctx, user, now)
+	err := h.store.Consume(r.Context(), user, h.now())
 	if errors.Is(err, userstore.ErrConsumed) {
-		return nil, h.rejected(r, presented, &parsed, token.Consumed)
+		return h.rejected(r, claim, nil, token.Consumed, zap.Stringer("user", user.PrimaryKey))
 	}
-	return user, err
+	return err
 }
 
 // scopeOf is the scope that a request's token must have. A template that
@@ -122,17 +187,17 @@ func (h *Handler) scopeOf(r *http.Request) (string, error) {
 
 // rejected tells an operator who has debug logs on why a request is refused,
 // and returns the reason.
-func (h *Handler) rejected(r *http.Request, presented presented, parsed *token.Parsed, reason error) error {
+func (h *Handler) rejected(r *http.Request, claim presented, parsed *token.Parsed, reason error, more ...zap.Field) error {
 	c := h.logger.Check(zap.DebugLevel, "token refused")
 	if c == nil {
 		return reason
 	}
-	fields := []zap.Field{zap.Error(reason)}
+	fields := append([]zap.Field{zap.Error(reason)}, more...)
 	if reason, ok := reason.(token.Reason); ok { //nolint:errorlint // Parse and Verify don't wrap it
 		fields = append(fields, zap.Stringer("reason", reason))
 	}
-	if presented.found {
-		fields = append(fields, zap.String("token_from", presented.from))
+	if claim.found {
+		fields = append(fields, zap.String("token_from", claim.from))
 	}
 	if parsed != nil && !parsed.PrimaryKey().IsZero() {
 		fields = append(fields, zap.Stringer("user", parsed.PrimaryKey()))
@@ -143,15 +208,19 @@ func (h *Handler) rejected(r *http.Request, presented presented, parsed *token.P
 	if parsed != nil && parsed.Version() != 0 {
 		fields = append(fields, zap.Stringer("version", parsed.Version()))
 	}
+	c.Write(append(fields, requestFields(r)...)...)
+	return reason
+}
+
+// requestFields describe a request in a line of the log.
+func requestFields(r *http.Request) []zap.Field {
 	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	fields = append(fields,
+	return []zap.Field{
 		zap.String("client_ip", client),
 		zap.String("method", r.Method),
 		zap.String("host", r.Host),
 		zap.String("path", r.URL.Path),
-	)
-	c.Write(fields...)
-	return reason
+	}
 }
 
 // isPreflight reports whether a browser asks by this request if another may be
@@ -162,12 +231,12 @@ func isPreflight(r *http.Request) bool {
 		len(r.Header["Access-Control-Request-Method"]) > 0
 }
 
-// passesAnonymous reports whether a request goes on as nobody's.
-func (h *Handler) passesAnonymous(r *http.Request, presented presented) bool {
-	if isPreflight(r) && h.Preflight != "" {
-		return h.Preflight == preflightPass
+// passesPreflight reports whether preflight requests go on, as nobody's.
+func (h *Handler) passesPreflight() bool {
+	if h.Preflight == "" {
+		return h.Optional
 	}
-	return h.Optional && (!presented.found || isPreflight(r))
+	return h.Preflight == preflightPass
 }
 
 // errAhead: the token is valid and for one use, which this request isn't.

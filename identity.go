@@ -89,17 +89,6 @@ func newIdentity(headers []IdentityHeader) (*identity, error) {
 	return id, nil
 }
 
-// columns are the user's columns that the fields name.
-func (id *identity) columns() []string {
-	var columns []string
-	for _, field := range id.fields {
-		if field.column != "" {
-			columns = append(columns, field.column)
-		}
-	}
-	return columns
-}
-
 // remove takes out of a request every header field that an upstream might take
 // for one of ours: CGI, WSGI and PHP make HTTP_REMOTE_USER of Remote-User, of
 // Remote_User and of remote.user, and old ones of Remote~User. So a name is
@@ -258,6 +247,14 @@ func (id *identity) set(r *http.Request, user *userstore.User, logger *zap.Logge
 			continue
 		}
 		r.Header[field.name] = []string{value}
+	}
+}
+
+// restore sets the fields again that an earlier handler has set for its user,
+// and that remove has taken for the client's: that user is proven.
+func (id *identity) restore(r *http.Request, logger *zap.Logger) {
+	if user, ok := caddyhttp.GetVar(r.Context(), userVar).(*userstore.User); ok {
+		id.set(r, user, logger)
 	}
 }
 

@@ -145,13 +145,40 @@ type Handler struct {
 	// Where the users are.
 	UserStore userstore.Config `json:"userstore,omitzero"`
 
+	// Whether a link logs a person in. Default: it authenticates its own
+	// request only.
+	Session *SessionConfig `json:"session,omitempty"`
+
+	// When a browser that opens a link gets a page with a button first, so
+	// that mail scanners and link previews don't use the link up: `always`,
+	// `one_time`, or `off`. A link that would replace another user's session
+	// gets the page always. Default: `one_time`.
+	Confirm string `json:"confirm,omitempty"`
+
+	// The path below which the gateway has pages of its own, where sessions
+	// are on: login, logout and whoami. `off` is none. Default: `/_sesame/`.
+	ReservedPath string `json:"reserved_path,omitempty"`
+
+	// How often the users behind open WebSockets and other long responses are
+	// looked up, to end those of users who may no longer log in. 0 is never.
+	// Default: 30s where sessions are on, else never.
+	Watch *caddy.Duration `json:"watch,omitempty"`
+
+	// The pages of the gateway: confirmation, refusal, logout.
+	Pages *PagesConfig `json:"pages,omitempty"`
+
 	logger   *zap.Logger
 	logs     requestLogs
 	sources  *tokenSources
 	identity *identity
+	logins   *logins // nil without sessions
+	pages    *pages
+	watcher  *watcher // nil for never
 	settings token.Settings
 	store    userStore
-	tokens   atomic.Pointer[token.Tokens] // nil until the store knows its table
+	made     atomic.Pointer[credentials] // nil until the store knows its table
+	confirm  confirmKey
+	hint     hintKey
 	outages  outageLog
 	now      func() time.Time
 }
@@ -160,6 +187,7 @@ type Handler struct {
 type userStore interface {
 	Schema(ctx context.Context) (userstore.Schema, error)
 	Lookup(ctx context.Context, pk token.PrimaryKey) (*userstore.User, error)
+	LookupMany(ctx context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error)
 	Consume(ctx context.Context, user *userstore.User, now time.Time) error
 	Close() error
 }
@@ -189,6 +217,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionSettings(); err != nil {
 		return err
 	}
+	if app := httpApp(ctx); app != nil {
+		ctx.OnCancel(h.sources.register(app))
+	}
 	return h.provisionStore(ctx)
 }
 
@@ -211,7 +242,27 @@ func (h *Handler) provisionRequest() error {
 	default:
 		return fmt.Errorf("preflight %q: it must be %s or %s", h.Preflight, preflightPass, preflightRefuse)
 	}
-	return nil
+	return h.provisionLogin()
+}
+
+// provisionLogin prepares sessions and pages.
+func (h *Handler) provisionLogin() error {
+	var err error
+	if h.Session != nil {
+		if h.logins, err = newLogins(h.Session); err != nil {
+			return err
+		}
+	}
+	switch h.Confirm {
+	case "", confirmAlways, confirmOneTime, confirmOff:
+	default:
+		return fmt.Errorf("confirm %q: it must be %s, %s or %s", h.Confirm, confirmAlways, confirmOneTime, confirmOff)
+	}
+	if path := h.ReservedPath; path != "" && path != reservedOff && !(strings.HasPrefix(path, "/") && strings.HasSuffix(path, "/") && len(path) > 2) {
+		return fmt.Errorf("reserved_path %q: it must be %s, or begin and end with a slash, as %s", path, reservedOff, defaultReservedPath)
+	}
+	h.pages, err = newPages(h.Pages)
+	return err
 }
 
 // provisionSettings resolves the secrets and checks the token settings.
@@ -220,15 +271,29 @@ func (h *Handler) provisionSettings() error {
 	if h.settings, err = h.tokenSettings(resolveSecret); err != nil {
 		return err
 	}
-	if err := checkSettings(h.settings); err != nil {
+	if err := h.checkSettings(h.settings); err != nil {
 		return err
 	}
+	h.confirm = newConfirmKey(h.settings.SecretKey)
+	h.hint = newHintKey(h.settings.SecretKey)
 	if h.settings.Packer == "" && h.settings.Encoding == nil {
 		return nil // the table will tell
 	}
-	tokens, err := token.New(h.settings)
-	h.tokens.Store(tokens)
-	return err
+	return h.makeCredentials(h.settings)
+}
+
+// makeCredentials makes what tells tokens and sessions.
+func (h *Handler) makeCredentials(settings token.Settings) error {
+	tokens, err := token.New(settings)
+	if err != nil {
+		return err
+	}
+	sessions, err := h.sessionsFor(tokens)
+	if err != nil {
+		return err
+	}
+	h.made.Store(&credentials{tokens: tokens, sessions: sessions})
+	return nil
 }
 
 // tokenSettings are the settings of the tokens, with secrets as resolve makes
@@ -277,7 +342,10 @@ func (h *Handler) tokenSettings(resolve func(option, secret string) (string, err
 }
 
 // checkSettings checks settings whose packer may have to wait for the table.
-func checkSettings(settings token.Settings) error {
+func (h *Handler) checkSettings(settings token.Settings) error {
+	if h.UserStore.Columns.Password == userstore.NoColumn && settings.MaxAge == nil {
+		return fmt.Errorf("%w; there is no password here that could change", token.ErrInsecure)
+	}
 	if settings.Packer == "" && settings.Encoding == nil {
 		settings.Encoding = token.LongPacker
 	}
@@ -293,9 +361,12 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 	if cfg.DSN, err = resolveSecret("userstore: dsn", cfg.DSN); err != nil {
 		return err
 	}
-	needs := userstore.Needs{Email: h.InvalidateOnEmailChange, LastLogin: h.OneTime}
-	if tokens := h.tokens.Load(); tokens != nil {
-		needs.Kind = tokens.Settings().Encoding.Kind()
+	needs := userstore.Needs{
+		Email:     h.InvalidateOnEmailChange,
+		LastLogin: h.OneTime || h.logins != nil && h.logins.updateLastLogin,
+	}
+	if made := h.made.Load(); made != nil {
+		needs.Kind = made.tokens.Settings().Encoding.Kind()
 	}
 	store, err := userstore.Open(ctx, cfg, needs, h.logger.Named("userstore"))
 	switch {
@@ -305,11 +376,28 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 		return fmt.Errorf("userstore: %w", err)
 	}
 	h.store = store
-	if _, err := h.tokensFor(ctx); err != nil && !errors.Is(err, userstore.ErrUnavailable) {
+	if _, err := h.credentials(ctx); err != nil && !errors.Is(err, userstore.ErrUnavailable) {
 		return err
+	}
+	if interval := h.watchInterval(); interval > 0 {
+		h.watcher = newWatcher(interval, store.LookupMany, h.logger.Named("watch"))
 	}
 	return nil
 }
+
+// watchInterval is how often the users of long responses are looked up.
+func (h *Handler) watchInterval() time.Duration {
+	switch {
+	case h.Watch != nil:
+		return time.Duration(*h.Watch)
+	case h.logins != nil:
+		return defaultWatch
+	}
+	return 0
+}
+
+// defaultWatch is Handler.Watch where it is not set and sessions are on.
+const defaultWatch = 30 * time.Second
 
 // storeConfig is the store's configuration with the token settings that it
 // needs.
@@ -319,12 +407,12 @@ func (h *Handler) storeConfig() userstore.Config {
 	return cfg
 }
 
-// tokensFor returns the tokens, made with the packer for the primary key's
-// column where the settings name none. It fails while the store can't be
-// asked for the column.
-func (h *Handler) tokensFor(ctx context.Context) (*token.Tokens, error) {
-	if tokens := h.tokens.Load(); tokens != nil {
-		return tokens, nil
+// credentials returns what tells tokens and sessions, made with the packer for
+// the primary key's column where the settings name none. It fails while the
+// store can't be asked for the column.
+func (h *Handler) credentials(ctx context.Context) (*credentials, error) {
+	if made := h.made.Load(); made != nil {
+		return made, nil
 	}
 	schema, err := h.store.Schema(ctx)
 	if err != nil {
@@ -334,13 +422,11 @@ func (h *Handler) tokensFor(ctx context.Context) (*token.Tokens, error) {
 	if settings.Encoding, err = token.PackerByName(schema.Packer); err != nil {
 		return nil, err
 	}
-	tokens, err := token.New(settings)
-	if err != nil {
+	if err := h.makeCredentials(settings); err != nil {
 		return nil, err
 	}
-	h.tokens.Store(tokens)
 	h.logger.Named("userstore").Debug("chose the packer by the type of the primary key's column", zap.String("packer", schema.Packer))
-	return tokens, nil
+	return h.made.Load(), nil
 }
 
 // resolveSecret replaces the placeholders of a secret. An error doesn't hold
@@ -364,6 +450,9 @@ const drainTime = 6 * time.Second
 // Cleanup closes the store once the last request must be through. What the
 // next configuration shares with this one stays open.
 func (h *Handler) Cleanup() error {
+	if h.watcher != nil {
+		h.watcher.stop()
+	}
 	if h.store == nil {
 		return nil
 	}

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -61,7 +64,49 @@ var uriHeaders = []string{
 type tokenSources struct {
 	name    string        // of the query parameter
 	ordered []TokenSource // header names are canonical
-	query   bool          // whether the query is among them
+	places  *tokenPlaces
+}
+
+// tokenPlaces are the sources of all handlers of an HTTP app: a request may
+// hold the token of another handler than the one that answers it, and logs
+// show none.
+type tokenPlaces struct {
+	mu   sync.Mutex
+	list atomic.Pointer[[]TokenSource] // Name of query is the parameter's
+}
+
+// placesOf has the tokenPlaces of each HTTP app.
+var placesOf sync.Map
+
+// register adds the sources of a handler to those of its app, until the app is
+// gone.
+func (s *tokenSources) register(app *caddyhttp.App) (unregister func()) {
+	shared, _ := placesOf.LoadOrStore(app, s.places)
+	places := shared.(*tokenPlaces)
+	if places != s.places {
+		places.add(s.places.all())
+		s.places = places
+	}
+	return func() { placesOf.CompareAndDelete(app, places) }
+}
+
+func (p *tokenPlaces) add(sources []TokenSource) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := slices.Clone(p.all())
+	for _, source := range sources {
+		if !slices.Contains(list, source) {
+			list = append(list, source)
+		}
+	}
+	p.list.Store(&list)
+}
+
+func (p *tokenPlaces) all() []TokenSource {
+	if list := p.list.Load(); list != nil {
+		return *list
+	}
+	return nil
 }
 
 func newTokenSources(name string, sources []TokenSource) (*tokenSources, error) {
@@ -83,7 +128,13 @@ func newTokenSources(name string, sources []TokenSource) (*tokenSources, error) 
 			}
 		}
 		s.ordered = append(s.ordered, source)
-		s.query = s.query || source.From == fromQuery
+	}
+	s.places = new(tokenPlaces)
+	for _, place := range s.ordered {
+		if place.From == fromQuery {
+			place.Name = name
+		}
+		s.places.add([]TokenSource{place})
 	}
 	return s, nil
 }
@@ -98,29 +149,36 @@ type presented struct {
 // isExposed reports whether the request has a token where Caddy's logs show
 // it. A token in an Authorization header isn't, unless credentials are logged.
 func (s *tokenSources) isExposed(r *http.Request) bool {
-	if s.query {
-		if hasParameter(r.URL.RawQuery, s.name) {
-			return true
-		}
-		if original, ok := originalRequest(r); ok && hasParameter(original.URL.RawQuery, s.name) {
-			return true
-		}
-		for _, field := range uriHeaders {
-			for _, uri := range r.Header[field] {
-				if _, query, _ := splitURI(uri); hasParameter(query, s.name) {
-					return true
-				}
+	for _, place := range s.places.all() {
+		switch place.From {
+		case fromQuery:
+			if hasParameter(r.URL.RawQuery, place.Name) {
+				return true
 			}
-		}
-	}
-	for _, source := range s.ordered {
-		switch source.From {
+			if original, ok := originalRequest(r); ok && hasParameter(original.URL.RawQuery, place.Name) {
+				return true
+			}
+			if isInURIHeader(r.Header, place.Name) {
+				return true
+			}
 		case fromHeader:
-			if len(r.Header[source.Name]) > 0 {
+			if len(r.Header[place.Name]) > 0 {
 				return true
 			}
 		case fromBearer:
 			if logsCredentials(r) && hasBearer(r.Header["Authorization"]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isInURIHeader reports whether a header field holds a URI with the parameter.
+func isInURIHeader(header http.Header, name string) bool {
+	for _, field := range uriHeaders {
+		for _, uri := range header[field] {
+			if _, query, _ := splitURI(uri); hasParameter(query, name) {
 				return true
 			}
 		}
@@ -150,16 +208,9 @@ func (s *tokenSources) take(r *http.Request) presented {
 	return first
 }
 
-// takeFromQuery also cleans all that repeats the query: the request's URI as
-// it came and as it is, and the header fields that hold URIs.
+// takeFromQuery also cleans the header fields that hold URIs.
 func (s *tokenSources) takeFromQuery(r *http.Request) (token string, found bool) {
-	if hasParameter(r.URL.RawQuery, s.name) {
-		r.URL.RawQuery, token, found = cutParameter(r.URL.RawQuery, s.name)
-		r.URL.ForceQuery = false
-		r.Form = nil // whoever parsed it will parse it again
-	}
-	r.RequestURI = cutURIParameter(r.RequestURI, s.name)
-	s.cleanOriginalRequest(r)
+	token, found = takeParameter(r, s.name)
 	for _, field := range uriHeaders {
 		for i, uri := range r.Header[field] {
 			r.Header[field][i] = cutURIParameter(uri, s.name)
@@ -168,18 +219,31 @@ func (s *tokenSources) takeFromQuery(r *http.Request) (token string, found bool)
 	return token, found
 }
 
-// cleanOriginalRequest takes the token out of the copy of the request that
+// takeParameter takes a parameter out of a request's query, and out of all
+// that repeats it: the request's URI as it came and as it is.
+func takeParameter(r *http.Request, name string) (value string, found bool) {
+	if hasParameter(r.URL.RawQuery, name) {
+		r.URL.RawQuery, value, found = cutParameter(r.URL.RawQuery, name)
+		r.URL.ForceQuery = false
+		r.Form = nil // whoever parsed it will parse it again
+	}
+	r.RequestURI = cutURIParameter(r.RequestURI, name)
+	cleanOriginalRequest(r, name)
+	return value, found
+}
+
+// cleanOriginalRequest takes a parameter out of the copy of the request that
 // Caddy keeps as it came, which php_fastcgi sends as REQUEST_URI and which is
 // restored for handle_errors. The copy's URL is shared by all that have the
 // copy; its RequestURI is not, so the copy is replaced, in this request and
 // for placeholders.
-func (s *tokenSources) cleanOriginalRequest(r *http.Request) {
+func cleanOriginalRequest(r *http.Request, name string) {
 	original, ok := originalRequest(r)
-	if !ok || !hasParameter(original.URL.RawQuery, s.name) {
+	if !ok || !hasParameter(original.URL.RawQuery, name) {
 		return
 	}
-	original.URL.RawQuery, _, _ = cutParameter(original.URL.RawQuery, s.name)
-	original.RequestURI = cutURIParameter(original.RequestURI, s.name)
+	original.URL.RawQuery, _, _ = cutParameter(original.URL.RawQuery, name)
+	original.RequestURI = cutURIParameter(original.RequestURI, name)
 	*r = *r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, original))
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Set("http.request.orig_uri", original.RequestURI)

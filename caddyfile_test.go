@@ -1,0 +1,199 @@
+package sesame
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// minimal is a directive that nothing is wrong with, and its last line free.
+const minimal = `sesame {
+	secret_key {env.SECRET_KEY}
+	userstore mysql {
+		dsn {env.DSN}
+	}
+	`
+
+// TestCaddyfileErrors checks that each mistake is named with its option and
+// line.
+func TestCaddyfileErrors(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, directive, want string
+	}{
+		{"nothing", "sesame", "secret_key is missing"},
+		{"no store", "sesame {\n secret_key x\n}", "userstore is missing"},
+		{"no dsn", "sesame {\n secret_key x\n userstore mysql\n}", "no dsn"},
+		{"argument", "sesame x {\n}", "wrong argument count"},
+		{"unknown option", minimal + "max_aeg 1m\n}", `unrecognized option "max_aeg", at Testfile:6`},
+		{"unknown option of the store", "sesame {\n secret_key x\n userstore mysql {\n tabel x\n }\n}", `unrecognized option "tabel" of userstore, at Testfile:4`},
+		{"unknown store", "sesame {\n userstore postgres {\n }\n}", "the only kind of store is mysql, at Testfile:2"},
+		{"unknown option of session", minimal + "session {\n max_aeg 1h\n }\n}", `unrecognized option "max_aeg" of session, at Testfile:7`},
+		{"twice", minimal + "max_age 1m\n max_age 2m\n}", "max_age is already set in line 6, at Testfile:7"},
+		{"switch", minimal + "optional maybe\n}", `optional: it must be on or off, not "maybe", at Testfile:6`},
+		{"duration", minimal + "max_age soon\n}", "max_age: it must be a duration"},
+		{"no duration", minimal + "max_age 0\n}", "max_age: it must be a duration"},
+		{"signature", minimal + "signature_size 65\n}", "signature_size 65: it must be from 1 to 64 bytes, at Testfile:6"},
+		{"signature in words", minimal + "signature_size ten\n}", "signature_size: it must be a whole number"},
+		{"insecure", minimal + "invalidate_on_password_change off\n}", "insecure configuration"},
+		{"insecure without a password", "sesame {\n secret_key x\n userstore mysql {\n dsn {env.DSN}\n password -\n }\n}", "insecure configuration"},
+		{"version", minimal + "tokens v2 v3\n}", `tokens: unknown version of tokens "v3": it must be v2 or v1, at Testfile:6`},
+		{"digest", minimal + "digest crc32\n}", `unknown digest "crc32"`},
+		{"packer", minimal + "packer sesame.packers.Nope\n}", "unknown packer"},
+		{"own packer", minimal + "packer app.Packer\n}", "packer app.Packer is not one of django-sesame's"},
+		{"encoding", minimal + "packer_encoding hex:3\n}", "packer_encoding: hex:3: the number of digits must be even, from 2 to 510, at Testfile:6"},
+		{"source", minimal + "token_from cookie\n}", `token_from "cookie": it must be query, bearer or header, at Testfile:6`},
+		{"source without a name", minimal + "token_from query header\n}", "the name of the header field is missing, at Testfile:6"},
+		{"source twice", minimal + "token_from query query\n}", "token_from names the same source twice, at Testfile:6"},
+		{"source of the identity", minimal + "token_from header remote.user\n}", "that is an identity header field"},
+		{"preflight", minimal + "preflight maybe\n}", `preflight "maybe": it must be pass or refuse, at Testfile:6`},
+		{"identity", minimal + "identity {\n Host x\n }\n}", "identity Host: this header field has another meaning"},
+		{"identity's name", minimal + "identity {\n \"a b\" x\n }\n}", "that is not a name of a header field"},
+		{"identity twice", minimal + "identity {\n Remote-User x\n Remote_User y\n }\n}", "can't be told from another"},
+		{"identity without lines", minimal + "identity {\n }\n}", "identity is empty"},
+		{"store's limits", "sesame {\n secret_key x\n userstore mysql {\n dsn {env.DSN}\n query_timeout -1s\n }\n}", "query_timeout: it must be a duration such as 2s or 5m, not \"-1s\", at Testfile:5"},
+		{"password as identity", "sesame {\n secret_key x\n userstore mysql {\n dsn {env.DSN}\n columns password\n }\n}", "never passed on"},
+		{"confirm", minimal + "confirm sometimes\n}", "confirm \"sometimes\": it must be always, one_time or off, at Testfile:6"},
+		{"reserved path", minimal + "reserved_path login\n}", "reserved_path \"login\": it must be off, or begin and end with a slash"},
+		{"cookie", minimal + "session {\n name \"a b\"\n }\n}", "session: name \"a b\": that is not a name of a cookie, at Testfile:7"},
+		{"same_site", minimal + "session {\n same_site none\n secure off\n }\n}", "session: same_site none"},
+		{"help_url", minimal + "pages {\n help_url javascript:alert(1)\n }\n}", "pages: help_url"},
+		{"colour", minimal + "pages {\n color accent \"red;}\"\n }\n}", "pages: color accent"},
+		{"text", minimal + "pages {\n text nope.title x\n }\n}", "pages: text nope.title"},
+		{"salt", minimal + "salt \"\"\n}", "salt has an empty value"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			err := new(Handler).UnmarshalCaddyfile(caddyfile.NewTestDispenser(test.directive))
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q in it", err, test.want)
+			}
+		})
+	}
+}
+
+// TestCaddyfileErrorsHoldNoSecrets puts secrets where mistakes are.
+func TestCaddyfileErrorsHoldNoSecrets(t *testing.T) {
+	t.Parallel()
+	for _, directive := range []string{
+		"sesame {\n secret_key hush hush2\n}",
+		"sesame {\n secret_key {hush\n userstore mysql {\n dsn hush:hush@tcp(\n }\n}",
+		"sesame {\n secret_key x\n userstore mysql {\n dsn hush:hush@udp(x)/y z\n }\n}",
+		"sesame {\n secret_key x\n userstore mysql {\n dsn \"root:hush@nonsense\"\n }\n}",
+		"sesame {\n secret_key x\n key hush hush\n}",
+		"sesame {\n secret_key_fallbacks hush \"\"\n}",
+	} {
+		err := new(Handler).UnmarshalCaddyfile(caddyfile.NewTestDispenser(directive))
+		if err == nil {
+			t.Errorf("%s: no error", directive)
+		} else if strings.Contains(err.Error(), "hush") {
+			t.Errorf("the error holds a secret: %v", err)
+		}
+	}
+}
+
+// TestCaddyfileToJSON reads every option, and compares with the JSON that a
+// user of that form writes.
+func TestCaddyfileToJSON(t *testing.T) {
+	t.Parallel()
+	const directive = `sesame {
+		secret_key {env.KEY}
+		secret_key_fallbacks {env.OLD} {env.OLDER}
+		token_name token
+		token_from bearer query header X-Token
+		max_age 1.5
+		one_time
+		invalidate_on_password_change off
+		invalidate_on_email_change on
+		packer app.Packer
+		packer_encoding hex:24
+		primary_key_field uuid
+		tokens v1
+		key {env.SESAME_KEY}
+		signature_size 16
+		salt s
+		digest sha256
+		iterations 5
+		use_tz off
+		time_zone Europe/Paris
+		scope a:{http.request.uri.path.0}
+		optional
+		preflight pass
+		realm "my app"
+		identity {
+			X-User {http.auth.user.id}
+		}
+		session {
+			name s
+			max_age 1h
+			idle 10m
+			domain example.com
+			path /app
+			same_site strict
+			secure on
+			update_last_login off
+			redirect safari_off
+		}
+		confirm always
+		reserved_path /-/
+		watch 10s
+		pages {
+			help_url /help
+			expired_hint
+			language de
+			text confirm.title Hallo
+			color accent teal "#0fa"
+		}
+		userstore mysql {
+			dsn {env.DSN}
+			table app.users
+			primary_key uid
+			password pw
+			last_login seen
+			is_active -
+			email mail
+			username -
+			columns a b
+			query_timeout 1s
+			max_open_conns 5
+			max_idle_conns 2
+			conn_max_lifetime 1m
+			conn_max_idle_time 30s
+			start_without
+		}
+	}`
+	const want = `{"secret_key":"{env.KEY}","secret_key_fallbacks":["{env.OLD}","{env.OLDER}"],"token_name":"token",` +
+		`"token_from":[{"from":"bearer"},{"from":"query"},{"from":"header","name":"X-Token"}],"max_age":1500000000,"one_time":true,` +
+		`"invalidate_on_password_change":false,"invalidate_on_email_change":true,"packer":"app.Packer","packer_encoding":"hex:24",` +
+		`"primary_key_field":"uuid","tokens":["v1"],"key":"{env.SESAME_KEY}","signature_size":16,"salt":"s","digest":"sha256","iterations":5,` +
+		`"use_tz":false,"time_zone":"Europe/Paris","scope":"a:{http.request.uri.path.0}","optional":true,"preflight":"pass",` +
+		`"identity":[{"name":"X-User","value":"{http.auth.user.id}"}],"realm":"my app",` +
+		`"userstore":{"dsn":"{env.DSN}","table":"app.users","columns":{"primary_key":"uid","password":"pw","last_login":"seen","is_active":"-","email":"mail","username":"-","extra":["a","b"]},` +
+		`"query_timeout":1000000000,"max_open_conns":5,"max_idle_conns":2,"conn_max_lifetime":60000000000,"conn_max_idle_time":30000000000,"start_without":true},` +
+		`"session":{"name":"s","max_age":3600000000000,"idle":600000000000,"domain":"example.com","path":"/app","same_site":"strict","secure":"on","update_last_login":false,"redirect":"safari_off"},` +
+		`"confirm":"always","reserved_path":"/-/","watch":10000000000,` +
+		`"pages":{"help_url":"/help","expired_hint":true,"language":"de","texts":{"confirm.title":"Hallo"},"colors":{"accent":["teal","#0fa"]}}}`
+	h := new(Handler)
+	if err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(directive)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.Marshal(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("JSON:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// FuzzCaddyfile looks for directives that make the parser panic.
+func FuzzCaddyfile(f *testing.F) {
+	f.Add(minimal + "}")
+	f.Add(minimal + "session {\n max_age 1h\n }\n watch off\n token_from header X\n}")
+	f.Add(minimal + "pages {\n text a b\n color c d e\n }\n identity {\n A {b}\n }\n}")
+	f.Fuzz(func(_ *testing.T, directive string) {
+		_ = new(Handler).UnmarshalCaddyfile(caddyfile.NewTestDispenser(directive))
+	})
+}

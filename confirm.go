@@ -1,0 +1,218 @@
+package sesame
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// The values of Handler.Confirm.
+const (
+	confirmAlways  = "always"
+	confirmOneTime = "one_time"
+	confirmOff     = "off"
+)
+
+// login is a user with a valid token.
+type login struct {
+	claim        presented
+	user         *userstore.User
+	scope        string
+	target       string // the URI to go to, without the token
+	confirmation string // what the button of the page sent, if it was pressed
+}
+
+// logIn lets a user in whose token holds: it shows the page with the button,
+// or uses the token and starts a session, or just passes the request on.
+func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, l login, cookies []string) error {
+	isLink := l.claim.from == fromQuery
+	if isAhead(r) {
+		return h.serveAhead(w, r, next, l)
+	}
+	isConfirmed := h.isConfirmed(r, l)
+	if isLink && r.Method == http.MethodGet && acceptsHTML(r) {
+		replaced, err := h.replacedBy(r, l, cookies)
+		if err != nil {
+			return h.fail(w, r, err)
+		}
+		if replaced != nil || h.asksFirst() {
+			return h.askToConfirm(w, r, l, replaced)
+		}
+	}
+	if l.confirmation != "" && !isConfirmed {
+		return h.askToConfirm(w, r, l, nil) // the page was too old, or not ours
+	}
+
+	if err := h.use(r, l.claim, l.user); err != nil {
+		return h.serveBesideToken(w, r, next, l.scope, cookies, err)
+	}
+	v := &visitor{user: l.user}
+	if h.logins == nil || !isLink {
+		if isConfirmed {
+			turnIntoGet(r)
+		}
+		return h.serveVisitor(w, r, next, v)
+	}
+	h.noteLogin(r.Context(), l.user)
+	if err := h.startSession(w, r, l.user, l.scope); err != nil {
+		return h.fail(w, r, err)
+	}
+	if isConfirmed || r.Method == http.MethodGet && h.logins.redirects(r) {
+		return seeOther(w, l.target)
+	}
+	return h.serveVisitor(w, r, next, v)
+}
+
+// serveAhead answers a request that is made before anybody has clicked. It
+// logs nobody in. A reusable token is as good for it as for any other request.
+func (h *Handler) serveAhead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, l login) error {
+	if h.OneTime {
+		return h.fail(w, r, errAhead)
+	}
+	return h.serveVisitor(w, r, next, &visitor{user: l.user})
+}
+
+// asksFirst reports whether every link has to be confirmed.
+func (h *Handler) asksFirst() bool {
+	switch h.Confirm {
+	case confirmAlways:
+		return true
+	case confirmOff:
+		return false
+	default:
+		return h.OneTime
+	}
+}
+
+// replacedBy returns the user whose session a login would replace, or nil if
+// it is nobody's, or the same user's. Whoever sends somebody their own link
+// could otherwise have them work in the wrong account.
+func (h *Handler) replacedBy(r *http.Request, l login, cookies []string) (*userstore.User, error) {
+	if h.logins == nil {
+		return nil, nil
+	}
+	v, err := h.visitorBySession(r, cookies, l.scope)
+	switch {
+	case err == errNoSession: //nolint:errorlint // it is never wrapped
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case v.user.PrimaryKey == l.user.PrimaryKey:
+		return nil, nil
+	}
+	return v.user, nil
+}
+
+// confirmKey signs what the page's button sends.
+type confirmKey []byte
+
+// confirmAge is how long the page may be open before the button is pressed.
+const confirmAge = time.Hour
+
+// newConfirmKey derives the key from Django's SECRET_KEY.
+func newConfirmKey(secretKey string) confirmKey {
+	mac := hmac.New(sha256.New, []byte(secretKey))
+	_, _ = mac.Write([]byte("caddy-sesame/confirm/1")) // a hash never fails
+	return mac.Sum(nil)
+}
+
+// sign signs the cookie of a browser that has seen the page for a token.
+func (k confirmKey) sign(cookie, token string) string {
+	mac := hmac.New(sha256.New, k)
+	_, _ = mac.Write([]byte(cookie + "\x00" + token)) // a hash never fails
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
+}
+
+// confirmParameter is the query parameter that the button sends, beside the
+// token.
+func (h *Handler) confirmParameter() string { return h.sources.name + "_confirm" }
+
+// confirmCookie is the cookie that the page sets. Only the browser that was
+// shown the page has it: no other site can press the button for its visitors.
+func (h *Handler) confirmCookie() cookie {
+	c := cookie{name: cookieName, path: "/", secure: secureAuto, sameSite: http.SameSiteLaxMode}
+	if h.logins != nil {
+		c.name, c.secure = h.logins.cookie.name, h.logins.cookie.secure
+	}
+	c.name += "-confirm"
+	return c
+}
+
+// takeConfirmation takes what the button sends out of the request.
+func (h *Handler) takeConfirmation(r *http.Request) string {
+	name := h.confirmParameter()
+	if !hasParameter(r.URL.RawQuery, name) {
+		return ""
+	}
+	confirmation, _ := takeParameter(r, name)
+	if r.Method != http.MethodPost {
+		return ""
+	}
+	return confirmation
+}
+
+// isConfirmed reports whether the button was pressed for this token, in the
+// browser that was shown it.
+func (h *Handler) isConfirmed(r *http.Request, l login) bool {
+	if l.confirmation == "" {
+		return false
+	}
+	c := h.confirmCookie()
+	for _, value := range c.take(r) {
+		if value != "" && hmac.Equal([]byte(h.confirm.sign(value, l.claim.token)), []byte(l.confirmation)) {
+			return true
+		}
+	}
+	return false
+}
+
+// askToConfirm shows the page with the button. It sends the token and what
+// confirms it to the URL of the page itself, so that all that depends on the
+// URL, matchers and scope, stays as it is.
+func (h *Handler) askToConfirm(w http.ResponseWriter, r *http.Request, l login, replaced *userstore.User) error {
+	c := h.confirmCookie()
+	value := rand.Text()
+	http.SetCookie(w, c.make(r, value, int(confirmAge.Seconds())))
+
+	uri, separator := ownURI(r), "?"
+	if strings.Contains(uri, "?") {
+		separator = "&"
+	}
+	action := uri + separator + url.Values{
+		h.sources.name:       {l.claim.token},
+		h.confirmParameter(): {h.confirm.sign(value, l.claim.token)},
+	}.Encode()
+	page := pageData{Kind: pageConfirm, Action: action, User: displayName(l.user)}
+	if replaced != nil {
+		page.Kind, page.Current = pageSwitch, displayName(replaced)
+	}
+	return h.pages.write(w, r, http.StatusOK, page)
+}
+
+// displayName is what people know a user by.
+func displayName(user *userstore.User) string {
+	for _, column := range []string{"username", "email"} {
+		if name, _ := user.Column(column); name != "" {
+			return name
+		}
+	}
+	return user.PrimaryKey.String()
+}
+
+// turnIntoGet makes the request of the button the one that the link was for.
+func turnIntoGet(r *http.Request) {
+	r.Method = http.MethodGet
+	r.Body, r.ContentLength = http.NoBody, 0
+	for _, field := range []string{"Content-Type", "Content-Length", "Content-Encoding", "Origin"} {
+		delete(r.Header, field)
+	}
+}

@@ -1,0 +1,185 @@
+package sesame
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"golang.org/x/net/http/httpguts"
+)
+
+// cookieName is that of the session cookie where session.name is not set.
+const cookieName = "sesame"
+
+// hostPrefix in front of a cookie's name makes browsers accept it only over
+// HTTPS, for this very host, and for the whole of it (RFC 6265bis, section
+// 4.1.3.2): no other site of the domain can plant one.
+const hostPrefix = "__Host-"
+
+// cookie is how a cookie is read from requests and set in responses.
+type cookie struct {
+	name     string // without the prefix
+	domain   string
+	path     string
+	sameSite http.SameSite
+	secure   string // on, off, auto
+}
+
+// The values of SessionConfig.Secure.
+const (
+	secureAuto = "auto"
+	secureOn   = "on"
+	secureOff  = "off"
+)
+
+func newCookie(cfg *SessionConfig) (cookie, error) {
+	c := cookie{name: cfg.Name, domain: strings.TrimPrefix(strings.ToLower(cfg.Domain), "."), path: cfg.Path, secure: cfg.Secure}
+	if c.name == "" {
+		c.name = cookieName
+	}
+	if strings.HasPrefix(c.name, "__") {
+		return c, fmt.Errorf("session: name %s: a prefix is put in front of it by itself where it can be", c.name)
+	}
+	if !httpguts.ValidHeaderFieldName(c.name) {
+		return c, fmt.Errorf("session: name %q: that is not a name of a cookie", c.name)
+	}
+	if c.path == "" {
+		c.path = "/"
+	}
+	if c.path[0] != '/' || strings.ContainsAny(c.path, ";\r\n") {
+		return c, fmt.Errorf("session: path %q: it must begin with a slash", c.path)
+	}
+	if strings.ContainsAny(c.domain, "/:; ") {
+		return c, fmt.Errorf("session: domain %q: it must be a name such as example.com", cfg.Domain)
+	}
+	switch c.secure {
+	case "":
+		c.secure = secureAuto
+	case secureAuto, secureOn, secureOff:
+	default:
+		return c, fmt.Errorf("session: secure %q: it must be auto, on or off", c.secure)
+	}
+	switch strings.ToLower(cfg.SameSite) {
+	case "", "lax":
+		c.sameSite = http.SameSiteLaxMode
+	case "strict":
+		c.sameSite = http.SameSiteStrictMode
+	case "none":
+		c.sameSite = http.SameSiteNoneMode
+		if c.secure == secureOff {
+			return c, errors.New("session: same_site none: browsers take such a cookie only with secure on")
+		}
+	default:
+		return c, fmt.Errorf("session: same_site %q: it must be lax, strict or none", cfg.SameSite)
+	}
+	return c, nil
+}
+
+// take removes the cookie from a request and returns its values. There should
+// be one, but another site of the domain may have planted more. The other
+// cookies stay byte for byte.
+func (c *cookie) take(r *http.Request) (values []string) {
+	lines := r.Header["Cookie"]
+	if len(lines) == 0 {
+		return nil
+	}
+	kept := make([]string, 0, len(lines))
+	for _, line := range lines {
+		if !strings.Contains(line, c.name) {
+			kept = append(kept, line)
+			continue
+		}
+		rest, found := c.cut(line)
+		values = append(values, found...)
+		if rest != "" {
+			kept = append(kept, rest)
+		}
+	}
+	switch {
+	case len(values) == 0:
+	case len(kept) == 0:
+		delete(r.Header, "Cookie")
+	default:
+		r.Header["Cookie"] = kept
+	}
+	return values
+}
+
+// cut takes the cookie out of a line of cookies.
+func (c *cookie) cut(line string) (rest string, values []string) {
+	kept := make([]byte, 0, len(line))
+	isFirst := true
+	for pair := range strings.SplitSeq(line, ";") {
+		name, value, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
+		if strings.TrimPrefix(strings.TrimRight(name, " \t"), hostPrefix) == c.name {
+			values = append(values, strings.Trim(value, " \t\""))
+			continue
+		}
+		if isFirst && len(values) > 0 {
+			pair = strings.TrimLeft(pair, " \t")
+		}
+		if !isFirst {
+			kept = append(kept, ';')
+		}
+		kept = append(kept, pair...)
+		isFirst = false
+	}
+	return string(kept), values
+}
+
+// set sets the cookie in a response. Without an age it lasts as long as the
+// browser runs.
+func (c *cookie) set(w http.ResponseWriter, r *http.Request, value string, age time.Duration) {
+	http.SetCookie(w, c.make(r, value, int(age/time.Second)))
+}
+
+// clear makes the browser forget the cookie.
+func (c *cookie) clear(w http.ResponseWriter, r *http.Request) {
+	http.SetCookie(w, c.make(r, "", -1))
+}
+
+func (c *cookie) make(r *http.Request, value string, maxAge int) *http.Cookie {
+	made := &http.Cookie{
+		Name: c.name, Value: value, MaxAge: maxAge,
+		Path: c.path, Domain: c.domain,
+		HttpOnly: true, SameSite: c.sameSite,
+		Secure: c.isSecure(r),
+	}
+	if made.Secure && c.domain == "" && c.path == "/" {
+		made.Name = hostPrefix + c.name
+	}
+	return made
+}
+
+// isSecure reports whether the cookie is for HTTPS only.
+func (c *cookie) isSecure(r *http.Request) bool {
+	switch c.secure {
+	case secureOn:
+		return true
+	case secureOff:
+		return false
+	}
+	return isHTTPS(r) || c.sameSite == http.SameSiteNoneMode
+}
+
+// isHTTPS reports whether the browser speaks HTTPS: with us, or with a proxy
+// in front that Caddy is told to trust.
+func isHTTPS(r *http.Request) bool {
+	if r.TLS != nil {
+		return true
+	}
+	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	return trusted && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
+}
+
+// site is what a session is for, besides its scope: the domain of the cookie,
+// or the host that it was set by.
+func (c *cookie) site(r *http.Request) string {
+	if c.domain != "" {
+		return c.domain
+	}
+	return strings.ToLower(hostOf(r.Host))
+}

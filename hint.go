@@ -1,0 +1,71 @@
+package sesame
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// expiredLink is token.Expired with what helps the person who has the link. It
+// is made for links only that would hold but for their age: whoever makes one
+// up learns nothing.
+type expiredLink struct {
+	name    string // of the user
+	helpURL string
+}
+
+func (e *expiredLink) Error() string { return token.Expired.Error() }
+func (e *expiredLink) Unwrap() error { return token.Expired }
+
+// hintAge is how long the hand-off to help_url is good for.
+const hintAge = time.Hour
+
+// withHint adds the hint to a refusal, where it is asked for and a person is
+// there to see it. It costs a lookup.
+func (h *Handler) withHint(r *http.Request, parsed *token.Parsed, refused error) error {
+	if refused != token.Expired || !h.pages.config.ExpiredHint || !acceptsHTML(r) { //nolint:errorlint // Parse doesn't wrap it
+		return refused
+	}
+	made, err := h.credentials(r.Context())
+	if err != nil {
+		return refused
+	}
+	user, err := h.store.Lookup(r.Context(), parsed.PrimaryKey())
+	if err != nil || !user.IsActive || !made.tokens.IsAuthentic(parsed, user.User) {
+		return refused
+	}
+	id, until := user.PrimaryKey.String(), strconv.FormatInt(h.now().Add(hintAge).Unix(), 10)
+	separator := "?"
+	if strings.Contains(h.pages.config.HelpURL, "?") {
+		separator = "&"
+	}
+	return &expiredLink{
+		name: displayName(user),
+		helpURL: h.pages.config.HelpURL + separator + "user=" + url.QueryEscape(id) +
+			"&until=" + until + "&signature=" + h.hint.sign(id+"|"+until),
+	}
+}
+
+// hintKey signs the hand-off to help_url. An app that has SECRET_KEY can check
+// it: the key is HMAC-SHA256(SECRET_KEY, "caddy-sesame/help/1"), and the
+// signature HMAC-SHA256(key, user + "|" + until), in hexadecimal.
+type hintKey []byte
+
+func newHintKey(secretKey string) hintKey {
+	mac := hmac.New(sha256.New, []byte(secretKey))
+	_, _ = mac.Write([]byte("caddy-sesame/help/1")) // a hash never fails
+	return mac.Sum(nil)
+}
+
+func (k hintKey) sign(message string) string {
+	mac := hmac.New(sha256.New, k)
+	_, _ = mac.Write([]byte(message)) // a hash never fails
+	return hex.EncodeToString(mac.Sum(nil))
+}

@@ -1,0 +1,298 @@
+package sesame
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sesame/caddy-sesame/session"
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// SessionConfig makes a link log a person in: the browser gets a signed cookie
+// and is sent to the page without the token. Nothing is stored on the server,
+// and the cookie is checked against the user's row with every request: a new
+// password, or an account that is deactivated, ends the session.
+type SessionConfig struct {
+	// The cookie's name. Over HTTPS, without a domain, and with the path `/`,
+	// `__Host-` is put in front of it. Default: `sesame`.
+	Name string `json:"name,omitempty"`
+
+	// How long after the login a session ends. Default: 12h.
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
+
+	// After how long without a request a session ends. Default: never.
+	Idle caddy.Duration `json:"idle,omitempty"`
+
+	// The domain of the cookie, for a session on several of its hosts.
+	// Default: the host alone.
+	Domain string `json:"domain,omitempty"`
+
+	// The path of the cookie. Default: `/`.
+	Path string `json:"path,omitempty"`
+
+	// `lax`, `strict` or `none`. With `strict` a link in an e-mail seems not to
+	// log in, since browsers don't send the cookie after a redirect from
+	// another site. Default: `lax`.
+	SameSite string `json:"same_site,omitempty"`
+
+	// Whether the cookie is for HTTPS only: `on`, `off`, or `auto`, which is
+	// what the request came by. Default: `auto`.
+	Secure string `json:"secure,omitempty"`
+
+	// Whether a login writes `last_login`, as Django's does. Default: true.
+	UpdateLastLogin *bool `json:"update_last_login,omitempty"`
+
+	// Whether a browser is sent to the URL without the token after a login:
+	// `on`, `off`, or `safari_off`, as django-sesame does. Default: `on`.
+	Redirect string `json:"redirect,omitempty"`
+}
+
+// The values of SessionConfig.Redirect.
+const (
+	redirectOn        = "on"
+	redirectOff       = "off"
+	redirectSafariOff = "safari_off"
+)
+
+// logins makes and checks sessions.
+type logins struct {
+	cookie          cookie
+	redirect        string
+	updateLastLogin bool
+	settings        session.Settings // without the encoding
+}
+
+func newLogins(cfg *SessionConfig) (*logins, error) {
+	l := &logins{redirect: cfg.Redirect, updateLastLogin: cfg.UpdateLastLogin == nil || *cfg.UpdateLastLogin}
+	var err error
+	if l.cookie, err = newCookie(cfg); err != nil {
+		return nil, err
+	}
+	switch l.redirect {
+	case "":
+		l.redirect = redirectOn
+	case redirectOn, redirectOff, redirectSafariOff:
+	default:
+		return nil, fmt.Errorf("session: redirect %q: it must be on, off or safari_off", l.redirect)
+	}
+	l.settings = session.Settings{MaxAge: time.Duration(cfg.MaxAge), Idle: time.Duration(cfg.Idle)}
+	return l, nil
+}
+
+// credentials are what tells tokens and sessions, made once the store knows
+// its table.
+type credentials struct {
+	tokens   *token.Tokens
+	sessions *session.Sessions // nil without sessions
+}
+
+// sessionsFor makes the sessions that go with tokens.
+func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
+	if h.logins == nil {
+		return nil, nil
+	}
+	made := tokens.Settings()
+	settings := h.logins.settings
+	settings.SecretKey, settings.SecretKeyFallbacks = made.SecretKey, made.SecretKeyFallbacks
+	settings.Encoding = made.Encoding
+	settings.Audience = strings.Join([]string{h.UserStore.Table, h.UserStore.Columns.PrimaryKey, made.PrimaryKeyField, made.Key}, "\x00")
+	sessions, err := session.New(settings)
+	if err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	return sessions, nil
+}
+
+// visitor is who a request is from.
+type visitor struct {
+	user    *userstore.User
+	session *session.Parsed // nil for one who comes with a token
+}
+
+// errNoSession: none of the request's cookies is a session.
+var errNoSession = errors.New("no session")
+
+// visitorBySession finds the user whose session a request has. The error is
+// errNoSession, or says why the store has no answer.
+func (h *Handler) visitorBySession(r *http.Request, cookies []string, scope string) (*visitor, error) {
+	if len(cookies) == 0 {
+		return nil, errNoSession
+	}
+	made, err := h.credentials(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	now := h.now()
+	for _, value := range cookies[:min(len(cookies), maxCookies)] {
+		parsed, err := made.sessions.Parse(value, h.logins.boundScope(r, scope), now)
+		if err != nil {
+			h.sessionRefused(r, &parsed, err)
+			continue
+		}
+		user, err := h.store.Lookup(r.Context(), parsed.PrimaryKey())
+		switch {
+		case errors.Is(err, userstore.ErrNotFound):
+			err = session.UnknownUser
+		case err != nil:
+			return nil, err
+		case !user.IsActive:
+			err = session.InactiveUser
+		default:
+			err = made.sessions.Verify(&parsed, user.User)
+		}
+		if err != nil {
+			h.sessionRefused(r, &parsed, err)
+			continue
+		}
+		return &visitor{user: user, session: &parsed}, nil
+	}
+	return nil, errNoSession
+}
+
+// maxCookies is how many cookies of the name are looked at. More than one is
+// another site's doing.
+const maxCookies = 4
+
+// boundScope is what a session is bound to: the site and the scope.
+func (l *logins) boundScope(r *http.Request, scope string) string {
+	return l.cookie.site(r) + "\x00" + scope
+}
+
+// sessionRefused tells an operator who has debug logs on why a session is not
+// one.
+func (h *Handler) sessionRefused(r *http.Request, parsed *session.Parsed, reason error) {
+	c := h.logger.Check(zap.DebugLevel, "session refused")
+	if c == nil {
+		return
+	}
+	fields := []zap.Field{zap.Error(reason)}
+	if reason, ok := errors.AsType[session.Reason](reason); ok {
+		fields = append(fields, zap.Stringer("reason", reason))
+	}
+	if !parsed.PrimaryKey().IsZero() {
+		fields = append(fields, zap.Stringer("user", parsed.PrimaryKey()))
+	}
+	c.Write(append(fields, requestFields(r)...)...)
+}
+
+// startSession sets the cookie of a user who logs in.
+func (h *Handler) startSession(w http.ResponseWriter, r *http.Request, user *userstore.User, scope string) error {
+	made, err := h.credentials(r.Context())
+	if err != nil {
+		return err
+	}
+	value, err := made.sessions.Create(user.PrimaryKey, user.User, h.logins.boundScope(r, scope), h.now())
+	if err != nil {
+		return fmt.Errorf("making a session: %w", err)
+	}
+	h.logins.cookie.set(w, r, value, made.sessions.Settings().MaxAge)
+	return nil
+}
+
+// renewSession sets the cookie anew where that is due.
+func (h *Handler) renewSession(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	made, err := h.credentials(r.Context())
+	if err != nil {
+		return err
+	}
+	now := h.now()
+	value, renewed := made.sessions.Renew(v.session, v.user.User, now)
+	if !renewed {
+		return nil
+	}
+	end := v.session.Issued().Add(made.sessions.Settings().MaxAge)
+	h.logins.cookie.set(w, r, value, end.Sub(now))
+	return nil
+}
+
+// noteLogin writes the time of a login, as Django does, unless the token was
+// for one use, which has written it. A store that can't is no reason to keep
+// somebody out whose token holds.
+func (h *Handler) noteLogin(ctx context.Context, user *userstore.User) {
+	if !h.logins.updateLastLogin || h.OneTime {
+		return
+	}
+	// Whoever changes the row at the same time has written a login, too.
+	err := h.store.Consume(ctx, user, h.now())
+	if err != nil && !errors.Is(err, userstore.ErrConsumed) {
+		h.logger.Warn("last_login could not be written", zap.Stringer("user", user.PrimaryKey), zap.Error(err))
+	}
+}
+
+// redirects reports whether a browser is sent to the URL without the token.
+//
+// django-sesame doesn't do it on Safari, whose Intelligent Tracking Prevention
+// 2.0 (2018) was seen to drop the cookie, as if the redirect were a tracker's
+// bounce. But WebKit's published rules are about redirects from one registrable
+// domain to another ("Tracking Prevention in WebKit": a site is an eTLD+1,
+// and bounces are cross-site navigations), and count only domains that nobody
+// interacts with. A redirect within a site isn't that, so on is the default,
+// and safari_off is there for whoever sees otherwise.
+func (l *logins) redirects(r *http.Request) bool {
+	switch l.redirect {
+	case redirectOff:
+		return false
+	case redirectSafariOff:
+		return !isSafari(r.UserAgent())
+	default:
+		return true
+	}
+}
+
+// isSafari reports whether a user agent is Safari, or any browser of iOS, all
+// of which share its engine.
+func isSafari(agent string) bool {
+	if strings.Contains(agent, "iPhone") || strings.Contains(agent, "iPad") || strings.Contains(agent, "iPod") {
+		return true
+	}
+	if !strings.Contains(agent, "Safari/") {
+		return false
+	}
+	for _, other := range []string{"Chrome/", "Chromium/", "Edg", "OPR/", "Android"} {
+		if strings.Contains(agent, other) {
+			return false
+		}
+	}
+	return true
+}
+
+// acceptsHTML reports whether a request is one for a page, as browsers make it.
+func acceptsHTML(r *http.Request) bool {
+	return preferredType(r.Header["Accept"]) == typeHTML
+}
+
+// serveVisitor passes a visitor's request on.
+func (h *Handler) serveVisitor(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, v *visitor) error {
+	h.identity.set(r, v.user, h.logger)
+	if h.watcher == nil {
+		return next.ServeHTTP(w, r)
+	}
+	until, holds := time.Time{}, h.sameUser(v)
+	if v.session != nil {
+		until = v.session.Expires()
+	}
+	r, done := h.watcher.guard(r, v.user.PrimaryKey, until, holds)
+	defer done()
+	return next.ServeHTTP(w, r)
+}
+
+// sameUser returns what tells whether a visitor's row still lets them in: the
+// password is what it was.
+func (h *Handler) sameUser(v *visitor) func(*userstore.User) bool {
+	password := v.user.Password
+	return func(now *userstore.User) bool {
+		if password == nil || now.Password == nil {
+			return password == now.Password
+		}
+		return *password == *now.Password
+	}
+}

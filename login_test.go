@@ -1,0 +1,518 @@
+package sesame_test
+
+import (
+	"fmt"
+	"html"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// asBrowser are the header fields that tell a browser's request for a page.
+var asBrowser = []string{"Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Sec-Fetch-Mode", "navigate"}
+
+// browser keeps cookies as a browser does, as far as these tests need it.
+type browser struct {
+	gateway *gateway
+	cookies map[string]string
+	last    *response
+}
+
+func newBrowser(g *gateway) *browser {
+	return &browser{gateway: g, cookies: make(map[string]string)}
+}
+
+func (b *browser) do(t *testing.T, method, uri string, header ...string) *response {
+	t.Helper()
+	header = append(append([]string{}, asBrowser...), header...)
+	if len(b.cookies) > 0 {
+		var pairs []string
+		for name, value := range b.cookies {
+			pairs = append(pairs, name+"="+value)
+		}
+		header = append(header, "Cookie", strings.Join(pairs, "; "))
+	}
+	b.last = b.gateway.do(t, method, uri, header...)
+	answer := &http.Response{Header: b.last.header}
+	for _, set := range answer.Cookies() {
+		if set.MaxAge < 0 {
+			delete(b.cookies, set.Name)
+			continue
+		}
+		b.cookies[set.Name] = set.Value
+	}
+	return b.last
+}
+
+func (b *browser) get(t *testing.T, uri string, header ...string) *response {
+	t.Helper()
+	return b.do(t, http.MethodGet, uri, header...)
+}
+
+// follow follows the redirect that the last answer must be.
+func (b *browser) follow(t *testing.T) *response {
+	t.Helper()
+	b.last.wantStatus(t, http.StatusSeeOther)
+	return b.get(t, b.last.header.Get("Location"))
+}
+
+var formAction = regexp.MustCompile(`<form method="post" action="([^"]*)">`)
+
+// press presses the button of the page that the last answer must be.
+func (b *browser) press(t *testing.T, header ...string) *response {
+	t.Helper()
+	match := formAction.FindStringSubmatch(b.last.body)
+	if match == nil {
+		t.Fatalf("no button on the page (status %d): %s", b.last.status, b.last.body)
+	}
+	return b.do(t, http.MethodPost, html.UnescapeString(match[1]), header...)
+}
+
+// sessionSite is a site with sessions.
+func sessionSite(options string) site { return site{options: "session\n" + options} }
+
+func TestLogin(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, sessionSite(""))
+		b := newBrowser(g)
+
+		answer := b.get(t, "/a%2Fb/?x=1&sesame="+tokenFor(t, alice)+"&y=%7e")
+		answer.wantStatus(t, http.StatusSeeOther)
+		wantHeader(t, answer.header, "Location", "/a%2Fb/?x=1&y=%7e")
+		wantHeader(t, answer.header, "Cache-Control", "no-store")
+		wantHeader(t, answer.header, "Referrer-Policy", "no-referrer")
+		up.takeNone(t)
+		set := answer.header.Get("Set-Cookie")
+		for _, part := range []string{"sesame=", "Path=/", "Max-Age=43200", "HttpOnly", "SameSite=Lax"} {
+			if !strings.Contains(set, part) {
+				t.Errorf("Set-Cookie: %s; want %s in it", set, part)
+			}
+		}
+
+		b.cookies["other"] = "1"
+		b.follow(t).wantStatus(t, http.StatusOK)
+		got := up.takeOne(t)
+		wantHeader(t, got.header, "Remote-User", "alice")
+		wantHeader(t, got.header, "Cookie", "other=1")
+		if got.uri != "/a%2Fb/?x=1&y=%7e" {
+			t.Errorf("the upstream got %s", got.uri)
+		}
+
+		var lastLogin string
+		if err := db.QueryRow("SELECT CAST(last_login AS CHAR) FROM auth_user WHERE id = 1").Scan(&lastLogin); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(lastLogin, time.Now().UTC().Format("2006-01-02")) {
+			t.Errorf("last_login is %s", lastLogin)
+		}
+	})
+}
+
+func TestSessionEnds(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, sessionSite(""))
+		for name, end := range map[string]string{
+			"password":    "UPDATE auth_user SET password = 'new' WHERE id = 1",
+			"deactivated": "UPDATE auth_user SET is_active = 0 WHERE id = 1",
+			"deleted":     "DELETE FROM auth_user WHERE id = 1",
+		} {
+			t.Run(name, func(t *testing.T) {
+				db.reset(t)
+				b := newBrowser(g)
+				b.get(t, "/?sesame="+tokenFor(t, alice))
+				b.follow(t).wantStatus(t, http.StatusOK)
+				db.mustExec(t, end)
+				up.take()
+				b.get(t, "/").wantStatus(t, http.StatusUnauthorized)
+				up.takeNone(t)
+				if len(b.cookies) > 0 {
+					t.Errorf("the browser keeps %v", b.cookies)
+				}
+			})
+		}
+	})
+}
+
+func TestForgedCookies(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, sessionSite(`scope {http.request.uri.path.0}`))
+		b := newBrowser(g)
+		b.get(t, "/a/?sesame="+tokenAt(t, alice, "a", time.Now()), "Host", "app.example.com").wantStatus(t, http.StatusSeeOther)
+		value := b.cookies["sesame"]
+		for name, test := range map[string]struct{ uri, host, cookie string }{
+			"none":         {"/a/", "app.example.com", ""},
+			"truncated":    {"/a/", "app.example.com", value[:len(value)-1]},
+			"tampered":     {"/a/", "app.example.com", "B" + value[1:]},
+			"other scope":  {"/b/", "app.example.com", value},
+			"other site":   {"/a/", "x.wild.example.com", value},
+			"a token":      {"/a/", "app.example.com", tokenAt(t, alice, "a", time.Now())},
+			"long":         {"/a/", "app.example.com", strings.Repeat("A", 8000)},
+			"not a cookie": {"/a/", "app.example.com", "\"\\;;=" + value},
+		} {
+			t.Run(name, func(t *testing.T) {
+				g.get(t, test.uri, "Host", test.host, "Cookie", "sesame="+test.cookie).wantStatus(t, http.StatusUnauthorized)
+				up.takeNone(t)
+			})
+		}
+		// Another site of the domain may have planted one in front.
+		g.get(t, "/a/", "Host", "app.example.com", "Cookie", "sesame=planted; sesame="+value+"; x=y").wantStatus(t, http.StatusOK)
+		wantHeader(t, up.takeOne(t).header, "Cookie", "x=y")
+	})
+}
+
+func TestOtherMethodsGoOn(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, sessionSite(""))
+		b := newBrowser(g)
+		b.do(t, http.MethodPost, "/form?sesame="+tokenFor(t, alice)).wantStatus(t, http.StatusOK)
+		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
+		b.get(t, "/").wantStatus(t, http.StatusOK)
+
+		// Scripts that send the token in a header have no use for a cookie.
+		answer := g.get(t, "/", "Authorization", "Bearer "+tokenFor(t, alice))
+		answer.wantStatus(t, http.StatusOK)
+		wantHeader(t, answer.header, "Set-Cookie", "")
+		// Neither is anybody logged in by what only looks ahead.
+		wantHeader(t, g.do(t, http.MethodHead, "/?sesame="+tokenFor(t, alice)).header, "Set-Cookie", "")
+	})
+}
+
+func TestOldLinkBesideSession(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, sessionSite(""))
+		b := newBrowser(g)
+		b.get(t, "/?sesame="+tokenFor(t, alice))
+		b.get(t, "/page?sesame=bad")
+		b.follow(t).wantStatus(t, http.StatusOK)
+		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
+		if line := g.awaitLines(t, "http.handlers.sesame", 1)[0]; line["reason"] != "malformed" {
+			t.Errorf("logged %v", line)
+		}
+		b.do(t, http.MethodPost, "/page?sesame=bad").wantStatus(t, http.StatusOK)
+		if got := up.takeOne(t); got.uri != "/page" {
+			t.Errorf("the upstream got %s", got.uri)
+		}
+	})
+}
+
+// TestOneTimeLinkInABrowser has scanners come first.
+func TestOneTimeLinkInABrowser(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, sessionSite("one_time\nmax_age 1h"))
+		link := "/reports/7?x=1&sesame=" + tokenFor(t, alice, oneTime, withMaxAge(time.Hour))
+		for range 20 {
+			scanner := newBrowser(g)
+			scanner.do(t, http.MethodHead, link)
+			scanner.get(t, link).wantStatus(t, http.StatusOK)
+		}
+		up.takeNone(t)
+
+		b := newBrowser(g)
+		page := b.get(t, link)
+		for name, want := range map[string]string{
+			"Content-Type":    "text/html; charset=utf-8",
+			"Cache-Control":   "no-store",
+			"Referrer-Policy": "no-referrer",
+		} {
+			wantHeader(t, page.header, name, want)
+		}
+		policy := page.header.Get("Content-Security-Policy")
+		if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
+			t.Errorf("Content-Security-Policy: %s", policy)
+		}
+		b.press(t).wantStatus(t, http.StatusSeeOther)
+		wantHeader(t, b.last.header, "Location", "/reports/7?x=1")
+		b.follow(t).wantStatus(t, http.StatusOK)
+		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
+
+		// The same link again: the session holds, in another browser nothing does.
+		b.get(t, link)
+		b.follow(t).wantStatus(t, http.StatusOK)
+		newBrowser(g).get(t, link).wantStatus(t, http.StatusUnauthorized)
+	})
+}
+
+// TestOthersCantPressTheButton is about pages of other sites that log their
+// visitors in as somebody else.
+func TestOthersCantPressTheButton(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, sessionSite("one_time"))
+		link := "/?sesame=" + tokenFor(t, alice, oneTime)
+
+		attacker := newBrowser(g)
+		attacker.get(t, link)
+		action := html.UnescapeString(formAction.FindStringSubmatch(attacker.last.body)[1])
+		victim := newBrowser(g)
+		victim.get(t, link) // has a cookie of its own
+		victim.do(t, http.MethodPost, action, "Origin", "https://evil.example").wantStatus(t, http.StatusOK)
+		if _, ok := victim.cookies["sesame"]; ok {
+			t.Error("the victim is logged in")
+		}
+		// It gets the page, where it can press the button itself.
+		victim.press(t).wantStatus(t, http.StatusSeeOther)
+		up.takeNone(t)
+	})
+}
+
+func TestOneTimeWithoutSessions(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, site{options: "one_time"})
+		b := newBrowser(g)
+		b.get(t, "/a?x=1&sesame="+tokenFor(t, alice, oneTime)).wantStatus(t, http.StatusOK)
+		up.takeNone(t)
+		b.press(t).wantStatus(t, http.StatusOK)
+		got := up.takeOne(t)
+		wantHeader(t, got.header, "Remote-User", "alice")
+		if got.method != http.MethodGet || got.uri != "/a?x=1" {
+			t.Errorf("the upstream got %s %s", got.method, got.uri)
+		}
+	})
+}
+
+func TestConfirmOption(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		t.Run("always", func(t *testing.T) {
+			b := newBrowser(startGateway(t, db, up, sessionSite("confirm always")))
+			b.get(t, "/?sesame="+tokenFor(t, alice)).wantStatus(t, http.StatusOK)
+			b.press(t).wantStatus(t, http.StatusSeeOther)
+		})
+		t.Run("off", func(t *testing.T) {
+			b := newBrowser(startGateway(t, db, up, sessionSite("confirm off\none_time")))
+			db.reset(t)
+			b.get(t, "/?sesame="+tokenFor(t, alice, oneTime)).wantStatus(t, http.StatusSeeOther)
+		})
+	})
+}
+
+// TestSwitchingAccounts has somebody send their own link to another.
+func TestSwitchingAccounts(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		for _, options := range []string{"", "confirm off"} {
+			db.reset(t)
+			b := newBrowser(startGateway(t, db, up, sessionSite(options)))
+			b.get(t, "/?sesame="+tokenFor(t, alice)).wantStatus(t, http.StatusSeeOther)
+			page := b.get(t, "/?sesame="+tokenFor(t, carol))
+			page.wantStatus(t, http.StatusOK)
+			if !strings.Contains(page.body, "alice") || !strings.Contains(page.body, "carol") {
+				t.Errorf("the page doesn't say who is who: %s", page.body)
+			}
+			b.get(t, "/").wantStatus(t, http.StatusOK)
+			wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
+
+			b.get(t, "/?sesame="+tokenFor(t, carol))
+			b.press(t).wantStatus(t, http.StatusSeeOther)
+			b.get(t, "/").wantStatus(t, http.StatusOK)
+			wantHeader(t, up.takeOne(t).header, "Remote-User", "carol")
+		}
+	})
+}
+
+// attacksOnNext are targets that some browser or app takes for another site.
+var attacksOnNext = []string{
+	"//evil.example", "///evil.example", "////evil.example", `/\evil.example`, `\/evil.example`, `\\evil.example`,
+	`/\/evil.example`, `//\evil.example`, "https://evil.example", "https:evil.example", "https:/evil.example",
+	"HTTPS://evil.example", "http:///evil.example", "javascript:alert(1)", "data:text/html,x", "evil.example",
+	"/\t/evil.example", "/\n/evil.example", "/\r/evil.example", "\t//evil.example", " //evil.example",
+	"/%2Fevil.example", "/%2f%2fevil.example", "/%5Cevil.example", "/%5c/evil.example", "%2F%2Fevil.example",
+	"/%252Fevil.example", "/%09/evil.example\x00", "//evil.example@app.example.com", "//app.example.com@evil.example",
+	"/\u2028//evil.example\x7f", "https://app.example.com.evil.example", "?x", "#x", "",
+	".//evil.example", "@evil.example", ":80", "/" + strings.Repeat("a", 3000),
+}
+
+func TestLoginPage(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, sessionSite(""))
+		valid := tokenFor(t, alice)
+		login := func(next string) string {
+			answer := newBrowser(g).get(t, "/_sesame/login?sesame="+valid+"&next="+url.QueryEscape(next))
+			answer.wantStatus(t, http.StatusSeeOther)
+			if answer.header.Get("Set-Cookie") == "" {
+				t.Errorf("%q: no session", next)
+			}
+			return answer.header.Get("Location")
+		}
+		for _, next := range []string{"/", "/a/b?c=d&e=%20f#g", "/a//b", "/?next=//x"} {
+			if got := login(next); got != next {
+				t.Errorf("next=%q leads to %q", next, got)
+			}
+		}
+		for _, next := range attacksOnNext {
+			if got := login(next); got != "/" {
+				t.Errorf("next=%q leads to %q", next, got)
+			}
+		}
+		g.get(t, "/_sesame/login?sesame=bad&next=/a").wantStatus(t, http.StatusUnauthorized)
+		g.get(t, "/_sesame/login").wantStatus(t, http.StatusUnauthorized)
+		g.get(t, "/_sesame/nothing?sesame="+valid).wantStatus(t, http.StatusNotFound)
+		up.takeNone(t)
+	})
+}
+
+// TestRedirectStaysOnTheSite has paths that are links to other hosts when they
+// stand alone.
+func TestRedirectStaysOnTheSite(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, sessionSite(""))
+		for _, target := range []string{
+			"//evil.example/", "///evil.example", `/\evil.example`, `//\evil.example`, "//evil.example:80/x?y=z",
+			"http://app.example.com//evil.example/", "//evil.example/%2e%2e", "//evil.example@x/",
+		} {
+			conn := g.rawAnswer(t, "GET "+addQuery(target, "sesame="+tokenFor(t, alice))+" HTTP/1.1\nHost: app.example.com\nAccept: text/html\nConnection: close\n\n")
+			location := conn.Header.Get("Location")
+			resolved, err := url.Parse("http://app.example.com/base/")
+			if err == nil {
+				resolved, err = resolved.Parse(strings.ReplaceAll(location, `\`, "/")) // as browsers do
+			}
+			if conn.StatusCode != http.StatusSeeOther || err != nil || resolved.Host != "app.example.com" {
+				t.Errorf("%s: status %d, Location %q", target, conn.StatusCode, location)
+			}
+		}
+	})
+}
+
+func addQuery(uri, parameter string) string {
+	if strings.Contains(uri, "?") {
+		return uri + "&" + parameter
+	}
+	return uri + "?" + parameter
+}
+
+func TestLogout(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, sessionSite(""))
+		b := newBrowser(g)
+		logIn := func() { b.get(t, "/?sesame="+tokenFor(t, alice)).wantStatus(t, http.StatusSeeOther) }
+
+		logIn()
+		b.do(t, http.MethodPost, "/_sesame/logout", "Sec-Fetch-Site", "cross-site").wantStatus(t, http.StatusForbidden)
+		b.do(t, http.MethodPost, "/_sesame/logout", "Origin", "https://evil.example").wantStatus(t, http.StatusForbidden)
+		b.get(t, "/_sesame/logout").wantStatus(t, http.StatusOK)
+		b.get(t, "/").wantStatus(t, http.StatusOK) // looking at the page isn't enough
+
+		b.get(t, "/_sesame/logout")
+		b.last.body = strings.Replace(b.last.body, `action="?`, `action="/_sesame/logout?`, 1)
+		b.press(t).wantStatus(t, http.StatusOK)
+		b.get(t, "/").wantStatus(t, http.StatusUnauthorized)
+
+		logIn()
+		b.do(t, http.MethodPost, "/_sesame/logout?next=/bye").wantStatus(t, http.StatusSeeOther)
+		wantHeader(t, b.last.header, "Location", "/bye")
+		for _, next := range attacksOnNext {
+			b.do(t, http.MethodPost, "/_sesame/logout?next="+url.QueryEscape(next)).wantStatus(t, http.StatusOK)
+		}
+	})
+}
+
+func TestWhoami(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, sessionSite(""))
+		b := newBrowser(g)
+		b.get(t, "/_sesame/whoami").wantStatus(t, http.StatusUnauthorized)
+		wantHeader(t, b.last.header, "Content-Type", "application/json")
+		b.get(t, "/?sesame="+tokenFor(t, alice))
+		b.get(t, "/_sesame/whoami").wantStatus(t, http.StatusOK)
+		for _, part := range []string{`"id":"1"`, `"username":"alice"`, `"email":"alice@example.com"`, `"authenticated_by":"session"`, `"until":"2`} {
+			if !strings.Contains(b.last.body, part) {
+				t.Errorf("whoami: %s; want %s in it", b.last.body, part)
+			}
+		}
+		answer := g.get(t, "/_sesame/whoami", "Authorization", "Bearer "+tokenFor(t, carol))
+		if !strings.Contains(answer.body, `"authenticated_by":"token"`) || !strings.Contains(answer.body, "carol") {
+			t.Errorf("whoami: %s", answer.body)
+		}
+		up.takeNone(t)
+	})
+}
+
+func TestRedirectOption(t *testing.T) {
+	const safari = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/605.1.15"
+	const chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		for _, test := range []struct {
+			redirect, agent string
+			status          int
+		}{
+			{"on", safari, http.StatusSeeOther},
+			{"off", chrome, http.StatusOK},
+			{"safari_off", safari, http.StatusOK},
+			{"safari_off", chrome, http.StatusSeeOther},
+		} {
+			db.reset(t)
+			g := startGateway(t, db, up, site{options: "session {\n redirect " + test.redirect + "\n}"})
+			answer := newBrowser(g).get(t, "/?sesame="+tokenFor(t, alice), "User-Agent", test.agent)
+			answer.wantStatus(t, test.status)
+			if answer.header.Get("Set-Cookie") == "" {
+				t.Errorf("%v: no session", test)
+			}
+			wantHeader(t, answer.header, "Referrer-Policy", "no-referrer")
+		}
+	})
+}
+
+func TestIdleSession(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, site{options: "session {\n max_age 1h\n idle 2s\n}"})
+		b := newBrowser(g)
+		b.get(t, "/?sesame="+tokenFor(t, alice))
+		first := b.cookies["sesame"]
+		poll(t, "a renewal", func() bool {
+			b.get(t, "/").wantStatus(t, http.StatusOK)
+			return b.cookies["sesame"] != first
+		})
+		kept := fmt.Sprint(b.cookies["sesame"])
+		poll(t, "the end of an idle session", func() bool {
+			// Not through the browser: its cookie would be renewed.
+			return g.get(t, "/_sesame/whoami", "Cookie", "sesame="+kept).status == http.StatusUnauthorized
+		})
+	})
+}
+
+func TestRefusalPages(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		age := withMaxAge(time.Minute)
+		expired := tokenAt(t, alice, "", time.Now().Add(-time.Hour), age)
+		forged := tokenAt(t, alice, "", time.Now().Add(-time.Hour), age, withKey("x"))
+
+		g := startGateway(t, db, up, sessionSite(`max_age 1m
+			pages {
+				help_url https://example.com/help?from=link
+				expired_hint
+				text expired.title "Zu alt"
+				color accent "#0a7f5a" teal
+				language de
+			}`))
+		page := newBrowser(g).get(t, "/?sesame="+expired)
+		page.wantStatus(t, http.StatusUnauthorized)
+		for _, part := range []string{"Zu alt", "alice", "https://example.com/help?from=link&amp;user=1&amp;", `lang="de"`, "--accent: teal"} {
+			if !strings.Contains(page.body, part) {
+				t.Errorf("%q is not on the page: %s", part, page.body)
+			}
+		}
+		for _, tok := range []string{forged, "bad"} {
+			page := newBrowser(g).get(t, "/?sesame="+tok)
+			if strings.Contains(page.body, "alice") || strings.Contains(page.body, "user=1") || !strings.Contains(page.body, "https://example.com/help?from=link\"") {
+				t.Errorf("the page of a forged link: %s", page.body)
+			}
+		}
+	})
+}

@@ -1,0 +1,123 @@
+package sesame
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+)
+
+func TestCutParameter(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		query, rest, value string
+		found              bool
+	}{
+		{"", "", "", false},
+		{"a=1", "a=1", "", false},
+		{"s=x", "", "x", true},
+		{"s", "", "", true},
+		{"s=", "", "", true},
+		{"s=x&s=", "", "", true},
+		{"s=x&s=y", "", "y", true},
+		{"a=1&s=x&b=2", "a=1&b=2", "x", true},
+		{"&&s=x&&a&", "&&&a&", "x", true},
+		{"%73=x", "", "x", true},
+		{"%7", "%7", "", false},
+		{"s=%41+%zz%4", "", "A %zz%4", true},
+		{"s=a=b", "", "a=b", true},
+		{"S=x&ss=y&as=z", "S=x&ss=y&as=z", "", false},
+		{"a=1;s=x", "a=1", "", false},
+		{"a=1;s=x;b=2&s=y", "a=1;b=2", "y", true},
+		{"s=x;a=1", "", "x;a=1", true},
+		{"a&amp;s=x", "a&amp", "", false},
+	} {
+		rest, value, found := cutParameter(test.query, "s")
+		if rest != test.rest || value != test.value || found != test.found {
+			t.Errorf("%q: %q, %q, %v; want %q, %q, %v", test.query, rest, value, found, test.rest, test.value, test.found)
+		}
+	}
+}
+
+func TestRedactURIParameter(t *testing.T) {
+	t.Parallel()
+	for uri, want := range map[string]string{
+		"/a":                         "/a",
+		"/a?":                        "/a?",
+		"/a?b=c":                     "/a?b=c",
+		"/a?s=x":                     "/a?s=REDACTED",
+		"/a?b=c&s=x&s=y;s=z&d":       "/a?b=c&s=REDACTED&s=REDACTED;s=REDACTED&d",
+		"/a?%73=x#s=y":               "/a?%73=REDACTED#s=y",
+		"/a?s":                       "/a?s",
+		"http://h/?s=x":              "http://h/?s=REDACTED",
+		"https://h/p?a=1&amp;s=x#/?": "https://h/p?a=1&amp;s=REDACTED#/?",
+	} {
+		if got := redactURIParameter(uri, "s"); got != want {
+			t.Errorf("%s: %s, want %s", uri, got, want)
+		}
+	}
+}
+
+// FuzzCutParameter holds what is cut against what an application would read.
+func FuzzCutParameter(f *testing.F) {
+	for _, query := range []string{"", "sesame=x", "a=1&sesame=x&b", "%73esame=x", "a;sesame=x&c=%2", "&&=&sesame", "a+b=+&sesame=%"} {
+		f.Add(query)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		rest, value, found := cutParameter(query, "sesame")
+		if hasParameter(rest, "sesame") {
+			t.Errorf("%q: a token is left in %q", query, rest)
+		}
+		if !found && value != "" {
+			t.Errorf("%q: a value %q that isn't there", query, value)
+		}
+		if !hasParameter(query, "sesame") && rest != query {
+			t.Errorf("%q became %q", query, rest)
+		}
+		before, err := url.ParseQuery(query)
+		if err != nil {
+			return // an application that is as strict reads nothing
+		}
+		if values, ok := before["sesame"]; ok != found || ok && values[len(values)-1] != value {
+			t.Errorf("%q: %q, %v; an application reads %q", query, value, found, values)
+		}
+		after, err := url.ParseQuery(rest)
+		if err != nil {
+			t.Fatalf("%q became %q: %v", query, rest, err)
+		}
+		delete(before, "sesame")
+		if before.Encode() != after.Encode() {
+			t.Errorf("%q became %q", query, rest)
+		}
+	})
+}
+
+// FuzzOwnTarget follows targets as browsers do: they stay on the site.
+func FuzzOwnTarget(f *testing.F) {
+	for _, next := range []string{"/", "/a?b#c", "//x", `/\x`, "/%2fx", "https:x", "/\t/x", "/a/../..//x", "/.//x"} {
+		f.Add(next)
+	}
+	f.Fuzz(func(t *testing.T, next string) {
+		target := ownTarget(next, "/")
+		// Browsers drop tabs and line breaks, and take \ for / (URL standard).
+		seen := strings.Map(func(r rune) rune {
+			switch r {
+			case '\t', '\n', '\r':
+				return -1
+			case '\\':
+				return '/'
+			}
+			return r
+		}, target)
+		base, err := url.Parse("https://site.example/dir/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resolved, err := base.Parse(strings.TrimSpace(seen))
+		if err != nil {
+			return // no browser goes there
+		}
+		if resolved.Scheme != "https" || resolved.Host != "site.example" || resolved.User != nil {
+			t.Errorf("%q leads to %s", next, resolved)
+		}
+	})
+}

@@ -1,0 +1,190 @@
+package sesame
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// Handler.ReservedPath.
+const (
+	defaultReservedPath = "/_sesame/"
+	reservedOff         = "off"
+)
+
+// The pages below the reserved path.
+const (
+	reservedLogin  = "login"
+	reservedLogout = "logout"
+	reservedWhoami = "whoami"
+)
+
+// nextParameter is the query parameter that says where to go after a login or
+// logout, as in Django.
+const nextParameter = "next"
+
+// reservedPage is the page below the reserved path that a request is for, or
+// empty.
+func (h *Handler) reservedPage(r *http.Request) string {
+	prefix := h.ReservedPath
+	switch prefix {
+	case "":
+		prefix = defaultReservedPath
+	case reservedOff:
+		return ""
+	}
+	page, ok := strings.CutPrefix(r.URL.Path, prefix)
+	if !ok {
+		return ""
+	}
+	if page == "" {
+		return "/" // nothing is there, but it is ours
+	}
+	return page
+}
+
+// serveReserved answers a request below the reserved path. None goes on to the
+// upstream.
+func (h *Handler) serveReserved(w http.ResponseWriter, r *http.Request, page string, claim presented, confirmation string, cookies []string) error {
+	forbidLinking(w.Header())
+	switch page {
+	case reservedLogin:
+		return h.serveLogin(w, r, claim, confirmation, cookies)
+	case reservedLogout:
+		return h.serveLogout(w, r)
+	case reservedWhoami:
+		return h.serveWhoami(w, r, claim, cookies)
+	default:
+		w.WriteHeader(http.StatusNotFound)
+		return nil
+	}
+}
+
+// serveLogin logs in by a link that names the page to go to, like
+// django-sesame's LoginView. The scope is that of the page.
+func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, claim presented, confirmation string, cookies []string) error {
+	target := ownTarget(r.URL.Query().Get(nextParameter), "/")
+	scope, err := h.scopeOfTarget(r, target)
+	if err != nil {
+		return h.fail(w, r, h.rejected(r, claim, nil, err))
+	}
+	toTarget := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		return seeOther(w, target)
+	})
+	if !claim.found {
+		return h.serveSession(w, r, toTarget, scope, cookies)
+	}
+	user, err := h.checkToken(r, claim, scope)
+	if err != nil {
+		return h.serveBesideToken(w, r, toTarget, scope, cookies, err)
+	}
+	l := login{claim: claim, user: user, scope: scope, target: target, confirmation: confirmation}
+	return h.logIn(w, r, toTarget, l, cookies)
+}
+
+// scopeOfTarget is the scope that a token must have for another page of the
+// site.
+func (h *Handler) scopeOfTarget(r *http.Request, target string) (string, error) {
+	if !strings.Contains(h.Scope, "{") {
+		return h.Scope, nil
+	}
+	parsed, err := url.Parse(target)
+	if err != nil {
+		return "", token.NoScope // unreachable: ownTarget has parsed it
+	}
+	// Placeholders look at the request's own URL.
+	own := *r.URL
+	defer func() { *r.URL = own }()
+	r.URL.Path, r.URL.RawPath, r.URL.RawQuery = parsed.Path, parsed.RawPath, parsed.RawQuery
+	return h.scopeOf(r)
+}
+
+// serveLogout ends the session of a browser that asks for it with the button
+// of a page of this site.
+func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request) error {
+	next := ownTarget(r.URL.Query().Get(nextParameter), "")
+	switch {
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		action := "?"
+		if next != "" {
+			action += url.Values{nextParameter: {next}}.Encode()
+		}
+		return h.pages.write(w, r, http.StatusOK, pageData{Kind: pageLogout, Action: action})
+	case r.Method != http.MethodPost:
+		w.Header().Set("Allow", "GET, HEAD, POST")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return nil
+	case isFromOtherSite(r):
+		w.WriteHeader(http.StatusForbidden)
+		return nil
+	}
+	h.logins.cookie.clear(w, r)
+	if next != "" {
+		return seeOther(w, next)
+	}
+	return h.pages.write(w, r, http.StatusOK, pageData{Kind: pageLoggedOut})
+}
+
+// isFromOtherSite reports whether a browser says that a request was made by a
+// page of another site.
+func isFromOtherSite(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return false
+	case "":
+	default:
+		return true
+	}
+	origin := r.Header.Get("Origin")
+	if origin == "" || origin == "null" {
+		return false // an old browser, or a page that keeps its origin to itself
+	}
+	parsed, err := url.Parse(origin)
+	return err != nil || !strings.EqualFold(parsed.Host, r.Host)
+}
+
+// whoami is what whoami tells.
+type whoami struct {
+	ID       string     `json:"id"`
+	Username string     `json:"username,omitempty"`
+	Email    string     `json:"email,omitempty"`
+	By       string     `json:"authenticated_by"`
+	Since    *time.Time `json:"since,omitempty"`
+	Until    *time.Time `json:"until,omitempty"`
+}
+
+// serveWhoami tells a script of the site who the user is. It uses no token up.
+func (h *Handler) serveWhoami(w http.ResponseWriter, r *http.Request, claim presented, cookies []string) error {
+	r.Header["Accept"] = []string{"application/json"} // for refusals, too
+	scope, err := h.scopeOf(r)
+	if err != nil {
+		return h.fail(w, r, h.rejected(r, claim, nil, err))
+	}
+	v, err := h.visitorBySession(r, cookies, scope)
+	if errors.Is(err, errNoSession) && claim.found {
+		v = new(visitor)
+		v.user, err = h.checkToken(r, claim, scope)
+	}
+	switch {
+	case errors.Is(err, errNoSession):
+		return h.fail(w, r, h.rejected(r, claim, nil, token.Missing))
+	case err != nil:
+		return h.fail(w, r, err)
+	}
+	told := whoami{ID: v.user.PrimaryKey.String(), Username: v.user.Username, By: "token"}
+	told.Email, _ = v.user.Column("email")
+	if v.session != nil {
+		since, until := v.session.Issued(), v.session.Expires()
+		told.By, told.Since, told.Until = "session", &since, &until
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	return json.NewEncoder(w).Encode(told)
+}
