@@ -60,7 +60,7 @@ build() {
 	# The replacement after = makes it this checkout, whatever is published under
 	# the module's path. With a version, go doesn't even ask what there is; this
 	# one is no release's.
-	CGO_ENABLED=0 "$xcaddy" build "$version" --with "$module@v0.0.0=$root" --output "$root/caddy.new" >.cache/xcaddy.log 2>&1 || {
+	"$xcaddy" build "$version" --with "$module@v0.0.0=$root" --output "$root/caddy.new" >.cache/xcaddy.log 2>&1 || {
 		cat .cache/xcaddy.log >&2
 		rm -f caddy.new
 		fail "the build failed"
