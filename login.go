@@ -280,7 +280,7 @@ func (h *Handler) serveVisitor(w http.ResponseWriter, r *http.Request, next cadd
 	if v.session != nil {
 		until = v.session.Expires()
 	}
-	r, done := h.watcher.guard(r, v.user.PrimaryKey, until, holds)
+	w, r, done := h.watcher.guardResponse(w, r, v.user.PrimaryKey, until, holds)
 	defer done()
 	return next.ServeHTTP(w, r)
 }

@@ -1,10 +1,15 @@
 package sesame_test
 
 import (
+	"errors"
 	"fmt"
 	"html"
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -515,4 +520,82 @@ func TestRefusalPages(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestOpenConnectionsEnd has a WebSocket and an event stream open while the
+// user is deactivated, changes the password, or the session ends.
+func TestOpenConnectionsEnd(t *testing.T) {
+	up := startEndless(t)
+	for name, test := range map[string]struct{ session, end string }{
+		"password":    {"", "UPDATE auth_user SET password = 'new' WHERE id = 1"},
+		"deactivated": {"", "UPDATE auth_user SET is_active = 0 WHERE id = 1"},
+		"deleted":     {"", "DELETE FROM auth_user WHERE id = 1"},
+		"max_age":     {"max_age 2s", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withEachDatabase(t, func(t *testing.T, db *database) {
+				g := startGateway(t, db, &upstream{addr: up}, site{options: "session {\n" + test.session + "\n}\nwatch 100ms"})
+				b := newBrowser(g)
+				b.get(t, "/?sesame="+tokenFor(t, alice)).wantStatus(t, http.StatusSeeOther)
+				cookie := "Cookie: sesame=" + b.cookies["sesame"]
+				stream := g.open(t, "GET /stream HTTP/1.1\nHost: "+g.addr+"\n"+cookie+"\n\n")
+				socket := g.open(t, "GET /socket HTTP/1.1\nHost: "+g.addr+"\nConnection: Upgrade\nUpgrade: websocket\n"+cookie+"\n\n")
+				if test.end != "" {
+					db.mustExec(t, test.end)
+				}
+				for what, conn := range map[string]net.Conn{"stream": stream, "socket": socket} {
+					if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Errorf("the %s is still open", what)
+					}
+				}
+			})
+		})
+	}
+}
+
+// startEndless runs an app whose responses only end when their client does.
+func startEndless(t *testing.T) (addr string) {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/socket" {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
+			_, _ = io.Copy(io.Discard, conn)
+			return
+		}
+		_, _ = io.WriteString(w, "hello")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+// open sends a request, and returns the connection once its response began.
+func (g *gateway) open(t *testing.T, request string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", g.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(15 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, strings.ReplaceAll(request, "\n", "\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	begun, buffer := "", make([]byte, 1)
+	for !strings.HasSuffix(begun, "hello") {
+		if _, err := conn.Read(buffer); err != nil {
+			t.Fatalf("reading the answer to %q: %v, after %q", request, err, begun)
+		}
+		begun += string(buffer)
+	}
+	return conn
 }

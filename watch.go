@@ -1,0 +1,357 @@
+package sesame
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// ended is why a response was ended before its own end. To whoever asks the
+// context it is a cancellation: any other error the reverse proxy would take
+// for its upstream's fault, count it, and try the next one.
+type ended string
+
+func (e ended) Error() string      { return string(e) }
+func (ended) Is(target error) bool { return target == context.Canceled }
+
+// The reasons.
+const (
+	endedUnknown  ended = "the user was deleted"
+	endedInactive ended = "the user was deactivated"
+	endedChanged  ended = "the user's credentials changed"
+	endedOver     ended = "the session is over"
+)
+
+// watcher ends WebSockets, event streams, downloads and other long responses
+// when what they were begun with no longer holds. It looks the users of all of
+// them up together, every so often: a response ends within an interval after
+// its user's row changed, or within two if it had just begun.
+//
+// Nearly all responses are over before an interval is. They cost a timer that
+// is stopped again; nothing is looked up for them, and they take no lock that
+// others take.
+type watcher struct {
+	interval time.Duration
+	lookup   func(context.Context, []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error)
+	logger   *zap.Logger
+	ctx      context.Context // ends with stop
+	cancel   context.CancelFunc
+	spare    sync.Pool // of *guarded, of responses that were short
+
+	mu      sync.Mutex
+	long    []*guarded // the responses that have lasted an interval
+	running bool       // whether there is a goroutine
+}
+
+// newWatcher makes a watcher that looks users up once in an interval.
+func newWatcher(interval time.Duration, lookup func(context.Context, []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error), logger *zap.Logger) *watcher {
+	w := &watcher{interval: interval, lookup: lookup, logger: logger}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	return w
+}
+
+// stop ends the lookups. Responses go on, as they do when Caddy loads another
+// configuration and this one's servers drain; sessions still end in time.
+func (w *watcher) stop() { w.cancel() }
+
+// guarded is a response that can be ended.
+type guarded struct {
+	watcher *watcher
+	timer   *time.Timer // for the end of the first interval, and for until
+	done    func()      // finish, bound once for all responses
+
+	mu     sync.Mutex
+	writer *endingWriter // nil if only the request's context is to end
+	key    token.PrimaryKey
+	until  time.Time
+	holds  func(*userstore.User) bool
+	cancel context.CancelCauseFunc
+	index  int // in watcher.long, whose lock it is under
+	state  guardState
+}
+
+// guardState are marks that are set and never taken back.
+type guardState struct{ listed, ended, finished bool }
+
+// guard returns the request with a context that ends with the user's access,
+// and a function to call once, when the response is done. The user's access
+// ends at until, unless that is zero, or when the user is gone, inactive, or no
+// longer holds.
+func (w *watcher) guard(r *http.Request, key token.PrimaryKey, until time.Time, holds func(*userstore.User) bool) (*http.Request, func()) {
+	return w.begin(nil, r, key, until, holds)
+}
+
+// guardResponse is guard for handlers that don't mind the context, too, as
+// those for files and FastCGI don't: nothing more can be written when the
+// user's access has ended. The function to call when the response is done
+// panics with http.ErrAbortHandler if that cut it off, as the reverse proxy
+// does, so that no client takes a part for the whole; call it by defer.
+func (w *watcher) guardResponse(to http.ResponseWriter, r *http.Request, key token.PrimaryKey, until time.Time, holds func(*userstore.User) bool) (http.ResponseWriter, *http.Request, func()) {
+	writer := &endingWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: to}}
+	r, done := w.begin(writer, r, key, until, holds)
+	return writer, r, done
+}
+
+func (w *watcher) begin(writer *endingWriter, r *http.Request, key token.PrimaryKey, until time.Time, holds func(*userstore.User) bool) (*http.Request, func()) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	g, _ := w.spare.Get().(*guarded)
+	if g == nil {
+		g = &guarded{watcher: w}
+		g.done = g.finish
+	}
+	wait := w.interval
+	if !until.IsZero() {
+		wait = min(wait, time.Until(until))
+	}
+	// The timer may be faster than this function.
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.writer, g.key, g.until, g.holds, g.cancel, g.state = writer, key, until, holds, cancel, guardState{}
+	if g.timer == nil {
+		g.timer = time.AfterFunc(wait, g.wake)
+	} else {
+		g.timer.Reset(wait)
+	}
+	return r.WithContext(ctx), g.done
+}
+
+// wake is called when the first interval is over, and at until.
+func (g *guarded) wake() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.state.finished || g.state.ended:
+		return
+	case g.isOver():
+		g.end(endedOver)
+		return
+	case !g.state.listed:
+		g.state.listed = true
+		g.watcher.add(g)
+	}
+	if !g.until.IsZero() {
+		g.timer.Reset(time.Until(g.until))
+	}
+}
+
+// isOver reports whether it is later than until, by the wall clock: a timer
+// goes by another, which doesn't know when the host's clock is set or its
+// processes are suspended.
+func (g *guarded) isOver() bool {
+	return !g.until.IsZero() && !time.Now().Before(g.until)
+}
+
+// end ends the response. g.mu is held.
+func (g *guarded) end(why ended) {
+	if g.state.ended || g.state.finished {
+		return
+	}
+	g.state.ended = true
+	level := zap.InfoLevel
+	if why == endedOver {
+		level = zap.DebugLevel // as foreseen
+	}
+	if c := g.watcher.logger.Check(level, "a response was ended before its time"); c != nil {
+		c.Write(zap.Error(why), zap.Stringer("user", g.key))
+	}
+	if g.writer != nil {
+		g.writer.ended.Store(true)
+	}
+	g.cancel(why)
+}
+
+// finish is called when the response is done, however it came about.
+func (g *guarded) finish() {
+	g.mu.Lock()
+	if g.state.finished {
+		g.mu.Unlock()
+		return
+	}
+	g.state.finished = true
+	if g.state.listed {
+		g.watcher.remove(g)
+	}
+	cancel, writer := g.cancel, g.writer
+	// Nothing that is still on its way here may meet the next response.
+	spare := g.timer.Stop() && !g.state.listed
+	g.writer, g.holds, g.cancel = nil, nil, nil
+	g.mu.Unlock()
+	cancel(nil)
+	if spare {
+		g.watcher.spare.Put(g)
+	}
+	if writer != nil && writer.refused.Load() {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// endingWriter is a response writer that refuses to write when the response was
+// ended. What a client is slow to read, Caddy's own write timeouts end: a
+// deadline of ours would be replaced by theirs.
+type endingWriter struct {
+	caddyhttp.ResponseWriterWrapper
+	ended, refused atomic.Bool
+}
+
+// allows reports whether more may be written.
+func (w *endingWriter) allows() bool {
+	if !w.ended.Load() {
+		return true
+	}
+	w.refused.Store(true)
+	return false
+}
+
+// errEnded is what a handler gets that writes on.
+var errEnded = fmt.Errorf("the response was ended: %w", context.Canceled)
+
+func (w *endingWriter) Write(p []byte) (int, error) {
+	if !w.allows() {
+		return 0, errEnded
+	}
+	return w.ResponseWriterWrapper.Write(p)
+}
+
+// pieceSize is how much of a file is sent before the next look.
+const pieceSize = 1 << 20
+
+// ReadFrom implements io.ReaderFrom, by which files are sent.
+func (w *endingWriter) ReadFrom(r io.Reader) (written int64, err error) {
+	// A limit around a limit would keep the kernel from sending the file.
+	limited, isLimited := r.(*io.LimitedReader)
+	for {
+		if !w.allows() {
+			return written, errEnded
+		}
+		piece := &io.LimitedReader{R: r, N: pieceSize}
+		if isLimited {
+			piece.R, piece.N = limited.R, min(limited.N, pieceSize)
+		}
+		size := piece.N
+		n, err := w.ResponseWriterWrapper.ReadFrom(piece)
+		written += n
+		if isLimited {
+			limited.N -= n
+		}
+		if err != nil || n < size || size == 0 {
+			return written, err
+		}
+	}
+}
+
+// add lists a response that has lasted an interval, and sees to it that
+// somebody goes through the list.
+func (w *watcher) add(g *guarded) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	g.index = len(w.long)
+	w.long = append(w.long, g)
+	if !w.running && w.ctx.Err() == nil {
+		w.running = true
+		go w.run()
+	}
+}
+
+func (w *watcher) remove(g *guarded) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	last := len(w.long) - 1
+	moved := w.long[last]
+	w.long[g.index], moved.index = moved, g.index
+	w.long[last] = nil
+	w.long = w.long[:last]
+	if last == 0 {
+		w.long = nil // the memory of the busiest time isn't kept for ever
+	}
+}
+
+// run looks the users up while there are responses to end.
+func (w *watcher) run() {
+	ticker := time.NewTicker(w.interval)
+	defer ticker.Stop()
+	// At once, because the first user has not been looked up for an interval.
+	for w.check() {
+		select {
+		case <-ticker.C:
+		case <-w.ctx.Done():
+			return
+		}
+	}
+}
+
+// open returns the responses to check, or none if the goroutine is to end.
+func (w *watcher) open() []*guarded {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.running = len(w.long) > 0
+	return append([]*guarded(nil), w.long...)
+}
+
+// check ends the responses that must not go on. It reports whether there is
+// anything to come back for.
+func (w *watcher) check() bool {
+	open := w.open()
+	if len(open) == 0 {
+		return false
+	}
+	seen := make(map[token.PrimaryKey]struct{})
+	var keys []token.PrimaryKey
+	for _, g := range open {
+		g.endOver()
+		if _, again := seen[g.key]; !again {
+			seen[g.key] = struct{}{}
+			keys = append(keys, g.key)
+		}
+	}
+	users, err := w.lookup(w.ctx, keys)
+	if err != nil {
+		// It isn't known whether anybody's access has ended.
+		w.logger.Debug("the users of long responses can't be looked up", zap.Int("users", len(keys)), zap.Error(err))
+		return true
+	}
+	for _, g := range open {
+		g.endUnlessFor(users[g.key])
+	}
+	return true
+}
+
+// endOver ends the response if the session is over.
+func (g *guarded) endOver() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.isOver() {
+		g.end(endedOver)
+	}
+}
+
+// endUnlessFor ends the response unless it may go on for the user as the row is
+// now; nil is no row.
+func (g *guarded) endUnlessFor(user *userstore.User) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.state.finished:
+	case user == nil:
+		g.end(endedUnknown)
+	case !user.IsActive:
+		g.end(endedInactive)
+	case !g.holds(user):
+		g.end(endedChanged)
+	}
+}
+
+// Interface guards
+var (
+	_ http.ResponseWriter = (*endingWriter)(nil)
+	_ io.ReaderFrom       = (*endingWriter)(nil)
+)
