@@ -142,7 +142,7 @@ func (c *cookie) clear(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *cookie) make(r *http.Request, value string, maxAge int) *http.Cookie {
-	made := &http.Cookie{
+	made := &http.Cookie{ //nolint:gosec // Secure is what the operator and the request say
 		Name: c.name, Value: value, MaxAge: maxAge,
 		Path: c.path, Domain: c.domain,
 		HttpOnly: true, SameSite: c.sameSite,

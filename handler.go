@@ -121,8 +121,8 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	case errors.Is(err, errAhead):
 		return answerAhead(w, r)
 	case r.Context().Err() != nil:
-		w.WriteHeader(statusClientClosed)
-		return nil
+		w.WriteHeader(statusClientClosed) // the client has gone: err is what that caused
+		return nil                        //nolint:nilerr
 	}
 	h.outages.report(h.logger, err)
 	return h.refuseForNow(w, r)

@@ -37,13 +37,13 @@ func (t *Tokens) deriveV1Keys() {
 // isV1 tells what django-sesame's regular expression does: [A-Za-z0-9-_]{4,}
 // and 27 of the same after a colon; with max_age 6 letters or digits between.
 func (t *Tokens) isV1(token string) bool {
-	data, signature, _ := cutLast(token)
+	data, signature := cutLast(token)
 	if len(signature) != v1SignatureLen || !isBase64URL(signature) {
 		return false
 	}
 	if t.settings.MaxAge != nil {
 		var timestamp string
-		data, timestamp, _ = cutLast(data)
+		data, timestamp = cutLast(data)
 		if len(timestamp) != v1TimestampLen || strings.Trim(timestamp, base62) != "" {
 			return false
 		}
@@ -51,13 +51,13 @@ func (t *Tokens) isV1(token string) bool {
 	return len(data) >= minV1Data && isBase64URL(data)
 }
 
-// cutLast cuts s at its last colon.
-func cutLast(s string) (before, after string, found bool) {
+// cutLast cuts s at its last colon; without one, after is empty.
+func cutLast(s string) (before, after string) {
 	i := strings.LastIndexByte(s, ':')
 	if i < 0 {
-		return s, "", false
+		return s, ""
 	}
-	return s[:i], s[i+1:], true
+	return s[:i], s[i+1:]
 }
 
 func (t *Tokens) createV1(pk PrimaryKey, user User, scope string, now time.Time) (string, error) {
@@ -92,14 +92,14 @@ func (t *Tokens) parseV1(p *Parsed, token string, want Expectation) Reason {
 		return MaxAgeUnsupported
 	}
 
-	value, signature, _ := cutLast(token)
+	value, signature := cutLast(token)
 	if !t.isSignedV1(value, signature) {
 		return BadSignature
 	}
 	var refused Reason
 	if t.settings.MaxAge != nil {
 		var timestamp string
-		value, timestamp, _ = cutLast(value)
+		value, timestamp = cutLast(value)
 		p.setCreated(parseBase62(timestamp))
 		// Unlike in v2, the clock isn't rounded, and the last moment counts.
 		if want.Now.Sub(time.Unix(p.created, 0)) > *t.settings.MaxAge {

@@ -202,7 +202,7 @@ func (s *MySQL) queryBatch(ctx context.Context, p *plan, batch []asked, kind tok
 	for batchSizes[i] < len(batch) {
 		i++
 	}
-	statement, err := s.batchStatement(ctx, p, i)
+	statement, err := s.batchStatement(ctx, p, i) //nolint:sqlclosecheck // the plan closes it
 	if err != nil {
 		return nil, err
 	}

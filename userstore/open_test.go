@@ -429,7 +429,7 @@ func TestFrozenServer(t *testing.T) {
 			t.Errorf("it took %s", took)
 		}
 		if !errors.Is(err, userstore.ErrUnavailable) {
-			return fmt.Errorf("a frozen server gave an answer: %v", err)
+			return fmt.Errorf("a frozen server gave an answer: %w", err)
 		}
 		return nil
 	})

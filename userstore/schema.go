@@ -241,7 +241,7 @@ func (s *MySQL) check(ctx context.Context) (*plan, error) {
 func (s *MySQL) prepare(ctx context.Context, statement string) (*sql.Stmt, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	return s.pool.db.PrepareContext(ctx, statement)
+	return s.pool.db.PrepareContext(ctx, statement) //nolint:sqlclosecheck // the plan closes it
 }
 
 func (p *plan) close() error {
