@@ -102,7 +102,7 @@ tests() {
 	fi
 	for dir in . internal/devmysql bench e2e; do
 		[ -f "$dir/go.mod" ] || continue
-		(cd -- "$dir" && go test "${race[@]}" "$@" ./...) || failed+=("$dir")
+		(cd -- "$dir" && go test ${race[@]+"${race[@]}"} "$@" ./...) || failed+=("$dir")
 	done
 	[ ${#failed[@]} -eq 0 ] || fail "tests failed in ${failed[*]}"
 }
