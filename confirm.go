@@ -56,7 +56,7 @@ func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return h.serveBesideToken(w, r, next, l.scope, cookies, err)
 	}
 	v := &visitor{user: l.user}
-	if h.logins == nil || !isLink {
+	if h.logins == nil || !isLink || !isConfirmed && isPlanted(r) {
 		if isConfirmed {
 			turnIntoGet(r)
 		}

@@ -189,6 +189,33 @@ func TestOtherMethodsGoOn(t *testing.T) {
 	})
 }
 
+// TestPlantedRequests are those that a page of another site makes by itself.
+// They start no session, so nobody works in an account that isn't theirs.
+func TestPlantedRequests(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, sessionSite(""))
+		link := "/?sesame=" + tokenFor(t, carol)
+		for _, planted := range []struct {
+			method string
+			header []string
+		}{
+			{http.MethodPost, []string{"Sec-Fetch-Site", "cross-site"}},
+			{http.MethodPost, []string{"Origin", "https://evil.example"}},
+			{http.MethodGet, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors", "Accept", "image/*"}},
+		} {
+			answer := g.do(t, planted.method, link, planted.header...)
+			answer.wantStatus(t, http.StatusOK)
+			wantHeader(t, answer.header, "Set-Cookie", "")
+		}
+		// A link in a web mail is from another site as well, but it was clicked.
+		answer := newBrowser(g).get(t, link, "Sec-Fetch-Site", "cross-site")
+		if answer.header.Get("Set-Cookie") == "" {
+			t.Errorf("no session, status %d", answer.status)
+		}
+	})
+}
+
 func TestOldLinkBesideSession(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)

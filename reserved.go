@@ -150,6 +150,16 @@ func isFromOtherSite(r *http.Request) bool {
 	return err != nil || !strings.EqualFold(parsed.Host, r.Host)
 }
 
+// isPlanted reports whether a request with a token is one that a page of
+// another site made by itself, by a form or an image, to have its visitor
+// logged in as somebody. A link that was clicked isn't.
+func isPlanted(r *http.Request) bool {
+	if !isFromOtherSite(r) {
+		return false
+	}
+	return r.Method != http.MethodGet || r.Header.Get("Sec-Fetch-Mode") != "navigate"
+}
+
 // whoami is what whoami tells.
 type whoami struct {
 	ID       string     `json:"id"`

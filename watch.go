@@ -230,6 +230,9 @@ func (w *endingWriter) ReadFrom(r io.Reader) (written int64, err error) {
 	// A limit around a limit would keep the kernel from sending the file.
 	limited, isLimited := r.(*io.LimitedReader)
 	for {
+		if isLimited && limited.N <= 0 {
+			return written, nil
+		}
 		if !w.allows() {
 			return written, errEnded
 		}
@@ -243,7 +246,7 @@ func (w *endingWriter) ReadFrom(r io.Reader) (written int64, err error) {
 		if isLimited {
 			limited.N -= n
 		}
-		if err != nil || n < size || size == 0 {
+		if err != nil || n < size {
 			return written, err
 		}
 	}

@@ -264,6 +264,7 @@ func TestWatchKeepsTheClientsEnd(t *testing.T) {
 // TestWatchCutsResponsesOff has handlers that don't mind the context.
 func TestWatchCutsResponsesOff(t *testing.T) {
 	const whole = 5 << 20
+	const unwritten = 32 << 10 // what io.Copy has read when the response ends
 	write := func(w io.Writer, from io.Reader) (err error) {
 		for err == nil {
 			_, err = io.CopyN(struct{ io.Writer }{w}, from, 1<<20)
@@ -288,8 +289,8 @@ func TestWatchCutsResponsesOff(t *testing.T) {
 		cut   bool
 	}{
 		{"written, to the end", false, time.Hour, 1 << 20, write, whole, false},
-		{"written, the user is gone", true, time.Hour, 3 << 20, write, 3 << 20, true},
-		{"written, the session is over", false, time.Second, 2 << 20, write, 2 << 20, true},
+		{"written, the user is gone", true, time.Hour, 3 << 20, write, 3<<20 - unwritten, true},
+		{"written, the session is over", false, time.Second, 2 << 20, write, 2<<20 - unwritten, true},
 		{"read from a file, to the end", false, time.Hour, 1 << 20, readFrom, whole, false},
 		{"read from a file, the user is gone", true, time.Hour, 1 << 20, readFrom, 1 << 20, true},
 		{"read from a part of a file, to the end", false, time.Hour, 1 << 20, limited, whole, false},
@@ -587,14 +588,24 @@ func TestWatchWithTheReverseProxy(t *testing.T) {
 				answer, err := client.Post("http://"+addr+"/upload", "text/plain", body)
 				if err == nil {
 					_ = answer.Body.Close()
+					if answer.StatusCode == http.StatusOK {
+						answers <- errors.New("it was taken")
+						return
+					}
 				}
 				answers <- nil
 			}()
-			_, err := io.WriteString(pipe, "first")
-			return func() error {
-				defer pipe.Close()
-				return <-answers
-			}, err
+			// Until nobody reads it. net/http reads a little itself before it
+			// gives up the connection.
+			go func() {
+				piece := strings.Repeat("x", 16<<10)
+				pace := time.NewTicker(2 * time.Millisecond)
+				defer pace.Stop()
+				for err := error(nil); err == nil; _, err = io.WriteString(pipe, piece) {
+					<-pace.C
+				}
+			}()
+			return func() error { return <-answers }, nil
 		}},
 		{"proxied download", false, true, download(get, "/endless")},
 		{"proxied download over HTTP/2", true, true, download(get, "/endless")},

@@ -1,0 +1,37 @@
+package sesame
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+)
+
+func TestTakeCookie(t *testing.T) {
+	t.Parallel()
+	c := cookie{name: "sesame"}
+	for _, test := range []struct {
+		lines, rest, values []string
+	}{
+		{nil, nil, nil},
+		{[]string{"a=b"}, []string{"a=b"}, nil},
+		{[]string{"sesame=x"}, nil, []string{"x"}},
+		{[]string{"__Host-sesame=x"}, nil, []string{"x"}},
+		{[]string{"a=1; sesame=x; b=2"}, []string{"a=1; b=2"}, []string{"x"}},
+		{[]string{"sesame=x; b=2"}, []string{"b=2"}, []string{"x"}},
+		{[]string{"a=1;sesame=x"}, []string{"a=1"}, []string{"x"}},
+		{[]string{`a="1;  b=%zz;c; sesame="x";;d=é `}, []string{`a="1;  b=%zz;c;;d=é `}, []string{"x"}},
+		{[]string{"sesame=x", "a=1; __Host-sesame=y"}, []string{"a=1"}, []string{"x", "y"}},
+		{[]string{"sesame2=x; asesame=y; Sesame=z"}, []string{"sesame2=x; asesame=y; Sesame=z"}, nil},
+		{[]string{"sesame"}, nil, []string{""}},
+		{[]string{" a=1 ;  sesame = x ; b"}, []string{" a=1 ; b"}, []string{"x"}},
+	} {
+		r := &http.Request{Header: http.Header{}}
+		if test.lines != nil {
+			r.Header["Cookie"] = test.lines
+		}
+		values := c.take(r)
+		if rest := r.Header["Cookie"]; fmt.Sprintf("%q", values) != fmt.Sprintf("%q", test.values) || fmt.Sprintf("%q", rest) != fmt.Sprintf("%q", test.rest) {
+			t.Errorf("%q: %q, values %q; want %q, %q", test.lines, rest, values, test.rest, test.values)
+		}
+	}
+}
