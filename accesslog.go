@@ -14,6 +14,8 @@ import (
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/rawuri"
 )
 
 // Caddy copies every request for its access and error logs before any handler
@@ -93,21 +95,21 @@ func (s *tokenSources) redact(r *http.Request) *http.Request {
 	for _, place := range s.places.all() {
 		switch place.From {
 		case fromQuery:
-			redacted.RequestURI = redactURIParameter(redacted.RequestURI, place.Name)
+			redacted.RequestURI = rawuri.RedactInURI(redacted.RequestURI, place.Name)
 			for _, field := range uriHeaders {
 				for i, uri := range redacted.Header[field] {
-					redacted.Header[field][i] = redactURIParameter(uri, place.Name)
+					redacted.Header[field][i] = rawuri.RedactInURI(uri, place.Name)
 				}
 			}
 		case fromBearer:
 			for i, value := range redacted.Header["Authorization"] {
 				if _, ok := cutBearer(value); ok {
-					redacted.Header["Authorization"][i] = "Bearer " + redactedValue
+					redacted.Header["Authorization"][i] = "Bearer " + rawuri.Redacted
 				}
 			}
 		case fromHeader:
 			for i := range redacted.Header[place.Name] {
-				redacted.Header[place.Name][i] = redactedValue
+				redacted.Header[place.Name][i] = rawuri.Redacted
 			}
 		}
 	}

@@ -187,13 +187,3 @@ func TestCaddyfileToJSON(t *testing.T) {
 		t.Errorf("JSON:\n%s\nwant:\n%s", got, want)
 	}
 }
-
-// FuzzCaddyfile looks for directives that make the parser panic.
-func FuzzCaddyfile(f *testing.F) {
-	f.Add(minimal + "}")
-	f.Add(minimal + "session {\n max_age 1h\n }\n watch off\n token_from header X\n}")
-	f.Add(minimal + "pages {\n text a b\n color c d e\n }\n identity {\n A {b}\n }\n}")
-	f.Fuzz(func(_ *testing.T, directive string) {
-		_ = new(Handler).UnmarshalCaddyfile(caddyfile.NewTestDispenser(directive))
-	})
-}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -150,7 +151,7 @@ func (h *Handler) confirmCookie() cookie {
 // takeConfirmation takes what the button sends out of the request.
 func (h *Handler) takeConfirmation(r *http.Request) string {
 	name := h.confirmParameter()
-	if !hasParameter(r.URL.RawQuery, name) {
+	if !rawuri.HasParameter(r.URL.RawQuery, name) {
 		return ""
 	}
 	confirmation, _ := takeParameter(r, name)

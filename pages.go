@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -251,16 +252,12 @@ func (p *pages) setStyle() error {
 // isColor reports whether s is a colour's name or its hexadecimal form.
 func isColor(s string) bool {
 	digits, isHexadecimal := strings.CutPrefix(s, "#")
-	if isHexadecimal && len(digits) != 3 && len(digits) != 6 {
-		return false
+	if isHexadecimal {
+		_, err := strconv.ParseUint(digits, 16, 32)
+		return err == nil && (len(digits) == 3 || len(digits) == 6)
 	}
-	for i := range len(digits) {
-		isLetter := 'a' <= digits[i]|0x20 && digits[i]|0x20 <= 'z'
-		if isHexadecimal && !isHex(digits[i]) || !isHexadecimal && !isLetter {
-			return false
-		}
-	}
-	return digits != ""
+	isOther := func(c rune) bool { return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') }
+	return s != "" && !strings.ContainsFunc(s, isOther)
 }
 
 // checkHelpURL makes sure that help_url is a link and no script.

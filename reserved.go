@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -70,7 +71,7 @@ func (h *Handler) serveReserved(w http.ResponseWriter, r *http.Request, page str
 // serveLogin logs in by a link that names the page to go to, like
 // django-sesame's LoginView. The scope is that of the page.
 func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, claim presented, confirmation string, cookies []string) error {
-	target := ownTarget(r.URL.Query().Get(nextParameter), "/")
+	target := rawuri.OwnTarget(r.URL.Query().Get(nextParameter), "/")
 	scope, err := h.scopeOfTarget(r, target)
 	if err != nil {
 		return h.fail(w, r, h.rejected(r, claim, nil, err))
@@ -109,7 +110,7 @@ func (h *Handler) scopeOfTarget(r *http.Request, target string) (string, error) 
 // serveLogout ends the session of a browser that asks for it with the button
 // of a page of this site.
 func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request) error {
-	next := ownTarget(r.URL.Query().Get(nextParameter), "")
+	next := rawuri.OwnTarget(r.URL.Query().Get(nextParameter), "")
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		action := "?"

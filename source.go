@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/rawuri"
 )
 
 // TokenSource is a place in a request where a token is looked for.
@@ -152,10 +154,10 @@ func (s *tokenSources) isExposed(r *http.Request) bool {
 	for _, place := range s.places.all() {
 		switch place.From {
 		case fromQuery:
-			if hasParameter(r.URL.RawQuery, place.Name) {
+			if rawuri.HasParameter(r.URL.RawQuery, place.Name) {
 				return true
 			}
-			if original, ok := originalRequest(r); ok && hasParameter(original.URL.RawQuery, place.Name) {
+			if original, ok := originalRequest(r); ok && rawuri.HasParameter(original.URL.RawQuery, place.Name) {
 				return true
 			}
 			if isInURIHeader(r.Header, place.Name) {
@@ -178,7 +180,7 @@ func (s *tokenSources) isExposed(r *http.Request) bool {
 func isInURIHeader(header http.Header, name string) bool {
 	for _, field := range uriHeaders {
 		for _, uri := range header[field] {
-			if _, query, _ := splitURI(uri); hasParameter(query, name) {
+			if rawuri.IsInURI(uri, name) {
 				return true
 			}
 		}
@@ -213,7 +215,7 @@ func (s *tokenSources) takeFromQuery(r *http.Request) (token string, found bool)
 	token, found = takeParameter(r, s.name)
 	for _, field := range uriHeaders {
 		for i, uri := range r.Header[field] {
-			r.Header[field][i] = cutURIParameter(uri, s.name)
+			r.Header[field][i] = rawuri.CutFromURI(uri, s.name)
 		}
 	}
 	return token, found
@@ -222,12 +224,12 @@ func (s *tokenSources) takeFromQuery(r *http.Request) (token string, found bool)
 // takeParameter takes a parameter out of a request's query, and out of all
 // that repeats it: the request's URI as it came and as it is.
 func takeParameter(r *http.Request, name string) (value string, found bool) {
-	if hasParameter(r.URL.RawQuery, name) {
-		r.URL.RawQuery, value, found = cutParameter(r.URL.RawQuery, name)
+	if rawuri.HasParameter(r.URL.RawQuery, name) {
+		r.URL.RawQuery, value, found = rawuri.CutParameter(r.URL.RawQuery, name)
 		r.URL.ForceQuery = false
 		r.Form = nil // whoever parsed it will parse it again
 	}
-	r.RequestURI = cutURIParameter(r.RequestURI, name)
+	r.RequestURI = rawuri.CutFromURI(r.RequestURI, name)
 	cleanOriginalRequest(r, name)
 	return value, found
 }
@@ -239,11 +241,11 @@ func takeParameter(r *http.Request, name string) (value string, found bool) {
 // for placeholders.
 func cleanOriginalRequest(r *http.Request, name string) {
 	original, ok := originalRequest(r)
-	if !ok || !hasParameter(original.URL.RawQuery, name) {
+	if !ok || !rawuri.HasParameter(original.URL.RawQuery, name) {
 		return
 	}
-	original.URL.RawQuery, _, _ = cutParameter(original.URL.RawQuery, name)
-	original.RequestURI = cutURIParameter(original.RequestURI, name)
+	original.URL.RawQuery, _, _ = rawuri.CutParameter(original.URL.RawQuery, name)
+	original.RequestURI = rawuri.CutFromURI(original.RequestURI, name)
 	*r = *r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, original))
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Set("http.request.orig_uri", original.RequestURI)

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"database/sql"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -48,9 +47,6 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) (code int, err error) {
-	if isFuzzing() {
-		return m.Run(), nil // each of its workers comes here
-	}
 	dir, err := os.MkdirTemp("", "sesame-test-")
 	if err != nil {
 		return 0, err
@@ -89,18 +85,6 @@ func runTests(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	return m.Run(), nil
-}
-
-// isFuzzing reports whether this is a run of a fuzz target, which needs no
-// database.
-func isFuzzing() bool {
-	flag.Parse()
-	for _, name := range []string{"test.fuzz", "test.fuzzworker"} {
-		if value := flag.Lookup(name).Value.String(); value != "" && value != "false" {
-			return true
-		}
-	}
-	return false
 }
 
 func addDatabase(name, dsn string) error {

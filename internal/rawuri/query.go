@@ -1,8 +1,10 @@
-package sesame
+// Package rawuri changes and judges URIs as they stand in requests, without
+// decoding what it leaves alone.
+package rawuri
 
 import "strings"
 
-// cutParameter takes every parameter of the given name out of a raw query.
+// CutParameter takes every parameter of the given name out of a raw query.
 // The rest comes back byte for byte. value is that of the last one, decoded,
 // as Django reads it.
 //
@@ -10,8 +12,8 @@ import "strings"
 // servers also split at semicolons, and mail programs turn & into &amp;, so a
 // piece behind a semicolon that has the name is taken out as well: it isn't
 // read as a token, but it may well be one.
-func cutParameter(query, name string) (rest, value string, found bool) {
-	if !hasParameter(query, name) {
+func CutParameter(query, name string) (rest, value string, found bool) {
+	if !HasParameter(query, name) {
 		return query, "", false
 	}
 	kept := make([]byte, 0, len(query))
@@ -31,13 +33,13 @@ func cutParameter(query, name string) (rest, value string, found bool) {
 	return string(kept), value, found
 }
 
-// redactParameter replaces the values of the parameters that cutParameter
+// redactParameter replaces the values of the parameters that CutParameter
 // would take out.
 func redactParameter(query, name string) string {
-	if !hasParameter(query, name) {
+	if !HasParameter(query, name) {
 		return query
 	}
-	redacted := make([]byte, 0, len(query)+len(redactedValue))
+	redacted := make([]byte, 0, len(query)+len(Redacted))
 	for i, parameter := range splitKeepingSeparators(query) {
 		if i > 0 {
 			redacted = append(redacted, parameter.separator)
@@ -48,7 +50,7 @@ func redactParameter(query, name string) string {
 			redacted = append(redacted, parameter.text...)
 		case hasValue:
 			redacted = append(redacted, key...)
-			redacted = append(redacted, "="+redactedValue...)
+			redacted = append(redacted, "="+Redacted...)
 		default:
 			redacted = append(redacted, key...)
 		}
@@ -56,12 +58,12 @@ func redactParameter(query, name string) string {
 	return string(redacted)
 }
 
-// redactedValue stands in logs where a token was.
-const redactedValue = "REDACTED"
+// Redacted stands in logs where a token was.
+const Redacted = "REDACTED"
 
-// hasParameter reports, without allocating, whether cutParameter would take
+// HasParameter reports, without allocating, whether CutParameter would take
 // anything out.
-func hasParameter(query, name string) bool {
+func HasParameter(query, name string) bool {
 	for len(query) > 0 {
 		end := strings.IndexAny(query, "&;")
 		if end < 0 {
@@ -172,9 +174,15 @@ func fromHex(c byte) byte {
 	return c&^0x20 - 'A' + 10 // upper and lower case differ in one bit
 }
 
-// splitURI splits a URI reference at its query, which is empty with its
+// IsInURI reports whether a URI reference's query has a parameter of the name.
+func IsInURI(uri, name string) bool {
+	_, query, _ := split(uri)
+	return HasParameter(query, name)
+}
+
+// split splits a URI reference at its query, which is empty with its
 // question mark where there is none. What follows the query is its fragment.
-func splitURI(uri string) (before, query, fragment string) {
+func split(uri string) (before, query, fragment string) {
 	body, fragment, hasFragment := strings.Cut(uri, "#")
 	if hasFragment {
 		fragment = uri[len(body):]
@@ -183,24 +191,24 @@ func splitURI(uri string) (before, query, fragment string) {
 	return before, query, fragment
 }
 
-// cutURIParameter takes the parameters of the given name out of a URI
+// CutFromURI takes the parameters of the given name out of a URI
 // reference's query.
-func cutURIParameter(uri, name string) string {
-	before, query, fragment := splitURI(uri)
-	if !hasParameter(query, name) {
+func CutFromURI(uri, name string) string {
+	before, query, fragment := split(uri)
+	if !HasParameter(query, name) {
 		return uri
 	}
-	if rest, _, _ := cutParameter(query, name); rest != "" {
+	if rest, _, _ := CutParameter(query, name); rest != "" {
 		before += "?" + rest
 	}
 	return before + fragment
 }
 
-// redactURIParameter does for a URI reference what redactParameter does for a
+// RedactInURI does for a URI reference what redactParameter does for a
 // query.
-func redactURIParameter(uri, name string) string {
-	before, query, fragment := splitURI(uri)
-	if !hasParameter(query, name) {
+func RedactInURI(uri, name string) string {
+	before, query, fragment := split(uri)
+	if !HasParameter(query, name) {
 		return uri
 	}
 	return before + "?" + redactParameter(query, name) + fragment
