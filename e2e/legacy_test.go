@@ -1,0 +1,276 @@
+package e2e_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	cdpbrowser "github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/chromedp"
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+)
+
+// phpPage has what apps of its age have: relative links, and a form that posts
+// to itself and redirects.
+const phpPage = `<?php
+session_save_path(sys_get_temp_dir());
+session_start();
+if ($_SERVER['REQUEST_METHOD'] === 'POST') {
+	$_SESSION['note'] = $_POST['note'];
+	header('Location: index.php?saved=1', true, 302);
+	exit;
+}
+?><!DOCTYPE html>
+<html lang="en">
+<title>Notes</title>
+<link rel="icon" href="data:,">
+<p id="user"><?= htmlspecialchars($_SERVER['HTTP_REMOTE_USER']) ?></p>
+<p id="note"><?= htmlspecialchars($_SESSION['note'] ?? '') ?></p>
+<pre id="seen"><?= htmlspecialchars(json_encode([$_SERVER, $_GET, $_COOKIE])) ?></pre>
+<form method="post"><input name="note"><button>Save</button></form>
+<a id="relative" href="../other/?p=2">other</a>
+`
+
+// TestPHP has a PHP app behind the session.
+func TestPHP(t *testing.T) {
+	root := t.TempDir()
+	for _, dir := range []string{"notes", "other"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, dir, "index.php"), []byte(phpPage), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g := startGateway(t, startUpstream(t), site{
+		options: "session\none_time",
+		after:   fmt.Sprintf("root * %s\nphp_fastcgi %s", root, startPHP(t)),
+	})
+	made := tokenFor(t, alice, oneTime)
+	b := newTab(t)
+	b.open(startMail(t, g.origin+"/notes/?x=1&sesame="+made))
+	b.click("#link")
+	b.click("button")
+	b.wantUser("alice")
+	if got, want := b.url(), g.origin+"/notes/?x=1"; got != want {
+		t.Errorf("the address bar shows %s, want %s", got, want)
+	}
+
+	b.do(chromedp.SendKeys(chromedp.CSS(`input[name="note"]`), "Grüße & <b>"))
+	b.click("form button")
+	b.wantUser("alice")
+	if got := b.text(`document.querySelector("#note").textContent`); got != "Grüße & <b>" {
+		t.Errorf("the app kept %q", got)
+	}
+	if got, want := b.url(), g.origin+"/notes/index.php?saved=1"; got != want {
+		t.Errorf("the address bar shows %s, want %s", got, want)
+	}
+	seen := b.text(`document.querySelector("#seen").textContent`)
+	if strings.Contains(seen, made) || strings.Contains(seen, "sesame=") || !strings.Contains(seen, "PHPSESSID") {
+		t.Errorf("the app sees %s", seen)
+	}
+	b.click("#relative")
+	b.wantUser("alice")
+	if got, want := b.url(), g.origin+"/other/?p=2"; got != want {
+		t.Errorf("the address bar shows %s, want %s", got, want)
+	}
+}
+
+// startPHP runs php-fpm, and returns where it listens.
+func startPHP(t *testing.T) string {
+	t.Helper()
+	programs, err := filepath.Glob("/usr/sbin/php-fpm*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if path, err := exec.LookPath("php-fpm"); err == nil {
+		programs = append(programs, path)
+	}
+	if len(programs) == 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("php-fpm is missing, and CI must test with it: apt-get install php-fpm")
+		}
+		t.Skip("php-fpm is missing (apt-get install php-fpm)")
+	}
+	dir := t.TempDir()
+	addr := net.JoinHostPort("127.0.0.1", freePort(t))
+	config := fmt.Sprintf("[global]\ndaemonize = no\nerror_log = %[1]s/error.log\n[www]\nlisten = %[2]s\npm = static\npm.max_children = 2\n", dir, addr)
+	args := []string{"--nodaemonize", "--force-stderr", "--fpm-config", filepath.Join(dir, "fpm.conf"), "-n"}
+	if os.Geteuid() == 0 {
+		// It refuses to run workers as root unless told so twice.
+		config += "user = root\ngroup = root\n"
+		args = append(args, "--allow-to-run-as-root")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "fpm.conf"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var output bytes.Buffer
+	server := exec.Command(programs[0], args...)
+	server.Env = append(os.Environ(), "TMPDIR="+dir)
+	server.Stdout, server.Stderr = &output, &output
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_ = server.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = server.Process.Signal(os.Interrupt)
+		<-gone
+	})
+	poll(t, programs[0], func() bool {
+		select {
+		case <-gone:
+			t.Fatalf("%s ended: %s", programs[0], &output)
+		default:
+		}
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return false
+		}
+		return conn.Close() == nil
+	})
+	return addr
+}
+
+// TestWebSocket has a page open one behind the session. It ends with the
+// session.
+func TestWebSocket(t *testing.T) {
+	up := startUpstream(t)
+	up.HandleFunc("/socket", func(w http.ResponseWriter, r *http.Request) {
+		user := r.Header.Get("Remote-User")
+		conn, _, _, err := ws.UpgradeHTTP(r, w)
+		if err != nil {
+			return
+		}
+		go func() {
+			defer conn.Close()
+			for {
+				message, err := wsutil.ReadClientText(conn)
+				if err != nil || wsutil.WriteServerText(conn, []byte(user+": "+string(message))) != nil {
+					return
+				}
+			}
+		}()
+	})
+	for name, end := range map[string]string{
+		"a new password": "UPDATE auth_user SET password = 'new' WHERE id = 1",
+		"deactivated":    "UPDATE auth_user SET is_active = 0 WHERE id = 1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := startGateway(t, up, site{options: "session\nwatch 1s"})
+			b := newTab(t)
+			b.open(g.origin + "/?sesame=" + tokenFor(t, alice))
+			b.script(`
+				window.heard = []; window.isOver = false;
+				window.socket = new WebSocket(location.origin.replace("http", "ws") + "/socket");
+				socket.onopen = () => socket.send("hello");
+				socket.onmessage = e => heard.push(e.data);
+				socket.onclose = () => { isOver = true }`)
+			poll(t, "an echo", func() bool { return b.text(`heard.join()`) == "alice: hello" })
+			b.script(`socket.send("again")`)
+			poll(t, "another echo", func() bool { return b.text(`heard.join()`) == "alice: hello,alice: again" })
+			db.exec(t, end)
+			poll(t, "the end of the WebSocket", func() bool { return b.text(`isOver`) == "true" })
+		})
+	}
+}
+
+// TestDownload has a link to a file.
+func TestDownload(t *testing.T) {
+	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<18) // 4 MiB
+	up := startUpstream(t)
+	up.HandleFunc("/files/report.bin", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Disposition", `attachment; filename="report 7.bin"`)
+		w.Header().Set("Content-Type", "application/octet-stream")
+		_, _ = w.Write(content)
+	})
+	g := startGateway(t, up, site{options: "session"})
+	made := tokenFor(t, alice)
+	b := newTab(t)
+	dir := t.TempDir()
+	isOn := true
+	if _, err := chromedp.CallBrowser(b.ctx, cdpbrowser.SetDownloadBehavior, cdpbrowser.SetDownloadBehaviorParams{
+		Behavior: cdpbrowser.SetDownloadBehaviorBehaviorAllow, BrowserContextID: chromedp.FromContext(b.ctx).BrowserContextID,
+		DownloadPath: dir, EventsEnabled: &isOn,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	b.open(g.origin + "/files/?sesame=" + made)
+	b.script(`document.body.insertAdjacentHTML("beforeend", '<a id="file" href="report.bin">the report</a>')`)
+	b.do(chromedp.Click(chromedp.CSS("#file")))
+	file := filepath.Join(dir, "report 7.bin")
+	poll(t, "the file", func() bool {
+		info, err := os.Stat(file)
+		return err == nil && info.Size() == int64(len(content))
+	})
+	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("the file differs: %d bytes, %v", len(got), err)
+	}
+	up.wantNoToken(t, made)
+}
+
+// TestUpload sends 50 MB through a form. The gateway passes it on as it comes,
+// and doesn't keep it.
+func TestUpload(t *testing.T) {
+	const size = 50 << 20
+	file := filepath.Join(t.TempDir(), "big.bin")
+	content := bytes.Repeat([]byte("a line of the big file, and more"), size/32)
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var g *gateway
+	most := 0
+	up := startUpstream(t)
+	up.HandleFunc("/upload", func(w http.ResponseWriter, r *http.Request) {
+		reader, err := r.MultipartReader()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		part, err := reader.NextPart()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		hash := sha256.New()
+		for {
+			// A slow app: what it doesn't read, the gateway must not read either.
+			_, err := io.CopyN(hash, part, 4<<20)
+			most = max(most, g.residentMemory(t))
+			if err != nil {
+				break
+			}
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		fmt.Fprintf(w, `<!DOCTYPE html><html lang="en"><title>Done</title><p id="user">%s</p><p id="hash">%x</p>`, r.Header.Get("Remote-User"), hash.Sum(nil))
+	})
+	g = startGateway(t, up, site{options: "session"})
+	b := newTab(t)
+	b.open(g.origin + "/?sesame=" + tokenFor(t, alice))
+	b.script(`document.body.insertAdjacentHTML("beforeend",
+		'<form method="post" action="/upload" enctype="multipart/form-data"><input type="file" name="file"><button>send</button></form>')`)
+	b.do(chromedp.SetUploadFiles(chromedp.CSS(`input[type="file"]`), []string{file}))
+	before := g.residentMemory(t)
+	b.click("form button")
+	b.wantUser("alice")
+	if got, want := b.text(`document.querySelector("#hash").textContent`), fmt.Sprintf("%x", sha256.Sum256(content)); got != want {
+		t.Errorf("the app got %s, want %s", got, want)
+	}
+	grown := most - before
+	t.Logf("the gateway's memory grew from %d MB by %d MB", before>>20, grown>>20)
+	if grown > size/2 {
+		t.Errorf("the gateway's memory grew by %d MB", grown>>20)
+	}
+}
