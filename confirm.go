@@ -29,7 +29,13 @@ type login struct {
 	user         *userstore.User
 	scope        string
 	target       string // the URI to go to, without the token
-	confirmation string // what the button of the page sent, if it was pressed
+	confirmation confirmation
+}
+
+// confirmation is what a request has of the page with the button.
+type confirmation struct {
+	signature string   // what the button sends; empty if it wasn't pressed
+	cookies   []string // of browsers that were shown the page
 }
 
 // logIn lets a user in whose token holds: it shows the page with the button,
@@ -39,7 +45,7 @@ func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if isAhead(r) {
 		return h.serveAhead(w, r, next, l)
 	}
-	isConfirmed := h.isConfirmed(r, l)
+	isConfirmed := h.isConfirmed(l)
 	if isLink && r.Method == http.MethodGet && acceptsHTML(r) {
 		replaced, err := h.replacedBy(r, l, cookies)
 		if err != nil {
@@ -49,12 +55,15 @@ func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 			return h.askToConfirm(w, r, l, replaced)
 		}
 	}
-	if l.confirmation != "" && !isConfirmed {
+	if l.confirmation.signature != "" && !isConfirmed {
 		return h.askToConfirm(w, r, l, nil) // the page was too old, or not ours
 	}
 
 	if err := h.use(r, l.claim, l.user); err != nil {
 		return h.serveBesideToken(w, r, next, l.scope, cookies, err)
+	}
+	if isConfirmed {
+		h.confirmCookie.clear(w, r)
 	}
 	v := &visitor{user: l.user}
 	if h.logins == nil || !isLink || !isConfirmed && isPlanted(r) {
@@ -135,41 +144,42 @@ func (k confirmKey) sign(cookie, token string) string {
 
 // confirmParameter is the query parameter that the button sends, beside the
 // token.
-func (h *Handler) confirmParameter() string { return h.sources.name + "_confirm" }
+func (h *Handler) confirmParameter() string { return h.sources.confirmName }
 
-// confirmCookie is the cookie that the page sets. Only the browser that was
-// shown the page has it: no other site can press the button for its visitors.
-func (h *Handler) confirmCookie() cookie {
+// newConfirmCookie makes the cookie that the page sets. Only the browser that
+// was shown the page has it: no other site can press the button for its
+// visitors.
+func newConfirmCookie(l *logins) cookie {
 	c := cookie{name: cookieName, path: "/", secure: secureAuto, sameSite: http.SameSiteLaxMode}
-	if h.logins != nil {
-		c.name, c.secure = h.logins.cookie.name, h.logins.cookie.secure
+	if l != nil {
+		c.name, c.secure = l.cookie.name, l.cookie.secure
 	}
 	c.name += "-confirm"
 	return c
 }
 
-// takeConfirmation takes what the button sends out of the request.
-func (h *Handler) takeConfirmation(r *http.Request) string {
+// takeConfirmation takes out of the request what it has of the page.
+func (h *Handler) takeConfirmation(r *http.Request) confirmation {
+	given := confirmation{cookies: h.confirmCookie.take(r)}
 	name := h.confirmParameter()
 	if !rawuri.HasParameter(r.URL.RawQuery, name) {
-		return ""
+		return given
 	}
-	confirmation, _ := takeParameter(r, name)
-	if r.Method != http.MethodPost {
-		return ""
+	signature, _ := takeParameter(r, name)
+	if r.Method == http.MethodPost {
+		given.signature = signature
 	}
-	return confirmation
+	return given
 }
 
 // isConfirmed reports whether the button was pressed for this token, in the
 // browser that was shown it.
-func (h *Handler) isConfirmed(r *http.Request, l login) bool {
-	if l.confirmation == "" {
+func (h *Handler) isConfirmed(l login) bool {
+	if l.confirmation.signature == "" {
 		return false
 	}
-	c := h.confirmCookie()
-	for _, value := range c.take(r) {
-		if value != "" && hmac.Equal([]byte(h.confirm.sign(value, l.claim.token)), []byte(l.confirmation)) {
+	for _, value := range l.confirmation.cookies {
+		if value != "" && hmac.Equal([]byte(h.confirm.sign(value, l.claim.token)), []byte(l.confirmation.signature)) {
 			return true
 		}
 	}
@@ -180,9 +190,8 @@ func (h *Handler) isConfirmed(r *http.Request, l login) bool {
 // confirms it to the URL of the page itself, so that all that depends on the
 // URL, matchers and scope, stays as it is.
 func (h *Handler) askToConfirm(w http.ResponseWriter, r *http.Request, l login, replaced *userstore.User) error {
-	c := h.confirmCookie()
 	value := rand.Text()
-	http.SetCookie(w, c.make(r, value, int(confirmAge.Seconds())))
+	h.confirmCookie.set(w, r, value, confirmAge)
 
 	uri, separator := ownURI(r), "?"
 	if strings.Contains(uri, "?") {

@@ -34,12 +34,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // serve takes what identifies the user out of the request, and decides by it.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	claim := h.sources.take(r)
-	confirmation := h.takeConfirmation(r)
+	given := h.takeConfirmation(r)
 	var cookies []string
 	if h.logins != nil {
 		cookies = h.logins.cookie.take(r)
 		if page := h.reservedPage(r); page != "" {
-			return h.serveReserved(w, r, page, claim, confirmation, cookies)
+			return h.serveReserved(w, r, page, claim, given, cookies)
 		}
 	}
 	if isPreflight(r) && h.passesPreflight() {
@@ -61,7 +61,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if err != nil {
 		return h.serveBesideToken(w, r, next, scope, cookies, err)
 	}
-	l := login{claim: claim, user: user, scope: scope, target: ownURI(r), confirmation: confirmation}
+	l := login{claim: claim, user: user, scope: scope, target: ownURI(r), confirmation: given}
 	return h.logIn(w, r, next, l, cookies)
 }
 

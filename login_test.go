@@ -264,7 +264,9 @@ func TestOneTimeLinkInABrowser(t *testing.T) {
 		b.press(t).wantStatus(t, http.StatusSeeOther)
 		wantHeader(t, b.last.header, "Location", "/reports/7?x=1")
 		b.follow(t).wantStatus(t, http.StatusOK)
-		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
+		got := up.takeOne(t)
+		wantHeader(t, got.header, "Remote-User", "alice")
+		wantHeader(t, got.header, "Cookie", "")
 
 		// The same link again: the session holds, in another browser nothing does.
 		b.get(t, link)

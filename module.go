@@ -167,20 +167,21 @@ type Handler struct {
 	// The pages of the gateway: confirmation, refusal, logout.
 	Pages *PagesConfig `json:"pages,omitempty"`
 
-	logger   *zap.Logger
-	logs     requestLogs
-	sources  *tokenSources
-	identity *identity
-	logins   *logins // nil without sessions
-	pages    *pages
-	watcher  *watcher // nil for never
-	settings token.Settings
-	store    userStore
-	made     atomic.Pointer[credentials] // nil until the store knows its table
-	confirm  confirmKey
-	hint     hintKey
-	outages  outageLog
-	now      func() time.Time
+	logger        *zap.Logger
+	logs          requestLogs
+	sources       *tokenSources
+	identity      *identity
+	logins        *logins // nil without sessions
+	pages         *pages
+	watcher       *watcher // nil for never
+	settings      token.Settings
+	store         userStore
+	made          atomic.Pointer[credentials] // nil until the store knows its table
+	confirm       confirmKey
+	confirmCookie cookie
+	hint          hintKey
+	outages       outageLog
+	now           func() time.Time
 }
 
 // userStore is what the handler needs of a store.
@@ -261,6 +262,7 @@ func (h *Handler) provisionLogin() error {
 	if path := h.ReservedPath; path != "" && path != reservedOff && !(strings.HasPrefix(path, "/") && strings.HasSuffix(path, "/") && len(path) > 2) {
 		return fmt.Errorf("reserved_path %q: it must be %s, or begin and end with a slash, as %s", path, reservedOff, defaultReservedPath)
 	}
+	h.confirmCookie = newConfirmCookie(h.logins)
 	h.pages, err = newPages(h.Pages)
 	return err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 
+	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -25,19 +26,19 @@ func TestReadmeOptions(t *testing.T) {
 		t.Errorf("the reference's syntax isn't that of UnmarshalCaddyfile:\n%s", syntax)
 	}
 
-	documented := tableNames(reference)
+	documented := documentedOptions(reference)
 	options := optionsOf(syntax)
 	for _, option := range options {
 		if !slices.Contains(documented, option) {
 			t.Errorf("the reference has no row for the option %s", option)
 		}
 	}
-	for i, name := range documented {
-		if !slices.Contains(options, name) {
-			t.Errorf("the reference has a row for %s, which is no option", name)
+	for i, option := range documented {
+		if !slices.Contains(options, option) {
+			t.Errorf("the reference has a row for %s, which is no option", option)
 		}
-		if slices.Contains(documented[:i], name) {
-			t.Errorf("the reference has two rows for %s", name)
+		if slices.Contains(documented[:i], option) {
+			t.Errorf("the reference has two rows for %s", option)
 		}
 	}
 }
@@ -54,6 +55,38 @@ func TestReadmeReasons(t *testing.T) {
 	documented = slices.DeleteFunc(documented, func(name string) bool { return name == "reason" })
 	if len(documented) != len(token.Reasons()) {
 		t.Errorf("the table has %d rows for %d reasons", len(documented), len(token.Reasons()))
+	}
+}
+
+// TestReadmeSessionReasons compares the README's table of why sessions are
+// refused with the reasons, which are there in their order.
+func TestReadmeSessionReasons(t *testing.T) {
+	table := section(t, readFile(t, "README.md"), "### Why was a session refused?")
+	var want []string
+	for _, reason := range session.Reasons() {
+		want = append(want, reason.String())
+	}
+	if got := tableNames(table)[1:]; !slices.Equal(got, want) {
+		t.Errorf("the table has rows for %q, the reasons are %q", got, want)
+	}
+}
+
+// TestReadmePages compares the README's table of pages with those in the code.
+func TestReadmePages(t *testing.T) {
+	var documented, want []string
+	table := section(t, readFile(t, "README.md"), "### The look of the pages")
+	for line := range strings.Lines(table) {
+		if first, _, found := strings.Cut(strings.TrimPrefix(line, "| "), " | "); found && first[0] == '`' {
+			for name := range strings.SplitSeq(first, ", ") {
+				documented = append(documented, strings.Trim(name, "`"))
+			}
+		}
+	}
+	for _, match := range regexp.MustCompile(`(?m)^\tpage\w+ +pageKind = "(\w+)"$`).FindAllStringSubmatch(readFile(t, "pages.go"), -1) {
+		want = append(want, match[1])
+	}
+	if len(want) == 0 || !slices.Equal(documented, want) {
+		t.Errorf("the table has rows for %q, the pages are %q", documented, want)
 	}
 }
 
@@ -90,12 +123,42 @@ func caddyfileSyntax(t *testing.T) string {
 	return ""
 }
 
-// optionsOf lists the options that begin the lines of a syntax.
+// optionsOf lists the options that begin the lines of a syntax, each behind the
+// block that it stands in: "session max_age", or " scope" outside of any.
 func optionsOf(syntax string) []string {
 	var options []string
+	block := ""
 	for line := range strings.Lines(syntax) {
-		if words := strings.Fields(line); words[0] != "sesame" && words[0] != "}" && words[0][0] != '<' {
-			options = append(options, strings.Split(words[0], "|")...)
+		words := strings.Fields(line)
+		switch {
+		case words[0] == "sesame":
+		case words[0] == "}":
+			block = ""
+		default:
+			for name := range strings.SplitSeq(words[0], "|") {
+				options = append(options, block+" "+name)
+			}
+			if words[len(words)-1] == "{" {
+				block = words[0]
+			}
+		}
+	}
+	return options
+}
+
+// documentedOptions lists the options in the reference's tables, as optionsOf
+// does. The line above a table names the block, or else a group of options
+// outside of any.
+func documentedOptions(reference string) []string {
+	var options []string
+	for _, part := range strings.Split("\n"+reference, "\n**")[1:] {
+		label, table, _ := strings.Cut(part, "**")
+		block, _, _ := strings.Cut(label, " ")
+		if block != strings.ToLower(block) {
+			block = "" // a title, not the name of a block
+		}
+		for _, name := range tableNames(table) {
+			options = append(options, block+" "+name)
 		}
 	}
 	return options
@@ -104,7 +167,7 @@ func optionsOf(syntax string) []string {
 // tableNames lists the names in the first column of a text's tables.
 func tableNames(text string) []string {
 	var names []string
-	for _, match := range regexp.MustCompile("(?m)^\\| `([a-z0-9_]+)` \\|").FindAllStringSubmatch(text, -1) {
+	for _, match := range regexp.MustCompile("(?m)^\\| `(<?[a-z0-9_]+>?)` \\|").FindAllStringSubmatch(text, -1) {
 		names = append(names, match[1])
 	}
 	return names

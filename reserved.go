@@ -53,11 +53,11 @@ func (h *Handler) reservedPage(r *http.Request) string {
 
 // serveReserved answers a request below the reserved path. None goes on to the
 // upstream.
-func (h *Handler) serveReserved(w http.ResponseWriter, r *http.Request, page string, claim presented, confirmation string, cookies []string) error {
+func (h *Handler) serveReserved(w http.ResponseWriter, r *http.Request, page string, claim presented, given confirmation, cookies []string) error {
 	forbidLinking(w.Header())
 	switch page {
 	case reservedLogin:
-		return h.serveLogin(w, r, claim, confirmation, cookies)
+		return h.serveLogin(w, r, claim, given, cookies)
 	case reservedLogout:
 		return h.serveLogout(w, r)
 	case reservedWhoami:
@@ -70,7 +70,7 @@ func (h *Handler) serveReserved(w http.ResponseWriter, r *http.Request, page str
 
 // serveLogin logs in by a link that names the page to go to, like
 // django-sesame's LoginView. The scope is that of the page.
-func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, claim presented, confirmation string, cookies []string) error {
+func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, claim presented, given confirmation, cookies []string) error {
 	target := rawuri.OwnTarget(r.URL.Query().Get(nextParameter), "/")
 	scope, err := h.scopeOfTarget(r, target)
 	if err != nil {
@@ -86,7 +86,7 @@ func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, claim prese
 	if err != nil {
 		return h.serveBesideToken(w, r, toTarget, scope, cookies, err)
 	}
-	l := login{claim: claim, user: user, scope: scope, target: target, confirmation: confirmation}
+	l := login{claim: claim, user: user, scope: scope, target: target, confirmation: given}
 	return h.logIn(w, r, toTarget, l, cookies)
 }
 

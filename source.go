@@ -64,9 +64,10 @@ var uriHeaders = []string{
 
 // tokenSources finds tokens in requests and takes them out.
 type tokenSources struct {
-	name    string        // of the query parameter
-	ordered []TokenSource // header names are canonical
-	places  *tokenPlaces
+	name        string        // of the query parameter
+	confirmName string        // of the one that confirms it
+	ordered     []TokenSource // header names are canonical
+	places      *tokenPlaces
 }
 
 // tokenPlaces are the sources of all handlers of an HTTP app: a request may
@@ -118,7 +119,7 @@ func newTokenSources(name string, sources []TokenSource) (*tokenSources, error) 
 	if len(sources) == 0 {
 		sources = defaultTokenSources
 	}
-	s := &tokenSources{name: name}
+	s := &tokenSources{name: name, confirmName: name + "_confirm"}
 	for i, source := range sources {
 		if err := source.validate(); err != nil {
 			return nil, err

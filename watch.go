@@ -71,7 +71,7 @@ type guarded struct {
 	done    func()      // finish, bound once for all responses
 
 	mu     sync.Mutex
-	writer *endingWriter // nil if only the request's context is to end
+	writer *endingWriter
 	key    token.PrimaryKey
 	until  time.Time
 	holds  func(*userstore.User) bool
@@ -83,27 +83,18 @@ type guarded struct {
 // guardState are marks that are set and never taken back.
 type guardState struct{ listed, ended, finished bool }
 
-// guard returns the request with a context that ends with the user's access,
-// and a function to call once, when the response is done. The user's access
-// ends at until, unless that is zero, or when the user is gone, inactive, or no
-// longer holds.
-func (w *watcher) guard(r *http.Request, key token.PrimaryKey, until time.Time, holds func(*userstore.User) bool) (*http.Request, func()) {
-	return w.begin(nil, r, key, until, holds)
-}
-
-// guardResponse is guard for handlers that don't mind the context, too, as
-// those for files and FastCGI don't: nothing more can be written when the
-// user's access has ended. The function to call when the response is done
-// panics with http.ErrAbortHandler if that cut it off, as the reverse proxy
-// does, so that no client takes a part for the whole; call it by defer.
+// guardResponse returns the request with a context that ends with the user's
+// access, and the writer for the response, which takes no more from then on: not
+// every handler minds the context, those for files and FastCGI don't. The user's
+// access ends at until, unless that is zero, or when the user is gone, inactive,
+// or no longer holds.
+//
+// The function is to be called once, by defer, when the response is done. It
+// panics with http.ErrAbortHandler if the response was cut off, as the reverse
+// proxy does, so that no client takes a part for the whole.
 func (w *watcher) guardResponse(to http.ResponseWriter, r *http.Request, key token.PrimaryKey, until time.Time, holds func(*userstore.User) bool) (http.ResponseWriter, *http.Request, func()) {
-	writer := &endingWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: to}}
-	r, done := w.begin(writer, r, key, until, holds)
-	return writer, r, done
-}
-
-func (w *watcher) begin(writer *endingWriter, r *http.Request, key token.PrimaryKey, until time.Time, holds func(*userstore.User) bool) (*http.Request, func()) {
 	ctx, cancel := context.WithCancelCause(r.Context())
+	writer := &endingWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: to}}
 	g, _ := w.spare.Get().(*guarded)
 	if g == nil {
 		g = &guarded{watcher: w}
@@ -122,7 +113,7 @@ func (w *watcher) begin(writer *endingWriter, r *http.Request, key token.Primary
 	} else {
 		g.timer.Reset(wait)
 	}
-	return r.WithContext(ctx), g.done
+	return writer, r.WithContext(ctx), g.done
 }
 
 // wake is called when the first interval is over, and at until.
@@ -164,9 +155,7 @@ func (g *guarded) end(why ended) {
 	if c := g.watcher.logger.Check(level, "a response was ended before its time"); c != nil {
 		c.Write(zap.Error(why), zap.Stringer("user", g.key))
 	}
-	if g.writer != nil {
-		g.writer.ended.Store(true)
-	}
+	g.writer.ended.Store(true)
 	g.cancel(why)
 }
 
@@ -190,7 +179,7 @@ func (g *guarded) finish() {
 	if spare {
 		g.watcher.spare.Put(g)
 	}
-	if writer != nil && writer.refused.Load() {
+	if writer.refused.Load() {
 		panic(http.ErrAbortHandler)
 	}
 }

@@ -154,7 +154,7 @@ func TestWatchEnds(t *testing.T) {
 				if holds == nil {
 					holds = anyUser
 				}
-				r, done := w.guard(httptest.NewRequest(http.MethodGet, "/", nil), key, until, holds)
+				_, r, done := w.guardResponse(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), key, until, holds)
 				after, cause := endOf(r, 10*watchInterval)
 				if cause != test.cause || after != test.after {
 					t.Errorf("ended after %s: %v; want after %s: %v", after, cause, test.after, test.cause)
@@ -184,7 +184,7 @@ func TestWatchEndsLater(t *testing.T) {
 		key := token.StringKey("alice")
 		users := &watchedUsers{away: true}
 		w := newTestWatcher(t, users)
-		r, done := w.guard(httptest.NewRequest(http.MethodGet, "/", nil), key, time.Time{}, anyUser)
+		_, r, done := w.guardResponse(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), key, time.Time{}, anyUser)
 		defer done()
 		if _, cause := endOf(r, 5*watchInterval); cause != nil {
 			t.Fatal(cause)
@@ -206,9 +206,9 @@ func TestWatchLooksUpTogether(t *testing.T) {
 		w := newTestWatcher(t, users)
 		var finish []func()
 		for i := range 1000 {
-			_, done := w.guard(httptest.NewRequest(http.MethodGet, "/", nil), token.IntKey(int64(i%100)), time.Time{}, anyUser)
+			_, _, done := w.guardResponse(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), token.IntKey(int64(i%100)), time.Time{}, anyUser)
 			finish = append(finish, done)
-			_, short := w.guard(httptest.NewRequest(http.MethodGet, "/", nil), token.IntKey(-1), time.Time{}, anyUser)
+			_, _, short := w.guardResponse(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), token.IntKey(-1), time.Time{}, anyUser)
 			short()
 		}
 		if n, running := w.state(); users.count() > 0 || running || n > 0 {
@@ -239,7 +239,7 @@ func TestWatchLooksUpTogether(t *testing.T) {
 		}
 
 		// And again.
-		_, done := w.guard(httptest.NewRequest(http.MethodGet, "/", nil), token.IntKey(1), time.Time{}, anyUser)
+		_, _, done := w.guardResponse(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), token.IntKey(1), time.Time{}, anyUser)
 		<-time.After(watchInterval + time.Second)
 		if n := users.count(); n != 6 {
 			t.Errorf("%d lookups, want one more", n)
@@ -252,7 +252,7 @@ func TestWatchKeepsTheClientsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWatcher(t, &watchedUsers{})
 		client, hangUp := context.WithCancel(t.Context())
-		r, done := w.guard(httptest.NewRequest(http.MethodGet, "/", nil).WithContext(client), token.IntKey(1), time.Time{}, anyUser)
+		_, r, done := w.guardResponse(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil).WithContext(client), token.IntKey(1), time.Time{}, anyUser)
 		defer done()
 		hangUp()
 		if after, cause := endOf(r, watchInterval); after > 0 || cause != context.Canceled {
@@ -793,7 +793,7 @@ func BenchmarkGuardLong(b *testing.B) {
 	runtime.ReadMemStats(&before)
 	open := make([]*http.Request, n)
 	for i := range n {
-		guarded, done := w.guard(r, token.IntKey(int64(i)), time.Now().Add(time.Hour), anyUser)
+		_, guarded, done := w.guardResponse(httptest.NewRecorder(), r, token.IntKey(int64(i)), time.Now().Add(time.Hour), anyUser)
 		defer done()
 		open[i] = guarded
 	}
