@@ -380,24 +380,24 @@ func TestWatchAtOnce(t *testing.T) {
 	if n := wrong.Load(); n > 0 {
 		t.Errorf("%d responses were ended for another's reason", n)
 	}
-	awaitGoroutines(t, before)
+	awaitNoMore(t, "goroutines", runtime.NumGoroutine, before)
 	if n, _ := w.state(); n > 0 {
 		t.Errorf("%d responses are left", n)
 	}
 }
 
-// awaitGoroutines waits until there are no more goroutines than before.
-func awaitGoroutines(t *testing.T, before int) {
+// awaitNoMore waits until there are no more of something than before.
+func awaitNoMore(t *testing.T, what string, count func() int, before int) {
 	t.Helper()
 	deadline := time.After(15 * time.Second)
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
-	for runtime.NumGoroutine() > before {
+	for count() > before {
 		select {
 		case <-poll.C:
 		case <-deadline:
 			stacks := make([]byte, 1<<20)
-			t.Fatalf("%d goroutines, and %d before\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
+			t.Fatalf("%d %s, and %d before\n%s", count(), what, before, stacks[:runtime.Stack(stacks, true)])
 		}
 	}
 }
@@ -669,10 +669,8 @@ func TestWatchWithTheReverseProxy(t *testing.T) {
 				t.Errorf("the upstream got %d requests, want 1", upstreamSeen.Load()-seen)
 			}
 			transport.CloseIdleConnections()
-			awaitGoroutines(t, before)
-			if n := upstreamBusy.Load(); n > 0 {
-				t.Errorf("the upstream is still at work on %d", n)
-			}
+			awaitNoMore(t, "requests at the upstream", func() int { return int(upstreamBusy.Load()) }, 0)
+			awaitNoMore(t, "goroutines", runtime.NumGoroutine, before)
 			// None of it was the upstream's fault.
 			if err := ready(); err != nil {
 				t.Errorf("afterwards: %v", err)
@@ -787,13 +785,13 @@ func BenchmarkGuardLong(b *testing.B) {
 	const n = 10_000
 	w := newWatcher(time.Nanosecond, nil, zap.NewNop())
 	w.stop() // no lookups by the clock
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	writer, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	open := make([]*http.Request, n)
 	for i := range n {
-		_, guarded, done := w.guardResponse(httptest.NewRecorder(), r, token.IntKey(int64(i)), time.Now().Add(time.Hour), anyUser)
+		_, guarded, done := w.guardResponse(writer, r, token.IntKey(int64(i)), time.Now().Add(time.Hour), anyUser)
 		defer done()
 		open[i] = guarded
 	}
