@@ -67,9 +67,13 @@ func newExposed(logs requestLogs, sources *tokenSources, w http.ResponseWriter, 
 	e := &exposed{logs: logs, started: startOf(r)}
 	e.server, _ = r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	w = &unlinkedWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
-	if !hasAccessLog(e.server, r.Host) {
+	if !hasAccessLog(e.server, r.Host) || isLogSkipped(r) {
 		return e, w
 	}
+	// Now, and not in the end: by then the proxy may have left a goroutine that
+	// dials on, and reads the variables without a lock. A log_skip of a later
+	// handler's is not seen for that; its line is written, redacted.
+	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	e.redacted = sources.redact(r)
 	e.recorder = caddyhttp.NewResponseRecorder(w, nil, nil)
 	if r.Body != nil {
@@ -116,17 +120,11 @@ func (s *tokenSources) redact(r *http.Request) *http.Request {
 	return redacted
 }
 
-// writeAccessLine writes the access line, in the place of Caddy's, unless the
-// line was to be skipped anyway.
+// writeAccessLine writes the access line, in the place of Caddy's.
 func (e *exposed) writeAccessLine(r *http.Request) {
 	if e.redacted == nil {
 		return
 	}
-	if skip, ok := caddyhttp.GetVar(r.Context(), caddyhttp.LogSkipVar).(bool); ok && skip {
-		return
-	}
-	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
-
 	status := e.recorder.Status()
 	level, message := zapcore.InfoLevel, "handled request"
 	if status >= http.StatusInternalServerError {
@@ -217,6 +215,12 @@ func (e *exposed) requestField(r *http.Request) zap.Field {
 func logsCredentials(r *http.Request) bool {
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	return ok && server.Logs != nil && server.Logs.ShouldLogCredentials
+}
+
+// isLogSkipped reports whether an earlier handler has the access line skipped.
+func isLogSkipped(r *http.Request) bool {
+	skipped, ok := caddyhttp.GetVar(r.Context(), caddyhttp.LogSkipVar).(bool)
+	return ok && skipped
 }
 
 // hasAccessLog tells whether the server writes an access line for a host, as
