@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -23,15 +24,6 @@ const (
 	confirmOff     = "off"
 )
 
-// login is a user with a valid token.
-type login struct {
-	claim        presented
-	user         *userstore.User
-	scope        string
-	target       string // the URI to go to, without the token
-	confirmation confirmation
-}
-
 // confirmation is what a request has of the page with the button.
 type confirmation struct {
 	signature string   // what the button sends; empty if it wasn't pressed
@@ -40,55 +32,55 @@ type confirmation struct {
 
 // logIn lets a user in whose token holds: it shows the page with the button,
 // or uses the token and starts a session, or just passes the request on.
-func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, l login, cookies []string) error {
-	isLink := l.claim.from == fromQuery
-	if isAhead(r) {
-		return h.serveAhead(w, r, next, l)
+func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, user *userstore.User) error {
+	isConfirmed := h.isConfirmed(c)
+	if isAhead(r) || isPlanted(r) && !isConfirmed {
+		return h.serveAhead(w, r, next, user)
 	}
-	isConfirmed := h.isConfirmed(l)
+	isLink := c.token.from == fromQuery
 	if isLink && r.Method == http.MethodGet && acceptsHTML(r) {
-		replaced, err := h.replacedBy(r, l, cookies)
+		replaced, err := h.replacedBy(r, c, user)
 		if err != nil {
 			return h.fail(w, r, err)
 		}
 		if replaced != nil || h.asksFirst() {
-			return h.askToConfirm(w, r, l, replaced)
+			return h.askToConfirm(w, r, c, user, replaced)
 		}
 	}
-	if l.confirmation.signature != "" && !isConfirmed {
-		return h.askToConfirm(w, r, l, nil) // the page was too old, or not ours
+	if c.confirmation.signature != "" && !isConfirmed {
+		return h.askToConfirm(w, r, c, user, nil) // the page was too old, or not ours
 	}
 
-	if err := h.use(r, l.claim, l.user); err != nil {
-		return h.serveBesideToken(w, r, next, l.scope, cookies, err)
+	if err := h.use(r, c, user); err != nil {
+		return h.serveBesideToken(w, r, next, c, err)
 	}
 	if isConfirmed {
 		h.confirmCookie.clear(w, r)
 	}
-	v := &visitor{user: l.user}
-	if h.logins == nil || !isLink || !isConfirmed && isPlanted(r) {
+	v := &visitor{user: user}
+	if h.logins == nil || !isLink {
 		if isConfirmed {
 			turnIntoGet(r)
 		}
 		return h.serveVisitor(w, r, next, v)
 	}
-	h.noteLogin(r.Context(), l.user)
-	if err := h.startSession(w, r, l.user, l.scope); err != nil {
+	h.noteLogin(r.Context(), user)
+	if err := h.startSession(w, r, user, c.scope); err != nil {
 		return h.fail(w, r, err)
 	}
 	if isConfirmed || r.Method == http.MethodGet && h.logins.redirects(r) {
-		return seeOther(w, l.target)
+		return seeOther(w, c.target)
 	}
 	return h.serveVisitor(w, r, next, v)
 }
 
-// serveAhead answers a request that is made before anybody has clicked. It
-// logs nobody in. A reusable token is as good for it as for any other request.
-func (h *Handler) serveAhead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, l login) error {
+// serveAhead answers a request that nobody has clicked for. It logs nobody in.
+// A reusable token is as good for it as for any other request.
+func (h *Handler) serveAhead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, user *userstore.User) error {
 	if h.OneTime {
 		return h.fail(w, r, errAhead)
 	}
-	return h.serveVisitor(w, r, next, &visitor{user: l.user})
+	return h.serveVisitor(w, r, next, &visitor{user: user})
 }
 
 // asksFirst reports whether every link has to be confirmed.
@@ -106,17 +98,17 @@ func (h *Handler) asksFirst() bool {
 // replacedBy returns the user whose session a login would replace, or nil if
 // it is nobody's, or the same user's. Whoever sends somebody their own link
 // could otherwise have them work in the wrong account.
-func (h *Handler) replacedBy(r *http.Request, l login, cookies []string) (*userstore.User, error) {
+func (h *Handler) replacedBy(r *http.Request, c claims, user *userstore.User) (*userstore.User, error) {
 	if h.logins == nil {
 		return nil, nil
 	}
-	v, err := h.visitorBySession(r, cookies, l.scope)
+	v, err := h.visitorBySession(r, c)
 	switch {
-	case err == errNoSession: //nolint:errorlint // it is never wrapped
+	case errors.Is(err, errNoSession):
 		return nil, nil
 	case err != nil:
 		return nil, err
-	case v.user.PrimaryKey == l.user.PrimaryKey:
+	case v.user.PrimaryKey == user.PrimaryKey:
 		return nil, nil
 	}
 	return v.user, nil
@@ -174,12 +166,12 @@ func (h *Handler) takeConfirmation(r *http.Request) confirmation {
 
 // isConfirmed reports whether the button was pressed for this token, in the
 // browser that was shown it.
-func (h *Handler) isConfirmed(l login) bool {
-	if l.confirmation.signature == "" {
+func (h *Handler) isConfirmed(c claims) bool {
+	if c.confirmation.signature == "" {
 		return false
 	}
-	for _, value := range l.confirmation.cookies {
-		if value != "" && hmac.Equal([]byte(h.confirm.sign(value, l.claim.token)), []byte(l.confirmation.signature)) {
+	for _, value := range c.confirmation.cookies {
+		if value != "" && hmac.Equal([]byte(h.confirm.sign(value, c.token.token)), []byte(c.confirmation.signature)) {
 			return true
 		}
 	}
@@ -189,7 +181,7 @@ func (h *Handler) isConfirmed(l login) bool {
 // askToConfirm shows the page with the button. It sends the token and what
 // confirms it to the URL of the page itself, so that all that depends on the
 // URL, matchers and scope, stays as it is.
-func (h *Handler) askToConfirm(w http.ResponseWriter, r *http.Request, l login, replaced *userstore.User) error {
+func (h *Handler) askToConfirm(w http.ResponseWriter, r *http.Request, c claims, user, replaced *userstore.User) error {
 	value := rand.Text()
 	h.confirmCookie.set(w, r, value, confirmAge)
 
@@ -198,10 +190,10 @@ func (h *Handler) askToConfirm(w http.ResponseWriter, r *http.Request, l login, 
 		separator = "&"
 	}
 	action := uri + separator + url.Values{
-		h.sources.name:       {l.claim.token},
-		h.confirmParameter(): {h.confirm.sign(value, l.claim.token)},
+		h.sources.name:       {c.token.token},
+		h.confirmParameter(): {h.confirm.sign(value, c.token.token)},
 	}.Encode()
-	page := pageData{Kind: pageConfirm, Action: action, User: displayName(l.user)}
+	page := pageData{Kind: pageConfirm, Action: action, User: displayName(user)}
 	if replaced != nil {
 		page.Kind, page.Current = pageSwitch, displayName(replaced)
 	}

@@ -78,8 +78,9 @@ func newCookie(cfg *SessionConfig) (cookie, error) {
 	return c, nil
 }
 
-// take removes the cookie from a request and returns its values. There should
-// be one, but another site of the domain may have planted more. The other
+// take removes the cookie from a request, with the prefix and without, and
+// returns the values of the one that set sets. There should be one, but without
+// the prefix another site of the domain may have planted more. The other
 // cookies stay byte for byte.
 func (c *cookie) take(r *http.Request) (values []string) {
 	lines := r.Header["Cookie"]
@@ -92,33 +93,36 @@ func (c *cookie) take(r *http.Request) (values []string) {
 			kept = append(kept, line)
 			continue
 		}
-		rest, found := c.cut(line)
+		rest, found := c.cut(line, c.nameFor(r))
 		values = append(values, found...)
 		if rest != "" {
 			kept = append(kept, rest)
 		}
 	}
-	switch {
-	case len(values) == 0:
-	case len(kept) == 0:
+	if len(kept) == 0 {
 		delete(r.Header, "Cookie")
-	default:
+	} else {
 		r.Header["Cookie"] = kept
 	}
 	return values
 }
 
-// cut takes the cookie out of a line of cookies.
-func (c *cookie) cut(line string) (rest string, values []string) {
+// cut takes the cookie out of a line of cookies, with the prefix and without.
+// The values are those of the full name.
+func (c *cookie) cut(line, fullName string) (rest string, values []string) {
 	kept := make([]byte, 0, len(line))
-	isFirst := true
+	isFirst, isCut := true, false
 	for pair := range strings.SplitSeq(line, ";") {
 		name, value, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
-		if strings.TrimPrefix(strings.TrimRight(name, " \t"), hostPrefix) == c.name {
-			values = append(values, strings.Trim(value, " \t\""))
+		name = strings.TrimRight(name, " \t")
+		if strings.TrimPrefix(name, hostPrefix) == c.name {
+			isCut = true
+			if name == fullName {
+				values = append(values, strings.Trim(value, " \t\""))
+			}
 			continue
 		}
-		if isFirst && len(values) > 0 {
+		if isFirst && isCut {
 			pair = strings.TrimLeft(pair, " \t")
 		}
 		if !isFirst {
@@ -142,16 +146,21 @@ func (c *cookie) clear(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *cookie) make(r *http.Request, value string, maxAge int) *http.Cookie {
-	made := &http.Cookie{ //nolint:gosec // Secure is what the operator and the request say
-		Name: c.name, Value: value, MaxAge: maxAge,
+	return &http.Cookie{ //nolint:gosec // Secure is what the operator and the request say
+		Name: c.nameFor(r), Value: value, MaxAge: maxAge,
 		Path: c.path, Domain: c.domain,
 		HttpOnly: true, SameSite: c.sameSite,
 		Secure: c.isSecure(r),
 	}
-	if made.Secure && c.domain == "" && c.path == "/" {
-		made.Name = hostPrefix + c.name
+}
+
+// nameFor is the cookie's full name for a browser that comes by the request's
+// scheme.
+func (c *cookie) nameFor(r *http.Request) string {
+	if c.domain == "" && c.path == "/" && c.isSecure(r) {
+		return hostPrefix + c.name
 	}
-	return made
+	return c.name
 }
 
 // isSecure reports whether the cookie is for HTTPS only.

@@ -8,19 +8,19 @@ import (
 
 func TestTakeCookie(t *testing.T) {
 	t.Parallel()
-	c := cookie{name: "sesame"}
+	c := cookie{name: "sesame", path: "/", secure: secureAuto}
 	for _, test := range []struct {
 		lines, rest, values []string
 	}{
 		{nil, nil, nil},
 		{[]string{"a=b"}, []string{"a=b"}, nil},
 		{[]string{"sesame=x"}, nil, []string{"x"}},
-		{[]string{"__Host-sesame=x"}, nil, []string{"x"}},
+		{[]string{"__Host-sesame=x"}, nil, nil}, // planted, over HTTP
 		{[]string{"a=1; sesame=x; b=2"}, []string{"a=1; b=2"}, []string{"x"}},
 		{[]string{"sesame=x; b=2"}, []string{"b=2"}, []string{"x"}},
 		{[]string{"a=1;sesame=x"}, []string{"a=1"}, []string{"x"}},
 		{[]string{`a="1;  b=%zz;c; sesame="x";;d=é `}, []string{`a="1;  b=%zz;c;;d=é `}, []string{"x"}},
-		{[]string{"sesame=x", "a=1; __Host-sesame=y"}, []string{"a=1"}, []string{"x", "y"}},
+		{[]string{"sesame=x", "a=1; sesame=y; __Host-sesame=z"}, []string{"a=1"}, []string{"x", "y"}},
 		{[]string{"sesame2=x; asesame=y; Sesame=z"}, []string{"sesame2=x; asesame=y; Sesame=z"}, nil},
 		{[]string{"sesame"}, nil, []string{""}},
 		{[]string{" a=1 ;  sesame = x ; b"}, []string{" a=1 ; b"}, []string{"x"}},

@@ -31,43 +31,62 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return nil
 }
 
+// claims are what a request has to say who it is from, and what that is
+// checked against.
+type claims struct {
+	token        presented
+	confirmation confirmation
+	cookies      []string // session cookies
+	scope        string
+	target       string // where a login leads: the URI without the token
+}
+
+// take takes the claims out of a request. Nothing of them goes on.
+func (h *Handler) take(r *http.Request) claims {
+	c := claims{token: h.sources.take(r), confirmation: h.takeConfirmation(r)}
+	if h.logins != nil {
+		c.cookies = h.logins.cookie.take(r)
+	}
+	c.target = ownURI(r)
+	return c
+}
+
 // serve takes what identifies the user out of the request, and decides by it.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	claim := h.sources.take(r)
-	given := h.takeConfirmation(r)
-	var cookies []string
-	if h.logins != nil {
-		cookies = h.logins.cookie.take(r)
-		if page := h.reservedPage(r); page != "" {
-			return h.serveReserved(w, r, page, claim, given, cookies)
-		}
+	c := h.take(r)
+	if page := h.reservedPage(r); page != "" {
+		return h.serveReserved(w, r, page, c)
 	}
 	if isPreflight(r) && h.passesPreflight() {
 		h.identity.restore(r, h.logger)
 		return next.ServeHTTP(w, r)
 	}
 
-	if !claim.found && len(cookies) == 0 {
+	if !c.token.found && len(c.cookies) == 0 {
 		return h.serveNobody(w, r, next)
 	}
-	scope, err := h.scopeOf(r)
+	var err error
+	if c.scope, err = h.scopeOf(r); err != nil {
+		return h.fail(w, r, h.rejected(r, c.token, nil, err))
+	}
+	return h.serveClaims(w, r, next, c)
+}
+
+// serveClaims passes on a request with a token or a session, if it holds.
+func (h *Handler) serveClaims(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims) error {
+	if !c.token.found {
+		return h.serveSession(w, r, next, c)
+	}
+	user, err := h.checkToken(r, c)
 	if err != nil {
-		return h.fail(w, r, h.rejected(r, claim, nil, err))
+		return h.serveBesideToken(w, r, next, c, err)
 	}
-	if !claim.found {
-		return h.serveSession(w, r, next, scope, cookies)
-	}
-	user, err := h.checkToken(r, claim, scope)
-	if err != nil {
-		return h.serveBesideToken(w, r, next, scope, cookies, err)
-	}
-	l := login{claim: claim, user: user, scope: scope, target: ownURI(r), confirmation: given}
-	return h.logIn(w, r, next, l, cookies)
+	return h.logIn(w, r, next, c, user)
 }
 
 // serveSession passes on a request without a token.
-func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, scope string, cookies []string) error {
-	v, err := h.visitorBySession(r, cookies, scope)
+func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims) error {
+	v, err := h.visitorBySession(r, c)
 	switch {
 	case err == nil:
 		if err := h.renewSession(w, r, v); err != nil {
@@ -77,7 +96,7 @@ func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request, next cadd
 	case !errors.Is(err, errNoSession):
 		return h.fail(w, r, err)
 	}
-	if len(cookies) > 0 {
+	if len(c.cookies) > 0 && !errors.Is(err, errOtherScope) {
 		h.logins.cookie.clear(w, r)
 	}
 	return h.serveNobody(w, r, next)
@@ -95,18 +114,19 @@ func (h *Handler) serveNobody(w http.ResponseWriter, r *http.Request, next caddy
 // serveBesideToken answers a request whose token doesn't hold: a session
 // beside it still does. Else somebody who opens an old link would be refused
 // where they are logged in.
-func (h *Handler) serveBesideToken(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, scope string, cookies []string, refused error) error {
+func (h *Handler) serveBesideToken(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, refused error) error {
 	if _, isReason := errors.AsType[token.Reason](refused); !isReason {
 		return h.fail(w, r, refused)
 	}
-	v, err := h.visitorBySession(r, cookies, scope)
+	v, err := h.visitorBySession(r, c)
 	switch {
 	case errors.Is(err, errNoSession):
 		return h.fail(w, r, refused)
 	case err != nil:
 		return h.fail(w, r, err)
-	case r.Method == http.MethodGet && h.logins.redirects(r) && acceptsHTML(r):
-		return seeOther(w, ownURI(r))
+	case c.confirmation.signature != "", // the button's own request is nothing for the upstream
+		r.Method == http.MethodGet && h.logins.redirects(r) && acceptsHTML(r):
+		return seeOther(w, c.target)
 	}
 	return h.serveVisitor(w, r, next, v)
 }
@@ -133,39 +153,39 @@ const statusClientClosed = 499
 
 // checkToken finds the user whose token it is. It doesn't use it up. The error
 // is a token.Reason, or says why the store has no answer.
-func (h *Handler) checkToken(r *http.Request, claim presented, scope string) (*userstore.User, error) {
+func (h *Handler) checkToken(r *http.Request, c claims) (*userstore.User, error) {
 	made, err := h.credentials(r.Context())
 	if err != nil {
 		return nil, err
 	}
-	parsed, err := made.tokens.Parse(claim.token, token.Expectation{Scope: scope, Now: h.now()})
+	parsed, err := made.tokens.Parse(c.token.token, token.Expectation{Scope: c.scope, Now: h.now()})
 	if err != nil {
-		return nil, h.withHint(r, &parsed, h.rejected(r, claim, &parsed, err))
+		return nil, h.withHint(r, &parsed, h.rejected(r, c.token, &parsed, err))
 	}
 	user, err := h.store.Lookup(r.Context(), parsed.PrimaryKey())
 	switch {
 	case errors.Is(err, userstore.ErrNotFound):
-		return nil, h.rejected(r, claim, &parsed, token.UnknownUser)
+		return nil, h.rejected(r, c.token, &parsed, token.UnknownUser)
 	case err != nil:
 		return nil, err
 	case !user.IsActive:
-		return nil, h.rejected(r, claim, &parsed, token.InactiveUser)
+		return nil, h.rejected(r, c.token, &parsed, token.InactiveUser)
 	}
 	if err := made.tokens.Verify(&parsed, user.User); err != nil {
-		return nil, h.rejected(r, claim, &parsed, err)
+		return nil, h.rejected(r, c.token, &parsed, err)
 	}
 	return user, nil
 }
 
 // use uses up a one-time token. The error is token.Consumed, or says why the
 // store has no answer: then it isn't known whether it is used up.
-func (h *Handler) use(r *http.Request, claim presented, user *userstore.User) error {
+func (h *Handler) use(r *http.Request, c claims, user *userstore.User) error {
 	if !h.OneTime {
 		return nil
 	}
 	err := h.store.Consume(r.Context(), user, h.now())
 	if errors.Is(err, userstore.ErrConsumed) {
-		return h.rejected(r, claim, nil, token.Consumed, zap.Stringer("user", user.PrimaryKey))
+		return h.rejected(r, c.token, nil, token.Consumed, zap.Stringer("user", user.PrimaryKey))
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package sesame
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,7 +105,7 @@ func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
 	settings := h.logins.settings
 	settings.SecretKey, settings.SecretKeyFallbacks = made.SecretKey, made.SecretKeyFallbacks
 	settings.Encoding = made.Encoding
-	settings.Audience = strings.Join([]string{h.UserStore.Table, h.UserStore.Columns.PrimaryKey, made.PrimaryKeyField, made.Key}, "\x00")
+	settings.Audience = strings.Join([]string{cmp.Or(h.UserStore.Table, userstore.DefaultTable), h.UserStore.Columns.PrimaryKey, made.PrimaryKeyField, made.Key}, "\x00")
 	sessions, err := session.New(settings)
 	if err != nil {
 		return nil, fmt.Errorf("session: %w", err)
@@ -118,24 +119,32 @@ type visitor struct {
 	session *session.Parsed // nil for one who comes with a token
 }
 
-// errNoSession: none of the request's cookies is a session.
-var errNoSession = errors.New("no session")
+// errNoSession: none of the request's cookies is a session that holds.
+// errOtherScope, which wraps it: but one may hold for another page.
+var (
+	errNoSession  = errors.New("no session")
+	errOtherScope = fmt.Errorf("%w in this scope", errNoSession)
+)
 
 // visitorBySession finds the user whose session a request has. The error is
 // errNoSession, or says why the store has no answer.
-func (h *Handler) visitorBySession(r *http.Request, cookies []string, scope string) (*visitor, error) {
-	if len(cookies) == 0 {
+func (h *Handler) visitorBySession(r *http.Request, c claims) (*visitor, error) {
+	if len(c.cookies) == 0 {
 		return nil, errNoSession
 	}
+	refused := errNoSession
 	made, err := h.credentials(r.Context())
 	if err != nil {
 		return nil, err
 	}
 	now := h.now()
-	for _, value := range cookies[:min(len(cookies), maxCookies)] {
-		parsed, err := made.sessions.Parse(value, h.logins.boundScope(r, scope), now)
+	for _, value := range c.cookies[:min(len(c.cookies), maxCookies)] {
+		parsed, err := made.sessions.Parse(value, h.logins.boundScope(r, c.scope), now)
 		if err != nil {
 			h.sessionRefused(r, &parsed, err)
+			if errors.Is(err, session.WrongScope) {
+				refused = errOtherScope
+			}
 			continue
 		}
 		user, err := h.store.Lookup(r.Context(), parsed.PrimaryKey())
@@ -155,7 +164,7 @@ func (h *Handler) visitorBySession(r *http.Request, cookies []string, scope stri
 		}
 		return &visitor{user: user, session: &parsed}, nil
 	}
-	return nil, errNoSession
+	return nil, refused
 }
 
 // maxCookies is how many cookies of the name are looked at. More than one is
@@ -209,6 +218,7 @@ func (h *Handler) renewSession(w http.ResponseWriter, r *http.Request, v *visito
 	if !renewed {
 		return nil
 	}
+	w.Header().Add("Cache-Control", "private") // no cache that others share may hand it on
 	end := v.session.Issued().Add(made.sessions.Settings().MaxAge)
 	h.logins.cookie.set(w, r, value, end.Sub(now))
 	return nil

@@ -216,6 +216,32 @@ func TestPlantedRequests(t *testing.T) {
 	})
 }
 
+// TestSessionOfAnotherScope isn't ended by a request for a page that it isn't
+// for.
+func TestSessionOfAnotherScope(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		b := newBrowser(startGateway(t, db, up, sessionSite("scope {http.request.uri.path.0}")))
+		b.get(t, "/a/?sesame="+tokenAt(t, alice, "a", time.Now())).wantStatus(t, http.StatusSeeOther)
+		b.get(t, "/favicon.ico").wantStatus(t, http.StatusUnauthorized)
+		b.get(t, "/a/").wantStatus(t, http.StatusOK)
+	})
+}
+
+// TestPlantedOneTimeToken isn't used up by a page of another site.
+func TestPlantedOneTimeToken(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, sessionSite("one_time"))
+		link := "/?sesame=" + tokenFor(t, alice, oneTime)
+		g.do(t, http.MethodPost, link, "Sec-Fetch-Site", "cross-site").wantStatus(t, http.StatusNoContent)
+		up.takeNone(t)
+		b := newBrowser(g)
+		b.get(t, link)
+		b.press(t).wantStatus(t, http.StatusSeeOther)
+	})
+}
+
 func TestOldLinkBesideSession(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -288,11 +314,12 @@ func TestOthersCantPressTheButton(t *testing.T) {
 		action := html.UnescapeString(formAction.FindStringSubmatch(attacker.last.body)[1])
 		victim := newBrowser(g)
 		victim.get(t, link) // has a cookie of its own
-		victim.do(t, http.MethodPost, action, "Origin", "https://evil.example").wantStatus(t, http.StatusOK)
+		victim.do(t, http.MethodPost, action, "Origin", "https://evil.example").wantStatus(t, http.StatusNoContent)
+		// Where the browser doesn't say whose page it is, it gets the button.
+		victim.do(t, http.MethodPost, action, "Origin", "null").wantStatus(t, http.StatusOK)
 		if _, ok := victim.cookies["sesame"]; ok {
 			t.Error("the victim is logged in")
 		}
-		// It gets the page, where it can press the button itself.
 		victim.press(t).wantStatus(t, http.StatusSeeOther)
 		up.takeNone(t)
 	})

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -40,7 +41,7 @@ type PagesConfig struct {
 
 	// A file with a template of your own (Go's html/template) for all of the
 	// pages. It gets what the built-in one gets: Page, Title, Message, Button,
-	// Action, HelpURL, HelpText, Language.
+	// Action, HelpURL, HelpText, Language, Style.
 	Template string `json:"template,omitempty"`
 }
 
@@ -176,8 +177,8 @@ func newPages(cfg *PagesConfig) (*pages, error) {
 	if err := checkHelpURL(p.config.HelpURL); err != nil {
 		return nil, err
 	}
-	if p.config.ExpiredHint && p.config.HelpURL == "" {
-		return nil, fmt.Errorf("pages: expired_hint needs help_url: that is where it leads")
+	if p.config.ExpiredHint && (p.config.HelpURL == "" || strings.HasPrefix(p.config.HelpURL, "mailto:") || strings.Contains(p.config.HelpURL, "#")) {
+		return nil, errors.New("pages: expired_hint needs a help_url that parameters can be added to")
 	}
 	return p, p.setTemplate()
 }
@@ -245,7 +246,7 @@ func (p *pages) setStyle() error {
 	p.style = template.CSS(style) //nolint:gosec // ours, and colours that isColor has checked
 	hash := sha256.Sum256([]byte(style))
 	p.policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) +
-		"'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+		"'; base-uri 'none'; frame-ancestors 'none'"
 	return nil
 }
 
@@ -281,7 +282,7 @@ func (p *pages) setTemplate() error {
 		// What their template needs isn't known; scripts and other sites it
 		// can't have, since the page holds the token.
 		p.policy = "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; " +
-			"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+			"base-uri 'none'; frame-ancestors 'none'"
 	}
 	parsed, err := template.New("page").Parse(text)
 	if err != nil {

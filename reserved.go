@@ -34,6 +34,9 @@ const nextParameter = "next"
 // reservedPage is the page below the reserved path that a request is for, or
 // empty.
 func (h *Handler) reservedPage(r *http.Request) string {
+	if h.logins == nil {
+		return ""
+	}
 	prefix := h.ReservedPath
 	switch prefix {
 	case "":
@@ -53,15 +56,15 @@ func (h *Handler) reservedPage(r *http.Request) string {
 
 // serveReserved answers a request below the reserved path. None goes on to the
 // upstream.
-func (h *Handler) serveReserved(w http.ResponseWriter, r *http.Request, page string, claim presented, given confirmation, cookies []string) error {
+func (h *Handler) serveReserved(w http.ResponseWriter, r *http.Request, page string, c claims) error {
 	forbidLinking(w.Header())
 	switch page {
 	case reservedLogin:
-		return h.serveLogin(w, r, claim, given, cookies)
+		return h.serveLogin(w, r, c)
 	case reservedLogout:
-		return h.serveLogout(w, r)
+		return h.serveLogout(w, r, c)
 	case reservedWhoami:
-		return h.serveWhoami(w, r, claim, cookies)
+		return h.serveWhoami(w, r, c)
 	default:
 		w.WriteHeader(http.StatusNotFound)
 		return nil
@@ -70,24 +73,16 @@ func (h *Handler) serveReserved(w http.ResponseWriter, r *http.Request, page str
 
 // serveLogin logs in by a link that names the page to go to, like
 // django-sesame's LoginView. The scope is that of the page.
-func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, claim presented, given confirmation, cookies []string) error {
-	target := rawuri.OwnTarget(r.URL.Query().Get(nextParameter), "/")
-	scope, err := h.scopeOfTarget(r, target)
-	if err != nil {
-		return h.fail(w, r, h.rejected(r, claim, nil, err))
+func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, c claims) error {
+	c.target = rawuri.OwnTarget(r.URL.Query().Get(nextParameter), "/")
+	var err error
+	if c.scope, err = h.scopeOfTarget(r, c.target); err != nil {
+		return h.fail(w, r, h.rejected(r, c.token, nil, err))
 	}
 	toTarget := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
-		return seeOther(w, target)
+		return seeOther(w, c.target)
 	})
-	if !claim.found {
-		return h.serveSession(w, r, toTarget, scope, cookies)
-	}
-	user, err := h.checkToken(r, claim, scope)
-	if err != nil {
-		return h.serveBesideToken(w, r, toTarget, scope, cookies, err)
-	}
-	l := login{claim: claim, user: user, scope: scope, target: target, confirmation: given}
-	return h.logIn(w, r, toTarget, l, cookies)
+	return h.serveClaims(w, r, toTarget, c)
 }
 
 // scopeOfTarget is the scope that a token must have for another page of the
@@ -109,7 +104,7 @@ func (h *Handler) scopeOfTarget(r *http.Request, target string) (string, error) 
 
 // serveLogout ends the session of a browser that asks for it with the button
 // of a page of this site.
-func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request) error {
+func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, c claims) error {
 	next := rawuri.OwnTarget(r.URL.Query().Get(nextParameter), "")
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
@@ -126,7 +121,11 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusForbidden)
 		return nil
 	}
-	h.logins.cookie.clear(w, r)
+	// A page of another site can't send the cookie along, even where the browser
+	// doesn't say whose page it is.
+	if len(c.cookies) > 0 {
+		h.logins.cookie.clear(w, r)
+	}
 	if next != "" {
 		return seeOther(w, next)
 	}
@@ -172,20 +171,20 @@ type whoami struct {
 }
 
 // serveWhoami tells a script of the site who the user is. It uses no token up.
-func (h *Handler) serveWhoami(w http.ResponseWriter, r *http.Request, claim presented, cookies []string) error {
+func (h *Handler) serveWhoami(w http.ResponseWriter, r *http.Request, c claims) error {
 	r.Header["Accept"] = []string{"application/json"} // for refusals, too
-	scope, err := h.scopeOf(r)
-	if err != nil {
-		return h.fail(w, r, h.rejected(r, claim, nil, err))
+	var err error
+	if c.scope, err = h.scopeOf(r); err != nil {
+		return h.fail(w, r, h.rejected(r, c.token, nil, err))
 	}
-	v, err := h.visitorBySession(r, cookies, scope)
-	if errors.Is(err, errNoSession) && claim.found {
+	v, err := h.visitorBySession(r, c)
+	if errors.Is(err, errNoSession) && c.token.found {
 		v = new(visitor)
-		v.user, err = h.checkToken(r, claim, scope)
+		v.user, err = h.checkToken(r, c)
 	}
 	switch {
 	case errors.Is(err, errNoSession):
-		return h.fail(w, r, h.rejected(r, claim, nil, token.Missing))
+		return h.fail(w, r, h.rejected(r, c.token, nil, token.Missing))
 	case err != nil:
 		return h.fail(w, r, err)
 	}
