@@ -35,7 +35,7 @@ func (g *gateway) wantUnavailable(t *testing.T, up *upstream, valid string) {
 func TestMySQLFrozen(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
-		g := startGateway(t, db, up, site{store: "query_timeout 300ms"})
+		g := startGateway(t, db, up, site{store: "query_timeout 800ms"})
 		valid := tokenFor(t, alice)
 		g.get(t, "/?sesame="+valid).wantStatus(t, http.StatusOK)
 		up.take()
@@ -144,7 +144,7 @@ func TestColumnDroppedWhileRunning(t *testing.T) {
 func TestTableLocked(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
-		g := startGateway(t, db, up, site{options: "one_time", store: "query_timeout 300ms"})
+		g := startGateway(t, db, up, site{options: "one_time", store: "query_timeout 800ms"})
 		valid := tokenFor(t, alice, oneTime)
 		unlock := lockTable(t, db)
 		g.wantUnavailable(t, up, valid)

@@ -245,7 +245,7 @@ func TestLookupRefusesSeveralRows(t *testing.T) {
 func TestLookupAnswersInTime(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers)
-	const limit = 300 * time.Millisecond
+	const limit = 800 * time.Millisecond
 	s := openStore(t, userstore.Config{DSN: d.dsn(), QueryTimeout: caddy.Duration(limit)}, userstore.Needs{LastLogin: true})
 	u, err := s.Lookup(t.Context(), token.IntKey(1))
 	if err != nil {
@@ -265,7 +265,7 @@ func TestLookupAnswersInTime(t *testing.T) {
 	if !errors.Is(err, userstore.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a locked table: %v", err)
 	}
-	wantError(t, err, "no answer of MySQL within 300ms")
+	wantError(t, err, "no answer of MySQL within 800ms")
 	if err := s.Consume(t.Context(), u, time.Now()); !errors.Is(err, userstore.ErrUnavailable) {
 		t.Errorf("consuming in a locked table: %v", err)
 	}
@@ -298,7 +298,7 @@ func TestLookupAnswersInTime(t *testing.T) {
 func TestLookupWaitsForAConnectionInTime(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers)
-	const limit = 300 * time.Millisecond
+	const limit = 800 * time.Millisecond
 	s := openStore(t, userstore.Config{DSN: d.dsn(), MaxOpenConns: 1, QueryTimeout: caddy.Duration(limit)}, userstore.Needs{})
 	locker, err := d.db.Conn(t.Context())
 	if err != nil {

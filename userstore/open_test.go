@@ -417,7 +417,7 @@ func TestFrozenServer(t *testing.T) {
 	if err := server.Exec("app", authUser, threeUsers); err != nil {
 		t.Fatal(err)
 	}
-	s := openStore(t, userstore.Config{DSN: server.DSN("app"), QueryTimeout: caddy.Duration(300 * time.Millisecond)}, userstore.Needs{})
+	s := openStore(t, userstore.Config{DSN: server.DSN("app"), QueryTimeout: caddy.Duration(800 * time.Millisecond)}, userstore.Needs{})
 	if err := server.Freeze(); err != nil {
 		t.Fatal(err)
 	}
