@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -654,4 +655,33 @@ func (g *gateway) open(t *testing.T, request string) net.Conn {
 		begun += string(buffer)
 	}
 	return conn
+}
+
+// TestOwnTemplate has the operator's template in the place of all pages.
+func TestOwnTemplate(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		file := filepath.Join(t.TempDir(), "page.html")
+		const own = `<title>Ours: {{.Title}}</title><form method="post" action="{{.Action}}"><button>{{.Button}}</button></form>`
+		if err := os.WriteFile(file, []byte(own), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b := newBrowser(startGateway(t, db, up, sessionSite("one_time\npages {\n template "+file+"\n}")))
+		b.get(t, "/a?x=%22%3E%3Cscript%3E&sesame="+tokenFor(t, alice, oneTime)).wantStatus(t, http.StatusOK)
+		if !strings.HasPrefix(b.last.body, "<title>Ours: Log in</title>") || strings.Contains(b.last.body, "<script>") {
+			t.Errorf("the page: %s", b.last.body)
+		}
+		if policy := b.last.header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none'") || strings.Contains(policy, "script-src") {
+			t.Errorf("Content-Security-Policy: %s", policy)
+		}
+		b.press(t).wantStatus(t, http.StatusSeeOther)
+		newBrowser(b.gateway).get(t, "/").wantStatus(t, http.StatusUnauthorized)
+
+		if err := os.WriteFile(file, []byte("{{.Nonsense}}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := tryCaddyfile(b.gateway.caddyfile(db, up, sessionSite("pages {\n template "+file+"\n}"))); err == nil || !strings.Contains(err.Error(), "template") {
+			t.Errorf("a template that can't work: %v", err)
+		}
+	})
 }
