@@ -183,7 +183,7 @@ func isCharset(err error) bool {
 // readEach reads users one by one.
 func (s *MySQL) readEach(ctx context.Context, batch []asked, users map[token.PrimaryKey]*User) error {
 	for _, a := range batch {
-		u, err := s.Lookup(ctx, a.key)
+		u, err := s.lookupAlone(ctx, a.key)
 		switch {
 		case err == nil:
 			users[a.key] = u

@@ -31,9 +31,10 @@ type MySQL struct {
 
 	// plan is set once the table was checked, at the latest by the first lookup
 	// that MySQL answers.
-	plan  atomic.Pointer[plan]
-	rows  sync.Pool // of *row
-	start late
+	plan    atomic.Pointer[plan]
+	batcher batcher
+	rows    sync.Pool // of *row
+	start   late
 }
 
 // Open connects to MySQL and checks the table. Its errors say what to change.
@@ -118,10 +119,15 @@ func (s *MySQL) Schema(ctx context.Context) (Schema, error) {
 	return p.schema, nil
 }
 
-// Lookup reads the user with a primary key. Without one, the error is
-// ErrNotFound; if MySQL gave no answer, ErrUnavailable; if ctx ended before,
-// the context's own.
+// Lookup reads the user with a primary key, from a query that is sent after the
+// call. Without a user, the error is ErrNotFound; if MySQL gave no answer,
+// ErrUnavailable; if ctx ended before, the context's own.
 func (s *MySQL) Lookup(ctx context.Context, pk token.PrimaryKey) (*User, error) {
+	return s.batcher.lookup(ctx, s, pk)
+}
+
+// lookupAlone is Lookup with a query of its own.
+func (s *MySQL) lookupAlone(ctx context.Context, pk token.PrimaryKey) (*User, error) {
 	p, err := s.ready(ctx)
 	if err != nil {
 		return nil, err
