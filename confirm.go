@@ -3,7 +3,6 @@ package sesame
 import (
 	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"net/http"
@@ -114,29 +113,14 @@ func (h *Handler) replacedBy(r *http.Request, c claims, user *userstore.User) (*
 	return v.user, nil
 }
 
-// confirmKey signs what the page's button sends.
-type confirmKey []byte
-
 // confirmAge is how long the page may be open before the button is pressed.
 const confirmAge = time.Hour
 
-// newConfirmKey derives the key from Django's SECRET_KEY.
-func newConfirmKey(secretKey string) confirmKey {
-	mac := hmac.New(sha256.New, []byte(secretKey))
-	_, _ = mac.Write([]byte("caddy-sesame/confirm/1")) // a hash never fails
-	return mac.Sum(nil)
-}
-
-// sign signs the cookie of a browser that has seen the page for a token.
-func (k confirmKey) sign(cookie, token string) string {
-	mac := hmac.New(sha256.New, k)
-	_, _ = mac.Write([]byte(cookie + "\x00" + token)) // a hash never fails
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
-}
-
-// confirmParameter is the query parameter that the button sends, beside the
+// signConfirmation signs the cookie of a browser that has seen the page for a
 // token.
-func (h *Handler) confirmParameter() string { return h.sources.confirmName }
+func (h *Handler) signConfirmation(cookie, token string) string {
+	return base64.RawURLEncoding.EncodeToString(h.confirmKey.sign(cookie + "\x00" + token)[:16])
+}
 
 // newConfirmCookie makes the cookie that the page sets. Only the browser that
 // was shown the page has it: no other site can press the button for its
@@ -153,7 +137,7 @@ func newConfirmCookie(l *logins) cookie {
 // takeConfirmation takes out of the request what it has of the page.
 func (h *Handler) takeConfirmation(r *http.Request) confirmation {
 	given := confirmation{cookies: h.confirmCookie.take(r)}
-	name := h.confirmParameter()
+	name := h.sources.confirmName
 	if !rawuri.HasParameter(r.URL.RawQuery, name) {
 		return given
 	}
@@ -171,7 +155,7 @@ func (h *Handler) isConfirmed(c claims) bool {
 		return false
 	}
 	for _, value := range c.confirmation.cookies {
-		if value != "" && hmac.Equal([]byte(h.confirm.sign(value, c.token.token)), []byte(c.confirmation.signature)) {
+		if value != "" && hmac.Equal([]byte(h.signConfirmation(value, c.token.token)), []byte(c.confirmation.signature)) {
 			return true
 		}
 	}
@@ -190,8 +174,8 @@ func (h *Handler) askToConfirm(w http.ResponseWriter, r *http.Request, c claims,
 		separator = "&"
 	}
 	action := uri + separator + url.Values{
-		h.sources.name:       {c.token.token},
-		h.confirmParameter(): {h.confirm.sign(value, c.token.token)},
+		h.sources.name:        {c.token.token},
+		h.sources.confirmName: {h.signConfirmation(value, c.token.token)},
 	}.Encode()
 	page := pageData{Kind: pageConfirm, Action: action, User: displayName(user)}
 	if replaced != nil {

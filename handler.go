@@ -38,7 +38,7 @@ type claims struct {
 	confirmation confirmation
 	cookies      []string // session cookies
 	scope        string
-	target       string // where a login leads: the URI without the token
+	target       string // where a login by the token leads: the URI without it
 }
 
 // take takes the claims out of a request. Nothing of them goes on.
@@ -47,7 +47,6 @@ func (h *Handler) take(r *http.Request) claims {
 	if h.logins != nil {
 		c.cookies = h.logins.cookie.take(r)
 	}
-	c.target = ownURI(r)
 	return c
 }
 
@@ -68,6 +67,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	var err error
 	if c.scope, err = h.scopeOf(r); err != nil {
 		return h.fail(w, r, h.rejected(r, c.token, nil, err))
+	}
+	if c.token.found {
+		c.target = ownURI(r)
 	}
 	return h.serveClaims(w, r, next, c)
 }

@@ -1,8 +1,6 @@
 package sesame
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
 	"net/url"
@@ -49,23 +47,13 @@ func (h *Handler) withHint(r *http.Request, parsed *token.Parsed, refused error)
 	return &expiredLink{
 		name: displayName(user),
 		helpURL: h.pages.config.HelpURL + separator + "user=" + url.QueryEscape(id) +
-			"&until=" + until + "&signature=" + h.hint.sign(id+"|"+until),
+			"&until=" + until + "&signature=" + h.signHint(id, until),
 	}
 }
 
-// hintKey signs the hand-off to help_url. An app that has SECRET_KEY can check
+// signHint signs the hand-off to help_url. An app that has SECRET_KEY can check
 // it: the key is HMAC-SHA256(SECRET_KEY, "caddy-sesame/help/1"), and the
 // signature HMAC-SHA256(key, user + "|" + until), in hexadecimal.
-type hintKey []byte
-
-func newHintKey(secretKey string) hintKey {
-	mac := hmac.New(sha256.New, []byte(secretKey))
-	_, _ = mac.Write([]byte("caddy-sesame/help/1")) // a hash never fails
-	return mac.Sum(nil)
-}
-
-func (k hintKey) sign(message string) string {
-	mac := hmac.New(sha256.New, k)
-	_, _ = mac.Write([]byte(message)) // a hash never fails
-	return hex.EncodeToString(mac.Sum(nil))
+func (h *Handler) signHint(id, until string) string {
+	return hex.EncodeToString(h.hintKey.sign(id + "|" + until))
 }

@@ -286,7 +286,7 @@ func (h *Handler) serveVisitor(w http.ResponseWriter, r *http.Request, next cadd
 	if h.watcher == nil {
 		return next.ServeHTTP(w, r)
 	}
-	until, holds := time.Time{}, h.sameUser(v)
+	until, holds := time.Time{}, samePassword(v.user)
 	if v.session != nil {
 		until = v.session.Expires()
 	}
@@ -295,10 +295,10 @@ func (h *Handler) serveVisitor(w http.ResponseWriter, r *http.Request, next cadd
 	return next.ServeHTTP(w, r)
 }
 
-// sameUser returns what tells whether a visitor's row still lets them in: the
+// samePassword returns what tells whether a user's row still lets them in: the
 // password is what it was.
-func (h *Handler) sameUser(v *visitor) func(*userstore.User) bool {
-	password := v.user.Password
+func samePassword(user *userstore.User) func(*userstore.User) bool {
+	password := user.Password
 	return func(now *userstore.User) bool {
 		if password == nil || now.Password == nil {
 			return password == now.Password

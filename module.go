@@ -177,9 +177,9 @@ type Handler struct {
 	settings      token.Settings
 	store         userStore
 	made          atomic.Pointer[credentials] // nil until the store knows its table
-	confirm       confirmKey
+	confirmKey    signingKey
 	confirmCookie cookie
-	hint          hintKey
+	hintKey       signingKey
 	outages       outageLog
 	now           func() time.Time
 }
@@ -276,8 +276,8 @@ func (h *Handler) provisionSettings() error {
 	if err := h.checkSettings(h.settings); err != nil {
 		return err
 	}
-	h.confirm = newConfirmKey(h.settings.SecretKey)
-	h.hint = newHintKey(h.settings.SecretKey)
+	h.confirmKey = newSigningKey(h.settings.SecretKey, "caddy-sesame/confirm/1")
+	h.hintKey = newSigningKey(h.settings.SecretKey, "caddy-sesame/help/1")
 	if h.settings.Packer == "" && h.settings.Encoding == nil {
 		return nil // the table will tell
 	}

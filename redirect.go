@@ -17,12 +17,14 @@ func seeOther(w http.ResponseWriter, target string) error {
 // redirect to it: as it came, before any rewrite. It leads to this site even
 // for a path like //evil.example, which alone would be a link to that host.
 func ownURI(r *http.Request) string {
-	uri := r.URL.RequestURI()
-	if original, ok := originalRequest(r); ok {
+	uri := ""
+	switch original, ok := originalRequest(r); {
+	case !ok:
+		uri = r.URL.RequestURI()
+	case strings.HasPrefix(original.RequestURI, "/"):
+		uri = original.RequestURI
+	default:
 		uri = original.URL.RequestURI()
-		if strings.HasPrefix(original.RequestURI, "/") {
-			uri = original.RequestURI
-		}
 	}
 	if !strings.HasPrefix(uri, "/") {
 		return "/"

@@ -1,20 +1,18 @@
 package sesame_test
 
 import (
-	"bufio"
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/go-sql-driver/mysql"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/testdevmysql"
 	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
 )
 
@@ -53,7 +51,7 @@ func runTests(m *testing.M) (code int, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
-	dsn, stop, err := startDevMySQL(dir)
+	dsn, stop, err := testdevmysql.Start("internal/devmysql", dir)
 	if err != nil {
 		return 0, fmt.Errorf("starting the embedded MySQL server: %w", err)
 	}
@@ -94,42 +92,6 @@ func addDatabase(name, dsn string) error {
 	}
 	databases = append(databases, &database{name: name, dsn: dsn, DB: db})
 	return nil
-}
-
-// startDevMySQL builds and runs the embedded server, which has a module of its
-// own so that nobody's Caddy depends on it.
-func startDevMySQL(dir string) (dsn string, stop func(), err error) {
-	program := filepath.Join(dir, "devmysql")
-	build := exec.Command("go", "build", "-C", "internal/devmysql", "-o", program, "./cmd/devmysql")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if output, err := build.CombinedOutput(); err != nil {
-		return "", nil, fmt.Errorf("%w\n%s", err, output)
-	}
-	server := exec.Command(program)
-	server.Stderr = os.Stderr
-	stdin, err := server.StdinPipe()
-	if err != nil {
-		return "", nil, err
-	}
-	stdout, err := server.StdoutPipe()
-	if err != nil {
-		return "", nil, err
-	}
-	if err := server.Start(); err != nil {
-		return "", nil, err
-	}
-	stop = func() {
-		_ = stdin.Close() // it ends then
-		_ = server.Wait()
-	}
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	dsn, ok := strings.CutPrefix(strings.TrimSpace(line), "DSN ")
-	if err != nil || !ok {
-		stop()
-		return "", nil, fmt.Errorf("it didn't say its DSN: %q, %w", line, err)
-	}
-	go func() { _, _ = io.Copy(io.Discard, stdout) }()
-	return dsn, stop, nil
 }
 
 // withEachDatabase runs a test with every database, each time with the table of

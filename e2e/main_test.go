@@ -4,13 +4,10 @@
 package e2e_test
 
 import (
-	"bufio"
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,6 +18,7 @@ import (
 	_ "github.com/go-sql-driver/mysql"
 
 	_ "github.com/caddy-sesame/caddy-sesame"
+	"github.com/caddy-sesame/caddy-sesame/internal/testdevmysql"
 )
 
 // The users of the tests. Each test has them as they are here.
@@ -99,39 +97,12 @@ func runTests(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// startMySQL builds and runs the embedded server, which has a module of its
-// own, too.
+// startMySQL runs the embedded server.
 func startMySQL(dir string) (stop func(), err error) {
-	program := filepath.Join(dir, "devmysql")
-	build := exec.Command("go", "build", "-C", "../internal/devmysql", "-o", program, "./cmd/devmysql")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if output, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, output)
-	}
-	server := exec.Command(program)
-	server.Stderr = os.Stderr
-	stdin, err := server.StdinPipe()
+	dsn, stop, err := testdevmysql.Start("../internal/devmysql", dir)
 	if err != nil {
 		return nil, err
 	}
-	stdout, err := server.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := server.Start(); err != nil {
-		return nil, err
-	}
-	stop = func() {
-		_ = stdin.Close() // it ends then
-		_ = server.Wait()
-	}
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	dsn, ok := strings.CutPrefix(strings.TrimSpace(line), "DSN ")
-	if err != nil || !ok {
-		stop()
-		return nil, fmt.Errorf("it didn't say its DSN: %q, %w", line, err)
-	}
-	go func() { _, _ = io.Copy(io.Discard, stdout) }()
 	opened, err := sql.Open("mysql", dsn)
 	if err != nil {
 		stop()
