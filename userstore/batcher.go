@@ -5,115 +5,158 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// concurrentQueries is how many lookups are on their way to MySQL at once, of
-// one user or of a batch. More would make the batches smaller, and fewer would
-// let slow queries hold up all others.
-const concurrentQueries = 4
+// largestConcurrency is how many lookups are on their way to MySQL at most, of
+// one user or of a batch. Usually it is one: the fewer queries, the more users
+// each reads, and the less each user costs. The others are for when MySQL is
+// slow or far away.
+const largestConcurrency = 8
 
-// batcher sends lookups that wait together as one query. As long as few are
-// under way, a lookup is sent at once and alone. The others join the next query
-// to be sent, never one that is on its way: what they get is from a query sent
-// after they asked.
+// patience is how long a batch waits for the query before it. A server that is
+// near answers in less, so that its queries follow each other; one that isn't
+// gets a query so often, and a slow one holds up nobody for longer.
+const patience = 2 * time.Millisecond
+
+// batcher sends lookups that wait together as one query. With none under way, a
+// lookup is sent at once and alone. The others join the next query to be sent,
+// never one that is on its way: what they get is from a query sent after they
+// asked.
 type batcher struct {
 	mu      sync.Mutex
-	running int    // queries on their way, at most concurrentQueries
-	next    *batch // the lookups that wait for one of them to end, or nil
+	current *sending // the query that the next one waits for, or nil
+	slow    int      // other queries on their way
+	next    *batch   // the lookups that wait, or nil
 }
+
+// sending stands for a query on its way.
+type sending struct{ _ byte } // of a size, so that each has an address of its own
 
 // batch is lookups that wait for the same query.
 type batch struct {
-	keys    []token.PrimaryKey
-	waiting int           // lookups that haven't given up
-	turn    chan struct{} // has an element when it is the batch's turn
-	done    chan struct{} // closed when users and err are set
-	users   map[token.PrimaryKey]*User
-	err     error
+	keys     []token.PrimaryKey
+	waiting  int         // lookups that haven't given up
+	timer    *time.Timer // ends its patience, and then its life
+	deadline time.Time   // for the answer
+	overdue  bool        // it has waited long enough for the query before it
+
+	done  chan struct{} // closed when users and err are set
+	users map[token.PrimaryKey]*User
+	err   error
 }
 
 func (b *batcher) lookup(ctx context.Context, s *MySQL, pk token.PrimaryKey) (*User, error) {
-	joined := b.join(pk)
-	if joined == nil {
-		defer b.end()
+	joined, alone := b.join(ctx, s, pk)
+	if alone != nil {
+		defer b.end(ctx, s, alone)
 		return s.lookupAlone(ctx, pk)
 	}
-	// Waiting and the answer together have the time of one query.
-	wait, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	for {
-		select {
-		case <-joined.turn:
-			// Not with this lookup's context: the others don't end with it.
-			go b.send(context.WithoutCancel(ctx), s, joined)
-		case <-joined.done:
-			return joined.result(ctx, s, pk)
-		case <-wait.Done():
-			b.giveUp(joined)
-			if err := ctx.Err(); err != nil {
-				return nil, fmt.Errorf("looking up a user: %w", err)
-			}
-			return nil, unavailable("looking up a user", fmt.Errorf("no answer of MySQL within %s", s.timeout))
-		}
+	select {
+	case <-joined.done:
+		return joined.result(ctx, s, pk)
+	case <-ctx.Done():
+		b.giveUp(joined)
+		return nil, fmt.Errorf("looking up a user: %w", ctx.Err())
 	}
 }
 
-// join returns the batch that a lookup is in now, or nil if it may go alone.
-func (b *batcher) join(pk token.PrimaryKey) *batch {
+// join returns the batch that a lookup is in now, or the query that it may send
+// alone.
+func (b *batcher) join(ctx context.Context, s *MySQL, pk token.PrimaryKey) (*batch, *sending) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.running < concurrentQueries {
-		b.running++
-		return nil
+	if b.next == nil && b.current == nil && b.slow < s.concurrency {
+		b.current = new(sending)
+		return nil, b.current
 	}
 	if b.next == nil {
-		b.next = &batch{turn: make(chan struct{}, 1), done: make(chan struct{})}
+		joined := &batch{done: make(chan struct{}), deadline: time.Now().Add(s.timeout)}
+		// Not with this lookup's context: the others don't end with it.
+		ctx = context.WithoutCancel(ctx)
+		joined.timer = time.AfterFunc(patience, func() { b.waited(ctx, s, joined) })
+		b.next = joined
 	}
 	b.next.keys = append(b.next.keys, pk)
 	b.next.waiting++
-	return b.next
+	return b.next, nil
 }
 
-// end is called when a query has ended: it is the next batch's turn. From here
-// on lookups join another one.
-func (b *batcher) end() {
+// end is called when a query has ended.
+func (b *batcher) end(ctx context.Context, s *MySQL, ended *sending) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.current == ended {
+		b.current = nil
+	} else {
+		b.slow--
+	}
+	b.advance(ctx, s)
+}
+
+// advance sends the next batch if it is its turn. From here on lookups join
+// another one. The caller holds the lock.
+func (b *batcher) advance(ctx context.Context, s *MySQL) {
 	if b.next == nil {
-		b.running--
 		return
 	}
-	b.next.turn <- struct{}{}
+	if b.current != nil && b.next.overdue && b.slow+1 < s.concurrency {
+		b.slow++
+		b.current = nil
+	}
+	if b.current != nil || b.slow >= s.concurrency {
+		return
+	}
+	b.next.timer.Stop()
+	b.current = new(sending)
+	go b.send(context.WithoutCancel(ctx), s, b.next, b.current)
 	b.next = nil
 }
 
-// giveUp takes a lookup out of a batch. Where it was the last, nobody is left
-// to send it.
-func (b *batcher) giveUp(left *batch) {
+// waited is called when a batch has waited for some time: first it stops
+// waiting for the query before it, and in the end it gives up.
+func (b *batcher) waited(ctx context.Context, s *MySQL, waiting *batch) {
 	b.mu.Lock()
-	left.waiting--
-	isLast := left.waiting == 0
-	if isLast && b.next == left {
-		b.next = nil
-	}
-	b.mu.Unlock()
-	if !isLast {
+	defer b.mu.Unlock()
+	if b.next != waiting {
 		return
 	}
-	select {
-	case <-left.turn:
-		b.end()
-	default: // not its turn yet, or somebody has sent it
+	if !waiting.overdue {
+		waiting.overdue = true
+		waiting.timer.Reset(time.Until(waiting.deadline))
+		b.advance(ctx, s)
+		return
+	}
+	b.next = nil
+	waiting.err = unavailable("looking up a user", s.explain(context.DeadlineExceeded))
+	close(waiting.done)
+}
+
+// giveUp takes a lookup out of a batch. Where it was the last, nobody is left
+// to send it for.
+func (b *batcher) giveUp(left *batch) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	left.waiting--
+	if left.waiting == 0 && b.next == left {
+		left.timer.Stop()
+		b.next = nil
 	}
 }
 
-// send reads the users of a batch.
-func (b *batcher) send(ctx context.Context, s *MySQL, sent *batch) {
-	defer b.end()
-	defer close(sent.done)
-	sent.users, sent.err = s.LookupMany(ctx, sent.keys)
+// send reads the users of a batch. Waiting and the answer together have the
+// time of one query.
+func (b *batcher) send(ctx context.Context, s *MySQL, sent *batch, query *sending) {
+	limited, cancel := context.WithDeadline(ctx, sent.deadline)
+	defer cancel()
+	sent.users, sent.err = s.LookupMany(limited, sent.keys)
+	if errors.Is(sent.err, context.DeadlineExceeded) {
+		sent.err = unavailable("looking up a user", s.explain(sent.err))
+	}
+	b.end(ctx, s, query)
+	close(sent.done)
 }
 
 // result is what a batch has for one of its keys.

@@ -2,12 +2,15 @@ package userstore_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -23,8 +26,139 @@ func newUsers(t testing.TB, n int) *database {
 	return d
 }
 
+// TestLookupsShareQueries counts the queries of many lookups at once.
+func TestLookupsShareQueries(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	if err := server.CreateDatabase("django"); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("mysql", server.DSN("django"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	d := &database{t: t, name: "django", db: db}
+	manyUsers(d, 1000)
+	queries := func() int {
+		var name string
+		var n int
+		if err := db.QueryRow("SHOW GLOBAL STATUS LIKE 'Com_stmt_execute'").Scan(&name, &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	s := openStore(t, userstore.Config{DSN: server.DSN("django")}, userstore.Needs{})
+	const workers, each = 64, 100
+	before := queries()
+	var lookups sync.WaitGroup
+	for worker := range workers {
+		lookups.Go(func() {
+			for i := range each {
+				if _, err := s.Lookup(t.Context(), token.IntKey(int64((worker*each+i)%1000+1))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	lookups.Wait()
+	if sent := queries() - before; sent > workers*each/4 {
+		t.Errorf("%d queries for %d lookups, want a quarter at most", sent, workers*each)
+	}
+}
+
+// newUsersBehindLocks makes a table of users, and a view of it in which the
+// users of the given ids can be read only by who gets a lock. The locks are
+// held until release is called.
+func newUsersBehindLocks(t *testing.T, n int, ids string) (d *database, release func()) {
+	t.Helper()
+	d = newUsers(t, n)
+	lock := "CONCAT('" + d.name + "', id)"
+	d.exec("CREATE VIEW locked AS SELECT id, username, password, last_login, is_active, IF(id IN (" + ids + "), GET_LOCK(" + lock + ", 60), 1) AS gate FROM auth_user")
+	holder := open(t, d.name)
+	holder.SetMaxOpenConns(1)
+	if _, err := holder.Exec("SELECT GET_LOCK(" + lock + ", 0) FROM auth_user WHERE id IN (" + ids + ")"); err != nil {
+		t.Fatal(err)
+	}
+	return d, func() {
+		if err := holder.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestSlowLookupHoldsUpNoOther has one lookup wait until all others have had
+// their answers.
+func TestSlowLookupHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	d, release := newUsersBehindLocks(t, 20, "13")
+	s := openStore(t, userstore.Config{
+		DSN: d.dsn(), Table: "locked",
+		Columns:      userstore.Columns{Extra: []string{"gate"}},
+		QueryTimeout: caddy.Duration(time.Minute),
+	}, userstore.Needs{})
+	var slow, others sync.WaitGroup
+	slow.Go(func() {
+		u, err := s.Lookup(t.Context(), token.IntKey(13))
+		if err != nil || u.Username != "user13" {
+			t.Errorf("the slow lookup: %v", err)
+		}
+	})
+	eventually(t, func() error {
+		if d.text("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE = 'User lock' AND DB = '"+d.name+"'") != "1" {
+			return errors.New("the slow lookup is not on its way")
+		}
+		return nil
+	})
+	for worker := range 12 {
+		others.Go(func() {
+			for range 20 {
+				if _, err := s.Lookup(t.Context(), token.IntKey(int64(worker+1))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	others.Wait()
+	release()
+	slow.Wait()
+}
+
+// TestLookupsThatNobodyAnswers end, those that waited for their turn included,
+// and those that come afterwards are answered.
+func TestLookupsThatNobodyAnswers(t *testing.T) {
+	t.Parallel()
+	d, release := newUsersBehindLocks(t, 60, "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20")
+	s := openStore(t, userstore.Config{
+		DSN: d.dsn(), Table: "locked",
+		Columns:      userstore.Columns{Extra: []string{"gate"}},
+		QueryTimeout: caddy.Duration(time.Second),
+		MaxOpenConns: 3,
+	}, userstore.Needs{})
+	var lookups sync.WaitGroup
+	for id := range 20 {
+		lookups.Go(func() {
+			_, err := s.Lookup(t.Context(), token.IntKey(int64(id+1)))
+			if !errors.Is(err, userstore.ErrUnavailable) {
+				t.Errorf("user %d: %v, want ErrUnavailable", id+1, err)
+			}
+		})
+	}
+	lookups.Wait()
+	for id := range 40 {
+		lookups.Go(func() {
+			eventually(t, func() error {
+				_, err := s.Lookup(t.Context(), token.IntKey(int64(id+21)))
+				return err
+			})
+		})
+	}
+	lookups.Wait()
+	release()
+}
+
 // TestLookupsTogether has many lookups wait at once. Each gets its own user, or
-// none; BenchmarkLookups shows what waiting together saves.
+// none.
 func TestLookupsTogether(t *testing.T) {
 	t.Parallel()
 	const users, workers, each = 50, 64, 50

@@ -16,7 +16,7 @@ import (
 // batchSizes are the numbers of keys that one statement reads. A batch of
 // another number repeats its last key, since the server would have to keep a
 // statement of its own for each.
-var batchSizes = [...]int{8, 64, 256}
+var batchSizes = [...]int{2, 4, 8, 16, 32, 64, 128, largestBatch}
 
 const largestBatch = 256
 

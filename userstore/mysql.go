@@ -26,6 +26,8 @@ type MySQL struct {
 	timeout  time.Duration
 	logger   *zap.Logger
 
+	concurrency int // of lookups
+
 	pool    *pool
 	poolKey poolKey
 
@@ -88,6 +90,8 @@ func newMySQL(cfg Config, needs Needs, logger *zap.Logger) (*MySQL, error) {
 		location: location,
 		timeout:  cfg.queryTimeout(),
 		logger:   logger,
+
+		concurrency: min(largestConcurrency, cfg.limits().maxOpen),
 	}
 	s.start.init()
 	if s.poolKey, s.pool, err = acquirePool(cfg.DSN, cfg.limits(), logger); err != nil {
@@ -213,7 +217,7 @@ func (s *MySQL) scan(p *plan, rows *sql.Rows, kind token.Kind) (*User, error) {
 	if err != nil {
 		return nil, misfit{err}
 	}
-	u := &User{PrimaryKey: key, plan: p}
+	u := &User{PrimaryKey: key, id: key.String(), plan: p}
 
 	// One string that all values are parts of.
 	var all strings.Builder
