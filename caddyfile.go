@@ -3,6 +3,7 @@ package sesame
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/dustin/go-humanize"
 
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -56,6 +58,10 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    realm <text>
 //	    identity {
 //	        <header> <value>
+//	    }
+//	    cache <duration> {
+//	        max_users <n>
+//	        max_size <size>
 //	    }
 //	    session {
 //	        name <name>
@@ -162,6 +168,8 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, option string, lines o
 		h.Realm, err = oneArg(d)
 	case "identity":
 		h.Identity, err = identityBlock(d)
+	case "cache":
+		h.Cache, err = cacheBlock(d, lines)
 	case "session":
 		h.Session, err = sessionBlock(d, lines)
 	case "confirm":
@@ -256,6 +264,11 @@ func (h *Handler) checkCaddyfile() error {
 	}
 	if err := checked.provisionRequest(); err != nil {
 		return err
+	}
+	if h.Cache != nil {
+		if err := h.Cache.Validate(); err != nil {
+			return fmt.Errorf("cache: %w", err)
+		}
 	}
 	settings, err := h.tokenSettings(func(_, _ string) (string, error) { return "not resolved yet", nil })
 	if err != nil {
@@ -488,6 +501,47 @@ func sessionBlock(d *caddyfile.Dispenser, lines optionLines) (*SessionConfig, er
 		}
 	}
 	return cfg, nil
+}
+
+// cacheBlock reads the cache option, whose block may be missing.
+func cacheBlock(d *caddyfile.Dispenser, lines optionLines) (*userstore.CacheConfig, error) {
+	cfg := new(userstore.CacheConfig)
+	var err error
+	if cfg.For, err = durationArg(d); err != nil {
+		return nil, err
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option := d.Val()
+		if err := lines.add(d, "cache: "+option); err != nil {
+			return nil, err
+		}
+		switch option {
+		case "max_users":
+			cfg.MaxUsers, err = positiveArg(d)
+		case "max_size":
+			cfg.MaxSize, err = sizeArg(d)
+		default:
+			err = d.Errf("unrecognized option %q of cache", option)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return cfg, nil
+}
+
+// sizeArg reads a size in bytes, written as Caddy's other sizes are: 64MiB.
+func sizeArg(d *caddyfile.Dispenser) (int64, error) {
+	option := d.Val()
+	arg, err := oneArg(d)
+	if err != nil {
+		return 0, err
+	}
+	size, err := humanize.ParseBytes(arg)
+	if err != nil || size == 0 || size > math.MaxInt64 {
+		return 0, d.Errf("%s %q: it must be a size such as 64MiB", option, arg)
+	}
+	return int64(size), nil
 }
 
 // pagesBlock reads the pages option with its block.

@@ -62,6 +62,10 @@ func TestCaddyfileErrors(t *testing.T) {
 		{"help_url", minimal + "pages {\n help_url javascript:alert(1)\n }\n}", "pages: help_url"},
 		{"colour", minimal + "pages {\n color accent \"red;}\"\n }\n}", "pages: color accent"},
 		{"text", minimal + "pages {\n text nope.title x\n }\n}", "pages: text nope.title"},
+		{"cache", minimal + "cache\n}", "wrong argument count"},
+		{"long cache", minimal + "cache 1h\n}", "cache: 1h0m0s is too long for users who may no longer log in; 5m0s is the most, at Testfile:6"},
+		{"size", minimal + "cache 5s {\n max_size many\n }\n}", `max_size "many": it must be a size such as 64MiB, at Testfile:7`},
+		{"unknown option of cache", minimal + "cache 5s {\n ttl 1s\n }\n}", `unrecognized option "ttl" of cache, at Testfile:7`},
 		{"salt", minimal + "salt \"\"\n}", "salt has an empty value"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -125,6 +129,10 @@ func TestCaddyfileToJSON(t *testing.T) {
 		identity {
 			X-User {http.auth.user.id}
 		}
+		cache 5s {
+			max_users 1000
+			max_size 8MiB
+		}
 		session {
 			name s
 			max_age 1h
@@ -172,6 +180,7 @@ func TestCaddyfileToJSON(t *testing.T) {
 		`"identity":[{"name":"X-User","value":"{http.auth.user.id}"}],"realm":"my app",` +
 		`"userstore":{"dsn":"{env.DSN}","table":"app.users","columns":{"primary_key":"uid","password":"pw","last_login":"seen","is_active":"-","email":"mail","username":"-","extra":["a","b"]},` +
 		`"query_timeout":1000000000,"max_open_conns":5,"max_idle_conns":2,"conn_max_lifetime":60000000000,"conn_max_idle_time":30000000000,"start_without":true},` +
+		`"cache":{"for":5000000000,"max_users":1000,"max_size":8388608},` +
 		`"session":{"name":"s","max_age":3600000000000,"idle":600000000000,"domain":"example.com","path":"/app","same_site":"strict","secure":"on","update_last_login":false,"redirect":"safari_off"},` +
 		`"confirm":"always","reserved_path":"/-/","watch":10000000000,` +
 		`"pages":{"help_url":"/help","expired_hint":true,"language":"de","texts":{"confirm.title":"Hallo"},"colors":{"accent":["teal","#0fa"]}}}`

@@ -38,7 +38,15 @@ type claims struct {
 	confirmation confirmation
 	cookies      []string // session cookies
 	scope        string
-	target       string // where a login by the token leads: the URI without it
+	target       string // where a login by the token leads; empty for the request's own URI
+}
+
+// loginTarget is where a login by the token leads.
+func (c *claims) loginTarget(r *http.Request) string {
+	if c.target == "" {
+		return ownURI(r)
+	}
+	return c.target
 }
 
 // take takes the claims out of a request. Nothing of them goes on.
@@ -67,9 +75,6 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	var err error
 	if c.scope, err = h.scopeOf(r); err != nil {
 		return h.fail(w, r, h.rejected(r, c.token, nil, err))
-	}
-	if c.token.found {
-		c.target = ownURI(r)
 	}
 	return h.serveClaims(w, r, next, c)
 }
@@ -128,7 +133,7 @@ func (h *Handler) serveBesideToken(w http.ResponseWriter, r *http.Request, next 
 		return h.fail(w, r, err)
 	case c.confirmation.signature != "", // the button's own request is nothing for the upstream
 		r.Method == http.MethodGet && h.logins.redirects(r) && acceptsHTML(r):
-		return seeOther(w, c.target)
+		return seeOther(w, c.loginTarget(r))
 	}
 	return h.serveVisitor(w, r, next, v)
 }
@@ -164,19 +169,21 @@ func (h *Handler) checkToken(r *http.Request, c claims) (*userstore.User, error)
 	if err != nil {
 		return nil, h.withHint(r, &parsed, h.rejected(r, c.token, &parsed, err))
 	}
-	user, err := h.store.Lookup(r.Context(), parsed.PrimaryKey())
-	switch {
-	case errors.Is(err, userstore.ErrNotFound):
-		return nil, h.rejected(r, c.token, &parsed, token.UnknownUser)
-	case err != nil:
-		return nil, err
-	case !user.IsActive:
-		return nil, h.rejected(r, c.token, &parsed, token.InactiveUser)
-	}
-	if err := made.tokens.Verify(&parsed, user.User); err != nil {
+	// What a token is used up for, or a login, rests on the row as it is.
+	fresh := h.OneTime || h.logins != nil && c.token.from == fromQuery
+	user, err := h.findUser(r.Context(), parsed.PrimaryKey(), fresh, func(user *userstore.User) error {
+		switch {
+		case user == nil:
+			return token.UnknownUser
+		case !user.IsActive:
+			return token.InactiveUser
+		}
+		return made.tokens.Verify(&parsed, user.User)
+	})
+	if _, isReason := errors.AsType[token.Reason](err); isReason {
 		return nil, h.rejected(r, c.token, &parsed, err)
 	}
-	return user, nil
+	return user, err
 }
 
 // use uses up a one-time token. The error is token.Consumed, or says why the

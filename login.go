@@ -147,22 +147,22 @@ func (h *Handler) visitorBySession(r *http.Request, c claims) (*visitor, error) 
 			}
 			continue
 		}
-		user, err := h.store.Lookup(r.Context(), parsed.PrimaryKey())
-		switch {
-		case errors.Is(err, userstore.ErrNotFound):
-			err = session.UnknownUser
-		case err != nil:
+		user, err := h.findUser(r.Context(), parsed.PrimaryKey(), false, func(user *userstore.User) error {
+			switch {
+			case user == nil:
+				return session.UnknownUser
+			case !user.IsActive:
+				return session.InactiveUser
+			}
+			return made.sessions.Verify(&parsed, user.User)
+		})
+		if err == nil {
+			return &visitor{user: user, session: &parsed}, nil
+		}
+		if _, isReason := errors.AsType[session.Reason](err); !isReason {
 			return nil, err
-		case !user.IsActive:
-			err = session.InactiveUser
-		default:
-			err = made.sessions.Verify(&parsed, user.User)
 		}
-		if err != nil {
-			h.sessionRefused(r, &parsed, err)
-			continue
-		}
-		return &visitor{user: user, session: &parsed}, nil
+		h.sessionRefused(r, &parsed, err)
 	}
 	return nil, refused
 }

@@ -145,6 +145,11 @@ type Handler struct {
 	// Where the users are.
 	UserStore userstore.Config `json:"userstore,omitzero"`
 
+	// Whether a user's row may be used again for a short time. A row that would
+	// refuse a request is read anew first, and one-time tokens and logins never
+	// rest on a kept one. Default: every request reads the row as it is.
+	Cache *userstore.CacheConfig `json:"cache,omitempty"`
+
 	// Whether a link logs a person in. Default: it authenticates its own
 	// request only.
 	Session *SessionConfig `json:"session,omitempty"`
@@ -176,6 +181,7 @@ type Handler struct {
 	watcher       *watcher // nil for never
 	settings      token.Settings
 	store         userStore
+	cache         *userstore.Cache // nil for none
 	made          atomic.Pointer[credentials] // nil until the store knows its table
 	confirmKey    signingKey
 	confirmCookie cookie
@@ -378,6 +384,11 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 		return fmt.Errorf("userstore: %w", err)
 	}
 	h.store = store
+	if h.Cache != nil {
+		if h.cache, err = userstore.NewCache(store, *h.Cache); err != nil {
+			return fmt.Errorf("cache: %w", err)
+		}
+	}
 	if _, err := h.credentials(ctx); err != nil && !errors.Is(err, userstore.ErrUnavailable) {
 		return err
 	}
@@ -459,14 +470,21 @@ func (h *Handler) Cleanup() error {
 		return nil
 	}
 	if caddy.Exiting() {
-		return h.store.Close()
+		return h.closeStore()
 	}
 	time.AfterFunc(drainTime, func() {
-		if err := h.store.Close(); err != nil {
+		if err := h.closeStore(); err != nil {
 			h.logger.Error("closing the user store of a former configuration", zap.Error(err))
 		}
 	})
 	return nil
+}
+
+func (h *Handler) closeStore() error {
+	if h.cache == nil {
+		return h.store.Close()
+	}
+	return errors.Join(h.cache.Close(), h.store.Close())
 }
 
 // MarshalLogObject is what Caddy's trace log shows of the handler: no secrets.

@@ -41,6 +41,8 @@ type User struct {
 	// the row's that identifies the user.
 	PrimaryKey token.PrimaryKey
 
+	id string // PrimaryKey's text
+
 	// IsActive is true where the table has no such column. NULL isn't active.
 	IsActive bool
 
@@ -70,6 +72,14 @@ func (n nullable) param() any {
 		return nil
 	}
 	return n.text
+}
+
+// ID returns PrimaryKey as people write it.
+func (u *User) ID() string {
+	if u.plan == nil {
+		return u.PrimaryKey.String() // no store has read it
+	}
+	return u.id
 }
 
 // Column returns the value of a column that was read for this user: each extra

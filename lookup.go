@@ -1,0 +1,40 @@
+package sesame
+
+import (
+	"context"
+	"errors"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// findUser looks a user up whose row holds, which check tells: of no user by
+// nil. A row that is kept can let in, but not refuse, unless there is none: the
+// new link of somebody with a new password must work at once. So only a fresh
+// one is refused. The error is check's, or says why the store has no answer.
+func (h *Handler) findUser(ctx context.Context, pk token.PrimaryKey, fresh bool, check func(*userstore.User) error) (*userstore.User, error) {
+	if h.cache == nil {
+		user, err := h.store.Lookup(ctx, pk)
+		return checked(user, err, check)
+	}
+	if !fresh {
+		user, isFresh, err := h.cache.Lookup(ctx, pk)
+		user, err = checked(user, err, check)
+		if err == nil || user == nil || isFresh {
+			return user, err
+		}
+	}
+	user, err := h.cache.LookupFresh(ctx, pk)
+	return checked(user, err, check)
+}
+
+// checked returns what a lookup found, and what check says of it.
+func checked(user *userstore.User, err error, check func(*userstore.User) error) (*userstore.User, error) {
+	switch {
+	case errors.Is(err, userstore.ErrNotFound):
+		return nil, check(nil)
+	case err != nil:
+		return nil, err
+	}
+	return user, check(user)
+}

@@ -1,0 +1,240 @@
+package userstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/maypok86/otter/v2"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// Defaults of CacheConfig, and the longest time that it can be told.
+const (
+	DefaultCacheMaxUsers = 100_000
+	DefaultCacheMaxSize  = 64 << 20
+	LongestCache         = 5 * time.Minute
+)
+
+// CacheConfig says for how long a row that was read may be used again.
+type CacheConfig struct {
+	// How old a row may be that lets a request in, from when it was asked for:
+	// for so long after a new password, or the end of an account, a token may
+	// still be accepted. 5m at most. Required.
+	For caddy.Duration `json:"for,omitempty"`
+
+	// The most users to keep. Default: 100000.
+	MaxUsers int `json:"max_users,omitempty"`
+
+	// The most memory to use for them, in bytes. Default: 64 MiB.
+	MaxSize int64 `json:"max_size,omitempty"`
+}
+
+// Validate checks what can be checked by itself.
+func (c *CacheConfig) Validate() error {
+	switch {
+	case c.For <= 0:
+		return errors.New("the time for which a row is used again is missing: write 5s, for example")
+	case time.Duration(c.For) > LongestCache:
+		return fmt.Errorf("%s is too long for users who may no longer log in; %s is the most", time.Duration(c.For), LongestCache)
+	case c.MaxUsers < 0:
+		return errors.New("max_users is negative; leave it out for the default")
+	case c.MaxSize < 0:
+		return errors.New("max_size is negative; leave it out for the default")
+	}
+	return nil
+}
+
+// Cache answers lookups with rows that were read a short time ago. It knows
+// rows, not verdicts: what a token needs is checked against the row each time.
+// It is safe for concurrent use.
+type Cache struct {
+	store *MySQL
+	kept  *keptRows
+	key   poolKey
+}
+
+// keptRows is what all caches of one configuration share, the former
+// configuration's and the one after a reload.
+type keptRows struct {
+	users  *otter.Cache[token.PrimaryKey, keptRow]
+	absent *otter.Cache[token.PrimaryKey, time.Time] // when it was asked for
+}
+
+// keptRow is a row, and when it was asked for. It may be newer, not older.
+type keptRow struct {
+	user  *User
+	asked time.Time
+}
+
+// keptRowsOf has the rows of each configuration in this process.
+var keptRowsOf = caddy.NewUsagePool()
+
+// NewCache makes a cache in front of a store. The caller closes it before the
+// store.
+func NewCache(store *MySQL, cfg CacheConfig) (*Cache, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	key, err := keyOfCache(store, cfg)
+	if err != nil {
+		return nil, err
+	}
+	kept, _, err := keptRowsOf.LoadOrNew(key, func() (caddy.Destructor, error) { return newKeptRows(cfg) })
+	if err != nil {
+		return nil, fmt.Errorf("making the cache: %w", err)
+	}
+	return &Cache{store: store, kept: kept.(*keptRows), key: key}, nil
+}
+
+// keyOfCache covers all that a row depends on, so that no two sites share rows
+// that they would read in different ways.
+func keyOfCache(store *MySQL, cfg CacheConfig) (poolKey, error) {
+	of := struct {
+		Store                     Config
+		PrimaryKeyField, TimeZone string
+		UseTZ                     *bool
+		Needs                     Needs
+		Cache                     CacheConfig
+	}{store.cfg, store.cfg.PrimaryKeyField, store.cfg.TimeZone, store.cfg.UseTZ, store.needs, cfg}
+	text, err := json.Marshal(of)
+	if err != nil {
+		return poolKey{}, fmt.Errorf("comparing configurations: %w", err)
+	}
+	hash := sha256.Sum256(text)
+	clear(text) // the DSN's password
+	return hash, nil
+}
+
+func newKeptRows(cfg CacheConfig) (*keptRows, error) {
+	period := time.Duration(cfg.For)
+	maxUsers := orDefault(cfg.MaxUsers, DefaultCacheMaxUsers)
+	maxSize := uint64(orDefault(cfg.MaxSize, DefaultCacheMaxSize)) //nolint:gosec // it isn't negative
+	// A row counts as its part of the memory at least, so that the limit of
+	// memory limits the number, too.
+	least := maxSize / uint64(maxUsers) //nolint:gosec // neither
+	users, err := otter.New(&otter.Options[token.PrimaryKey, keptRow]{
+		MaximumWeight: maxSize,
+		Weigher: func(_ token.PrimaryKey, row keptRow) uint32 {
+			return uint32(min(max(row.user.size(), least), math.MaxUint32)) //nolint:gosec // no more than that
+		},
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(entry otter.Entry[token.PrimaryKey, keptRow]) time.Duration {
+			return leftOf(period, entry.Value.asked)
+		}),
+		Logger:           &otter.NoopLogger{},
+	})
+	if err != nil {
+		return nil, err
+	}
+	absent, err := otter.New(&otter.Options[token.PrimaryKey, time.Time]{
+		MaximumSize:      mostAbsent,
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(entry otter.Entry[token.PrimaryKey, time.Time]) time.Duration {
+			return leftOf(period, entry.Value)
+		}),
+		Logger:           &otter.NoopLogger{},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &keptRows{users: users, absent: absent}, nil
+}
+
+// leftOf is how much of a period is left that began at a time, and more than
+// nothing, which would be for ever.
+func leftOf(period time.Duration, began time.Time) time.Duration {
+	return max(period-time.Since(began), 1)
+}
+
+// size is about what a kept row takes of the memory: its strings, and the rest.
+func (u *User) size() uint64 {
+	const rest = 768 // of User, and of the cache for each
+	size := rest + len(u.PrimaryKey.Text()) + len(u.id) + len(u.Username) + len(u.lastLogin.text)
+	for _, text := range []*string{u.Password, u.Email} {
+		if text != nil {
+			size += len(*text)
+		}
+	}
+	for _, extra := range u.extra {
+		size += len(extra.text)
+	}
+	return uint64(size) //nolint:gosec // it is a sum of lengths
+}
+
+// mostAbsent is how many keys are known to be nobody's. They are apart from
+// the users: somebody who guesses keys can't push users out.
+const mostAbsent = 10_000
+
+// Destruct ends what the cache runs. UsagePool calls it.
+func (k *keptRows) Destruct() error {
+	k.users.StopAllGoroutines()
+	k.absent.StopAllGoroutines()
+	return nil
+}
+
+// Close gives the cache back. Further lookups are still answered.
+func (c *Cache) Close() error {
+	if _, err := keptRowsOf.Delete(c.key); err != nil {
+		return fmt.Errorf("closing the cache: %w", err)
+	}
+	return nil
+}
+
+// Lookup is MySQL.Lookup, with a row that may be as old as the configuration
+// says. isFresh tells that it is not from before the call. Lookups of one user
+// that is not in the cache wait for one query together.
+func (c *Cache) Lookup(ctx context.Context, pk token.PrimaryKey) (user *User, isFresh bool, err error) {
+	row, ok := c.kept.users.GetIfPresent(pk)
+	if ok {
+		return row.user, false, nil
+	}
+	if _, ok := c.kept.absent.GetIfPresent(pk); ok {
+		return nil, false, ErrNotFound
+	}
+	called := time.Now()
+	row, err = c.kept.users.Get(ctx, pk, otter.LoaderFunc[token.PrimaryKey, keptRow](c.load))
+	if err != nil {
+		return nil, false, err
+	}
+	return row.user, !row.asked.Before(called), nil
+}
+
+// LookupFresh is MySQL.Lookup, and keeps the row for others.
+func (c *Cache) LookupFresh(ctx context.Context, pk token.PrimaryKey) (*User, error) {
+	asked := time.Now()
+	user, err := c.store.Lookup(ctx, pk)
+	switch {
+	case err == nil:
+		c.kept.users.Set(pk, keptRow{user, asked})
+		c.kept.absent.Invalidate(pk)
+	case errors.Is(err, ErrNotFound):
+		c.kept.users.Invalidate(pk)
+	}
+	return user, err
+}
+
+// load reads a row for the cache.
+func (c *Cache) load(ctx context.Context, pk token.PrimaryKey) (keptRow, error) {
+	// Another may have found nobody since Lookup looked.
+	if _, ok := c.kept.absent.GetIfPresent(pk); ok {
+		return keptRow{}, ErrNotFound
+	}
+	asked := time.Now()
+	user, err := c.store.Lookup(ctx, pk)
+	if errors.Is(err, ErrNotFound) {
+		c.kept.absent.Set(pk, asked)
+	}
+	return keptRow{user, asked}, err
+}
+
+// Kept returns how many users are kept, and how many keys that nobody has.
+func (c *Cache) Kept() (users, absent int) {
+	c.kept.users.CleanUp()
+	c.kept.absent.CleanUp()
+	return c.kept.users.EstimatedSize(), c.kept.absent.EstimatedSize()
+}
