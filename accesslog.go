@@ -59,6 +59,10 @@ type exposed struct {
 	redacted *http.Request // what logs may show; nil where there is no access log
 	recorder caddyhttp.ResponseRecorder
 	bodySize int
+
+	// What the response is written through, here to be allocated with the rest.
+	wrapper  caddyhttp.ResponseWriterWrapper
+	unlinked unlinkedWriter
 }
 
 // newExposed prepares the request's lines. It must see the request as the
@@ -66,7 +70,9 @@ type exposed struct {
 func newExposed(logs requestLogs, sources *tokenSources, w http.ResponseWriter, r *http.Request) (*exposed, http.ResponseWriter) {
 	e := &exposed{logs: logs, started: startOf(r)}
 	e.server, _ = r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	w = &unlinkedWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
+	e.wrapper.ResponseWriter = w
+	e.unlinked.ResponseWriterWrapper = &e.wrapper
+	w = &e.unlinked
 	if !hasAccessLog(e.server, r.Host) || isLogSkipped(r) {
 		return e, w
 	}

@@ -68,7 +68,7 @@ func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return h.fail(w, r, err)
 	}
 	if isConfirmed || r.Method == http.MethodGet && h.logins.redirects(r) {
-		return seeOther(w, c.target)
+		return seeOther(w, c.loginTarget(r))
 	}
 	return h.serveVisitor(w, r, next, v)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,12 +85,13 @@ func newCookie(cfg *SessionConfig) (cookie, error) {
 // cookies stay byte for byte.
 func (c *cookie) take(r *http.Request) (values []string) {
 	lines := r.Header["Cookie"]
-	if len(lines) == 0 {
+	isNamed := func(line string) bool { return strings.Contains(line, c.name) }
+	if !slices.ContainsFunc(lines, isNamed) {
 		return nil
 	}
 	kept := make([]string, 0, len(lines))
 	for _, line := range lines {
-		if !strings.Contains(line, c.name) {
+		if !isNamed(line) {
 			kept = append(kept, line)
 			continue
 		}

@@ -334,13 +334,13 @@ func portOf(addr string) string {
 }
 
 // tokenFor makes a token for a user as Django would.
-func tokenFor(t *testing.T, u testUser, changes ...func(*token.Settings)) string {
+func tokenFor(t testing.TB, u testUser, changes ...func(*token.Settings)) string {
 	t.Helper()
 	return tokenAt(t, u, "", time.Now(), changes...)
 }
 
 // tokenAt makes a token with a scope, at a time.
-func tokenAt(t *testing.T, u testUser, scope string, at time.Time, changes ...func(*token.Settings)) string {
+func tokenAt(t testing.TB, u testUser, scope string, at time.Time, changes ...func(*token.Settings)) string {
 	t.Helper()
 	settings := token.Settings{SecretKey: secretKey, Encoding: token.LongPacker}
 	for _, change := range changes {

@@ -230,7 +230,8 @@ const userVar = "sesame.user"
 func (id *identity) set(r *http.Request, user *userstore.User, logger *zap.Logger) {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	setUserPlaceholders(r, repl, user)
-	for _, field := range id.fields {
+	values := make([]string, len(id.fields)) // of all fields, each a part of it
+	for i, field := range id.fields {
 		var value string
 		if field.column != "" {
 			value, _ = userColumn(user, field.column)
@@ -246,7 +247,8 @@ func (id *identity) set(r *http.Request, user *userstore.User, logger *zap.Logge
 			}
 			continue
 		}
-		r.Header[field.name] = []string{value}
+		values[i] = value
+		r.Header[field.name] = values[i : i+1 : i+1]
 	}
 }
 
@@ -258,11 +260,13 @@ func (id *identity) restore(r *http.Request, logger *zap.Logger) {
 	}
 }
 
-// setUserPlaceholders provides {http.auth.user.*}. The id goes where
-// basic_auth puts it, so that ours counts even behind one.
+// setUserPlaceholders provides {http.auth.user.*}. Where basic_auth was before,
+// the id goes where it has put its own, which is looked at first.
 func setUserPlaceholders(r *http.Request, repl *caddy.Replacer, user *userstore.User) {
-	repl.Set(userPlaceholder+"id", user.PrimaryKey.String())
 	_, isProvided := caddyhttp.GetVar(r.Context(), userVar).(*userstore.User)
+	if _, isSet := repl.Get(userPlaceholder + "id"); isSet {
+		repl.Set(userPlaceholder+"id", user.ID())
+	}
 	caddyhttp.SetVar(r.Context(), userVar, user)
 	if isProvided {
 		return
@@ -285,11 +289,11 @@ func setUserPlaceholders(r *http.Request, repl *caddy.Replacer, user *userstore.
 // column of user names has the primary key in its place.
 func userColumn(user *userstore.User, column string) (string, bool) {
 	if column == "id" {
-		return user.PrimaryKey.String(), true
+		return user.ID(), true
 	}
 	value, ok := user.Column(column)
 	if !ok && column == "username" {
-		return user.PrimaryKey.String(), true
+		return user.ID(), true
 	}
 	return value, ok
 }

@@ -223,33 +223,51 @@ func (s *tokenSources) takeFromQuery(r *http.Request) (token string, found bool)
 }
 
 // takeParameter takes a parameter out of a request's query, and out of all
-// that repeats it: the request's URI as it came and as it is.
+// that repeats it: the request's URI as it is and as it came.
 func takeParameter(r *http.Request, name string) (value string, found bool) {
-	if rawuri.HasParameter(r.URL.RawQuery, name) {
-		r.URL.RawQuery, value, found = rawuri.CutParameter(r.URL.RawQuery, name)
+	asked := target{r.URL.RawQuery, r.RequestURI}
+	cleaned := asked
+	if rawuri.HasParameter(asked.query, name) {
+		cleaned.query, value, found = rawuri.CutParameter(asked.query, name)
+		r.URL.RawQuery = cleaned.query
 		r.URL.ForceQuery = false
 		r.Form = nil // whoever parsed it will parse it again
 	}
-	r.RequestURI = rawuri.CutFromURI(r.RequestURI, name)
-	cleanOriginalRequest(r, name)
+	cleaned.uri = rawuri.CutFromURI(asked.uri, name)
+	r.RequestURI = cleaned.uri
+	cleanOriginalRequest(r, name, asked, cleaned)
 	return value, found
 }
+
+// target is a query, and the URI that it is in.
+type target struct{ query, uri string }
 
 // cleanOriginalRequest takes a parameter out of the copy of the request that
 // Caddy keeps as it came, which php_fastcgi sends as REQUEST_URI and which is
 // restored for handle_errors. The copy's URL is shared by all that have the
 // copy; its RequestURI is not, so the copy is replaced, in this request and
-// for placeholders.
-func cleanOriginalRequest(r *http.Request, name string) {
+// for placeholders. Mostly it is what the request asked for, of which it is
+// known how it looks cleaned.
+func cleanOriginalRequest(r *http.Request, name string, asked, cleaned target) {
 	original, ok := originalRequest(r)
 	if !ok || !rawuri.HasParameter(original.URL.RawQuery, name) {
 		return
 	}
-	original.URL.RawQuery, _, _ = rawuri.CutParameter(original.URL.RawQuery, name)
-	original.RequestURI = rawuri.CutFromURI(original.RequestURI, name)
+	if (target{original.URL.RawQuery, original.RequestURI}) == asked {
+		original.URL.RawQuery, original.RequestURI = cleaned.query, cleaned.uri
+	} else {
+		original.URL.RawQuery, _, _ = rawuri.CutParameter(original.URL.RawQuery, name)
+		original.RequestURI = rawuri.CutFromURI(original.RequestURI, name)
+	}
 	*r = *r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, original))
-	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Set("http.request.orig_uri", original.RequestURI)
+	const placeholder = "http.request.orig_uri"
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return
+	}
+	// It knows the copy of the request that it was made for.
+	if known, _ := repl.GetString(placeholder); known != original.RequestURI {
+		repl.Set(placeholder, original.RequestURI)
 	}
 }
 
@@ -266,6 +284,10 @@ func takeBearer(header http.Header) (token string, found bool) {
 	values := header["Authorization"]
 	if !hasBearer(values) {
 		return "", false
+	}
+	if len(values) == 1 {
+		delete(header, "Authorization")
+		return cutBearer(values[0])
 	}
 	others := make([]string, 0, len(values))
 	for _, value := range values {

@@ -150,7 +150,7 @@ var (
 )
 
 // reset makes the table of users anew.
-func (db *database) reset(t *testing.T) {
+func (db *database) reset(t testing.TB) {
 	t.Helper()
 	for _, table := range []string{"auth_user_groups", "auth_user_user_permissions", "auth_user"} {
 		db.mustExec(t, "DROP TABLE IF EXISTS "+table)
@@ -161,7 +161,7 @@ func (db *database) reset(t *testing.T) {
 	}
 }
 
-func (db *database) insert(t *testing.T, u testUser) {
+func (db *database) insert(t testing.TB, u testUser) {
 	t.Helper()
 	var lastLogin any
 	if u.lastLogin != "" {
@@ -171,7 +171,7 @@ func (db *database) insert(t *testing.T, u testUser) {
 		u.id, u.password, lastLogin, u.username, u.email, u.isActive)
 }
 
-func (db *database) mustExec(t *testing.T, query string, args ...any) {
+func (db *database) mustExec(t testing.TB, query string, args ...any) {
 	t.Helper()
 	if _, err := db.Exec(query, args...); err != nil {
 		t.Fatalf("%s: %v", query, err)

@@ -16,21 +16,84 @@ func CutParameter(query, name string) (rest, value string, found bool) {
 	if !HasParameter(query, name) {
 		return query, "", false
 	}
-	kept := make([]byte, 0, len(query))
-	isFirst := true
-	for parameter := range strings.SplitSeq(query, "&") {
-		key, val, _ := strings.Cut(parameter, "=")
+	kept := keeper{query: query}
+	for start := 0; start <= len(query); {
+		end := len(query)
+		if i := strings.IndexByte(query[start:], '&'); i >= 0 {
+			end = start + i
+		}
+		key, val, _ := strings.Cut(query[start:end], "=")
 		if isEncoded(key, name) {
 			value, found = decodeParameter(val), true
+		} else {
+			kept.keep(start, end, name)
+		}
+		start = end + 1
+	}
+	return kept.rest(), value, found
+}
+
+// keeper puts together what is kept of a query. As long as that is one piece
+// of it, as where the token comes first or last, it needs no memory.
+type keeper struct {
+	query      string
+	start, end int // the piece
+	hasPiece   bool
+	joined     strings.Builder // several pieces
+	isJoined   bool
+}
+
+// keep keeps a parameter, less the pieces between semicolons that have the
+// name.
+func (k *keeper) keep(start, end int, name string) {
+	parameter := k.query[start:end]
+	hasPieces := strings.Contains(parameter, ";")
+	switch {
+	case !hasPieces && !k.isJoined && !k.hasPiece:
+		k.start, k.end, k.hasPiece = start, end, true
+		return
+	case !hasPieces && !k.isJoined && k.end+1 == start:
+		k.end = end
+		return
+	case !k.isJoined:
+		k.isJoined = true
+		k.joined.Grow(len(k.query))
+		if k.hasPiece {
+			k.joined.WriteString(k.query[k.start:k.end])
+			k.joined.WriteByte('&')
+		}
+	default:
+		k.joined.WriteByte('&')
+	}
+	k.write(parameter, name)
+}
+
+// write appends a parameter, less the pieces between semicolons that have the
+// name.
+func (k *keeper) write(parameter, name string) {
+	if !strings.Contains(parameter, ";") {
+		k.joined.WriteString(parameter)
+		return
+	}
+	isFirst := true
+	for piece := range strings.SplitSeq(parameter, ";") {
+		if key, _, _ := strings.Cut(piece, "="); isEncoded(key, name) {
 			continue
 		}
 		if !isFirst {
-			kept = append(kept, '&')
+			k.joined.WriteByte(';')
 		}
-		kept = appendWithoutPieces(kept, parameter, name)
+		k.joined.WriteString(piece)
 		isFirst = false
 	}
-	return string(kept), value, found
+}
+
+// rest is what was kept.
+func (k *keeper) rest() string {
+	if k.isJoined {
+		return k.joined.String()
+	}
+	return k.query[k.start:k.end]
 }
 
 // redactParameter replaces the values of the parameters that CutParameter
@@ -76,26 +139,6 @@ func HasParameter(query, name string) bool {
 		query = query[min(end+1, len(query)):]
 	}
 	return false
-}
-
-// appendWithoutPieces appends a parameter less the pieces between semicolons
-// that have the name.
-func appendWithoutPieces(dst []byte, parameter, name string) []byte {
-	if !strings.Contains(parameter, ";") {
-		return append(dst, parameter...)
-	}
-	isFirst := true
-	for piece := range strings.SplitSeq(parameter, ";") {
-		if key, _, _ := strings.Cut(piece, "="); isEncoded(key, name) {
-			continue
-		}
-		if !isFirst {
-			dst = append(dst, ';')
-		}
-		dst = append(dst, piece...)
-		isFirst = false
-	}
-	return dst
 }
 
 // queryPiece is what stands behind a separator in a query.
@@ -198,10 +241,14 @@ func CutFromURI(uri, name string) string {
 	if !HasParameter(query, name) {
 		return uri
 	}
-	if rest, _, _ := CutParameter(query, name); rest != "" {
-		before += "?" + rest
+	rest, _, _ := CutParameter(query, name)
+	switch {
+	case rest == "":
+		return before + fragment
+	case fragment == "" && strings.HasPrefix(query, rest):
+		return uri[:len(before)+len("?")+len(rest)] // without a copy
 	}
-	return before + fragment
+	return before + "?" + rest + fragment
 }
 
 // RedactInURI does for a URI reference what redactParameter does for a

@@ -89,3 +89,22 @@ func FuzzCutParameter(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkCutParameter(b *testing.B) {
+	const token = "sesame=AAAAAgz5DrGVMp5-BDEDrWqb"
+	for _, bench := range []struct{ name, query string }{
+		{"absent", "page=2&sort=name&q=some+words"},
+		{"alone", token},
+		{"first", token + "&page=2&sort=name"},
+		{"last", "page=2&sort=name&" + token},
+		{"between", "page=2&" + token + "&sort=name"},
+		{"encoded", "page=2&s%65same=AAAAAgz5DrGVMp5%2DBDEDrWqb&sort=name"},
+	} {
+		b.Run("token="+bench.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				CutParameter(bench.query, "sesame")
+			}
+		})
+	}
+}
