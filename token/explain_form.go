@@ -1,0 +1,295 @@
+package token
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// repair is a text that may be the token in what was given, and what was done
+// to get it.
+type repair struct {
+	text     string
+	findings []Finding
+}
+
+// The limits of what is looked at for a token.
+const (
+	maxGiven   = 16 << 10 // bytes
+	maxRepairs = 16
+)
+
+// explainRefused finds out why a token is refused.
+func (x *explainer) explainRefused(token string) {
+	if token == "" {
+		x.add(Finding{Cause: CauseEmpty, Certainty: Certain, Text: "there is no token: what was given is empty"})
+		return
+	}
+	var best *analysis
+	var bestOf repair
+	for _, repaired := range repairs(token) {
+		a := x.analyze(repaired.text)
+		if a == nil {
+			continue
+		}
+		if best == nil || a.authentic && !best.authentic {
+			best, bestOf = a, repaired
+		}
+		if a.authentic {
+			break
+		}
+	}
+	if best == nil {
+		x.explainNoToken(token)
+		return
+	}
+	x.Incomplete = x.Incomplete || best.incomplete
+	x.Authentic = best.authentic
+	if best.hasReading {
+		x.hold(best.reading)
+	} else {
+		x.Version = best.version.String()
+	}
+	x.add(bestOf.findings...)
+	x.add(best.findings...)
+	if best.hasReading {
+		certainty := Possible
+		if best.authentic {
+			certainty = Certain
+		}
+		x.addFuture(certainty)
+	}
+}
+
+// explainNoToken is for what has the form of no token, whatever is done to it.
+func (x *explainer) explainNoToken(token string) {
+	for _, repaired := range repairs(token) {
+		x.add(repaired.findings...)
+	}
+	short := len(strings.TrimSpace(token)) < minV2Size
+	if short && isBase64URL(strings.TrimSpace(token)) {
+		x.add(Finding{Cause: CauseCutShort, Certainty: Likely, Text: "shorter than any token: all but its first characters are missing"})
+		return
+	}
+	x.add(Finding{Cause: CauseNotAToken, Certainty: Likely, Text: "it doesn't have the form of a token: letters, digits, - and _, and in v1 colons"})
+}
+
+// analysis is what is known of a text with the form of a token.
+type analysis struct {
+	version    Version
+	findings   []Finding
+	authentic  bool
+	incomplete bool
+	hasReading bool // whether it makes sense in some way, which is reading
+	reading    reading
+}
+
+// analyze looks at a text as a token of the version that its form says, or
+// returns nil if there is none.
+func (x *explainer) analyze(text string) *analysis {
+	if len(text) > maxTokenSize {
+		return nil
+	}
+	if strings.ContainsRune(text, ':') {
+		return x.analyzeV1(text)
+	}
+	if !isV2(text) {
+		return nil
+	}
+	return x.analyzeV2(text)
+}
+
+// repairs are the texts that what was given may have in it, itself first. Each
+// has in its findings all that was wrong.
+func repairs(given string) []repair {
+	if len(given) > maxGiven {
+		given = given[:maxGiven]
+	}
+	if hasTokenCharacters(given) {
+		return []repair{{text: given}}
+	}
+	var all []repair
+	for _, r := range unwrap(repair{text: given}) {
+		all = append(all, cleaned(r)...)
+	}
+	return all[:min(len(all), maxRepairs)]
+}
+
+// hasTokenCharacters reports whether all of s may be in a token of any version.
+func hasTokenCharacters(s string) bool {
+	return isBase64URL(strings.ReplaceAll(s, ":", ""))
+}
+
+// unwrap takes the values out of a URL, a query, or a parameter, those that
+// are likely to be a token first. What may be none of these is returned as it
+// is, too.
+func unwrap(r repair) []repair {
+	text := strings.TrimSpace(r.text)
+	before, query, hasQuery := strings.Cut(text, "?")
+	if strings.ContainsFunc(before, unicode.IsSpace) {
+		hasQuery = false
+	}
+	if !hasQuery {
+		query = text
+	}
+	query, _, _ = strings.Cut(query, "#")
+	in := func(text string) repair {
+		return repair{text: text, findings: append([]Finding{{
+			Cause: CauseURL, Certainty: Certain,
+			Text: "a URL or a query was given, not the token in it alone",
+		}}, r.findings...)}
+	}
+	var named, others []repair
+	for parameter := range strings.SplitSeq(query, "&") {
+		parameter = strings.TrimPrefix(parameter, "amp;") // from HTML
+		name, value, ok := strings.Cut(parameter, "=")
+		switch {
+		case !ok || value == "":
+		case name == "sesame" || name == "url_auth_token":
+			named = append(named, in(value))
+		default:
+			others = append(others, in(value))
+		}
+	}
+	if hasQuery && len(named)+len(others) > 0 {
+		return append(named, others...)
+	}
+	if _, path, ok := strings.Cut(before, "://"); ok {
+		return append(named, in(path[strings.LastIndexByte(path, '/')+1:]))
+	}
+	return append(append(named, r), others...)
+}
+
+// cleaned undoes what mail programs, browsers and people do to tokens. Where
+// it can be undone in several ways, all are returned.
+func cleaned(r repair) []repair {
+	note := func(cause Cause, text string) {
+		r.findings = append(r.findings, Finding{Cause: cause, Certainty: Certain, Text: text})
+	}
+	for range 3 { // a redirect or two may have encoded it again
+		decoded, err := url.PathUnescape(r.text)
+		if err != nil || decoded == r.text {
+			break
+		}
+		r.text = decoded
+		note(CausePercentEncoded, "percent-encoded, as %3D: it wasn't decoded, or was encoded twice")
+	}
+	words := strings.FieldsFunc(r.text, isBlank)
+	if joined := strings.Join(words, ""); joined != r.text {
+		r.text = joined
+		note(CauseWhitespace, "there are spaces, line breaks or invisible characters in it or around it")
+	}
+	all := stripped(r)
+	for _, word := range words {
+		if len(words) > 1 && len(word) >= minWord {
+			all = append(all, stripped(repair{text: word, findings: r.findings})...)
+		}
+	}
+	return all
+}
+
+// minWord is the length from which a word may be the token in a text.
+const minWord = 14
+
+// stripped removes what belongs to no token at both ends, and undoes what
+// happened in between.
+func stripped(r repair) []repair {
+	r.findings = slices.Clip(r.findings)
+	note := func(cause Cause, text string) {
+		r.findings = append(r.findings, Finding{Cause: cause, Certainty: Certain, Text: text})
+	}
+	if trimmed := strings.TrimLeftFunc(r.text, isForeign); trimmed != r.text {
+		r.text = trimmed
+		note(CauseLeading, "characters that belong to no token stand in front of it")
+	}
+	if trimmed := strings.TrimRightFunc(r.text, isForeign); trimmed != r.text {
+		if strings.Trim(r.text[len(trimmed):], "=") == "" {
+			note(CausePadding, "= follows the token: base64's padding, which tokens don't have")
+		} else {
+			note(CauseTrailing, "characters that belong to no token follow it, such as a full stop or a bracket from the text around the link")
+		}
+		r.text = trimmed
+	}
+	if r.text == "" {
+		return []repair{r}
+	}
+	var slashed []repair
+	if cut := strings.TrimRight(r.text, "/"); cut != r.text {
+		slashed = stripped(repair{text: cut, findings: append(r.findings, Finding{
+			Cause: CauseTrailing, Certainty: Certain, Text: "a slash follows it",
+		})})
+	}
+	if replaced := strings.NewReplacer("+", "-", "/", "_").Replace(r.text); replaced != r.text {
+		r.text = replaced
+		note(CauseStandardBase64, "+ or / is in it, where tokens have - or _: it was made, or changed, by another kind of base64")
+	}
+	if !strings.ContainsFunc(r.text, isDash) {
+		return append(slashed, dropForeign(r)...)
+	}
+	note(CauseDash, "a dash is in it where tokens have hyphens: a word processor, or a mail program, has replaced them")
+	one, two := r, r
+	one.text = replaceDashes(r.text, "-")
+	two.text = replaceDashes(r.text, "--")
+	return append(append(slashed, dropForeign(one)...), dropForeign(two)...)
+}
+
+// dropForeign removes what is left of other characters.
+func dropForeign(r repair) []repair {
+	if hasTokenCharacters(r.text) {
+		return []repair{r}
+	}
+	r.text = strings.Map(func(c rune) rune {
+		if isForeign(c) {
+			return -1
+		}
+		return c
+	}, r.text)
+	r.findings = append(r.findings, Finding{
+		Cause: CauseForeignCharacters, Certainty: Certain,
+		Text: "characters are in it that no token has",
+	})
+	return []repair{r}
+}
+
+// isForeign reports whether no token has the character, nor anything that is
+// put in the place of one.
+func isForeign(c rune) bool {
+	return c == utf8.RuneError || !hasTokenCharacters(string(c)) && !isDash(c) && c != '+' && c != '/'
+}
+
+// isBlank reports whether a character can't be seen.
+func isBlank(c rune) bool {
+	return unicode.IsSpace(c) || unicode.IsControl(c) || unicode.Is(unicode.Cf, c)
+}
+
+// isDash reports whether a character looks like a hyphen.
+func isDash(c rune) bool {
+	return c != '-' && (unicode.Is(unicode.Pd, c) || c == '\u2212')
+}
+
+func replaceDashes(s, with string) string {
+	var b strings.Builder
+	for _, c := range s {
+		if isDash(c) {
+			b.WriteString(with)
+		} else {
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
+}
+
+// isCaseChanged reports whether a token of so many letters should have had
+// letters of both cases, and hasn't.
+func isCaseChanged(text string) bool {
+	letters := 0
+	for _, c := range text {
+		if unicode.IsLetter(c) {
+			letters++
+		}
+	}
+	const enough = 12 // by chance one of 4096 has one case
+	return letters >= enough && (text == strings.ToLower(text) || text == strings.ToUpper(text))
+}

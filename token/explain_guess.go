@@ -1,0 +1,327 @@
+package token
+
+import (
+	"fmt"
+	"slices"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// guess says what fits best, and what nothing speaks against, of a v2 token
+// whose signature nothing makes.
+func (s *searchV2) guess(a *analysis, whole bool) {
+	x := s.x
+	here := s.reading(0, 0)
+	size := x.t.settings.SignatureSize
+	fits := whole && here != nil && here.size == size
+	if isCaseChanged(s.text) {
+		a.add(Finding{
+			Cause: CauseCase, Certainty: Likely,
+			Text: "all its letters are of one case: something has changed them, and their case matters",
+		})
+	}
+	if r, ok := x.isV1WithoutSignature(s.text); ok {
+		a.version, a.authentic = V1, true
+		a.take(r.reading)
+		a.findings = []Finding{{Cause: CauseCutShort, Certainty: Certain, Text: "a v1 token whose signature is missing, behind the colon"}}
+		return
+	}
+	others := s.otherReadings()
+	switch {
+	case !fits:
+		s.guessSize(a, here, whole, others)
+	case isPlausibleTime(here.reading, x.want.Now) && isPlausible(here.pk) || len(others) == 0:
+		a.take(here.reading)
+		if here.row == nil {
+			s.addOthers(a, others, Possible)
+		}
+		x.addFacts(a, here.reading, here.row)
+		x.addUser(a, here.reading, here.row)
+		if a.has(CauseCase) {
+			a.doubt(CauseUnknownUser) // the key isn't what it was, either
+		}
+	default:
+		// What is read here makes no sense, and what others read does.
+		s.addOthers(a, others, Likely)
+		if here.row == nil {
+			a.add(unknownUser(here.pk, Possible))
+		}
+	}
+	if here != nil && here.row == nil && fits {
+		return // nothing to compare the signature with
+	}
+	x.addSecretKeyPossible(a)
+}
+
+// doubt makes a cause less than certain.
+func (a *analysis) doubt(cause Cause) {
+	for i := range a.findings {
+		if a.findings[i].Cause == cause {
+			a.findings[i].Certainty = Possible
+		}
+	}
+}
+
+// otherReadings are those readings beside that of the settings here which make
+// sense and leave a signature of the size here, or of the default size. They
+// are as near to the settings as it can be.
+func (s *searchV2) otherReadings() []*reading2 {
+	const defaultSize = 10
+	here := s.x.t.settings.SignatureSize
+	var best []*reading2
+	fewest := 1 << 10
+	for packer := range s.packers {
+		for dated := range 2 {
+			r := s.reading(packer, dated)
+			if r == nil || r.size != here && r.size != defaultSize || !isPlausible(r.pk) || !isPlausibleTime(r.reading, s.x.want.Now) {
+				continue
+			}
+			changes := 0
+			if r.pack != s.packers[0].pack {
+				changes++
+			}
+			if dated > 0 {
+				changes++
+			}
+			if r.size != here {
+				changes++
+			}
+			if changes == 0 {
+				continue
+			}
+			if r.row == nil {
+				if main := s.reading(0, 0); main != nil && r.mark == main.mark && r.dated == main.dated {
+					continue // the same bytes, taken for another number
+				}
+				changes += maxChanges // a user that exists says more
+				if isLarge(r.pk) {
+					changes++
+				}
+			}
+			same := func(other *reading2) bool {
+				return other.mark == r.mark && other.dated == r.dated && (other.row == r.row || other.pack == r.pack)
+			}
+			if changes < fewest {
+				best, fewest = nil, changes
+			}
+			if changes == fewest && !slices.ContainsFunc(best, same) {
+				best = append(best, r)
+			}
+		}
+	}
+	return best
+}
+
+// addOthers adds what the settings would have to be for other readings.
+func (s *searchV2) addOthers(a *analysis, others []*reading2, certainty Certainty) {
+	set := &s.x.t.settings
+	if len(others) > 1 {
+		certainty = Possible
+	}
+	for _, r := range others {
+		if r.dated != (set.MaxAge != nil) {
+			a.add(maxAgeChange(set.MaxAge != nil).finding(certainty))
+		}
+		if r.pack != set.Encoding {
+			a.add(Finding{
+				Cause: CausePacker, Certainty: certainty, Setting: "packer", Here: set.Encoding.Name(), There: r.pack.Name(),
+				Text: fmt.Sprintf("it can be read by %s, and is read by %s here", r.pack.Name(), set.Encoding.Name()),
+			})
+			if set.PrimaryKeyField != "" && r.pack.Kind() != set.Encoding.Kind() {
+				a.add(Finding{
+					Cause: CausePrimaryKeyField, Certainty: Possible, Setting: "primary_key_field", Here: set.PrimaryKeyField,
+					Text: "it may hold another field of the user: compare SESAME_PRIMARY_KEY_FIELD",
+				})
+			}
+		}
+		if r.size != set.SignatureSize {
+			a.add(sizeChange(set.SignatureSize, r.size).finding(certainty))
+		}
+	}
+	if len(others) == 1 {
+		a.take(others[0].reading)
+	}
+}
+
+// guessSize is for data that isn't as long as it should be.
+func (s *searchV2) guessSize(a *analysis, here *reading2, whole bool, others []*reading2) {
+	if whole {
+		s.addOthers(a, others, Likely)
+	}
+	certainty := Likely
+	if len(others) > 0 && whole {
+		certainty = Possible
+	}
+	size := s.x.t.settings.SignatureSize
+	switch {
+	case here == nil || here.size < size || here.size == size:
+		a.add(Finding{
+			Cause: CauseCutShort, Certainty: certainty,
+			Text: "it is shorter than tokens are here: its end is missing, or other settings made it",
+		})
+	default:
+		a.add(Finding{
+			Cause: CauseTrailing, Certainty: Possible,
+			Text: "it is longer than tokens are here: something follows it, or other settings made it",
+		})
+	}
+	if here != nil && here.size != size && here.size >= 8 && here.size <= maxSignatureSize {
+		a.add(sizeChange(size, here.size).finding(Possible))
+	}
+}
+
+// isPlausible reports whether a key makes sense: data read with the wrong
+// packer hardly does. It also keeps parts of a signature from being taken for
+// a key, and shown.
+func isPlausible(pk PrimaryKey) bool {
+	switch pk.Kind() {
+	case KindInt:
+		return pk.Int() > 0 && pk.Int() < 1<<48
+	case KindUint:
+		return pk.Uint() > 0 && pk.Uint() < 1<<48
+	case KindUUID:
+		// The version and the variant of RFC 9562.
+		id := pk.UUID()
+		version := id[6] >> 4
+		return version >= 1 && version <= 8 && id[8]>>6 == 0b10
+	case KindString:
+		text := pk.Text()
+		return text != "" && utf8.ValidString(text) && !containsUnprintable(text)
+	case KindBytes:
+		return pk.Text() != ""
+	default:
+		return false
+	}
+}
+
+// isLarge reports whether a key counts more users than most sites have: it may
+// be two fields read as one.
+func isLarge(pk PrimaryKey) bool {
+	return (pk.Kind() == KindInt || pk.Kind() == KindUint) && pk.Uint() >= 1<<32
+}
+
+// isPositive reports whether a key is a number that some user may have.
+func isPositive(pk PrimaryKey) bool {
+	return pk.Kind() == KindInt && pk.Int() > 0 || pk.Kind() == KindUint && pk.Uint() > 0
+}
+
+func containsUnprintable(s string) bool {
+	for _, c := range s {
+		if !unicode.IsPrint(c) {
+			return true
+		}
+	}
+	return false
+}
+
+// isPlausibleTime reports whether a token can have been made then: not before
+// its version was invented, and not much after now.
+func isPlausibleTime(r reading, now time.Time) bool {
+	const inventionOfV2 = 1590969600 // June 2020
+	if !r.dated {
+		return true
+	}
+	return (r.version == V1 || r.created >= inventionOfV2) && r.created < now.Unix()+24*60*60
+}
+
+// addUser adds what the row says, or what may have changed in it.
+func (x *explainer) addUser(a *analysis, r reading, row *Row) {
+	if row == nil {
+		a.add(unknownUser(r.pk, Certain))
+		return
+	}
+	var err error
+	if r.version == V1 {
+		set := x.t.settings
+		set.Iterations = 1 // only the error counts
+		_, err = (&Tokens{settings: set, newDigest: x.t.newDigest}).revocationKeyV1(row.User)
+	} else {
+		_, err = x.t.appendRevocationKey(nil, row.User)
+	}
+	if err != nil {
+		a.add(Finding{
+			Cause: CauseIncompleteUser, Certainty: Certain,
+			Text: "a column that is signed is NULL in the user's row: " + firstWord(err.Error()),
+		})
+		return
+	}
+	x.addRevoked(a, r, row)
+}
+
+// firstWord is what stands in front of a colon.
+func firstWord(s string) string {
+	for i, c := range s {
+		if c == ':' {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+func unknownUser(pk PrimaryKey, certainty Certainty) Finding {
+	f := Finding{
+		Cause: CauseUnknownUser, Certainty: certainty,
+		Text: fmt.Sprintf("no user has the primary key %s: deleted, or this is another database or table", quotedKey(pk)),
+	}
+	if !isPlausible(pk) {
+		f.Text = "no user has the primary key that it holds, which doesn't look like one: another packer, or no token"
+	}
+	return f
+}
+
+// addRevoked adds what may have changed in the user's row since the token was
+// made.
+func (x *explainer) addRevoked(a *analysis, r reading, row *Row) {
+	if row == nil {
+		return
+	}
+	set := &x.t.settings
+	user := row.User
+	if set.OneTime && user.LastLogin != nil {
+		login := user.LastLogin.Unix()
+		f := used("and the user has logged in since, by it or otherwise", row).finding(Possible)
+		switch {
+		case r.dated && *set.UseTZ && login+60 < r.created:
+			f.Cause = "" // the last login was before
+		case r.dated && *set.UseTZ && login >= r.created:
+			f.Certainty = Likely
+		default:
+			f.Text = "perhaps " + f.Text
+		}
+		if f.Cause != "" {
+			a.add(f)
+		}
+	}
+	if *set.InvalidateOnPasswordChange && user.Password != nil && *user.Password != "" {
+		a.add(Finding{
+			Cause: CausePassword, Certainty: Possible,
+			Text: "the user's password was changed after it was made, or Django has stored a new hash of the same password",
+		})
+	}
+	if set.InvalidateOnEmailChange {
+		a.add(Finding{Cause: CauseEmail, Certainty: Possible, Text: "the user's e-mail address was changed after it was made"})
+	}
+}
+
+// addSecretKeyPossible adds what can't be told apart without the other side's
+// secrets.
+func (x *explainer) addSecretKeyPossible(a *analysis) {
+	if a.has(CauseUnknownUser) || a.has(CauseIncompleteUser) {
+		return
+	}
+	add := func(cause Cause, setting, text string) {
+		if !a.has(cause) {
+			a.add(Finding{Cause: cause, Certainty: Possible, Setting: setting, Text: text})
+		}
+	}
+	add(CauseSecretKey, "secret_key", "made with another SECRET_KEY, which is neither secret_key nor one of secret_key_fallbacks")
+	if a.version == V1 {
+		add(CauseSalt, "salt", "made with another SESAME_SALT")
+		add(CauseAltered, "", "altered, or forged")
+		return
+	}
+	add(CauseKey, "key", "made with another SESAME_KEY")
+	add(CauseScope, "scope", "made for a scope that wasn't tried")
+	add(CauseAltered, "", "altered, or forged")
+}
