@@ -19,6 +19,7 @@ usage() {
 		  ./xcaddy.sh build [VERSION]   build ./caddy with this module; VERSION of Caddy, by default the one in go.mod
 		  ./xcaddy.sh demo [-check]     show it at work, with a database and an application of its own
 		  ./xcaddy.sh test [ARG...]     run all tests; arguments go to go test
+		  ./xcaddy.sh bench [ARG...]    compare it with its peers, in some 12 minutes; bench -h shows options
 	EOF
 }
 
@@ -107,12 +108,24 @@ tests() {
 	[ ${#failed[@]} -eq 0 ] || fail "tests failed in ${failed[*]}"
 }
 
+bench() {
+	needs_go
+	mkdir -p .cache
+	(cd bench && go build -o "$root/.cache/bench" ./cmd/bench)
+	# What shows the options needs no caddy.
+	if [[ ! ${1:-} =~ ^--?h(elp)?$ ]] && stale; then
+		build
+	fi
+	exec .cache/bench -caddy "$root/caddy" -out "$root/bench/results" "$@"
+}
+
 command=${1:-help}
 [ $# -eq 0 ] || shift
 case $command in
 build) build "$@" ;;
 demo) demo "$@" ;;
 test) tests "$@" ;;
+bench) bench "$@" ;;
 help | -h | --help) usage ;;
 *)
 	usage >&2

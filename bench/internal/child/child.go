@@ -1,0 +1,132 @@
+// Package child runs the servers of a comparison as processes of their own, and
+// sees to it that none is left behind.
+package child
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// How long a server may take to listen after it was started, and to end after
+// it was asked to. Only a broken or very busy machine gets near.
+const (
+	startLimit = 60 * time.Second
+	stopLimit  = 10 * time.Second
+)
+
+// Process is a running server.
+type Process struct {
+	name    string
+	cmd     *exec.Cmd
+	logPath string
+	ended   chan struct{} // closed when the process has ended
+}
+
+// Start runs a command whose output goes to a file. Its environment is this
+// program's with env in addition.
+func Start(name, logPath string, env []string, command ...string) (*Process, error) {
+	log, err := os.Create(logPath) //nolint:gosec // the caller says where
+	if err != nil {
+		return nil, fmt.Errorf("making the log of %s: %w", name, err)
+	}
+	defer log.Close()
+	p := &Process{name: name, logPath: logPath, ended: make(chan struct{})}
+	p.cmd = exec.Command(command[0], command[1:]...) //nolint:gosec // what to run is what this is for
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.SysProcAttr = attributes()
+	p.cmd.Env = append(os.Environ(), env...)
+
+	started := make(chan error)
+	go func() {
+		keepThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = p.cmd.Wait() // how it ended shows in its log
+		}
+		close(p.ended)
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	return p, nil
+}
+
+// PID is the process's id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// AwaitListening returns as soon as connections to the address are accepted.
+func (p *Process) AwaitListening(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	var dialer net.Dialer
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		if conn, err := dialer.DialContext(ctx, "tcp", address); err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-poll.C:
+		case <-p.ended:
+			return fmt.Errorf("%s ended before it listened: %w", p.name, p.Logged())
+		case <-ctx.Done():
+			return fmt.Errorf("%s doesn't listen on %s: %w\n%w", p.name, address, context.Cause(ctx), p.Logged())
+		}
+	}
+}
+
+// Check is an error if the process has ended.
+func (p *Process) Check() error {
+	select {
+	case <-p.ended:
+		return fmt.Errorf("%s has ended: %w", p.name, p.Logged())
+	default:
+		return nil
+	}
+}
+
+// Logged is an error with what the process wrote last.
+func (p *Process) Logged() error {
+	const enough = 20
+	log, err := os.ReadFile(p.logPath)
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(strings.TrimSpace(string(log)), "\n")
+	if len(lines) > enough {
+		lines = lines[len(lines)-enough:]
+	}
+	return errors.New("it logged\n" + strings.Join(lines, "\n"))
+}
+
+// Stop ends the process as an operator would, and if need be by force. Further
+// calls do nothing.
+func (p *Process) Stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
+	select {
+	case <-p.ended:
+	case <-time.After(stopLimit):
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+	}
+	// Workers that outlive their master are in the same group.
+	_ = syscall.Kill(-p.PID(), syscall.SIGKILL)
+}
+
+// FreeAddress asks the kernel for a loopback address that nobody listens on.
+func FreeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("looking for a free port: %w", err)
+	}
+	defer listener.Close()
+	return listener.Addr().String(), nil
+}

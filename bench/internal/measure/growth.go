@@ -1,0 +1,31 @@
+package measure
+
+import (
+	"context"
+
+	"github.com/caddy-sesame/caddy-sesame/bench/internal/peer"
+	"github.com/caddy-sesame/caddy-sesame/bench/internal/results"
+)
+
+// Sized is a gateway whose table has a number of rows.
+type Sized struct {
+	*peer.Gateway
+	Rows int
+}
+
+// Growth measures gateways with tables of different sizes, in turn.
+func (r *Runner) Growth(ctx context.Context, gateways []Sized) ([]results.Growth, error) {
+	var all []results.Growth
+	for round := range r.Settings.Rounds {
+		r.Say("growth: round %d of %d", round+1, r.Settings.Rounds)
+		for i := range gateways {
+			g := gateways[(i+round)%len(gateways)]
+			measured, err := r.throughput(ctx, g.Gateway, r.Settings.Reference())
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, results.Growth{Round: round, Rows: g.Rows, PerSecond: measured.PerSecond()})
+		}
+	}
+	return all, nil
+}

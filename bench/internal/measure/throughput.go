@@ -1,0 +1,100 @@
+package measure
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/bench/internal/peer"
+	"github.com/caddy-sesame/caddy-sesame/bench/internal/procfs"
+	"github.com/caddy-sesame/caddy-sesame/bench/internal/results"
+	"github.com/caddy-sesame/caddy-sesame/bench/internal/upstream"
+	"github.com/caddy-sesame/caddy-sesame/bench/internal/users"
+	"github.com/caddy-sesame/caddy-sesame/bench/internal/wrk"
+)
+
+// Throughput measures all gateways, in rounds, with each number of connections.
+func (r *Runner) Throughput(ctx context.Context, gateways []*peer.Gateway) ([]results.Throughput, error) {
+	var all []results.Throughput
+	for round := range r.Settings.Rounds {
+		for _, connections := range r.Settings.Connections {
+			r.Say("throughput: round %d of %d, %d connections", round+1, r.Settings.Rounds, connections)
+			err := rotated(gateways, round, func(g *peer.Gateway) error {
+				measured, err := r.throughput(ctx, g, connections)
+				measured.Round = round
+				all = append(all, measured)
+				return err
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
+}
+
+// throughput measures one gateway once.
+func (r *Runner) throughput(ctx context.Context, g *peer.Gateway, connections int) (results.Throughput, error) {
+	none := results.Throughput{}
+	if err := pause(ctx); err != nil {
+		return none, err
+	}
+	before, err := r.used(ctx, g)
+	if err != nil {
+		return none, err
+	}
+	load, err := r.Wrk.Run(ctx, wrk.Load{
+		URL: g.URL, Requests: g.RequestsFile, Connections: connections,
+		Duration: r.durationFor(g), MinBody: upstream.Size,
+	})
+	if err != nil {
+		return none, err
+	}
+	after, err := r.used(ctx, g)
+	if err != nil {
+		return none, err
+	}
+	counted := after.counters.Since(before.counters)
+	return results.Throughput{
+		Peer: g.Name, Connections: connections,
+		Requests: load.Requests, Duration: load.Duration, P50: load.P50, P99: load.P99,
+		GatewayCPU:  after.gateway - before.gateway,
+		DatabaseCPU: after.database - before.database,
+		BackendCPU:  after.backend - before.backend,
+		Resident:    after.memory.Resident, Peak: after.memory.Peak,
+		Questions: counted.Questions, Executed: counted.Executed,
+	}, nil
+}
+
+// usage is what was used up to a moment.
+type usage struct {
+	gateway, database, backend time.Duration // CPU time
+	memory                     procfs.Memory
+	counters                   users.Counters
+}
+
+func (r *Runner) used(ctx context.Context, g *peer.Gateway) (usage, error) {
+	var u usage
+	pids, err := g.PIDs()
+	if err != nil {
+		return u, fmt.Errorf("finding the gateway's processes: %w", err)
+	}
+	backend, err := g.BackendPIDs()
+	if err != nil {
+		return u, fmt.Errorf("finding the processes behind the gateway: %w", err)
+	}
+	if u.gateway, err = procfs.CPUTime(pids); err != nil {
+		return u, err
+	}
+	if u.backend, err = procfs.CPUTime(backend); err != nil {
+		return u, err
+	}
+	if u.database, err = procfs.CPUTime([]int{r.Database.PID()}); err != nil {
+		return u, err
+	}
+	if u.memory, err = procfs.MemoryOf(pids); err != nil {
+		return u, err
+	}
+	u.counters, err = r.Database.Counters(ctx)
+	return u, err
+}

@@ -1,0 +1,144 @@
+// Package peer runs the gateways that are compared: Caddy with and without
+// authentication of several kinds, and nginx. Each is a process of its own in
+// front of the same application.
+package peer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddy-sesame/caddy-sesame/bench/internal/child"
+	"github.com/caddy-sesame/caddy-sesame/bench/internal/procfs"
+	"github.com/caddy-sesame/caddy-sesame/bench/internal/wrk"
+)
+
+// Peer is a way to guard an application.
+type Peer struct {
+	// Name is what the peer is called on the command line, and Title what it
+	// is called in tables.
+	Name, Title string
+	// What says in a sentence what is measured.
+	What string
+	// Slow peers are an order of magnitude slower than the others, and are
+	// measured for half the time.
+	Slow bool
+
+	start func(context.Context, *Site) (*Gateway, error)
+}
+
+// The names of the peers that others are compared with.
+const (
+	Bare        = "bare"
+	Sesame      = "sesame"
+	Cache       = "cache"
+	Session     = "session"
+	Query       = "query"
+	BasicAuth   = "basic_auth"
+	ForwardAuth = "forward_auth"
+	Nginx       = "nginx"
+)
+
+// All are the peers in the order of tables.
+var All = []Peer{
+	{
+		Name: Bare, Title: "bare reverse_proxy",
+		What:  "Caddy without authentication.",
+		start: startBare,
+	},
+	{
+		Name: Sesame, Title: "sesame",
+		What:  "Every request has a token, and is checked against the user's row as it is now.",
+		start: startSesame,
+	},
+	{
+		Name: Cache, Title: "sesame, cache 5s",
+		What:  "As before, but a row that was read may serve for five seconds.",
+		start: startCache,
+	},
+	{
+		Name: Session, Title: "sesame, session cookie",
+		What:  "Every request has the cookie of a session, which a token has begun; the user's row is still read afresh.",
+		start: startSession,
+	},
+	{
+		Name: Query, Title: "sesame, token in the URL",
+		What:  "The token comes in the query, and the application gets the URL without it.",
+		start: startQuery,
+	},
+	{
+		Name: BasicAuth, Title: "basic_auth",
+		What: fmt.Sprintf("Caddy's own: %d accounts in the Caddyfile, bcrypt at its lowest cost, "+
+			"and all results in Caddy's cache of them when the measurement begins.", accounts),
+		start: startBasicAuth,
+	},
+	{
+		Name: ForwardAuth, Title: "forward_auth to Django",
+		What: fmt.Sprintf("Caddy asks a Django with django-sesame for each request: gunicorn with %d sync workers, "+
+			"the same tokens, the same table, connections to the database that stay open.", workers),
+		Slow:  true,
+		start: startForwardAuth,
+	},
+	{
+		Name: Nginx, Title: "nginx auth_request to Django",
+		What:  "nginx asks the same Django.",
+		Slow:  true,
+		start: startNginx,
+	},
+}
+
+// ByNames returns the peers with the names, in the order of All. Bare is always
+// among them, since all others are compared with it.
+func ByNames(names []string) ([]Peer, error) {
+	for _, name := range names {
+		if !slices.ContainsFunc(All, func(p Peer) bool { return p.Name == name }) {
+			return nil, fmt.Errorf("there is no peer %q; there are %s", name, strings.Join(Names(), ", "))
+		}
+	}
+	var chosen []Peer
+	for _, p := range All {
+		if p.Name == Bare || slices.Contains(names, p.Name) {
+			chosen = append(chosen, p)
+		}
+	}
+	return chosen, nil
+}
+
+// Names are those of all peers.
+func Names() []string {
+	names := make([]string, len(All))
+	for i, p := range All {
+		names[i] = p.Name
+	}
+	return names
+}
+
+// Gateway is a running peer.
+type Gateway struct {
+	Peer
+	URL      string
+	Requests []wrk.Request
+	// RequestsFile has them for wrk.
+	RequestsFile string
+
+	users   []string // whom the application sees with each request, or nil
+	process *child.Process
+	backend *child.Process // what the gateway asks, or nil
+}
+
+// PIDs are the gateway's processes.
+func (g *Gateway) PIDs() ([]int, error) { return procfs.WithChildren(g.process.PID()) }
+
+// BackendPIDs are those of what the gateway asks, besides the database.
+func (g *Gateway) BackendPIDs() ([]int, error) {
+	if g.backend == nil {
+		return nil, nil
+	}
+	return procfs.WithChildren(g.backend.PID())
+}
+
+// Unavailable is why a peer can't be measured here, which is no failure.
+type Unavailable struct{ Reason string }
+
+func (u Unavailable) Error() string { return u.Reason }

@@ -1,0 +1,141 @@
+package results
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+)
+
+// measured is what of one peer and round the tests are about.
+func measured(peer string, connections, round int, requests int64) Throughput {
+	return Throughput{
+		Peer: peer, Connections: connections, Round: round, Requests: requests, Duration: time.Second,
+		Resident: 40 << 20, Questions: requests / 5, GatewayCPU: 500 * time.Millisecond,
+	}
+}
+
+func TestRatiosAndCosts(t *testing.T) {
+	t.Parallel()
+	r := &Results{Throughput: []Throughput{
+		measured("bare", 64, 0, 10_000), measured("sesame", 64, 0, 9_000), measured("sesame", 8, 0, 1),
+		measured("sesame", 64, 1, 4_000), measured("bare", 64, 1, 5_000),
+		measured("bare", 64, 2, 10_000), measured("sesame", 64, 2, 9_500),
+	}}
+	r.Throughput[1].Resident = 52 << 20
+	ratio := r.Ratio("sesame", "bare", 64)
+	if ratio.Min != 0.8 || ratio.Median != 0.9 || ratio.Max != 0.95 || ratio.N != 3 {
+		t.Errorf("the ratio is %+v", ratio)
+	}
+	if over := r.ResidentOver("sesame", "bare", 64); over.Max != 12 || over.Median != 0 {
+		t.Errorf("the memory over bare's is %+v", over)
+	}
+	if queries := r.QueriesPerRequest("sesame", 64); queries.Median != 0.2 {
+		t.Errorf("the queries per request are %+v", queries)
+	}
+	cpu := r.CPU("bare", 64, func(t Throughput) time.Duration { return t.GatewayCPU })
+	if cpu.Min != 0.5 || cpu.Max != 1 {
+		t.Errorf("the CPU seconds of 10,000 requests are %+v", cpu)
+	}
+	if none := r.Ratio("nginx", "bare", 64); none.N != 0 {
+		t.Errorf("what wasn't measured has a ratio of %+v", none)
+	}
+}
+
+func TestTargets(t *testing.T) {
+	t.Parallel()
+	r := &Results{
+		Throughput: []Throughput{
+			measured("bare", 64, 0, 10_000), measured("sesame", 64, 0, 8_960), measured("cache", 64, 0, 9_900),
+			measured("forward_auth", 64, 0, 1_000),
+		},
+		Latency: []Latency{{Peer: "bare", P99: 2 * time.Millisecond}, {Peer: "sesame", P99: 3 * time.Millisecond}},
+		Single:  []Single{{Bare: 100, Sesame: 210, Select: 100}},
+		Growth:  []Growth{{Rows: 1000, PerSecond: 1060}, {Rows: 5000, PerSecond: 1000}},
+	}
+	want := []string{
+		"met", // 0.896 is 0.90, as it is printed
+		"not measured",
+		"met",
+		"not met", // 9.0 times Django
+		"met",     // 1.1 SELECTs
+		"met",     // 0.2 queries
+		"not met", // a p99 of 1.5 times bare's isn't below it
+		"met",
+		"not met", // 6 percent
+	}
+	targets := r.Targets()
+	if len(targets) != len(want) {
+		t.Fatalf("there are %d targets", len(targets))
+	}
+	for i, target := range targets {
+		if target.Verdict() != want[i] {
+			t.Errorf("%s, %s: measured %s is %s, not %s", target.What, target.Want, target.Measured.Format(3), target.Verdict(), want[i])
+		}
+	}
+	for _, target := range new(Results).Targets() {
+		if target.Verdict() != "not measured" {
+			t.Errorf("%s is %s of nothing", target.What, target.Verdict())
+		}
+	}
+}
+
+func TestGrowthComparesTheSameRound(t *testing.T) {
+	t.Parallel()
+	r := &Results{Growth: []Growth{
+		{Round: 0, Rows: 1000, PerSecond: 2000},
+		{Round: 0, Rows: 9000, PerSecond: 2000},
+		{Round: 1, Rows: 9000, PerSecond: 1000},
+		{Round: 1, Rows: 1000, PerSecond: 1100},
+	}}
+	got := r.GrowthPercent()
+	if got.Min != 0 || got.Max < 9.99 || got.Max > 10.01 {
+		t.Errorf("the growth is %+v", got)
+	}
+}
+
+func TestReference(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		connections []int
+		want        int
+	}{{[]int{8, 64, 256}, 64}, {[]int{256, 64}, 64}, {[]int{1, 2, 4}, 2}, {[]int{8}, 8}, {nil, 0}} {
+		if got := (Settings{Connections: test.connections}).Reference(); got != test.want {
+			t.Errorf("of %v it is %d, not %d", test.connections, got, test.want)
+		}
+	}
+}
+
+func TestThousands(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 10_000_000: "10,000,000", -1234: "-1,234", -123: "-123"} {
+		if got := Thousands(n); got != want {
+			t.Errorf("%d is written %s", n, got)
+		}
+	}
+}
+
+func TestWrite(t *testing.T) {
+	t.Parallel()
+	want := Results{
+		Settings:   Settings{Rounds: 1, Duration: time.Second, Connections: []int{8}},
+		Throughput: []Throughput{measured("bare", 8, 0, 100)},
+	}
+	path := filepath.Join(t.TempDir(), "results.json")
+	if err := want.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Results
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}

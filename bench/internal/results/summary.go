@@ -1,0 +1,171 @@
+package results
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/bench/internal/stats"
+)
+
+// throughput returns a value of each round, for a peer and a number of
+// connections, in the order of rounds.
+func (r *Results) throughput(peer string, connections int, value func(Throughput) float64) []float64 {
+	var values []float64
+	for _, t := range r.Throughput {
+		if t.Peer == peer && t.Connections == connections {
+			values = append(values, value(t))
+		}
+	}
+	return values
+}
+
+// PerSecond is the spread of a peer's requests per second.
+func (r *Results) PerSecond(peer string, connections int) stats.Spread {
+	return stats.Of(r.throughput(peer, connections, Throughput.PerSecond))
+}
+
+// Ratio is the spread of a peer's requests per second over another's of the
+// same round.
+func (r *Results) Ratio(peer, base string, connections int) stats.Spread {
+	return stats.Of(stats.Ratios(
+		r.throughput(peer, connections, Throughput.PerSecond),
+		r.throughput(base, connections, Throughput.PerSecond)))
+}
+
+// CPU is the spread of CPU seconds for 10,000 requests.
+func (r *Results) CPU(peer string, connections int, of func(Throughput) time.Duration) stats.Spread {
+	return stats.Of(r.throughput(peer, connections, func(t Throughput) float64 {
+		return of(t).Seconds() / float64(t.Requests) * 10_000
+	}))
+}
+
+// mebibytes is what a number of bytes is in MiB.
+func mebibytes(bytes int64) float64 { return float64(bytes) / (1 << 20) }
+
+// Resident is the spread of a gateway's memory after measurements with a number
+// of connections, in MiB.
+func (r *Results) Resident(peer string, connections int) stats.Spread {
+	return stats.Of(r.throughput(peer, connections, resident))
+}
+
+// ResidentOver is by how much that is more than another's of the same round.
+func (r *Results) ResidentOver(peer, base string, connections int) stats.Spread {
+	return stats.Of(stats.Differences(
+		r.throughput(peer, connections, resident), r.throughput(base, connections, resident)))
+}
+
+func resident(t Throughput) float64 { return mebibytes(t.Resident) }
+
+// Peak is the most memory that a gateway has had, in MiB.
+func (r *Results) Peak(peer string) float64 {
+	var most int64
+	for _, t := range r.Throughput {
+		if t.Peer == peer {
+			most = max(most, t.Peak)
+		}
+	}
+	return mebibytes(most)
+}
+
+// QueriesPerRequest is how many statements the database got for a request.
+func (r *Results) QueriesPerRequest(peer string, connections int) stats.Spread {
+	return stats.Of(r.throughput(peer, connections, func(t Throughput) float64 {
+		return float64(t.Questions) / float64(t.Requests)
+	}))
+}
+
+// latency returns a percentile of each round, in milliseconds.
+func (r *Results) latency(peer string, percentile func(Latency) time.Duration) []float64 {
+	var values []float64
+	for _, l := range r.Latency {
+		if l.Peer == peer {
+			values = append(values, stats.Milliseconds(percentile(l)))
+		}
+	}
+	return values
+}
+
+// LatencyOf is the spread of a percentile, in milliseconds.
+func (r *Results) LatencyOf(peer string, percentile func(Latency) time.Duration) stats.Spread {
+	return stats.Of(r.latency(peer, percentile))
+}
+
+// LatencyRatio is that over another peer's of the same round.
+func (r *Results) LatencyRatio(peer, base string, percentile func(Latency) time.Duration) stats.Spread {
+	return stats.Of(stats.Ratios(r.latency(peer, percentile), r.latency(base, percentile)))
+}
+
+// LeastSent is the least part of the requests that the load generator came to
+// send in a measurement of latency. Below 1, the machine had no time for it.
+func (r *Results) LeastSent() float64 {
+	least := 1.0
+	for _, l := range r.Latency {
+		least = min(least, l.Sent)
+	}
+	return least
+}
+
+// AddedPerSelect is the latency that authentication adds to a request, over
+// that of a prepared SELECT.
+func (r *Results) AddedPerSelect() stats.Spread {
+	var ratios []float64
+	for _, s := range r.Single {
+		ratios = append(ratios, float64(s.Sesame-s.Bare)/float64(s.Select))
+	}
+	return stats.Of(ratios)
+}
+
+// SingleOf is the spread of what was measured over one connection, in
+// milliseconds.
+func (r *Results) SingleOf(value func(Single) time.Duration) stats.Spread {
+	var values []float64
+	for _, s := range r.Single {
+		values = append(values, stats.Milliseconds(value(s)))
+	}
+	return stats.Of(values)
+}
+
+// Sizes are the numbers of rows that growth was measured with, ascending.
+func (r *Results) Sizes() []int {
+	var sizes []int
+	for _, g := range r.Growth {
+		if !slices.Contains(sizes, g.Rows) {
+			sizes = append(sizes, g.Rows)
+		}
+	}
+	slices.Sort(sizes)
+	return sizes
+}
+
+// AtSize returns the requests per second of each round with a table of a size.
+func (r *Results) AtSize(rows int) []float64 {
+	var values []float64
+	for _, g := range r.Growth {
+		if g.Rows == rows {
+			values = append(values, g.PerSecond)
+		}
+	}
+	return values
+}
+
+// GrowthPercent is by how much longer a request takes with the largest table
+// than with the smallest.
+func (r *Results) GrowthPercent() stats.Spread {
+	sizes := r.Sizes()
+	if len(sizes) < 2 {
+		return stats.Spread{}
+	}
+	// Time is what requests per second are the inverse of.
+	growth := stats.Ratios(r.AtSize(sizes[0]), r.AtSize(sizes[len(sizes)-1]))
+	for i := range growth {
+		growth[i] = (growth[i] - 1) * 100
+	}
+	return stats.Of(growth)
+}
+
+// round is a number with so many decimals.
+func round(x float64, decimals int) float64 {
+	scale := math.Pow10(decimals)
+	return math.Round(x*scale) / scale
+}

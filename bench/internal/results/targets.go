@@ -1,0 +1,81 @@
+package results
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/bench/internal/peer"
+	"github.com/caddy-sesame/caddy-sesame/bench/internal/stats"
+)
+
+// Target is what a measurement should be.
+type Target struct {
+	What     string
+	Want     string
+	Measured stats.Spread
+	Decimals int
+	Met      bool // by the median
+}
+
+// Verdict is whether the target is met, in words.
+func (t Target) Verdict() string {
+	switch {
+	case t.Measured.N == 0:
+		return "not measured"
+	case t.Met:
+		return "met"
+	default:
+		return "not met"
+	}
+}
+
+// Targets compares the medians with what they should be.
+func (r *Results) Targets() []Target {
+	return []Target{
+		atLeast("sesame over bare, requests per second at 64 connections", r.Ratio(peer.Sesame, peer.Bare, 64), 0.90, 2),
+		atLeast("sesame over bare, requests per second at 256 connections", r.Ratio(peer.Sesame, peer.Bare, 256), 0.92, 2),
+		atLeast("sesame with cache over bare, requests per second at 64 connections", r.Ratio(peer.Cache, peer.Bare, 64), 0.96, 2),
+		atLeast("sesame over forward_auth to Django, requests per second at 64 connections", r.Ratio(peer.Sesame, peer.ForwardAuth, 64), 10, 1),
+		below("latency that sesame adds with 1 connection, over that of a prepared SELECT", r.AddedPerSelect(), 1.15, 2),
+		below("queries per request at 64 connections", r.QueriesPerRequest(peer.Sesame, 64), 0.25, 3),
+		below("p99 of sesame over bare's, at half of bare's most requests per second", r.LatencyRatio(peer.Sesame, peer.Bare, P99), 1.5, 2),
+		below("resident memory over bare's at 64 connections, MiB", r.ResidentOver(peer.Sesame, peer.Bare, 64), 15, 1),
+		below(r.growthTitle(), r.GrowthPercent(), 5, 1),
+	}
+}
+
+// P99 is a percentile, for LatencyOf.
+func P99(l Latency) time.Duration { return l.P99 }
+
+func (r *Results) growthTitle() string {
+	sizes := r.Sizes()
+	if len(sizes) < 2 {
+		return "growth of the time per request with the table, percent"
+	}
+	return fmt.Sprintf("growth of the time per request from %s to %s rows, percent",
+		Thousands(sizes[0]), Thousands(sizes[len(sizes)-1]))
+}
+
+// What is printed decides, so that a reader finds no 0.90 that is not 0.90.
+func atLeast(what string, measured stats.Spread, limit float64, decimals int) Target {
+	return Target{
+		What: what, Want: fmt.Sprintf("≥ %.*f", decimals, limit), Measured: measured, Decimals: decimals,
+		Met: round(measured.Median, decimals) >= limit,
+	}
+}
+
+func below(what string, measured stats.Spread, limit float64, decimals int) Target {
+	return Target{
+		What: what, Want: fmt.Sprintf("< %.*f", decimals, limit), Measured: measured, Decimals: decimals,
+		Met: round(measured.Median, decimals) < limit,
+	}
+}
+
+// Thousands writes a number with commas.
+func Thousands(n int) string {
+	text := fmt.Sprint(n)
+	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
