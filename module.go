@@ -181,7 +181,7 @@ type Handler struct {
 	watcher       *watcher // nil for never
 	settings      token.Settings
 	store         userStore
-	cache         *userstore.Cache // nil for none
+	cache         *userstore.Cache            // nil for none
 	made          atomic.Pointer[credentials] // nil until the store knows its table
 	confirmKey    signingKey
 	confirmCookie cookie

@@ -127,17 +127,17 @@ func newKeptRows(cfg CacheConfig) (*keptRows, error) {
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(entry otter.Entry[token.PrimaryKey, keptRow]) time.Duration {
 			return leftOf(period, entry.Value.asked)
 		}),
-		Logger:           &otter.NoopLogger{},
+		Logger: &otter.NoopLogger{},
 	})
 	if err != nil {
 		return nil, err
 	}
 	absent, err := otter.New(&otter.Options[token.PrimaryKey, time.Time]{
-		MaximumSize:      mostAbsent,
+		MaximumSize: mostAbsent,
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(entry otter.Entry[token.PrimaryKey, time.Time]) time.Duration {
 			return leftOf(period, entry.Value)
 		}),
-		Logger:           &otter.NoopLogger{},
+		Logger: &otter.NoopLogger{},
 	})
 	if err != nil {
 		return nil, err
