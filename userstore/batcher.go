@@ -43,7 +43,8 @@ type batch struct {
 	deadline time.Time   // for the answer
 	overdue  bool        // it has waited long enough for the query before it
 
-	done  chan struct{} // closed when users and err are set
+	ended bool
+	done  chan struct{} // closed when it has ended, and users and err are set
 	users map[token.PrimaryKey]*User
 	err   error
 }
@@ -85,10 +86,15 @@ func (b *batcher) join(ctx context.Context, s *MySQL, pk token.PrimaryKey) (*bat
 }
 
 // end is called when a query has ended.
-func (b *batcher) end(ctx context.Context, s *MySQL, ended *sending) {
+func (b *batcher) end(ctx context.Context, s *MySQL, query *sending) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.current == ended {
+	b.ended(ctx, s, query)
+}
+
+// ended is end for who holds the lock.
+func (b *batcher) ended(ctx context.Context, s *MySQL, query *sending) {
+	if b.current == query {
 		b.current = nil
 	} else {
 		b.slow--
@@ -109,29 +115,30 @@ func (b *batcher) advance(ctx context.Context, s *MySQL) {
 	if b.current != nil || b.slow >= s.concurrency {
 		return
 	}
-	b.next.timer.Stop()
+	b.next.timer.Reset(time.Until(b.next.deadline))
 	b.current = new(sending)
 	go b.send(context.WithoutCancel(ctx), s, b.next, b.current)
 	b.next = nil
 }
 
 // waited is called when a batch has waited for some time: first it stops
-// waiting for the query before it, and in the end it gives up.
+// waiting for the query before it, and in the end for its answer. Waiting and
+// the answer together have the time of one query.
 func (b *batcher) waited(ctx context.Context, s *MySQL, waiting *batch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.next != waiting {
-		return
-	}
-	if !waiting.overdue {
+	left := time.Until(waiting.deadline)
+	switch {
+	case left > 0 && b.next == waiting:
 		waiting.overdue = true
-		waiting.timer.Reset(time.Until(waiting.deadline))
+		waiting.timer.Reset(left)
 		b.advance(ctx, s)
-		return
+	case left <= 0:
+		if b.next == waiting {
+			b.next = nil
+		}
+		waiting.end(nil, unavailable("looking up a user", s.explain(context.DeadlineExceeded)))
 	}
-	b.next = nil
-	waiting.err = unavailable("looking up a user", s.explain(context.DeadlineExceeded))
-	close(waiting.done)
 }
 
 // giveUp takes a lookup out of a batch. Where it was the last, nobody is left
@@ -146,17 +153,24 @@ func (b *batcher) giveUp(left *batch) {
 	}
 }
 
-// send reads the users of a batch. Waiting and the answer together have the
-// time of one query.
+// send reads the users of a batch.
 func (b *batcher) send(ctx context.Context, s *MySQL, sent *batch, query *sending) {
-	limited, cancel := context.WithDeadline(ctx, sent.deadline)
-	defer cancel()
-	sent.users, sent.err = s.LookupMany(limited, sent.keys)
-	if errors.Is(sent.err, context.DeadlineExceeded) {
-		sent.err = unavailable("looking up a user", s.explain(sent.err))
+	users, err := s.LookupMany(ctx, sent.keys)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended(ctx, s, query)
+	sent.end(users, err)
+}
+
+// end sets what a batch's lookups get, unless they have it already. The caller
+// holds the batcher's lock.
+func (b *batch) end(users map[token.PrimaryKey]*User, err error) {
+	if b.ended {
+		return
 	}
-	b.end(ctx, s, query)
-	close(sent.done)
+	b.timer.Stop()
+	b.users, b.err, b.ended = users, err, true
+	close(b.done)
 }
 
 // result is what a batch has for one of its keys.

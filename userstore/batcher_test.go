@@ -218,7 +218,7 @@ func TestLookupsAreFresh(t *testing.T) {
 func TestLookupsThatGiveUp(t *testing.T) {
 	t.Parallel()
 	d := newUsers(t, 20)
-	s := openStore(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{})
+	s := openStore(t, userstore.Config{DSN: d.dsn(), QueryTimeout: caddy.Duration(time.Minute)}, userstore.Needs{})
 	lock := open(t, d.name)
 	lock.SetMaxOpenConns(1)
 	if _, err := lock.Exec("LOCK TABLES auth_user WRITE"); err != nil {
@@ -227,6 +227,18 @@ func TestLookupsThatGiveUp(t *testing.T) {
 
 	impatient, cancel := context.WithCancel(t.Context())
 	var staying, leaving sync.WaitGroup
+	// The first goes alone, and is no batch that could be left.
+	staying.Go(func() {
+		if _, err := s.Lookup(t.Context(), token.IntKey(20)); err != nil {
+			t.Error(err)
+		}
+	})
+	eventually(t, func() error {
+		if d.text("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for table%' AND DB = '"+d.name+"'") == "0" {
+			return errors.New("the first lookup is not on its way")
+		}
+		return nil
+	})
 	for id := range 20 {
 		ctx, group := t.Context(), &staying
 		if id%2 == 1 {

@@ -129,6 +129,11 @@ func (s *MySQL) explain(err error) error {
 		return fmt.Errorf("no answer of MySQL within %s: "+
 			"see that it runs and can be reached, or raise query_timeout", s.timeout)
 	}
+	// The driver has no error of its own for a timeout.
+	if errors.Is(err, mysql.ErrInvalidConn) {
+		return fmt.Errorf("the connection to MySQL ended, or nothing came within %s: "+
+			"see that it runs and can be reached, or raise query_timeout: %w", s.timeout, err)
+	}
 	if errors.As(err, &misfit{}) {
 		return err
 	}

@@ -84,6 +84,9 @@ func (s *MySQL) LookupMany(ctx context.Context, keys []token.PrimaryKey) (map[to
 	if len(keys) == 0 {
 		return users, nil
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, s.failed(ctx, "looking up users", err)
+	}
 	p, err := s.ready(ctx)
 	if err != nil {
 		return nil, err
@@ -196,7 +199,7 @@ func (s *MySQL) readEach(ctx context.Context, batch []asked, users map[token.Pri
 
 // queryBatch reads the rows that a batch selects, by the keys that they have.
 func (s *MySQL) queryBatch(ctx context.Context, p *plan, batch []asked, kind token.Kind) (map[token.PrimaryKey]*User, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := s.limit(ctx)
 	defer cancel()
 	i := 0
 	for batchSizes[i] < len(batch) {

@@ -125,19 +125,24 @@ func (s *MySQL) Schema(ctx context.Context) (Schema, error) {
 
 // Lookup reads the user with a primary key, from a query that is sent after the
 // call. Without a user, the error is ErrNotFound; if MySQL gave no answer,
-// ErrUnavailable; if ctx ended before, the context's own.
+// ErrUnavailable; if ctx ended before, the context's own, which may take as long
+// as a query may.
 func (s *MySQL) Lookup(ctx context.Context, pk token.PrimaryKey) (*User, error) {
 	return s.batcher.lookup(ctx, s, pk)
 }
 
 // lookupAlone is Lookup with a query of its own.
 func (s *MySQL) lookupAlone(ctx context.Context, pk token.PrimaryKey) (*User, error) {
+	const doing = "looking up a user"
+	if err := ctx.Err(); err != nil {
+		return nil, s.failed(ctx, doing, err)
+	}
 	p, err := s.ready(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if err := p.key.check(pk.Kind()); err != nil {
-		return nil, unavailable("looking up a user", err)
+		return nil, unavailable(doing, err)
 	}
 	param, ok := p.key.param(pk)
 	if !ok || p.key.outOfRange(pk) {
@@ -150,13 +155,13 @@ func (s *MySQL) lookupAlone(ctx context.Context, pk token.PrimaryKey) (*User, er
 	case errors.Is(err, ErrNotFound), cantBeInColumn(pk, err):
 		return nil, ErrNotFound
 	default:
-		return nil, s.failed(ctx, "looking up a user", err)
+		return nil, s.failed(ctx, doing, err)
 	}
 }
 
 // query reads the one row that a parameter selects.
 func (s *MySQL) query(ctx context.Context, p *plan, param any, kind token.Kind) (*User, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := s.limit(ctx)
 	defer cancel()
 	rows, err := p.lookup.QueryContext(ctx, param)
 	if err != nil {
@@ -177,6 +182,18 @@ func (s *MySQL) query(ctx context.Context, p *plan, param any, kind token.Kind) 
 		return nil, misfitf("%w: make %s unique in %s", ErrAmbiguous, p.key.name, s.name.sql())
 	}
 	return user, rows.Err()
+}
+
+// limit gives a query the time that it has. A context that can end costs two
+// goroutines that watch it, and half as much again as the query. So where a
+// connection is free, which leaves nothing to wait for but the server's
+// answer, it is the connection's own limit that ends the query: the same time,
+// after which even a client that has gone is no longer waited for.
+func (s *MySQL) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.pool.db.Stats().Idle > 0 {
+		return context.WithoutCancel(ctx), func() {}
+	}
+	return context.WithTimeout(ctx, s.timeout)
 }
 
 // row is the memory that a row is scanned into. It is used again, so that a

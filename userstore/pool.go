@@ -156,12 +156,13 @@ func force(cfg *mysql.Config, limits poolLimits, log mysql.Logger) error {
 	// Errors name columns as the table does.
 	cfg.ColumnsWithAlias = false
 
-	// A little more than the context's limit, which is the one to be seen; these
-	// end what the context can't, such as a write to a peer that is gone.
-	patience := limits.query + time.Second
-	cfg.Timeout = orDefault(cfg.Timeout, patience)
-	cfg.ReadTimeout = orDefault(cfg.ReadTimeout, patience)
-	cfg.WriteTimeout = orDefault(cfg.WriteTimeout, patience)
+	// They end what a context doesn't: a write to a peer that is gone, and
+	// lookups, which do without.
+	for _, timeout := range []*time.Duration{&cfg.Timeout, &cfg.ReadTimeout, &cfg.WriteTimeout} {
+		if *timeout <= 0 || *timeout > limits.query {
+			*timeout = limits.query
+		}
+	}
 
 	attributes := "program_name:caddy-sesame"
 	if cfg.ConnectionAttributes != "" {
