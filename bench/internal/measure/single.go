@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/peer"
@@ -85,17 +84,13 @@ type connection struct {
 }
 
 func dial(ctx context.Context, g *peer.Gateway) (*connection, error) {
-	address := strings.TrimPrefix(g.URL, "http://")
+	address, requests := g.Raw()
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{conn: conn, reader: bufio.NewReader(conn)}
-	for _, r := range g.Requests {
-		c.requests = append(c.requests, []byte("GET "+r.Path+" HTTP/1.1\r\nHost: "+address+"\r\n"+r.Header+"\r\n\r\n"))
-	}
-	return c, nil
+	return &connection{conn: conn, reader: bufio.NewReader(conn), requests: requests}, nil
 }
 
 // get makes the next request.

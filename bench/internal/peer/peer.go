@@ -127,6 +127,19 @@ type Gateway struct {
 	backend *child.Process // what the gateway asks, or nil
 }
 
+// Raw are the gateway's host and port, and its requests as they are sent.
+func (g *Gateway) Raw() (address string, requests [][]byte) {
+	address = strings.TrimPrefix(g.URL, "http://")
+	for _, r := range g.Requests {
+		text := "GET " + r.Path + " HTTP/1.1\r\nHost: " + address + "\r\n"
+		if r.Header != "" {
+			text += r.Header + "\r\n"
+		}
+		requests = append(requests, []byte(text+"\r\n"))
+	}
+	return address, requests
+}
+
 // PIDs are the gateway's processes.
 func (g *Gateway) PIDs() ([]int, error) { return procfs.WithChildren(g.process.PID()) }
 

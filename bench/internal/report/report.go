@@ -168,17 +168,14 @@ func writeCosts(b *strings.Builder, r *results.Results) {
 func writeLatency(b *strings.Builder, r *results.Results) {
 	fmt.Fprintf(b, "## Latency\n\n![Latency at half of bare's most requests per second](%s)\n\n", LatencyFile)
 	fmt.Fprintf(b, "Milliseconds at %s requests per second, which is half of what bare answered at most with %d connections. "+
-		"Each request is sent when it is its time, whether others are answered or not.\n\n",
+		"Each request is sent when it is its time, whether others are answered or not. "+
+		"*Late* is the p99 of by how much the load generator was late itself, which is part of the latencies.\n\n",
 		results.Thousands(r.Latency[0].Rate), r.Settings.Reference())
-	const enough = 0.98
-	if sent := r.LeastSent(); sent < enough {
-		fmt.Fprintf(b, "**The machine was too busy for this rate:** in one measurement, only %.0f %% of the requests came to be sent.\n\n", sent*100)
-	}
 	head := []string{"Peer"}
 	for _, p := range percentiles {
 		head = append(head, p.name)
 	}
-	t := newTable(append(head, "p99 over bare")...)
+	t := newTable(append(head, "p99 over bare", "late")...)
 	for _, p := range r.Peers {
 		row := []string{p.Title}
 		for _, percentile := range percentiles {
@@ -186,7 +183,8 @@ func writeLatency(b *strings.Builder, r *results.Results) {
 		}
 		ratio := r.LatencyRatio(p.Name, peer.Bare, results.P99)
 		if ratio.N > 0 {
-			t.add(append(row, ratio.Format(2))...)
+			behind := r.LatencyOf(p.Name, func(l results.Latency) time.Duration { return l.Behind })
+			t.add(append(row, ratio.Format(2), behind.Format(2))...)
 		}
 	}
 	t.write(b)

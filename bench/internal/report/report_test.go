@@ -35,7 +35,7 @@ func sample() *results.Results {
 		}
 		for peer, p99 := range map[string]time.Duration{"bare": 4 * time.Millisecond, "sesame": 5 * time.Millisecond} {
 			r.Latency = append(r.Latency, results.Latency{
-				Peer: peer, Round: round, Rate: 5000, Sent: 1,
+				Peer: peer, Round: round, Rate: 5000,
 				P50: time.Millisecond, P90: 2 * time.Millisecond, P99: p99, P999: 8 * time.Millisecond,
 			})
 		}
@@ -62,17 +62,8 @@ func TestMarkdown(t *testing.T) {
 			t.Errorf("the report lacks %q", want)
 		}
 	}
-	if strings.Contains(got, "too busy") {
-		t.Error("the report complains of a machine that had time")
-	}
 	if t.Failed() {
 		t.Log(got)
-	}
-
-	busy := sample()
-	busy.Latency[0].Sent = 0.5
-	if !strings.Contains(Markdown(busy), "only 50 % of the requests") {
-		t.Error("the report doesn't say that the load wasn't sent")
 	}
 }
 

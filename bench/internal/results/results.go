@@ -108,12 +108,15 @@ type Latency struct {
 	Round    int           `json:"round"`
 	Rate     int           `json:"rate"` // requests per second
 	Requests int           `json:"requests"`
-	Sent     float64       `json:"sent"` // the part of the requests that the load generator came to send
 	P50      time.Duration `json:"p50"`
 	P90      time.Duration `json:"p90"`
 	P99      time.Duration `json:"p99"`
 	P999     time.Duration `json:"p999"`
 	Max      time.Duration `json:"max"`
+
+	// Behind is the 99th percentile of by how much requests were sent too late,
+	// which is part of the latencies.
+	Behind time.Duration `json:"behind"`
 }
 
 // Single has the medians of what one connection alone was answered in, in one

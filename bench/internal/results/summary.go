@@ -96,16 +96,6 @@ func (r *Results) LatencyRatio(peer, base string, percentile func(Latency) time.
 	return stats.Of(stats.Ratios(r.latency(peer, percentile), r.latency(base, percentile)))
 }
 
-// LeastSent is the least part of the requests that the load generator came to
-// send in a measurement of latency. Below 1, the machine had no time for it.
-func (r *Results) LeastSent() float64 {
-	least := 1.0
-	for _, l := range r.Latency {
-		least = min(least, l.Sent)
-	}
-	return least
-}
-
 // AddedPerSelect is the latency that authentication adds to a request, over
 // that of a prepared SELECT.
 func (r *Results) AddedPerSelect() stats.Spread {
