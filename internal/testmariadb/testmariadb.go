@@ -207,8 +207,34 @@ func (s *Server) Kill() {
 }
 
 // Freeze makes the server stop answering while its connections stay open, as
-// a hung machine does, a moment after the call. Thaw ends that.
-func (s *Server) Freeze() error { return s.cmd.Process.Signal(syscall.SIGSTOP) }
+// a hung machine does. Thaw ends that.
+func (s *Server) Freeze() error {
+	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	// The signal stops one thread after the other, after the call.
+	deadline := time.Now().Add(stopLimit)
+	for s.greets() {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("MariaDB still answers %s after it was stopped", stopLimit)
+		}
+	}
+	return nil
+}
+
+// greets reports whether the server greets a client, as it does first of all.
+func (s *Server) greets() bool {
+	conn, err := net.DialTimeout("tcp", s.Addr(), time.Second)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	if err := conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		return false
+	}
+	n, _ := conn.Read(make([]byte, 1))
+	return n > 0
+}
 
 // Thaw lets a frozen server go on.
 func (s *Server) Thaw() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
