@@ -395,6 +395,7 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 	if interval := h.watchInterval(); interval > 0 {
 		h.watcher = newWatcher(interval, store.LookupMany, h.logger.Named("watch"))
 	}
+	register(h)
 	return nil
 }
 
@@ -463,6 +464,7 @@ const drainTime = 6 * time.Second
 // Cleanup closes the store once the last request must be through. What the
 // next configuration shares with this one stays open.
 func (h *Handler) Cleanup() error {
+	unregister(h)
 	if h.watcher != nil {
 		h.watcher.stop()
 	}
