@@ -53,6 +53,7 @@ func (b *batcher) lookup(ctx context.Context, s *MySQL, pk token.PrimaryKey) (*U
 	joined, alone := b.join(ctx, s, pk)
 	if alone != nil {
 		defer b.end(ctx, s, alone)
+		s.counts.add(1)
 		return s.lookupAlone(ctx, pk)
 	}
 	select {
@@ -155,6 +156,7 @@ func (b *batcher) giveUp(left *batch) {
 
 // send reads the users of a batch.
 func (b *batcher) send(ctx context.Context, s *MySQL, sent *batch, query *sending) {
+	s.counts.add(len(sent.keys))
 	users, err := s.LookupMany(ctx, sent.keys)
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -62,8 +62,17 @@ func TestLookupsShareQueries(t *testing.T) {
 		})
 	}
 	lookups.Wait()
-	if sent := queries() - before; sent > workers*each/4 {
+	sent := queries() - before
+	if sent > workers*each/4 {
 		t.Errorf("%d queries for %d lookups, want a quarter at most", sent, workers*each)
+	}
+	var counted uint64
+	stats := s.Stats()
+	for _, n := range stats.Queries {
+		counted += n
+	}
+	if counted != uint64(sent) || stats.Lookups != workers*each {
+		t.Errorf("the store counts %d queries for %d lookups", counted, stats.Lookups)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -65,6 +66,8 @@ type Cache struct {
 type keptRows struct {
 	users  *otter.Cache[token.PrimaryKey, keptRow]
 	absent *otter.Cache[token.PrimaryKey, time.Time] // when it was asked for
+
+	hits, misses, denied atomic.Uint64
 }
 
 // keptRow is a row, and when it was asked for. It may be newer, not older.
@@ -191,11 +194,14 @@ func (c *Cache) Close() error {
 func (c *Cache) Lookup(ctx context.Context, pk token.PrimaryKey) (user *User, isFresh bool, err error) {
 	row, ok := c.kept.users.GetIfPresent(pk)
 	if ok {
+		c.kept.hits.Add(1)
 		return row.user, false, nil
 	}
 	if _, ok := c.kept.absent.GetIfPresent(pk); ok {
+		c.kept.denied.Add(1)
 		return nil, false, ErrNotFound
 	}
+	c.kept.misses.Add(1)
 	called := time.Now()
 	row, err = c.kept.users.Get(ctx, pk, otter.LoaderFunc[token.PrimaryKey, keptRow](c.load))
 	if err != nil {
@@ -230,11 +236,4 @@ func (c *Cache) load(ctx context.Context, pk token.PrimaryKey) (keptRow, error) 
 		c.kept.absent.Set(pk, asked)
 	}
 	return keptRow{user, asked}, err
-}
-
-// Kept returns how many users are kept, and how many keys that nobody has.
-func (c *Cache) Kept() (users, absent int) {
-	c.kept.users.CleanUp()
-	c.kept.absent.CleanUp()
-	return c.kept.users.EstimatedSize(), c.kept.absent.EstimatedSize()
 }

@@ -219,7 +219,7 @@ func TestCacheIsBounded(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			users, _ := c.Kept()
+			users := c.Stats().Users
 			if users == 0 || users > test.most {
 				t.Errorf("%d users are kept, want some, and %d at most", users, test.most)
 			}
@@ -228,9 +228,12 @@ func TestCacheIsBounded(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			after, absent := c.Kept()
-			if after != users || absent != 1000 {
-				t.Errorf("%d users and %d absent ones are kept after guesses, want %d and 1000", after, absent, users)
+			stats := c.Stats()
+			if stats.Users != users || stats.Absent != 1000 {
+				t.Errorf("%d users and %d absent ones are kept after guesses, want %d and 1000", stats.Users, stats.Absent, users)
+			}
+			if stats.Hits != 0 || stats.Misses != 1900 || stats.Denied != 0 {
+				t.Errorf("%+v, want 1900 misses", stats)
 			}
 		})
 	}

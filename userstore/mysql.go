@@ -35,6 +35,8 @@ type MySQL struct {
 	// that MySQL answers.
 	plan    atomic.Pointer[plan]
 	batcher batcher
+	counts  counts
+	observe func(time.Duration) // nil for nobody
 	rows    sync.Pool // of *row
 	start   late
 }
@@ -128,7 +130,13 @@ func (s *MySQL) Schema(ctx context.Context) (Schema, error) {
 // ErrUnavailable; if ctx ended before, the context's own, which may take as long
 // as a query may.
 func (s *MySQL) Lookup(ctx context.Context, pk token.PrimaryKey) (*User, error) {
-	return s.batcher.lookup(ctx, s, pk)
+	if s.observe == nil {
+		return s.batcher.lookup(ctx, s, pk)
+	}
+	began := time.Now()
+	user, err := s.batcher.lookup(ctx, s, pk)
+	s.observe(time.Since(began))
+	return user, err
 }
 
 // lookupAlone is Lookup with a query of its own.

@@ -1,0 +1,88 @@
+package userstore
+
+import (
+	"database/sql"
+	"math/bits"
+	"sync/atomic"
+	"time"
+)
+
+// Stats are a store's figures since it was opened.
+type Stats struct {
+	// Pool is the state of the connections, which stores with the same DSN and
+	// limits share.
+	Pool sql.DBStats
+
+	// Queries says how many lookup queries read up to how many users: 1, 2, 4
+	// and so on up to 256.
+	Queries [len(batchSizes) + 1]uint64
+
+	// Lookups is how many users all these queries were asked for.
+	Lookups uint64
+}
+
+// QuerySizes are the numbers of users that Stats.Queries counts up to.
+func QuerySizes() [len(batchSizes) + 1]int {
+	sizes := [len(batchSizes) + 1]int{1}
+	copy(sizes[1:], batchSizes[:])
+	return sizes
+}
+
+// Stats returns the figures up to now.
+func (s *MySQL) Stats() Stats {
+	stats := Stats{Pool: s.pool.db.Stats(), Lookups: s.counts.lookups.Load()}
+	for i := range stats.Queries {
+		stats.Queries[i] = s.counts.queries[i].Load()
+	}
+	return stats
+}
+
+// PoolID tells stores apart that don't share their connections.
+func (s *MySQL) PoolID() [32]byte { return s.poolKey }
+
+// ObserveLookups has a function called with the time that each lookup took,
+// the wait for its turn included. It must be called before the first lookup.
+func (s *MySQL) ObserveLookups(observe func(time.Duration)) { s.observe = observe }
+
+// counts are what Stats tells.
+type counts struct {
+	queries [len(batchSizes) + 1]atomic.Uint64
+	lookups atomic.Uint64
+}
+
+// add counts the query of a number of lookups. A batch larger than the largest
+// query is several of these.
+func (c *counts) add(lookups int) {
+	c.lookups.Add(uint64(lookups)) //nolint:gosec // it isn't negative
+	for ; lookups > largestBatch; lookups -= largestBatch {
+		c.queries[len(batchSizes)].Add(1)
+	}
+	if lookups > 0 {
+		c.queries[bits.Len(uint(lookups-1))].Add(1) //nolint:gosec // it is positive
+	}
+}
+
+// CacheStats are a cache's figures since its rows were first kept.
+type CacheStats struct {
+	Users  int    // that are kept
+	Absent int    // keys that are known to be nobody's
+	Hits   uint64 // lookups that a kept row answered
+	Misses uint64 // lookups that read the row
+	Denied uint64 // lookups of keys that were known to be nobody's
+}
+
+// Stats returns the figures up to now. Caches that share rows share them.
+func (c *Cache) Stats() CacheStats {
+	c.kept.users.CleanUp()
+	c.kept.absent.CleanUp()
+	return CacheStats{
+		Users:  c.kept.users.EstimatedSize(),
+		Absent: c.kept.absent.EstimatedSize(),
+		Hits:   c.kept.hits.Load(),
+		Misses: c.kept.misses.Load(),
+		Denied: c.kept.denied.Load(),
+	}
+}
+
+// RowsID tells caches apart that don't share their rows.
+func (c *Cache) RowsID() [32]byte { return c.key }
