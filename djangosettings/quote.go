@@ -1,0 +1,46 @@
+package djangosettings
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// plainWord is what needs no quotes in a Caddyfile.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:,@%=+(){}\[\]?&*-]+$`)
+
+var (
+	errBraces  = errors.New("it has a brace, in which Caddy would see a placeholder")
+	errControl = errors.New("it has a control character, or isn't UTF-8")
+	errQuotes  = errors.New("it has a backtick and a backslash in places where a Caddyfile can't have both")
+)
+
+// quote writes a value as one word of a Caddyfile, whatever it holds. It fails
+// for what no quotes keep as it is: {$NAME} and {host} are replaced even in
+// quotes.
+func quote(value string) (string, error) {
+	if strings.ContainsAny(value, "{}") {
+		return "", errBraces
+	}
+	return quoteWord(value)
+}
+
+// quoteWord is quote for a value that has placeholders of ours.
+func quoteWord(value string) (string, error) {
+	switch {
+	case !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl):
+		return "", errControl
+	case plainWord.MatchString(value):
+		return value, nil
+	case !strings.Contains(value, "`"):
+		return "`" + value + "`", nil // all is literal up to the next backtick
+	case strings.HasSuffix(value, `\`) || strings.Contains(value, `\"`) || strings.Contains(value, `\\`):
+		// In double quotes a backslash escapes a quote, and only that: there
+		// is no way to write one in front of a quote.
+		return "", errQuotes
+	default:
+		return `"` + strings.ReplaceAll(value, `"`, `\"`) + `"`, nil
+	}
+}

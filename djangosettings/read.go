@@ -1,0 +1,273 @@
+// Package djangosettings reads the settings of a Django project, and writes
+// the block of a Caddyfile that goes with them.
+//
+// It reads what `manage.py diffsettings --all` prints, or the JSON that Script
+// makes the project print. The latter is better: it holds no secret, and says
+// what the table of users is called, where diffsettings leaves that to be
+// assumed.
+//
+// Nothing of the input is evaluated, and no secret of it is kept.
+package djangosettings
+
+import (
+	"bufio"
+	"bytes"
+	_ "embed" // Script
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+)
+
+// Script is a program in Python that prints a project's settings as JSON,
+// without secrets. It is run by `python manage.py shell <script.py`.
+//
+//go:embed settings_json.py
+var Script string
+
+// Project is what is known of a Django project.
+type Project struct {
+	settings map[string]any
+	user     *userModel // nil where only settings are known
+	complete bool       // whether settings that have their default are known, too
+	encoding string     // the packer that does what SESAME_PACKER does, if known
+}
+
+// userModel is what Script tells of the user model.
+type userModel struct {
+	Table   string             `json:"table"`
+	Manager string             `json:"manager"`
+	Columns map[string]*column `json:"columns"`
+}
+
+type column struct {
+	Column string `json:"column"`
+	Table  string `json:"table"`
+	Type   string `json:"type"`
+}
+
+// secret stands in the place of one: what it is, not what it says.
+type secret struct {
+	kind string // its type in Python; empty for an empty one
+}
+
+// maxInput is far more than settings take.
+const maxInput = 16 << 20
+
+// Read reads the output of diffsettings, in either of its forms, or the JSON
+// that Script prints. What a shell or a program prints around it is skipped.
+func Read(r io.Reader) (*Project, error) {
+	input, err := io.ReadAll(io.LimitReader(r, maxInput+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the settings: %w", err)
+	}
+	if len(input) > maxInput {
+		return nil, fmt.Errorf("the settings are longer than %d MiB: is this the output of diffsettings?", maxInput>>20)
+	}
+	input = ansi.ReplaceAll(input, nil)
+	p, err := readJSON(input)
+	if p == nil && err == nil {
+		p, err = readDiffsettings(input)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := p.settings["SECRET_KEY"]; !ok {
+		return nil, errors.New("there is no SECRET_KEY in it: give the output of " +
+			"`python manage.py diffsettings --all`, or of the script run by `python manage.py shell`")
+	}
+	p.hideSecrets()
+	return p, nil
+}
+
+var (
+	// ansi is what colours a terminal.
+	ansi = regexp.MustCompile("\x1b\\[[0-9;]*m")
+	// setting is a line of diffsettings: in the form "hash" with ### in front
+	// of, and in the form "unified" with two spaces, -, or + in front.
+	setting = regexp.MustCompile(`^(### |  |\+ |- )?([A-Z][A-Z0-9_]*) = (.*)$`)
+)
+
+// readDiffsettings reads lines such as `SESAME_MAX_AGE = 600  ###`. A value
+// whose repr() has line breaks goes on in the lines that follow.
+func readDiffsettings(input []byte) (*Project, error) {
+	p := &Project{settings: make(map[string]any)}
+	values := make(map[string]string)
+	last := ""
+	lines := bufio.NewScanner(bytes.NewReader(input))
+	lines.Buffer(nil, maxInput+1)
+	for lines.Scan() {
+		line := strings.TrimSuffix(lines.Text(), "\r")
+		match := setting.FindStringSubmatch(line)
+		switch {
+		case match == nil && last != "":
+			values[last] += "\n" + line
+		case match == nil:
+			// what manage.py prints before
+		case match[1] == "- ":
+			last = "" // the default, which the next line replaces
+		default:
+			p.complete = p.complete || match[1] == "### " || match[1] == "  "
+			last = match[2]
+			values[last] = match[3]
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("reading the output of diffsettings: %w", err)
+	}
+	for name, text := range values {
+		text = strings.TrimRight(text, " \n")
+		text = strings.TrimSuffix(text, "  ###") // a setting that Django doesn't know
+		value, err := parseLiteral(text)
+		if err != nil {
+			value = pyCall{} // whatever it is
+		}
+		p.settings[name] = value
+	}
+	return p, nil
+}
+
+// readJSON reads what Script prints, or returns nil if there is none.
+func readJSON(input []byte) (*Project, error) {
+	var file struct {
+		Version  int                        `json:"django_project"`
+		Settings map[string]json.RawMessage `json:"settings"`
+		User     *userModel                 `json:"user"`
+		Encoding string                     `json:"packer_encoding"`
+	}
+	found := false
+	for line := range bytes.Lines(input) {
+		line = bytes.TrimSpace(line)
+		if !bytes.HasPrefix(line, []byte("{")) || !bytes.Contains(line, []byte(`"django_project"`)) {
+			continue
+		}
+		if err := json.Unmarshal(line, &file); err != nil {
+			return nil, errors.New("the JSON of the settings can't be read: give it as the script has printed it, in one line")
+		}
+		found = true
+		break
+	}
+	if !found {
+		return nil, nil
+	}
+	if file.Version != 1 {
+		return nil, fmt.Errorf("the JSON of the settings is of version %d, and only 1 is known: print it with this version's script", file.Version)
+	}
+	p := &Project{settings: make(map[string]any), user: file.User, complete: true, encoding: file.Encoding}
+	for name, raw := range file.Settings {
+		decoder := json.NewDecoder(bytes.NewReader(raw))
+		decoder.UseNumber()
+		var value any
+		if err := decoder.Decode(&value); err != nil {
+			return nil, fmt.Errorf("the JSON of setting %s can't be read", name)
+		}
+		p.settings[name] = fromJSON(value)
+	}
+	return p, nil
+}
+
+// fromJSON makes of JSON what parseLiteral makes of Python.
+func fromJSON(value any) any {
+	switch value := value.(type) {
+	case json.Number:
+		if n, err := value.Int64(); err == nil {
+			return n
+		}
+		f, _ := value.Float64() // infinite where it is too large
+		return f
+	case []any:
+		for i := range value {
+			value[i] = fromJSON(value[i])
+		}
+		return value
+	case map[string]any:
+		if kind, ok := value["@secret"].(string); ok {
+			return secret{kind}
+		}
+		if name, ok := value["@callable"].(string); ok {
+			return pyCall{shorthand: name}
+		}
+		if _, ok := value["@other"]; ok {
+			return pyCall{}
+		}
+		dict := pyDict{}
+		for key, item := range value {
+			dict[key] = fromJSON(item)
+		}
+		return dict
+	default:
+		return value
+	}
+}
+
+// hideSecrets replaces secrets by their types, so that nothing can show them.
+func (p *Project) hideSecrets() {
+	for _, name := range []string{"SECRET_KEY", "SESAME_KEY"} {
+		if value, ok := p.settings[name]; ok {
+			p.settings[name] = hide(value)
+		}
+	}
+	if keys, ok := p.settings["SECRET_KEY_FALLBACKS"].([]any); ok {
+		for i := range keys {
+			keys[i] = hide(keys[i])
+		}
+	}
+	databases, _ := p.settings["DATABASES"].(pyDict)
+	for _, database := range databases {
+		hidePasswords(database)
+	}
+	kept := make(map[string]any)
+	for name, value := range p.settings {
+		if isWanted(name) {
+			kept[name] = value
+		}
+	}
+	p.settings = kept
+}
+
+// isWanted reports whether a setting has to do with tokens or users. Others,
+// with the secrets of who knows what in them, aren't kept.
+func isWanted(name string) bool {
+	switch name {
+	case "SECRET_KEY", "SECRET_KEY_FALLBACKS", "USE_TZ", "TIME_ZONE", "DATABASES", "DATABASE_ROUTERS",
+		"AUTH_USER_MODEL", "AUTHENTICATION_BACKENDS", "MIDDLEWARE", "LOGIN_REDIRECT_URL", "SESSION_COOKIE_AGE":
+		return true
+	}
+	return strings.HasPrefix(name, "SESAME_")
+}
+
+func hidePasswords(value any) {
+	dict, ok := value.(pyDict)
+	if !ok {
+		return
+	}
+	for name, item := range dict {
+		switch strings.ToLower(name) {
+		case "password", "passwd":
+			dict[name] = hide(item)
+		default:
+			hidePasswords(item)
+		}
+	}
+}
+
+// hide tells what a secret is.
+func hide(value any) secret {
+	switch value := value.(type) {
+	case secret:
+		return value
+	case nil:
+		return secret{"NoneType"}
+	case string:
+		if value == "" {
+			return secret{}
+		}
+		return secret{"str"}
+	case pyBytes:
+		return secret{"bytes"}
+	default:
+		return secret{"other"}
+	}
+}
