@@ -2,6 +2,7 @@ package token
 
 import (
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -18,13 +19,21 @@ type repair struct {
 // The limits of what is looked at for a token.
 const (
 	maxGiven   = 16 << 10 // bytes
-	maxRepairs = 16
+	maxRepairs = 24
 )
+
+// jwt is the form of a JSON Web Token (RFC 7519): three parts, the first of
+// which is base64 of {".
+var jwt = regexp.MustCompile(`^\s*(?:[Bb]earer\s+)?eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\s*$`)
 
 // explainRefused finds out why a token is refused.
 func (x *explainer) explainRefused(token string) {
-	if token == "" {
+	switch {
+	case token == "":
 		x.add(Finding{Cause: CauseEmpty, Certainty: Certain, Text: "there is no token: what was given is empty"})
+		return
+	case jwt.MatchString(token):
+		x.add(Finding{Cause: CauseNotAToken, Certainty: Certain, Text: "a JSON Web Token, which is another kind of token; if it is the application's own, leave bearer out of token_from"})
 		return
 	}
 	var best *analysis
@@ -34,11 +43,8 @@ func (x *explainer) explainRefused(token string) {
 		if a == nil {
 			continue
 		}
-		if best == nil || a.authentic && !best.authentic {
+		if best == nil || a.sense() > best.sense() {
 			best, bestOf = a, repaired
-		}
-		if a.authentic {
-			break
 		}
 	}
 	if best == nil {
@@ -86,6 +92,23 @@ type analysis struct {
 	reading    reading
 }
 
+// sense is how much sense a text makes as a token: most where all of it is one,
+// then where it is with something missing or behind it.
+func (a *analysis) sense() int {
+	switch {
+	case a.authentic && !a.has(CauseCutShort) && !a.has(CauseTrailing):
+		return 4
+	case a.authentic:
+		return 3
+	case a.hasReading && isPlausible(a.reading.pk):
+		return 2
+	case a.hasReading:
+		return 1
+	default:
+		return 0
+	}
+}
+
 // analyze looks at a text as a token of the version that its form says, or
 // returns nil if there is none.
 func (x *explainer) analyze(text string) *analysis {
@@ -128,9 +151,7 @@ func hasTokenCharacters(s string) bool {
 func unwrap(r repair) []repair {
 	text := strings.TrimSpace(r.text)
 	before, query, hasQuery := strings.Cut(text, "?")
-	if strings.ContainsFunc(before, unicode.IsSpace) {
-		hasQuery = false
-	}
+	before = before[strings.LastIndexFunc(before, unicode.IsSpace)+1:]
 	if !hasQuery {
 		query = text
 	}
@@ -159,7 +180,7 @@ func unwrap(r repair) []repair {
 	if _, path, ok := strings.Cut(before, "://"); ok {
 		return append(named, in(path[strings.LastIndexByte(path, '/')+1:]))
 	}
-	return append(append(named, r), others...)
+	return append(append(named, others...), r)
 }
 
 // cleaned undoes what mail programs, browsers and people do to tokens. Where
@@ -215,30 +236,47 @@ func stripped(r repair) []repair {
 	if r.text == "" {
 		return []repair{r}
 	}
-	var slashed []repair
-	if cut := strings.TrimRight(r.text, "/"); cut != r.text {
-		slashed = stripped(repair{text: cut, findings: append(r.findings, Finding{
-			Cause: CauseTrailing, Certainty: Certain, Text: "a slash follows it",
+	var others []repair
+	if first := strings.IndexFunc(r.text, isForeign); first >= minWord && hasTokenCharacters(r.text[:first]) {
+		others = append(others, repair{text: r.text[:first], findings: append(slices.Clip(r.findings), Finding{
+			Cause: CauseTrailing, Certainty: Certain, Text: "other text follows it",
 		})})
+	}
+	if cut := strings.TrimRight(r.text, "/"); cut != r.text {
+		others = append(others, stripped(repair{text: cut, findings: append(r.findings, Finding{
+			Cause: CauseTrailing, Certainty: Certain, Text: "a slash follows it",
+		})})...)
 	}
 	if replaced := strings.NewReplacer("+", "-", "/", "_").Replace(r.text); replaced != r.text {
 		r.text = replaced
 		note(CauseStandardBase64, "+ or / is in it, where tokens have - or _: it was made, or changed, by another kind of base64")
 	}
 	if !strings.ContainsFunc(r.text, isDash) {
-		return append(slashed, dropForeign(r)...)
+		return append(others, dropForeign(r)...)
 	}
 	note(CauseDash, "a dash is in it where tokens have hyphens: a word processor, or a mail program, has replaced them")
 	one, two := r, r
 	one.text = replaceDashes(r.text, "-")
 	two.text = replaceDashes(r.text, "--")
-	return append(append(slashed, dropForeign(one)...), dropForeign(two)...)
+	return append(append(others, dropForeign(one)...), dropForeign(two)...)
 }
 
-// dropForeign removes what is left of other characters.
+// dropForeign removes what is left of other characters, or what stands in front
+// of them or behind them.
 func dropForeign(r repair) []repair {
 	if hasTokenCharacters(r.text) {
 		return []repair{r}
+	}
+	with := func(text string, cause Cause, what string) repair {
+		return repair{text: text, findings: append(slices.Clip(r.findings), Finding{Cause: cause, Certainty: Certain, Text: what})}
+	}
+	var all []repair
+	if first := strings.IndexFunc(r.text, isForeign); first >= minWord {
+		all = append(all, with(r.text[:first], CauseTrailing, "other text follows it"))
+	}
+	if last := strings.LastIndexFunc(r.text, isForeign); len(r.text)-last > minWord {
+		_, size := utf8.DecodeRuneInString(r.text[last:])
+		all = append(all, with(r.text[last+size:], CauseLeading, "other text stands in front of it"))
 	}
 	r.text = strings.Map(func(c rune) rune {
 		if isForeign(c) {
@@ -250,7 +288,7 @@ func dropForeign(r repair) []repair {
 		Cause: CauseForeignCharacters, Certainty: Certain,
 		Text: "characters are in it that no token has",
 	})
-	return []repair{r}
+	return append(all, r)
 }
 
 // isForeign reports whether no token has the character, nor anything that is

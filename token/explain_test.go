@@ -363,3 +363,123 @@ func FuzzExplain(f *testing.F) {
 		}
 	})
 }
+
+// explainKeys are a key for each packer.
+var explainKeys = map[token.Packer]token.PrimaryKey{
+	token.ShortPacker:            token.IntKey(42),
+	token.UnsignedShortPacker:    token.UintKey(60_000),
+	token.LongPacker:             token.IntKey(70_000),
+	token.UnsignedLongPacker:     token.UintKey(4_000_000_000),
+	token.LongLongPacker:         token.IntKey(1 << 40),
+	token.UnsignedLongLongPacker: token.UintKey(7),
+	token.UUIDPacker:             token.UUIDKey([16]byte{1, 2, 3, 4, 5, 6, 0x47, 8, 0x89, 10, 11}),
+	token.StrPacker:              token.StringKey("alice"),
+	token.BytesPacker:            token.BytesKey([]byte{1, 2, 3, 255}),
+}
+
+// explainTo explains a token for the one user there is.
+func explainTo(t *testing.T, tokens *token.Tokens, made string, key token.PrimaryKey) *token.Explanation {
+	t.Helper()
+	candidates := token.ExplainCandidates{Scopes: []string{"x"}}
+	explained, err := tokens.Explain(made, token.Expectation{Now: now}, candidates, func(pk token.PrimaryKey) (*token.Row, error) {
+		if pk.String() != key.String() {
+			return nil, nil
+		}
+		return &token.Row{User: user, Active: true}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return explained
+}
+
+// TestExplainEveryPacker has the causes named whatever keys are like.
+func TestExplainEveryPacker(t *testing.T) {
+	t.Parallel()
+	withAge := func(s *token.Settings) { s.MaxAge = new(time.Hour) }
+	withPath := func(s *token.Settings) { s.Packer = "sesame.packers." + s.Encoding.Name() }
+	oneTime := func(s *token.Settings) { s.OneTime = true }
+	v1 := versions(token.V1)
+	for name, test := range map[string]struct {
+		there []func(*token.Settings)
+		here  func(*token.Settings)
+		scope string
+		edit  func(string) string
+		want  token.Cause
+	}{
+		"scope":            {scope: "x", want: token.CauseScope},
+		"max_age here":     {here: withAge, want: token.CauseMaxAge},
+		"max_age there":    {there: []func(*token.Settings){withAge}, want: token.CauseMaxAge},
+		"packer here":      {here: withPath, want: token.CausePacker},
+		"packer there":     {there: []func(*token.Settings){withPath}, want: token.CausePacker},
+		"signature_size":   {there: []func(*token.Settings){func(s *token.Settings) { s.SignatureSize = 16 }}, want: token.CauseSignatureSize},
+		"key":              {here: func(s *token.Settings) { s.Key = "k" }, want: token.CauseKey},
+		"one_time":         {there: []func(*token.Settings){oneTime}, want: token.CauseOneTime},
+		"cut short":        {edit: func(s string) string { return s[:len(s)-4] }, want: token.CauseCutShort},
+		"letters behind":   {edit: func(s string) string { return s + "abc" }, want: token.CauseTrailing},
+		"altered":          {edit: swapLetter, want: token.CauseAltered},
+		"v1, max_age":      {there: []func(*token.Settings){v1, withAge}, want: token.CauseMaxAge},
+		"v1, one_time":     {there: []func(*token.Settings){v1, oneTime}, want: token.CauseOneTime},
+		"v1, digest":       {there: []func(*token.Settings){v1, func(s *token.Settings) { s.Digest = "sha256" }}, want: token.CauseDigest},
+		"v1, secret":       {there: []func(*token.Settings){v1, func(s *token.Settings) { s.SecretKey = "other" }}, want: token.CauseSecretKey},
+		"v1, no signature": {there: []func(*token.Settings){v1}, edit: func(s string) string { return s[:len(s)-28] }, want: token.CauseCutShort},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for pack, key := range explainKeys {
+				there := newTokens(t, func(s *token.Settings) {
+					s.Encoding = pack
+					for _, change := range test.there {
+						change(s)
+					}
+				})
+				here := newTokens(t, func(s *token.Settings) {
+					s.Encoding = pack
+					if test.here != nil {
+						test.here(s)
+					}
+				})
+				made, err := there.Create(key, user, test.scope, now)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if test.edit != nil {
+					made = test.edit(made)
+				}
+				explained := explainTo(t, here, made, key)
+				if got := causes(explained, token.Certain); !slices.Equal(got, []token.Cause{test.want}) {
+					t.Errorf("%s: certain of %s, want %s\n%s", pack.Name(), got, test.want, explained)
+				}
+			}
+		})
+	}
+}
+
+// swapLetter changes a letter of the signature.
+func swapLetter(s string) string {
+	letter := "A"
+	if s[len(s)-3] == 'A' {
+		letter = "B"
+	}
+	return s[:len(s)-3] + letter + s[len(s)-2:]
+}
+
+// TestExplainOtherPackers has every packer's tokens read by every other one.
+func TestExplainOtherPackers(t *testing.T) {
+	t.Parallel()
+	for there, key := range explainKeys {
+		made, err := newTokens(t, func(s *token.Settings) { s.Encoding = there }).Create(key, user, "", now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for here := range explainKeys {
+			explained := explainTo(t, newTokens(t, func(s *token.Settings) { s.Encoding = here }), made, key)
+			if explained.Reason == 0 {
+				continue // the two write the same
+			}
+			if got := causes(explained, token.Certain); !slices.Equal(got, []token.Cause{token.CausePacker}) {
+				t.Errorf("%s there, %s here: certain of %s\n%s", there.Name(), here.Name(), got, explained)
+			}
+		}
+	}
+}

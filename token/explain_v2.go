@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"hash/maphash"
 	"maps"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -138,6 +140,9 @@ func (x *explainer) analyzeV2(text string) *analysis {
 	s := x.newSearchV2(text, data)
 	defer x.t.scratches.Put(s.scratch)
 	matches := s.run()
+	if len(matches) == 0 {
+		matches = s.runScopes()
+	}
 	a.incomplete = s.weak || x.trials >= maxTrials
 	if len(matches) > 0 {
 		a.authentic = true
@@ -377,6 +382,37 @@ func (s *searchV2) run() []match {
 	return matches
 }
 
+// lastNumber is the last number in a scope.
+var lastNumber = regexp.MustCompile(`^(.*?)(\d+)(\D*)$`)
+
+// runScopes tries scopes like those that are known: with another number, as
+// that of another page, or written a little differently.
+func (s *searchV2) runScopes() []match {
+	const numbers = 10_000
+	at := len(s.scopes)
+	for _, scope := range s.scopes[:at] {
+		if scope == "" {
+			continue
+		}
+		others := []string{strings.TrimSuffix(scope, "/"), scope + "/", strings.TrimPrefix(scope, "/"), "/" + scope, strings.ToLower(scope), strings.TrimSpace(scope)}
+		if parts := lastNumber.FindStringSubmatch(scope); parts != nil {
+			for n := range numbers {
+				others = append(others, parts[1]+strconv.Itoa(n)+parts[3])
+			}
+		}
+		for _, other := range others {
+			s.scopes = append(s.scopes[:at], other)
+			if m, ok := s.try(&choice{dimScope: at}, false); ok {
+				return []match{m}
+			}
+			if s.x.trials >= maxTrials {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
 // try makes the signature of a choice, and compares it with the token's.
 func (s *searchV2) try(c *choice, otherSize bool) (match, bool) {
 	r := s.reading(c[dimPacker], c[dimDated])
@@ -603,7 +639,13 @@ func (s *searchV2) altered() *reading2 {
 	var c choice
 	r := s.reading(0, 0)
 	size := s.x.t.settings.SignatureSize
-	if r == nil || r.row == nil || r.size != size || size < minSize {
+	if r == nil || r.size != size || size < minSize {
+		return nil
+	}
+	if before := s.withOtherKey(r); before != nil {
+		return before
+	}
+	if r.row == nil {
 		return nil
 	}
 	message, ok := s.message(&c, r, r.row)
@@ -618,6 +660,40 @@ func (s *searchV2) altered() *reading2 {
 			return r
 		}
 		if before := s.withOtherTime(r, input, message); before != nil {
+			return before
+		}
+	}
+	return nil
+}
+
+// withOtherKey looks whether the primary key was changed, from that of the user
+// whose token it should be.
+func (s *searchV2) withOtherKey(r *reading2) *reading2 {
+	pk := s.x.candidates.User
+	row := s.x.row(pk)
+	start := r.mark
+	if r.dated {
+		start -= 4
+	}
+	data, err := r.pack.Pack(nil, pk)
+	if row == nil || err != nil || len(data) != start {
+		return nil
+	}
+	data = append(data, s.data[start:]...)
+	before := s.x.readV2(data, r.pack, r.dated)
+	if before == nil {
+		return nil
+	}
+	var c choice
+	s.data, data = data, s.data
+	message, ok := s.message(&c, before, row)
+	s.data = data
+	if !ok {
+		return nil
+	}
+	for _, secretKey := range s.secretKeys[0].values {
+		if string(s.sign(s.keyInput(&c, r, secretKey), message, r.size)) == string(s.data[r.mark:]) {
+			before.row = row
 			return before
 		}
 	}

@@ -341,6 +341,16 @@ def text_cases():
     case("a dash", AGE, AGE, created=with_dash, edit=lambda t: t.replace("-", "\u2013"), verdict=malformed, certain=["typographic_dash"])
     case("a long dash", AGE, AGE, created=with_two, edit=lambda t: t.replace("--", "\u2014"), verdict=malformed, certain=["typographic_dash"])
     case("standard base64", AGE, AGE, created=with_both, edit=lambda t: t.replace("-", "+").replace("_", "/"), verdict=malformed, certain=["standard_base64"])
+    both("a parameter of another name", lambda t: "token=" + t, certain=["url"])
+    both("another parameter behind it", lambda t: t + "&next=/home", certain=["trailing_characters"])
+    both("a header field", lambda t: "Authorization: Bearer " + t, certain=["whitespace"])
+    both("Markdown", lambda t: "[log in](https://app.example.com/?sesame=" + t + ")", certain=["url", "trailing_characters"])
+    both("twice", lambda t: t + t, verdict="*", v1_verdict="*", v1=False, certain=["trailing_characters"])
+    case("a JWT", edit=lambda t: "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", verdict=malformed, certain=["not_a_token"])
+    case("of another secret, with words around it", {"SECRET_KEY": "the former one"}, edit=lambda t: "Authorization: Bearer " + t, verdict=malformed, certain=["whitespace"], possible=["other_secret_key"])
+    case("another number in the scope", scope="report:8", expected_scope="report:7", verdict=bad, certain=["other_scope"])
+    case("a slash behind the scope", scope="/reports/", expected_scope="/reports", verdict=bad, certain=["other_scope"])
+    case("another user's key", AGE, AGE, edit=lambda t: "AAAAKQ" + t[6:], candidates={"user": {"int": 42}}, verdict="unknown_user", certain=["altered"]) 
     swap = {"A": "B", "-": "A"}
     for at in (8, 12, 16):
         case(f"a character altered in the signature, {at}", edit=lambda t: t[:at] + swap.get(t[at], "A") + t[at + 1 :], verdict=bad, certain=["altered"])
