@@ -67,7 +67,9 @@ func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if err := h.startSession(w, r, user, c.scope); err != nil {
 		return h.fail(w, r, err)
 	}
+	h.audit.login(r, user, h.fingerprint(r, c))
 	if isConfirmed || r.Method == http.MethodGet && h.logins.redirects(r) {
+		counted.requests[outcomeLogin].Add(1)
 		return seeOther(w, c.loginTarget(r))
 	}
 	return h.serveVisitor(w, r, next, v)
@@ -166,6 +168,7 @@ func (h *Handler) isConfirmed(c claims) bool {
 // confirms it to the URL of the page itself, so that all that depends on the
 // URL, matchers and scope, stays as it is.
 func (h *Handler) askToConfirm(w http.ResponseWriter, r *http.Request, c claims, user, replaced *userstore.User) error {
+	counted.requests[outcomePage].Add(1)
 	value := rand.Text()
 	h.confirmCookie.set(w, r, value, confirmAge)
 

@@ -65,6 +65,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return h.serveReserved(w, r, page, c)
 	}
 	if isPreflight(r) && h.passesPreflight() {
+		counted.requests[outcomeAnonymous].Add(1)
 		h.identity.restore(r, h.logger)
 		return next.ServeHTTP(w, r)
 	}
@@ -112,6 +113,7 @@ func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request, next cadd
 // serveNobody answers a request that has neither a token nor a session.
 func (h *Handler) serveNobody(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if h.Optional && !isPreflight(r) {
+		counted.requests[outcomeAnonymous].Add(1)
 		h.identity.restore(r, h.logger)
 		return next.ServeHTTP(w, r)
 	}
@@ -133,6 +135,7 @@ func (h *Handler) serveBesideToken(w http.ResponseWriter, r *http.Request, next 
 		return h.fail(w, r, err)
 	case c.confirmation.signature != "", // the button's own request is nothing for the upstream
 		r.Method == http.MethodGet && h.logins.redirects(r) && acceptsHTML(r):
+		counted.requests[outcomeSession].Add(1)
 		return seeOther(w, c.loginTarget(r))
 	}
 	return h.serveVisitor(w, r, next, v)
@@ -146,11 +149,14 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	case isReason:
 		return h.refuse(w, r, reason, err)
 	case errors.Is(err, errAhead):
+		counted.requests[outcomeAhead].Add(1)
 		return answerAhead(w, r)
 	case r.Context().Err() != nil:
+		counted.requests[outcomeCanceled].Add(1)
 		w.WriteHeader(statusClientClosed) // the client has gone: err is what that caused
 		return nil                        //nolint:nilerr
 	}
+	counted.requests[outcomeUnavailable].Add(1)
 	h.outages.report(h.logger, err)
 	return h.refuseForNow(w, r)
 }
@@ -193,10 +199,28 @@ func (h *Handler) use(r *http.Request, c claims, user *userstore.User) error {
 		return nil
 	}
 	err := h.store.Consume(r.Context(), user, h.now())
-	if errors.Is(err, userstore.ErrConsumed) {
+	counted.used(err)
+	switch {
+	case err == nil:
+		h.audit.consumed(r, user, h.fingerprint(r, c))
+	case errors.Is(err, userstore.ErrConsumed):
 		return h.rejected(r, c.token, nil, token.Consumed, zap.Stringer("user", user.PrimaryKey))
 	}
 	return err
+}
+
+// fingerprint identifies a request's token where the token itself must not be
+// told.
+func (h *Handler) fingerprint(r *http.Request, c claims) string {
+	made, err := h.credentials(r.Context())
+	if err != nil {
+		return "" // unreachable: the token was checked
+	}
+	parsed, err := made.tokens.Parse(c.token.token, token.Expectation{Scope: c.scope, Now: h.now()})
+	if err != nil && !errors.Is(err, token.Expired) { // in the meantime
+		return ""
+	}
+	return parsed.Fingerprint()
 }
 
 // scopeOf is the scope that a request's token must have. A template that
@@ -217,6 +241,12 @@ func (h *Handler) scopeOf(r *http.Request) (string, error) {
 // rejected tells an operator who has debug logs on why a request is refused,
 // and returns the reason.
 func (h *Handler) rejected(r *http.Request, claim presented, parsed *token.Parsed, reason error, more ...zap.Field) error {
+	if reason, ok := reason.(token.Reason); ok && h.logins != nil && claim.from == fromQuery && claim.found { //nolint:errorlint // Parse and Verify don't wrap it
+		counted.loginFailures[reason].Add(1)
+	}
+	if claim.found {
+		h.audit.rejected(r, reason)
+	}
 	c := h.logger.Check(zap.DebugLevel, "token refused")
 	if c == nil {
 		return reason

@@ -179,6 +179,9 @@ func (l *logins) boundScope(r *http.Request, scope string) string {
 // sessionRefused tells an operator who has debug logs on why a session is not
 // one.
 func (h *Handler) sessionRefused(r *http.Request, parsed *session.Parsed, reason error) {
+	if reason, ok := errors.AsType[session.Reason](reason); ok {
+		counted.sessionsEnded[reason].Add(1)
+	}
 	c := h.logger.Check(zap.DebugLevel, "session refused")
 	if c == nil {
 		return
@@ -203,6 +206,7 @@ func (h *Handler) startSession(w http.ResponseWriter, r *http.Request, user *use
 	if err != nil {
 		return fmt.Errorf("making a session: %w", err)
 	}
+	counted.logins.Add(1)
 	h.logins.cookie.set(w, r, value, made.sessions.Settings().MaxAge)
 	return nil
 }
@@ -282,6 +286,11 @@ func acceptsHTML(r *http.Request) bool {
 
 // serveVisitor passes a visitor's request on.
 func (h *Handler) serveVisitor(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, v *visitor) error {
+	by := outcomeToken
+	if v.session != nil {
+		by = outcomeSession
+	}
+	counted.requests[by].Add(1)
 	h.identity.set(r, v.user, h.logger)
 	if h.watcher == nil {
 		return next.ServeHTTP(w, r)

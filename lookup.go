@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -13,6 +15,10 @@ import (
 // new link of somebody with a new password must work at once. So only a fresh
 // one is refused. The error is check's, or says why the store has no answer.
 func (h *Handler) findUser(ctx context.Context, pk token.PrimaryKey, fresh bool, check func(*userstore.User) error) (*userstore.User, error) {
+	ctx, span := startSpan(ctx, "sesame.lookup")
+	if span != nil {
+		defer span.End()
+	}
 	if h.cache == nil {
 		user, err := h.store.Lookup(ctx, pk)
 		return checked(user, err, check)
@@ -26,6 +32,16 @@ func (h *Handler) findUser(ctx context.Context, pk token.PrimaryKey, fresh bool,
 	}
 	user, err := h.cache.LookupFresh(ctx, pk)
 	return checked(user, err, check)
+}
+
+// startSpan begins a span in a request that is traced, as the directive tracing
+// has it, and nil in others.
+func startSpan(ctx context.Context, name string) (context.Context, trace.Span) {
+	request := trace.SpanFromContext(ctx)
+	if !request.IsRecording() {
+		return ctx, nil
+	}
+	return request.TracerProvider().Tracer("github.com/caddy-sesame/caddy-sesame").Start(ctx, name)
 }
 
 // checked returns what a lookup found, and what check says of it.

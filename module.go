@@ -173,6 +173,7 @@ type Handler struct {
 	Pages *PagesConfig `json:"pages,omitempty"`
 
 	logger        *zap.Logger
+	audit         audit
 	logs          requestLogs
 	sources       *tokenSources
 	identity      *identity
@@ -196,6 +197,8 @@ type userStore interface {
 	Lookup(ctx context.Context, pk token.PrimaryKey) (*userstore.User, error)
 	LookupMany(ctx context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error)
 	Consume(ctx context.Context, user *userstore.User, now time.Time) error
+	Stats() userstore.Stats
+	PoolID() [32]byte
 	Close() error
 }
 
@@ -217,7 +220,11 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	h.logs = newRequestLogs(ctx)
+	h.audit = newAudit(ctx)
 	h.now = time.Now
+	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
 	if err := h.provisionRequest(); err != nil {
 		return err
 	}
@@ -384,6 +391,7 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 		return fmt.Errorf("userstore: %w", err)
 	}
 	h.store = store
+	store.ObserveLookups(observeLookup)
 	if h.Cache != nil {
 		if h.cache, err = userstore.NewCache(store, *h.Cache); err != nil {
 			return fmt.Errorf("cache: %w", err)

@@ -71,6 +71,33 @@ func TestReadmeSessionReasons(t *testing.T) {
 	}
 }
 
+// TestReadmeMetrics compares the README's table of metrics with what is
+// collected, and its labels.
+func TestReadmeMetrics(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		startGateway(t, db, startUpstream(t), site{})
+		want := make(map[string]bool)
+		for name := range metricValues(t) {
+			name, labels, _ := strings.Cut(name, "{")
+			var names []string
+			for _, label := range regexp.MustCompile(`(\w+)="`).FindAllStringSubmatch(labels, -1) {
+				names = append(names, "`"+label[1]+"`")
+			}
+			want["| `caddy_sesame_"+name+"` | "+strings.Join(append(names, "|"), ", ")] = true
+		}
+		table := section(t, readFile(t, "README.md"), "### Metrics")
+		rows := strings.Count(table, "\n| `caddy_sesame_")
+		if rows == 0 || rows != len(want) {
+			t.Errorf("the table has %d rows for %d metrics", rows, len(want))
+		}
+		for row := range want {
+			if row = strings.Replace(row, ", |", " |", 1); !strings.Contains(table, row) {
+				t.Errorf("the table has no row that begins with %s", row)
+			}
+		}
+	})
+}
+
 // TestReadmePages compares the README's table of pages with those in the code.
 func TestReadmePages(t *testing.T) {
 	var documented, want []string

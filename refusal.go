@@ -29,6 +29,7 @@ const retryAfter = 2
 // refuse answers a request whose token doesn't hold, or that has none. err is
 // the reason, or wraps it.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, reason token.Reason, err error) error {
+	counted.refuse(reason)
 	answer := refusal{status: http.StatusUnauthorized, page: pageData{Kind: pageKind(reason.Public())}}
 	if expired, ok := errors.AsType[*expiredLink](err); ok {
 		answer.page.User, answer.page.HelpURL = expired.name, expired.helpURL

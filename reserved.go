@@ -66,6 +66,7 @@ func (h *Handler) serveReserved(w http.ResponseWriter, r *http.Request, page str
 	case reservedWhoami:
 		return h.serveWhoami(w, r, c)
 	default:
+		counted.requests[outcomePage].Add(1)
 		w.WriteHeader(http.StatusNotFound)
 		return nil
 	}
@@ -105,6 +106,7 @@ func (h *Handler) scopeOfTarget(r *http.Request, target string) (string, error) 
 // serveLogout ends the session of a browser that asks for it with the button
 // of a page of this site.
 func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, c claims) error {
+	counted.requests[outcomePage].Add(1)
 	next := rawuri.OwnTarget(r.URL.Query().Get(nextParameter), "")
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
@@ -124,12 +126,30 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, c claims) 
 	// A page of another site can't send the cookie along, even where the browser
 	// doesn't say whose page it is.
 	if len(c.cookies) > 0 {
+		counted.logouts.Add(1)
+		h.audit.logout(r, h.sessionUser(r, c))
 		h.logins.cookie.clear(w, r)
 	}
 	if next != "" {
 		return seeOther(w, next)
 	}
 	return h.pages.write(w, r, http.StatusOK, pageData{Kind: pageLoggedOut})
+}
+
+// sessionUser is whose session a request has, authentic, though it may be over.
+// It is the zero key where none of its cookies is one.
+func (h *Handler) sessionUser(r *http.Request, c claims) token.PrimaryKey {
+	made, err := h.credentials(r.Context())
+	if err != nil {
+		return token.PrimaryKey{}
+	}
+	for _, value := range c.cookies[:min(len(c.cookies), maxCookies)] {
+		parsed, err := made.sessions.Parse(value, h.logins.boundScope(r, c.scope), h.now())
+		if err == nil {
+			return parsed.PrimaryKey()
+		}
+	}
+	return token.PrimaryKey{}
 }
 
 // isFromOtherSite reports whether a browser says that a request was made by a
@@ -188,6 +208,7 @@ func (h *Handler) serveWhoami(w http.ResponseWriter, r *http.Request, c claims) 
 	case err != nil:
 		return h.fail(w, r, err)
 	}
+	counted.requests[outcomePage].Add(1)
 	told := whoami{ID: v.user.PrimaryKey.String(), Username: v.user.Username, By: "token"}
 	told.Email, _ = v.user.Column("email")
 	if v.session != nil {

@@ -155,6 +155,7 @@ func (g *guarded) end(why ended) {
 	if c := g.watcher.logger.Check(level, "a response was ended before its time"); c != nil {
 		c.Write(zap.Error(why), zap.Stringer("user", g.key))
 	}
+	counted.cut.Add(1)
 	g.writer.ended.Store(true)
 	g.cancel(why)
 }

@@ -54,6 +54,7 @@ func (b *batcher) lookup(ctx context.Context, s *MySQL, pk token.PrimaryKey) (*U
 	if alone != nil {
 		defer b.end(ctx, s, alone)
 		s.counts.add(1)
+		totals.add(1)
 		return s.lookupAlone(ctx, pk)
 	}
 	select {
@@ -157,6 +158,7 @@ func (b *batcher) giveUp(left *batch) {
 // send reads the users of a batch.
 func (b *batcher) send(ctx context.Context, s *MySQL, sent *batch, query *sending) {
 	s.counts.add(len(sent.keys))
+	totals.add(len(sent.keys))
 	users, err := s.LookupMany(ctx, sent.keys)
 	b.mu.Lock()
 	defer b.mu.Unlock()

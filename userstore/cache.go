@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -67,7 +66,7 @@ type keptRows struct {
 	users  *otter.Cache[token.PrimaryKey, keptRow]
 	absent *otter.Cache[token.PrimaryKey, time.Time] // when it was asked for
 
-	hits, misses, denied atomic.Uint64
+	counts cacheCounts
 }
 
 // keptRow is a row, and when it was asked for. It may be newer, not older.
@@ -194,14 +193,17 @@ func (c *Cache) Close() error {
 func (c *Cache) Lookup(ctx context.Context, pk token.PrimaryKey) (user *User, isFresh bool, err error) {
 	row, ok := c.kept.users.GetIfPresent(pk)
 	if ok {
-		c.kept.hits.Add(1)
+		c.kept.counts.hits.Add(1)
+		totals.hits.Add(1)
 		return row.user, false, nil
 	}
 	if _, ok := c.kept.absent.GetIfPresent(pk); ok {
-		c.kept.denied.Add(1)
+		c.kept.counts.denied.Add(1)
+		totals.denied.Add(1)
 		return nil, false, ErrNotFound
 	}
-	c.kept.misses.Add(1)
+	c.kept.counts.misses.Add(1)
+	totals.misses.Add(1)
 	called := time.Now()
 	row, err = c.kept.users.Get(ctx, pk, otter.LoaderFunc[token.PrimaryKey, keptRow](c.load))
 	if err != nil {

@@ -37,7 +37,7 @@ type MySQL struct {
 	batcher batcher
 	counts  counts
 	observe func(time.Duration) // nil for nobody
-	rows    sync.Pool // of *row
+	rows    sync.Pool           // of *row
 	start   late
 }
 

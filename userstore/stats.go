@@ -50,6 +50,37 @@ type counts struct {
 	lookups atomic.Uint64
 }
 
+// totals are the counts of all stores and caches of this process.
+var totals struct {
+	counts
+	cacheCounts
+}
+
+// cacheCounts are what CacheStats tells.
+type cacheCounts struct{ hits, misses, denied atomic.Uint64 }
+
+// Totals are the figures of all stores and caches since the process began,
+// those that are closed included: they never fall, as metrics must not.
+type Totals struct {
+	Queries              [len(batchSizes) + 1]uint64 // as in Stats
+	Lookups              uint64
+	Hits, Misses, Denied uint64 // as in CacheStats
+}
+
+// AllTotals returns the figures up to now.
+func AllTotals() Totals {
+	all := Totals{
+		Lookups: totals.lookups.Load(),
+		Hits:    totals.hits.Load(),
+		Misses:  totals.misses.Load(),
+		Denied:  totals.denied.Load(),
+	}
+	for i := range all.Queries {
+		all.Queries[i] = totals.queries[i].Load()
+	}
+	return all
+}
+
 // add counts the query of a number of lookups. A batch larger than the largest
 // query is several of these.
 func (c *counts) add(lookups int) {
@@ -78,9 +109,9 @@ func (c *Cache) Stats() CacheStats {
 	return CacheStats{
 		Users:  c.kept.users.EstimatedSize(),
 		Absent: c.kept.absent.EstimatedSize(),
-		Hits:   c.kept.hits.Load(),
-		Misses: c.kept.misses.Load(),
-		Denied: c.kept.denied.Load(),
+		Hits:   c.kept.counts.hits.Load(),
+		Misses: c.kept.counts.misses.Load(),
+		Denied: c.kept.counts.denied.Load(),
 	}
 }
 

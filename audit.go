@@ -1,0 +1,107 @@
+package sesame
+
+import (
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// The events that the handler emits. Their data are the fields of the audit
+// log's lines, or those of a refusal.
+const (
+	eventLogin    = "sesame.login"
+	eventLogout   = "sesame.logout"
+	eventConsumed = "sesame.consumed"
+	eventRejected = "sesame.rejected"
+)
+
+// audit tells who logged in and out, and which tokens were used up: by a line
+// each of a log of its own, and by events.
+type audit struct {
+	logger *zap.Logger
+	ctx    caddy.Context
+	events *caddyevents.App // nil where nothing is configured for events
+}
+
+func newAudit(ctx caddy.Context) audit {
+	a := audit{logger: ctx.Logger().Named("audit"), ctx: ctx}
+	// The error says that it isn't configured: then it need not run.
+	if app, err := ctx.AppIfConfigured("events"); err == nil {
+		a.events, _ = app.(*caddyevents.App)
+	}
+	return a
+}
+
+// login notes that a session began.
+func (a *audit) login(r *http.Request, user *userstore.User, fingerprint string) {
+	a.note(r, eventLogin, "login", user.PrimaryKey, fingerprint)
+}
+
+// logout notes that a session was ended by its user.
+func (a *audit) logout(r *http.Request, user token.PrimaryKey) {
+	a.note(r, eventLogout, "logout", user, "")
+}
+
+// consumed notes that a one-time token was used up.
+func (a *audit) consumed(r *http.Request, user *userstore.User, fingerprint string) {
+	a.note(r, eventConsumed, "one-time token used", user.PrimaryKey, fingerprint)
+}
+
+func (a *audit) note(r *http.Request, event, message string, user token.PrimaryKey, fingerprint string) {
+	id := requestID(r)
+	if c := a.logger.Check(zap.InfoLevel, message); c != nil {
+		fields := append([]zap.Field{zap.Stringer("user", user)}, requestFields(r)...)
+		fields = append(fields, zap.String("request_id", id))
+		if fingerprint != "" {
+			fields = append(fields, zap.String("token", fingerprint))
+		}
+		c.Write(fields...)
+	}
+	if a.events == nil {
+		return
+	}
+	data := requestData(r, id)
+	data["user"] = user.String()
+	if fingerprint != "" {
+		data["token"] = fingerprint
+	}
+	a.events.Emit(a.ctx, event, data)
+}
+
+// rejected emits the event of a token that was refused. There is no line for
+// it in the audit log, which anybody could fill.
+func (a *audit) rejected(r *http.Request, reason error) {
+	if a.events == nil {
+		return
+	}
+	data := requestData(r, requestID(r))
+	data["reason"] = "unknown"
+	if reason, ok := reason.(token.Reason); ok { //nolint:errorlint // nobody wraps it
+		data["reason"] = reason.String()
+	}
+	a.events.Emit(a.ctx, eventRejected, data)
+}
+
+// requestData are requestFields for an event.
+func requestData(r *http.Request, id string) map[string]any {
+	data := map[string]any{"request_id": id}
+	for _, field := range requestFields(r) {
+		data[field.Key] = field.String
+	}
+	return data
+}
+
+// requestID is what {http.request.uuid} stands for.
+func requestID(r *http.Request) string {
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return ""
+	}
+	id, _ := repl.GetString("http.request.uuid")
+	return id
+}

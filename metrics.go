@@ -1,0 +1,221 @@
+package sesame
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/caddy-sesame/caddy-sesame/session"
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// outcome is what became of a request. Each has one.
+type outcome uint8
+
+const (
+	outcomeToken       outcome = iota // went on, by a token
+	outcomeSession                    // went on, by a session
+	outcomeAnonymous                  // went on as nobody's
+	outcomeLogin                      // was sent to the page with a session
+	outcomePage                       // got a page of the gateway
+	outcomeAhead                      // was made ahead of a click
+	outcomeRefused                    // has a token.Reason
+	outcomeUnavailable                // MySQL gave no answer
+	outcomeCanceled                   // the client went away
+	outcomes
+)
+
+// String is the outcome's name in metrics. It never changes.
+func (o outcome) String() string {
+	return [outcomes]string{
+		"token", "session", "anonymous", "login", "page", "ahead", "refused", "unavailable", "canceled",
+	}[o]
+}
+
+// consumption is what became of the use of a one-time token.
+type consumption uint8
+
+const (
+	consumptionUsed   consumption = iota // was used up
+	consumptionLost                      // another request was first
+	consumptionFailed                    // it isn't known
+	consumptions
+)
+
+// String is the name in metrics. It never changes.
+func (c consumption) String() string {
+	return [consumptions]string{"used", "lost", "failed"}[c]
+}
+
+// tally is what the handlers of this process have counted since it began,
+// those of former configurations included. It isn't reset by a reload.
+type tally struct {
+	requests      [outcomes]atomic.Uint64
+	refused       [token.Consumed + 1]atomic.Uint64
+	loginFailures [token.Consumed + 1]atomic.Uint64
+	consumptions  [consumptions]atomic.Uint64
+	logins        atomic.Uint64
+	logouts       atomic.Uint64
+	sessionsEnded [session.Revoked + 1]atomic.Uint64
+	cut           atomic.Uint64
+}
+
+var counted tally
+
+// lookupSeconds is how long lookups take.
+var lookupSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
+	Name:    "caddy_sesame_lookup_duration_seconds",
+	Help:    "Time of a lookup in MySQL, the wait for its turn included.",
+	Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
+})
+
+func observeLookup(took time.Duration) { lookupSeconds.Observe(took.Seconds()) }
+
+// refuse counts a request that is refused for a reason.
+func (t *tally) refuse(reason token.Reason) {
+	t.requests[outcomeRefused].Add(1)
+	t.refused[reason].Add(1)
+}
+
+// used counts what became of the use of a one-time token.
+func (t *tally) used(err error) {
+	result := consumptionFailed
+	switch {
+	case err == nil:
+		result = consumptionUsed
+	case errors.Is(err, userstore.ErrConsumed):
+		result = consumptionLost
+	}
+	t.consumptions[result].Add(1)
+}
+
+// reasons are the counts by outcome and by the reason of refusals.
+func (t *tally) reasons() map[string]uint64 {
+	counts := make(map[string]uint64)
+	for o := range outcomes {
+		if o != outcomeRefused {
+			counts[o.String()] = t.requests[o].Load()
+		}
+	}
+	for _, reason := range token.Reasons() {
+		counts[outcomeRefused.String()+": "+reason.String()] = t.refused[reason].Load()
+	}
+	return counts
+}
+
+// collector shows Prometheus what was counted, and the figures of the stores
+// that are open.
+type collector struct{}
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("caddy_sesame_"+name, help, labels, nil)
+}
+
+var (
+	requestsDesc        = describe("requests_total", "Requests by what became of them, and why they were refused.", "outcome", "reason")
+	loginFailuresDesc   = describe("login_failures_total", "Links that logged nobody in, by the reason.", "reason")
+	consumptionsDesc    = describe("one_time_consumptions_total", "Uses of one-time tokens: used up, lost to another request, or failed.", "result")
+	sessionsStartedDesc = describe("sessions_started_total", "Sessions that were started.")
+	sessionsEndedDesc   = describe("sessions_ended_total", "Sessions that were ended by a logout, or refused for a reason.", "reason")
+	cutDesc             = describe("responses_cut_total", "Long responses that were cut off since their user may no longer log in.")
+	batchSizeDesc       = describe("batch_size", "Users that one lookup query reads.")
+	poolDesc            = describe("pool_connections", "Connections to MySQL by state.", "state")
+	poolMaxDesc         = describe("pool_max_connections", "Connections to MySQL that may be open.")
+	cacheUsersDesc      = describe("cache_users", "Users that are kept in the cache.")
+	cacheLookupsDesc    = describe("cache_lookups_total", "Lookups in the cache: hit, miss, or known to be absent.", "result")
+)
+
+// Describe implements prometheus.Collector.
+func (collector) Describe(to chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{
+		requestsDesc, loginFailuresDesc, consumptionsDesc, sessionsStartedDesc, sessionsEndedDesc, cutDesc,
+		batchSizeDesc, poolDesc, poolMaxDesc, cacheUsersDesc, cacheLookupsDesc,
+	} {
+		to <- desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (collector) Collect(to chan<- prometheus.Metric) {
+	count := func(desc *prometheus.Desc, n uint64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n), labels...)
+	}
+	for o := range outcomes {
+		if o != outcomeRefused {
+			count(requestsDesc, counted.requests[o].Load(), o.String(), "")
+		}
+	}
+	for _, reason := range token.Reasons() {
+		count(requestsDesc, counted.refused[reason].Load(), outcomeRefused.String(), reason.String())
+		count(loginFailuresDesc, counted.loginFailures[reason].Load(), reason.String())
+	}
+	for c := range consumptions {
+		count(consumptionsDesc, counted.consumptions[c].Load(), c.String())
+	}
+	count(sessionsStartedDesc, counted.logins.Load())
+	count(sessionsEndedDesc, counted.logouts.Load(), "logout")
+	for _, reason := range session.Reasons() {
+		count(sessionsEndedDesc, counted.sessionsEnded[reason].Load(), reason.String())
+	}
+	count(cutDesc, counted.cut.Load())
+	collectStores(to)
+}
+
+// collectStores shows the figures of the stores: those that only grow of all
+// there were, the others of those that are open.
+func collectStores(to chan<- prometheus.Metric) {
+	gauge := func(desc *prometheus.Desc, n int, labels ...string) {
+		to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(n), labels...)
+	}
+	count := func(desc *prometheus.Desc, n uint64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n), labels...)
+	}
+	totals := userstore.AllTotals()
+	batches := make(map[float64]uint64) // cumulative, as Prometheus has it
+	var queries uint64
+	for i, size := range userstore.QuerySizes() {
+		queries += totals.Queries[i]
+		batches[float64(size)] = queries
+	}
+	to <- prometheus.MustNewConstHistogram(batchSizeDesc, queries, float64(totals.Lookups), batches)
+	count(cacheLookupsDesc, totals.Hits, "hit")
+	count(cacheLookupsDesc, totals.Misses, "miss")
+	count(cacheLookupsDesc, totals.Denied, "absent")
+
+	// Handlers may share connections and kept rows.
+	var inUse, idle, mostOpen, users int
+	seen := make(map[[32]byte]bool)
+	for _, h := range running() {
+		if id := h.store.PoolID(); !seen[id] {
+			seen[id] = true
+			pool := h.store.Stats().Pool
+			inUse, idle, mostOpen = inUse+pool.InUse, idle+pool.Idle, mostOpen+pool.MaxOpenConnections
+		}
+		if h.cache != nil && !seen[h.cache.RowsID()] {
+			seen[h.cache.RowsID()] = true
+			users += h.cache.Stats().Users
+		}
+	}
+	gauge(poolDesc, inUse, "in_use")
+	gauge(poolDesc, idle, "idle")
+	gauge(poolMaxDesc, mostOpen)
+	gauge(cacheUsersDesc, users)
+}
+
+// registerMetrics adds the metrics to a registry, of which each configuration
+// has its own, and each handler of it may be the first.
+func registerMetrics(registry *prometheus.Registry) error {
+	for _, metric := range []prometheus.Collector{collector{}, lookupSeconds} {
+		err := registry.Register(metric)
+		if _, isThere := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !isThere {
+			return err
+		}
+	}
+	return nil
+}
+
+// Interface guards
+var _ prometheus.Collector = collector{}

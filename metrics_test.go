@@ -1,0 +1,177 @@
+package sesame_test
+
+import (
+	"maps"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// metricValues are the running Caddy's metrics of the gateway: by name and
+// labels, as in `requests_total{outcome="token",reason=""}`.
+func metricValues(t *testing.T) map[string]float64 {
+	t.Helper()
+	ctx := caddy.ActiveContext()
+	families, err := ctx.GetMetricsRegistry().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := make(map[string]float64)
+	for _, family := range families {
+		name, ours := strings.CutPrefix(family.GetName(), "caddy_sesame_")
+		if !ours {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			var labels []string
+			for _, label := range metric.GetLabel() {
+				labels = append(labels, label.GetName()+`="`+label.GetValue()+`"`)
+			}
+			key := name
+			if len(labels) > 0 {
+				key += "{" + strings.Join(labels, ",") + "}"
+			}
+			switch {
+			case metric.GetHistogram() != nil:
+				values[key] = float64(metric.GetHistogram().GetSampleCount())
+			case metric.GetGauge() != nil:
+				values[key] = metric.GetGauge().GetValue()
+			default:
+				values[key] = metric.GetCounter().GetValue()
+			}
+		}
+	}
+	return values
+}
+
+// wantGrowth compares what metrics have grown by since before.
+func wantGrowth(t *testing.T, before, want map[string]float64) {
+	t.Helper()
+	after := metricValues(t)
+	for name := range want {
+		if _, ok := after[name]; !ok {
+			t.Errorf("there is no metric %s", name)
+		}
+	}
+	for name, value := range after {
+		switch {
+		case strings.HasPrefix(name, "pool_"), strings.HasPrefix(name, "cache_users"), strings.HasPrefix(name, "batch_size"), strings.HasPrefix(name, "lookup_duration"):
+			continue
+		}
+		if grown := value - before[name]; grown != want[name] {
+			t.Errorf("%s has grown by %v, want %v", name, grown, want[name])
+		}
+	}
+}
+
+// TestMetrics counts requests by what becomes of them, each once.
+func TestMetrics(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		hour := withMaxAge(time.Hour)
+		g := startGateway(t, db, up, site{options: "max_age 1h\nsession\nconfirm always", global: "metrics"})
+		before := metricValues(t)
+		valid := tokenFor(t, alice, hour)
+		html := []string{"Accept", "text/html"}
+
+		g.get(t, "/").wantStatus(t, http.StatusUnauthorized)
+		g.get(t, "/?sesame=bad").wantStatus(t, http.StatusUnauthorized)
+		g.get(t, "/?sesame="+tokenFor(t, bob, hour)).wantStatus(t, http.StatusUnauthorized)
+		g.get(t, "/?sesame="+tokenAt(t, alice, "", time.Now().Add(-2*time.Hour), hour)).wantStatus(t, http.StatusUnauthorized)
+		g.get(t, "/", "Authorization", "Bearer "+valid).wantStatus(t, http.StatusOK)
+		g.get(t, "/?sesame="+valid, html...).wantStatus(t, http.StatusOK) // the page
+		login := g.get(t, "/?sesame="+valid)
+		login.wantStatus(t, http.StatusSeeOther)
+		cookie := sessionCookie(t, login)
+		g.get(t, "/", "Cookie", cookie).wantStatus(t, http.StatusOK)
+		g.get(t, "/", "Cookie", cookie+"x").wantStatus(t, http.StatusUnauthorized)
+		g.get(t, "/_sesame/whoami", "Cookie", cookie).wantStatus(t, http.StatusOK)
+		g.do(t, http.MethodPost, "/_sesame/logout", "Cookie", cookie).wantStatus(t, http.StatusOK)
+
+		wantGrowth(t, before, map[string]float64{
+			`requests_total{outcome="refused",reason="missing"}`:       2,
+			`requests_total{outcome="refused",reason="malformed"}`:     1,
+			`requests_total{outcome="refused",reason="inactive_user"}`: 1,
+			`requests_total{outcome="refused",reason="expired"}`:       1,
+			`requests_total{outcome="token",reason=""}`:                1,
+			`requests_total{outcome="session",reason=""}`:              1,
+			`requests_total{outcome="login",reason=""}`:                1,
+			`requests_total{outcome="page",reason=""}`:                 3,
+			`login_failures_total{reason="malformed"}`:                 1,
+			`login_failures_total{reason="inactive_user"}`:             1,
+			`login_failures_total{reason="expired"}`:                   1,
+			`sessions_started_total`:                                   1,
+			`sessions_ended_total{reason="logout"}`:                    1,
+			`sessions_ended_total{reason="malformed"}`:                 1,
+		})
+		after := metricValues(t)
+		for _, name := range []string{"lookup_duration_seconds", "batch_size"} {
+			if after[name] <= before[name] {
+				t.Errorf("%s hasn't grown", name)
+			}
+		}
+		if n := after[`pool_connections{state="idle"}`] + after[`pool_connections{state="in_use"}`]; n < 1 {
+			t.Errorf("%v connections to MySQL are shown", n)
+		}
+		up.take()
+	})
+}
+
+// TestMetricsOfOneTimeTokens counts uses, and that they outlive a reload.
+func TestMetricsOfOneTimeTokens(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		s := site{options: "one_time\nconfirm off\noptional\ncache 5s", global: "metrics"}
+		g := startGateway(t, db, up, s)
+		before := metricValues(t)
+		valid := tokenFor(t, alice, oneTime)
+		g.do(t, http.MethodHead, "/?sesame="+valid).wantStatus(t, http.StatusOK)
+		g.get(t, "/").wantStatus(t, http.StatusOK)
+		g.get(t, "/?sesame="+valid).wantStatus(t, http.StatusOK)
+		if err := tryCaddyfile(g.caddyfile(db, up, s)); err != nil {
+			t.Fatal(err)
+		}
+		g.get(t, "/?sesame="+valid).wantStatus(t, http.StatusUnauthorized)
+		wantGrowth(t, before, map[string]float64{
+			`requests_total{outcome="ahead",reason=""}`:                1,
+			`requests_total{outcome="anonymous",reason=""}`:            1,
+			`requests_total{outcome="token",reason=""}`:                1,
+			`requests_total{outcome="refused",reason="bad_signature"}`: 1,
+			`one_time_consumptions_total{result="used"}`:               1,
+		})
+		up.take()
+	})
+}
+
+// TestMetricsHoldNoUserData looks for users and tokens in what is scraped.
+func TestMetricsHoldNoUserData(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, site{options: "cache 5s", global: "metrics"})
+		valid := tokenFor(t, alice)
+		g.get(t, "/?sesame="+valid).wantStatus(t, http.StatusOK)
+		for name := range maps.Keys(metricValues(t)) {
+			for _, secret := range []string{valid, "alice", "example.com", "auth_user"} {
+				if strings.Contains(name, secret) {
+					t.Errorf("the metric %s holds %s", name, secret)
+				}
+			}
+		}
+		up.take()
+	})
+}
+
+// sessionCookie is the session that an answer sets.
+func sessionCookie(t *testing.T, answer *response) string {
+	t.Helper()
+	for _, cookie := range (&http.Response{Header: answer.header}).Cookies() {
+		if cookie.Name == "sesame" {
+			return cookie.Name + "=" + cookie.Value
+		}
+	}
+	t.Fatalf("the answer sets no session: %v", answer.header)
+	return ""
+}
