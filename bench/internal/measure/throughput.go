@@ -39,14 +39,23 @@ func (r *Runner) throughput(ctx context.Context, g *peer.Gateway, connections in
 	if err := pause(ctx); err != nil {
 		return none, err
 	}
+	duration := r.durationFor(g)
+	load := wrk.Load{
+		URL: g.URL, Requests: g.RequestsFile, Connections: connections,
+		Duration: duration, MinBody: upstream.Size,
+	}
+	if g.Warm {
+		load.Duration = max(duration/2, time.Second)
+		if _, err := r.Wrk.Run(ctx, load); err != nil {
+			return none, err
+		}
+		load.Duration = duration
+	}
 	before, err := r.used(ctx, g)
 	if err != nil {
 		return none, err
 	}
-	load, err := r.Wrk.Run(ctx, wrk.Load{
-		URL: g.URL, Requests: g.RequestsFile, Connections: connections,
-		Duration: r.durationFor(g), MinBody: upstream.Size,
-	})
+	answered, err := r.Wrk.Run(ctx, load)
 	if err != nil {
 		return none, err
 	}
@@ -57,7 +66,7 @@ func (r *Runner) throughput(ctx context.Context, g *peer.Gateway, connections in
 	counted := after.counters.Since(before.counters)
 	return results.Throughput{
 		Peer: g.Name, Connections: connections,
-		Requests: load.Requests, Duration: load.Duration, P50: load.P50, P99: load.P99,
+		Requests: answered.Requests, Duration: answered.Duration, P50: answered.P50, P99: answered.P99,
 		GatewayCPU:  after.gateway - before.gateway,
 		DatabaseCPU: after.database - before.database,
 		BackendCPU:  after.backend - before.backend,

@@ -24,6 +24,9 @@ type Peer struct {
 	// Slow peers are an order of magnitude slower than the others, and are
 	// measured for half the time.
 	Slow bool
+	// Warm peers are under load for a while before each measurement: what they
+	// remember is gone since the last.
+	Warm bool
 
 	start func(context.Context, *Site) (*Gateway, error)
 }
@@ -55,6 +58,7 @@ var All = []Peer{
 	{
 		Name: Cache, Title: "sesame, cache 5s",
 		What:  "As before, but a row that was read may serve for five seconds.",
+		Warm:  true,
 		start: startCache,
 	},
 	{

@@ -26,8 +26,8 @@ func TestDatabase(t *testing.T) {
 	if err := d.CreateTable(ctx, "auth_user", rows); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Settle(ctx); err != nil {
-		t.Fatal(err)
+	if settled, err := d.Settle(ctx); err != nil || !settled {
+		t.Fatalf("settled: %v, %v", settled, err)
 	}
 
 	t.Run("tokens are those of the rows", func(t *testing.T) {
