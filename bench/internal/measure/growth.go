@@ -24,7 +24,8 @@ func (r *Runner) Growth(ctx context.Context, gateways []Sized) ([]results.Growth
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, results.Growth{Round: round, Rows: g.Rows, PerSecond: measured.PerSecond()})
+			measured.Round = round
+			all = append(all, results.Growth{Rows: g.Rows, Throughput: measured})
 		}
 	}
 	return all, nil

@@ -71,7 +71,7 @@ func (r *Runner) throughput(ctx context.Context, g *peer.Gateway, connections in
 		DatabaseCPU: after.database - before.database,
 		BackendCPU:  after.backend - before.backend,
 		Resident:    after.memory.Resident, Peak: after.memory.Peak,
-		Questions: counted.Questions, Executed: counted.Executed,
+		Questions: counted.Questions, Executed: counted.Executed, PagesRead: counted.PagesRead,
 	}, nil
 }
 

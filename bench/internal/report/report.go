@@ -11,7 +11,6 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/peer"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/results"
-	"github.com/caddy-sesame/caddy-sesame/bench/internal/stats"
 )
 
 // The files that Write makes.
@@ -204,10 +203,14 @@ func writeSingle(b *strings.Builder, r *results.Results) {
 
 func writeGrowth(b *strings.Builder, r *results.Results) {
 	fmt.Fprintf(b, "## Size of the table\n\nSesame at %d connections, with users from all over the table.\n\n", r.Settings.Reference())
-	t := newTable("Rows", "requests per second", "µs per request")
+	t := newTable("Rows", "requests per second", "µs per request", "database CPU", "queries per request", "pages read from disk")
 	for _, rows := range r.Sizes() {
-		perSecond := stats.Of(r.AtSize(rows))
-		t.add(results.Thousands(rows), perSecond.Format(0), fmt.Sprintf("%.1f", 1e6/perSecond.Median))
+		perSecond := r.AtSize(rows, results.Throughput.PerSecond)
+		database := r.AtSize(rows, func(t results.Throughput) float64 { return t.DatabaseCPU.Seconds() / float64(t.Requests) * 10_000 })
+		queries := r.AtSize(rows, func(t results.Throughput) float64 { return float64(t.Questions) / float64(t.Requests) })
+		pages := r.AtSize(rows, func(t results.Throughput) float64 { return float64(t.PagesRead) })
+		t.add(results.Thousands(rows), perSecond.Format(0), fmt.Sprintf("%.1f", 1e6/perSecond.Median),
+			fmt.Sprintf("%.2f", database.Median), queries.Format(3), fmt.Sprintf("%.0f", pages.Median))
 	}
 	t.write(b)
 	fmt.Fprintf(b, "A request takes %s %% longer with the largest table, by rounds.\n\n", r.GrowthPercent().Format(1))

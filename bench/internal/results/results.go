@@ -97,6 +97,7 @@ type Throughput struct {
 	// What the database was asked.
 	Questions int64 `json:"questions"`
 	Executed  int64 `json:"executed"`
+	PagesRead int64 `json:"pages_read"` // from its disk, for want of memory
 }
 
 // PerSecond is how many requests were answered in a second.
@@ -131,9 +132,8 @@ type Single struct {
 
 // Growth is one measurement with a table of some size.
 type Growth struct {
-	Round     int     `json:"round"`
-	Rows      int     `json:"rows"`
-	PerSecond float64 `json:"per_second"`
+	Rows int `json:"rows"`
+	Throughput
 }
 
 // Write makes a file of all.

@@ -53,7 +53,7 @@ func TestTargets(t *testing.T) {
 		},
 		Latency: []Latency{{Peer: "bare", P99: 2 * time.Millisecond}, {Peer: "sesame", P99: 3 * time.Millisecond}},
 		Single:  []Single{{Bare: 100, Sesame: 210, Select: 100}},
-		Growth:  []Growth{{Rows: 1000, PerSecond: 1060}, {Rows: 5000, PerSecond: 1000}},
+		Growth:  []Growth{{Rows: 1000, Throughput: Throughput{Round: 0, Requests: 1060, Duration: time.Second}}, {Rows: 5000, Throughput: Throughput{Round: 0, Requests: 1000, Duration: time.Second}}},
 	}
 	want := []string{
 		"met", // 0.896 is 0.90, as it is printed
@@ -85,10 +85,10 @@ func TestTargets(t *testing.T) {
 func TestGrowthComparesTheSameRound(t *testing.T) {
 	t.Parallel()
 	r := &Results{Growth: []Growth{
-		{Round: 0, Rows: 1000, PerSecond: 2000},
-		{Round: 0, Rows: 9000, PerSecond: 2000},
-		{Round: 1, Rows: 9000, PerSecond: 1000},
-		{Round: 1, Rows: 1000, PerSecond: 1100},
+		{Rows: 1000, Throughput: Throughput{Round: 0, Requests: 2000, Duration: time.Second}},
+		{Rows: 9000, Throughput: Throughput{Round: 0, Requests: 2000, Duration: time.Second}},
+		{Rows: 9000, Throughput: Throughput{Round: 1, Requests: 1000, Duration: time.Second}},
+		{Rows: 1000, Throughput: Throughput{Round: 1, Requests: 1100, Duration: time.Second}},
 	}}
 	got := r.GrowthPercent()
 	if got.Min != 0 || got.Max < 9.99 || got.Max > 10.01 {

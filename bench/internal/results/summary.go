@@ -128,15 +128,20 @@ func (r *Results) Sizes() []int {
 	return sizes
 }
 
-// AtSize returns the requests per second of each round with a table of a size.
-func (r *Results) AtSize(rows int) []float64 {
+// atSize returns a value of each round with a table of a size.
+func (r *Results) atSize(rows int, value func(Throughput) float64) []float64 {
 	var values []float64
 	for _, g := range r.Growth {
 		if g.Rows == rows {
-			values = append(values, g.PerSecond)
+			values = append(values, value(g.Throughput))
 		}
 	}
 	return values
+}
+
+// AtSize is the spread of a value of measurements with a table of a size.
+func (r *Results) AtSize(rows int, value func(Throughput) float64) stats.Spread {
+	return stats.Of(r.atSize(rows, value))
 }
 
 // GrowthPercent is by how much longer a request takes with the largest table
@@ -147,7 +152,8 @@ func (r *Results) GrowthPercent() stats.Spread {
 		return stats.Spread{}
 	}
 	// Time is what requests per second are the inverse of.
-	growth := stats.Ratios(r.AtSize(sizes[0]), r.AtSize(sizes[len(sizes)-1]))
+	growth := stats.Ratios(
+		r.atSize(sizes[0], Throughput.PerSecond), r.atSize(sizes[len(sizes)-1], Throughput.PerSecond))
 	for i := range growth {
 		growth[i] = (growth[i] - 1) * 100
 	}

@@ -168,18 +168,27 @@ func (d *Database) awaitWritten(ctx context.Context) (bool, error) {
 type Counters struct {
 	Questions int64 // statements that clients have sent
 	Executed  int64 // those of them that were prepared before
+	PagesRead int64 // from the disk, as they weren't in memory
 }
 
 // Counters reads them, which counts as a question itself.
 func (d *Database) Counters(ctx context.Context) (Counters, error) {
-	status, err := d.status(ctx, "Questions", "Com_stmt_execute")
-	return Counters{Questions: status["Questions"], Executed: status["Com_stmt_execute"]}, err
+	status, err := d.status(ctx, "Questions", "Com_stmt_execute", "Innodb_buffer_pool_reads")
+	return Counters{
+		Questions: status["Questions"],
+		Executed:  status["Com_stmt_execute"],
+		PagesRead: status["Innodb_buffer_pool_reads"],
+	}, err
 }
 
 // Since is what was counted after the earlier reading, without the question
 // that the later one is.
 func (c Counters) Since(earlier Counters) Counters {
-	return Counters{Questions: c.Questions - earlier.Questions - 1, Executed: c.Executed - earlier.Executed}
+	return Counters{
+		Questions: c.Questions - earlier.Questions - 1,
+		Executed:  c.Executed - earlier.Executed,
+		PagesRead: c.PagesRead - earlier.PagesRead,
+	}
 }
 
 func (d *Database) status(ctx context.Context, names ...string) (map[string]int64, error) {
