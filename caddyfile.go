@@ -90,6 +90,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        table <table>
 //	        primary_key|password|last_login|is_active|email|username <column>|-
 //	        columns <column>...
+//	        revocations <table>
 //	        query_timeout <duration>
 //	        max_open_conns <n>
 //	        max_idle_conns <n>
@@ -230,6 +231,8 @@ func unmarshalStoreOption(d *caddyfile.Dispenser, cfg *userstore.Config, option 
 		cfg.Columns.Username, err = oneArg(d)
 	case "columns":
 		cfg.Columns.Extra, err = manyArgs(d)
+	case "revocations":
+		cfg.Revocations, err = oneArg(d)
 	case "query_timeout":
 		cfg.QueryTimeout, err = durationArg(d)
 	case "max_open_conns":

@@ -164,6 +164,7 @@ func TestCaddyfileToJSON(t *testing.T) {
 			email mail
 			username -
 			columns a b
+			revocations app.revoked
 			query_timeout 1s
 			max_open_conns 5
 			max_idle_conns 2
@@ -179,7 +180,7 @@ func TestCaddyfileToJSON(t *testing.T) {
 		`"use_tz":false,"time_zone":"Europe/Paris","scope":"a:{http.request.uri.path.0}","optional":true,"preflight":"pass",` +
 		`"identity":[{"name":"X-User","value":"{http.auth.user.id}"}],"realm":"my app",` +
 		`"userstore":{"dsn":"{env.DSN}","table":"app.users","columns":{"primary_key":"uid","password":"pw","last_login":"seen","is_active":"-","email":"mail","username":"-","extra":["a","b"]},` +
-		`"query_timeout":1000000000,"max_open_conns":5,"max_idle_conns":2,"conn_max_lifetime":60000000000,"conn_max_idle_time":30000000000,"start_without":true},` +
+		`"revocations":"app.revoked","query_timeout":1000000000,"max_open_conns":5,"max_idle_conns":2,"conn_max_lifetime":60000000000,"conn_max_idle_time":30000000000,"start_without":true},` +
 		`"cache":{"for":5000000000,"max_users":1000,"max_size":8388608},` +
 		`"session":{"name":"s","max_age":3600000000000,"idle":600000000000,"domain":"example.com","path":"/app","same_site":"strict","secure":"on","update_last_login":false,"redirect":"safari_off"},` +
 		`"confirm":"always","reserved_path":"/-/","watch":10000000000,` +

@@ -57,6 +57,9 @@ func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		h.confirmCookie.clear(w, r)
 	}
 	v := &visitor{user: user}
+	if h.watcher != nil && h.UserStore.Revocations != "" {
+		v.fingerprint, v.since = h.fingerprint(r, c)
+	}
 	if h.logins == nil || !isLink {
 		if isConfirmed {
 			turnIntoGet(r)
@@ -67,7 +70,8 @@ func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if err := h.startSession(w, r, user, c.scope); err != nil {
 		return h.fail(w, r, err)
 	}
-	h.audit.login(r, user, h.fingerprint(r, c))
+	fingerprint, _ := h.fingerprint(r, c)
+	h.audit.login(r, user, fingerprint)
 	if isConfirmed || r.Method == http.MethodGet && h.logins.redirects(r) {
 		counted.requests[outcomeLogin].Add(1)
 		return seeOther(w, c.loginTarget(r))

@@ -184,7 +184,15 @@ func (h *Handler) checkToken(r *http.Request, c claims) (*userstore.User, error)
 		case !user.IsActive:
 			return token.InactiveUser
 		}
-		return made.tokens.Verify(&parsed, user.User)
+		if err := made.tokens.Verify(&parsed, user.User); err != nil {
+			return err
+		}
+		if user.HasRevocations() {
+			if created, _ := parsed.Created(); user.IsRevoked(parsed.Fingerprint(), created) {
+				return token.Revoked
+			}
+		}
+		return nil
 	})
 	if _, isReason := errors.AsType[token.Reason](err); isReason {
 		return nil, h.rejected(r, c.token, &parsed, err)
@@ -202,7 +210,8 @@ func (h *Handler) use(r *http.Request, c claims, user *userstore.User) error {
 	counted.used(err)
 	switch {
 	case err == nil:
-		h.audit.consumed(r, user, h.fingerprint(r, c))
+		fingerprint, _ := h.fingerprint(r, c)
+		h.audit.consumed(r, user, fingerprint)
 	case errors.Is(err, userstore.ErrConsumed):
 		return h.rejected(r, c.token, nil, token.Consumed, zap.Stringer("user", user.PrimaryKey))
 	}
@@ -210,17 +219,18 @@ func (h *Handler) use(r *http.Request, c claims, user *userstore.User) error {
 }
 
 // fingerprint identifies a request's token where the token itself must not be
-// told.
-func (h *Handler) fingerprint(r *http.Request, c claims) string {
+// told, and says when it was made, if it does.
+func (h *Handler) fingerprint(r *http.Request, c claims) (fingerprint string, created time.Time) {
 	made, err := h.credentials(r.Context())
 	if err != nil {
-		return "" // unreachable: the token was checked
+		return "", time.Time{} // unreachable: the token was checked
 	}
 	parsed, err := made.tokens.Parse(c.token.token, token.Expectation{Scope: c.scope, Now: h.now()})
 	if err != nil && !errors.Is(err, token.Expired) { // in the meantime
-		return ""
+		return "", time.Time{}
 	}
-	return parsed.Fingerprint()
+	created, _ = parsed.Created()
+	return parsed.Fingerprint(), created
 }
 
 // scopeOf is the scope that a request's token must have. A template that

@@ -117,6 +117,10 @@ func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
 type visitor struct {
 	user    *userstore.User
 	session *session.Parsed // nil for one who comes with a token
+
+	// What an operator can end the token by, where that is watched.
+	fingerprint string
+	since       time.Time
 }
 
 // errNoSession: none of the request's cookies is a session that holds.
@@ -153,6 +157,9 @@ func (h *Handler) visitorBySession(r *http.Request, c claims) (*visitor, error) 
 				return session.UnknownUser
 			case !user.IsActive:
 				return session.InactiveUser
+			}
+			if user.IsRevoked("", parsed.Issued()) {
+				return session.Revoked
 			}
 			return made.sessions.Verify(&parsed, user.User)
 		})
@@ -295,20 +302,27 @@ func (h *Handler) serveVisitor(w http.ResponseWriter, r *http.Request, next cadd
 	if h.watcher == nil {
 		return next.ServeHTTP(w, r)
 	}
-	until, holds := time.Time{}, samePassword(v.user)
+	until := time.Time{}
 	if v.session != nil {
 		until = v.session.Expires()
 	}
+	holds := v.stillHolds()
 	w, r, done := h.watcher.guardResponse(w, r, v.user.PrimaryKey, until, holds)
 	defer done()
 	return next.ServeHTTP(w, r)
 }
 
-// samePassword returns what tells whether a user's row still lets them in: the
-// password is what it was.
-func samePassword(user *userstore.User) func(*userstore.User) bool {
-	password := user.Password
+// stillHolds returns what tells whether a user's row still lets a visitor in:
+// the password is what it was, and nobody has ended the session or token.
+func (v *visitor) stillHolds() func(*userstore.User) bool {
+	password, fingerprint, since := v.user.Password, v.fingerprint, v.since
+	if v.session != nil {
+		since = v.session.Issued()
+	}
 	return func(now *userstore.User) bool {
+		if now.IsRevoked(fingerprint, since) {
+			return false
+		}
 		if password == nil || now.Password == nil {
 			return password == now.Password
 		}

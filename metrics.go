@@ -54,8 +54,8 @@ func (c consumption) String() string {
 // those of former configurations included. It isn't reset by a reload.
 type tally struct {
 	requests      [outcomes]atomic.Uint64
-	refused       [token.Consumed + 1]atomic.Uint64
-	loginFailures [token.Consumed + 1]atomic.Uint64
+	refused       [token.Revoked + 1]atomic.Uint64
+	loginFailures [token.Revoked + 1]atomic.Uint64
 	consumptions  [consumptions]atomic.Uint64
 	logins        atomic.Uint64
 	logouts       atomic.Uint64

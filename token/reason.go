@@ -42,12 +42,14 @@ const (
 	BadSignature
 	// Consumed: a one-time token that another request has used just now.
 	Consumed
+	// Revoked: valid, but ended before its time by an operator.
+	Revoked
 )
 
 // Reasons lists every Reason there is.
 func Reasons() []Reason {
-	all := make([]Reason, 0, Consumed)
-	for r := Missing; r <= Consumed; r++ {
+	all := make([]Reason, 0, Revoked)
+	for r := Missing; r <= Revoked; r++ {
 		all = append(all, r)
 	}
 	return all
@@ -84,6 +86,8 @@ func (r Reason) String() string {
 		return "bad_signature"
 	case Consumed:
 		return "consumed"
+	case Revoked:
+		return "revoked"
 	default:
 		return "unknown"
 	}
@@ -121,6 +125,8 @@ func (r Reason) Error() string {
 		return "the signature doesn't match: revoked, or made with another key, scope or setting"
 	case Consumed:
 		return "another request has used this one-time token"
+	case Revoked:
+		return "an operator has ended this token before its time"
 	default:
 		return "unknown reason"
 	}

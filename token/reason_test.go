@@ -27,6 +27,7 @@ func TestReasons(t *testing.T) {
 		"incomplete_user":     "invalid",
 		"bad_signature":       "invalid",
 		"consumed":            "invalid",
+		"revoked":             "invalid",
 	}
 	inWords := map[string]token.Reason{}
 	for _, reason := range token.Reasons() {

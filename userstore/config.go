@@ -43,6 +43,10 @@ type Config struct {
 	// What the table's columns are called. Default: as in Django's `auth_user`.
 	Columns Columns `json:"columns,omitzero"`
 
+	// The table of tokens that were ended before their time, which
+	// `caddy sesame revoke` writes. Default: none.
+	Revocations string `json:"revocations,omitempty"`
+
 	// django-sesame's setting SESAME_PRIMARY_KEY_FIELD: the unique field that
 	// tokens hold. Unless `columns.primary_key` is given, it is also the name of
 	// the column. Default: `pk`, which is the table's primary key.
@@ -153,6 +157,11 @@ func (c *Config) validateNames(dsn *mysql.Config) error {
 	if table.schema == "" && dsn.DBName == "" {
 		return errors.New("no database: append its name to the dsn, as in tcp(host:3306)/database, " +
 			"or give the table as database.table")
+	}
+	if c.Revocations != "" {
+		if _, err := parseTable(c.Revocations); err != nil {
+			return fmt.Errorf("revocations: %w", err)
+		}
 	}
 	if c.Columns.PrimaryKey == NoColumn {
 		return errors.New("primary_key can't be -: without a primary key no user can be found")

@@ -82,6 +82,15 @@ func advice(number uint16) (text string, setup bool) {
 	}
 }
 
+// numberOf is the number of a server's error, or 0.
+func numberOf(err error) uint16 {
+	var answer *mysql.MySQLError
+	if !errors.As(err, &answer) {
+		return 0
+	}
+	return answer.Number
+}
+
 // cantBeInColumn reports whether MySQL refused to compare a key with the column
 // because the column's charset lacks one of its characters. Then no row has it.
 // Every charset has ASCII, so of an ASCII key the error would mean another thing.

@@ -277,6 +277,12 @@ func (s *MySQL) scan(p *plan, rows *sql.Rows, kind token.Kind) (*User, error) {
 	}
 	u.IsActive = p.isActive < 0 || string(r.raw[p.isActive]) == "1"
 	u.Username = cut(r.get(p.username))
+	if raw := r.get(p.revocations); p.revocations >= 0 && string(raw) != "0:" {
+		if err := checkEntries(string(raw)); err != nil {
+			return nil, err
+		}
+		_, u.revocations, _ = strings.Cut(cut(raw), ":")
+	}
 	if extra := r.raw[p.extra:]; len(extra) > 0 {
 		u.extra = make([]nullable, len(extra))
 		for i, raw := range extra {

@@ -190,13 +190,14 @@ type plan struct {
 
 	// Positions in a row that is read; -1 for what isn't read. The key is at 0,
 	// and the extra columns come last.
-	password, lastLogin, isActive, email, username, extra, width int
+	password, lastLogin, isActive, email, username, revocations, extra, width int
 
 	// names tells for User.Column where a column is: its position among the
 	// extra ones, or one of the name constants.
 	names map[string]int
 
 	selectSQL, updateSQL string
+	revokeSQL, forgetSQL string    // empty without a table of revoked tokens
 	lookup, consume      *sql.Stmt // consume is nil unless tokens are one-time
 	batches              batchStatements
 }
@@ -223,6 +224,9 @@ func (s *MySQL) check(ctx context.Context) (*plan, error) {
 	p, err := s.newPlan(ctx, t)
 	if err != nil {
 		return nil, s.setupFailed("checking the columns", err)
+	}
+	if err := s.checkRevocations(ctx); err != nil {
+		return nil, s.setupFailed("looking at the table of revoked tokens", err)
 	}
 	// Preparing makes the server check the privileges on each column.
 	if p.lookup, err = s.prepare(ctx, p.selectSQL); err != nil {
@@ -272,9 +276,13 @@ func (s *MySQL) newPlan(ctx context.Context, t table) (*plan, error) {
 	if err := s.chooseNames(&build); err != nil {
 		return nil, err
 	}
+	if err := s.chooseRevocations(&build); err != nil {
+		return nil, err
+	}
 	if err := s.chooseExtra(&build); err != nil {
 		return nil, err
 	}
+	p.revokeSQL, p.forgetSQL = s.revokeStatements(&build)
 	p.width = len(build.columns)
 
 	p.selectSQL = "SELECT " + strings.Join(build.columns, ", ") + " FROM " + s.name.sql() +

@@ -58,6 +58,8 @@ type User struct {
 
 	extra []nullable
 	plan  *plan
+
+	revocations string // see IsRevoked
 }
 
 // nullable is a column's text or NULL.

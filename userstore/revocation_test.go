@@ -1,0 +1,149 @@
+package userstore_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// addRevocations makes the table of ended tokens by the documented statement.
+func addRevocations(t *testing.T, d *database) {
+	t.Helper()
+	statement, err := userstore.RevocationsTable("revoked")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.exec(statement)
+}
+
+// TestRevocations ends tokens of users with keys of each kind, of one user and
+// of no other, whether they are read alone or together.
+func TestRevocations(t *testing.T) {
+	t.Parallel()
+	uuid := func(last byte) token.PrimaryKey { return token.UUIDKey([16]byte{1, 2, 15: last}) }
+	for _, test := range []struct {
+		column string
+		values [2]string
+		keys   [2]token.PrimaryKey
+	}{
+		{"int", [2]string{"1", "11"}, [2]token.PrimaryKey{token.IntKey(1), token.IntKey(11)}},
+		{"bigint unsigned", [2]string{"1", "18446744073709551615"}, [2]token.PrimaryKey{token.UintKey(1), token.UintKey(18446744073709551615)}},
+		{"char(32)", [2]string{"'01020000000000000000000000000001'", "'01020000000000000000000000000002'"}, [2]token.PrimaryKey{uuid(1), uuid(2)}},
+		{"uuid", [2]string{"'01020000-0000-0000-0000-000000000001'", "'01020000-0000-0000-0000-000000000002'"}, [2]token.PrimaryKey{uuid(1), uuid(2)}},
+		{"varchar(20) COLLATE utf8mb4_general_ci", [2]string{"'Ålice'", "'bob'"}, [2]token.PrimaryKey{token.StringKey("ålice"), token.StringKey("bob")}},
+		{"varbinary(12)", [2]string{"0xff00", "0xff"}, [2]token.PrimaryKey{token.BytesKey([]byte{0xff, 0}), token.BytesKey([]byte{0xff})}},
+	} {
+		t.Run(test.column, func(t *testing.T) {
+			t.Parallel()
+			d := newDatabase(t, "CREATE TABLE auth_user (id "+test.column+" PRIMARY KEY, password varchar(128), is_active bool)",
+				"INSERT INTO auth_user VALUES ("+test.values[0]+", 'p', 1), ("+test.values[1]+", 'p', 1)")
+			addRevocations(t, d)
+			s := openStore(t, userstore.Config{DSN: d.dsn(), Revocations: "revoked"}, userstore.Needs{Kind: test.keys[0].Kind()})
+			lookup := func(key token.PrimaryKey) *userstore.User {
+				t.Helper()
+				u, err := s.Lookup(t.Context(), key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return u
+			}
+			const first, second = "0123456789abcdef0123", "f123456789abcdef0123"
+			u := lookup(test.keys[0])
+			if u.HasRevocations() || u.IsRevoked(first, time.Now()) {
+				t.Error("a token is revoked before it was")
+			}
+			if err := s.Revoke(t.Context(), u, first, time.Now().Add(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Revoke(t.Context(), u, first, time.Time{}); err != nil { // again, and for ever
+				t.Fatal(err)
+			}
+			users, err := s.LookupMany(t.Context(), test.keys[:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, u := range []*userstore.User{lookup(test.keys[0]), users[test.keys[0]]} {
+				if !u.HasRevocations() || !u.IsRevoked(first, time.Time{}) || u.IsRevoked(second, time.Now()) || u.IsRevoked("", time.Now()) {
+					t.Errorf("user %s: another token is revoked than was", u.ID())
+				}
+			}
+			for _, u := range []*userstore.User{lookup(test.keys[1]), users[test.keys[1]]} {
+				if u.HasRevocations() || u.IsRevoked(first, time.Time{}) {
+					t.Errorf("user %s: the token of another is revoked", u.ID())
+				}
+			}
+			if err := s.RevokeAll(t.Context(), u, time.Now().Add(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			u = lookup(test.keys[0])
+			now := time.Now()
+			if !u.IsRevoked(second, now.Add(-time.Minute)) || !u.IsRevoked("", now.Add(-time.Minute)) || u.IsRevoked(second, now.Add(time.Minute)) || u.IsRevoked(second, time.Time{}) {
+				t.Error("all up to now aren't what is revoked")
+			}
+			// What has expired counts no longer, and goes with the next.
+			d.exec("UPDATE revoked SET expires = UTC_TIMESTAMP() - INTERVAL 1 HOUR")
+			if u := lookup(test.keys[0]); u.HasRevocations() {
+				t.Error("an expired entry counts")
+			}
+			if err := s.Revoke(t.Context(), u, second, time.Now().Add(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			if n := d.text("SELECT COUNT(*) FROM revoked"); n != "1" {
+				t.Errorf("%s entries are left, want 1", n)
+			}
+		})
+	}
+}
+
+// TestRevocationsAreReadWhole revokes more than MySQL puts in one list.
+func TestRevocationsAreReadWhole(t *testing.T) {
+	t.Parallel()
+	d := newUsers(t, 1)
+	addRevocations(t, d)
+	s := openStore(t, userstore.Config{DSN: d.dsn() + "?group_concat_max_len=1024", Revocations: "revoked"}, userstore.Needs{})
+	u, err := s.Lookup(t.Context(), token.IntKey(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed error
+	for i := range 60 {
+		if err := s.Revoke(t.Context(), u, fmt.Sprintf("%020x", i+1), time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		u, err := s.Lookup(t.Context(), token.IntKey(1))
+		if err != nil {
+			failed = err
+			break
+		}
+		if !u.IsRevoked(fmt.Sprintf("%020x", i+1), time.Time{}) {
+			t.Fatalf("entry %d is missing", i+1)
+		}
+	}
+	wantError(t, failed, "group_concat_max_len")
+	if !errors.Is(failed, userstore.ErrUnavailable) {
+		t.Errorf("%v is not ErrUnavailable", failed)
+	}
+}
+
+func TestRevocationsThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	d := newUsers(t, 1)
+	d.exec("CREATE TABLE short (user_key varbinary(255))")
+	for _, table := range []string{"nothing", "short"} {
+		_, err := userstore.Open(t.Context(), userstore.Config{DSN: d.dsn(), Revocations: table}, userstore.Needs{}, nil)
+		wantError(t, err, "revocations: the table "+table, "caddy sesame check --create")
+	}
+	_, err := userstore.Open(t.Context(), userstore.Config{DSN: d.dsn(), Revocations: "a.b.c"}, userstore.Needs{}, nil)
+	wantError(t, err, "a.b.c")
+	s := openStore(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{})
+	u, err := s.Lookup(t.Context(), token.IntKey(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, s.Revoke(t.Context(), u, strings.Repeat("0", 20), time.Time{}), "names no table")
+}
