@@ -20,6 +20,9 @@ func (r *Runner) Throughput(ctx context.Context, gateways []*peer.Gateway) ([]re
 		for _, connections := range r.Settings.Connections {
 			r.Say("throughput: round %d of %d, %d connections", round+1, r.Settings.Rounds, connections)
 			err := rotated(gateways, round, func(g *peer.Gateway) error {
+				if g.Variant && connections != r.Settings.Reference() {
+					return nil
+				}
 				measured, err := r.throughput(ctx, g, connections)
 				measured.Round = round
 				all = append(all, measured)
@@ -45,7 +48,7 @@ func (r *Runner) throughput(ctx context.Context, g *peer.Gateway, connections in
 		Duration: duration, MinBody: upstream.Size,
 	}
 	if g.Warm {
-		load.Duration = max(duration/2, time.Second)
+		load.Duration = max(duration/4, time.Second)
 		if _, err := r.Wrk.Run(ctx, load); err != nil {
 			return none, err
 		}

@@ -24,6 +24,9 @@ type Peer struct {
 	// Slow peers are an order of magnitude slower than the others, and are
 	// measured for half the time.
 	Slow bool
+	// Variant is another way to use a peer. It is measured with one number of
+	// connections, and its latency isn't.
+	Variant bool
 	// Warm peers are under load for a while before each measurement: what they
 	// remember is gone since the last.
 	Warm bool
@@ -68,8 +71,9 @@ var All = []Peer{
 	},
 	{
 		Name: Query, Title: "sesame, token in the URL",
-		What:  "The token comes in the query, and the application gets the URL without it.",
-		start: startQuery,
+		What:    "The token comes in the query, and the application gets the URL without it.",
+		Variant: true,
+		start:   startQuery,
 	},
 	{
 		Name: BasicAuth, Title: "basic_auth",

@@ -165,8 +165,8 @@ func writeCosts(b *strings.Builder, r *results.Results) {
 }
 
 func writeLatency(b *strings.Builder, r *results.Results) {
-	fmt.Fprintf(b, "## Latency\n\n![Latency at half of bare's most requests per second](%s)\n\n", LatencyFile)
-	fmt.Fprintf(b, "Milliseconds at %s requests per second, which is half of what bare answered at most with %d connections. "+
+	fmt.Fprintf(b, "## Latency\n\n![Latency at half of bare's requests per second](%s)\n\n", LatencyFile)
+	fmt.Fprintf(b, "Milliseconds at %s requests per second, which is half of what bare answered with %d connections. "+
 		"Each request is sent when it is its time, whether others are answered or not. "+
 		"*Late* is the p99 of by how much the load generator was late itself, which is part of the latencies.\n\n",
 		results.Thousands(r.Latency[0].Rate), r.Settings.Reference())

@@ -38,7 +38,7 @@ func (r *Results) Targets() []Target {
 		atLeast("sesame over forward_auth to Django, requests per second at 64 connections", r.Ratio(peer.Sesame, peer.ForwardAuth, 64), 10, 1),
 		below("latency that sesame adds with 1 connection, over that of a prepared SELECT", r.AddedPerSelect(), 1.15, 2),
 		below("queries per request at 64 connections", r.QueriesPerRequest(peer.Sesame, 64), 0.25, 3),
-		below("p99 of sesame over bare's, at half of bare's most requests per second", r.LatencyRatio(peer.Sesame, peer.Bare, P99), 1.5, 2),
+		below("p99 of sesame over bare's, at half of bare's requests per second", r.LatencyRatio(peer.Sesame, peer.Bare, P99), 1.5, 2),
 		below("resident memory over bare's at 64 connections, MiB", r.ResidentOver(peer.Sesame, peer.Bare, 64), 15, 1),
 		below(r.growthTitle(), r.GrowthPercent(), 5, 1),
 	}
