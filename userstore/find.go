@@ -1,0 +1,181 @@
+package userstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// Field is a column by which people name users.
+type Field string
+
+// The fields.
+const (
+	Username Field = "username"
+	Email    Field = "email"
+)
+
+// ErrNoField says that the table has no column for a Field, or that the
+// configuration excludes it.
+var ErrNoField = errors.New("the table has no such column")
+
+// The sizes of FindMany's queries. Without an index on the column, and Django
+// makes none for e-mail addresses, each query reads the whole table: few large
+// ones are faster.
+const (
+	findBatch = 4096
+	findSpare = 1024 // rows beyond one for each value, before values are asked for one by one
+	findEach  = 64   // rows of one value
+)
+
+// FindMany reads the users who have one of the values in a column. The map has
+// the users of each value that somebody has; where there are two or more, it is
+// open who is meant.
+//
+// A value is the column's if it is the same, or else but for the case of ASCII
+// letters where the collation ignores it. What more a collation takes for equal
+// would be dangerous: a link for mıke@example.com would go to the account of
+// mike@example.com.
+func (s *MySQL) FindMany(ctx context.Context, by Field, values []string) (map[string][]*User, error) {
+	const doing = "looking for users"
+	p, err := s.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	column, err := s.columnOf(p, by)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string][]*User, len(values))
+	values = distinct(values)
+	for len(values) > 0 {
+		n := min(len(values), findBatch)
+		if err := s.findBatch(ctx, p, by, column, values[:n], found); err != nil {
+			return nil, s.failed(ctx, doing, err)
+		}
+		values = values[n:]
+	}
+	return found, nil
+}
+
+// columnOf is the quoted name of a field's column.
+func (s *MySQL) columnOf(p *plan, by Field) (string, error) {
+	switch {
+	case by == Username && p.schema.HasUsername:
+		return quote(orDefault(s.cfg.Columns.Username, defaultUsername)), nil
+	case by == Email && p.schema.HasEmail:
+		return quote(orDefault(s.cfg.Columns.Email, defaultEmail)), nil
+	default:
+		return "", fmt.Errorf("%s: %w", by, ErrNoField)
+	}
+}
+
+// distinct returns each value once that a row can have. Nobody is found by an
+// empty one, which any number of users may have.
+func distinct(values []string) []string {
+	seen := make(map[string]struct{}, len(values))
+	all := make([]string, 0, len(values))
+	for _, value := range values {
+		if _, again := seen[value]; again || value == "" || !utf8.ValidString(value) {
+			continue
+		}
+		seen[value] = struct{}{}
+		all = append(all, value)
+	}
+	return all
+}
+
+// findBatch finds the users of values, at most findBatch.
+func (s *MySQL) findBatch(ctx context.Context, p *plan, by Field, column string, values []string, found map[string][]*User) error {
+	limit := len(values) + findSpare
+	condition := column + " IN (?" + strings.Repeat(", ?", len(values)-1) + ")"
+	users, err := s.find(ctx, p, condition, limit, values)
+	if err == nil && len(users) < limit {
+		assign(by, values, users, found)
+		return nil
+	}
+	if err != nil && !isCharset(err) {
+		return err
+	}
+	for _, value := range values {
+		users, err := s.find(ctx, p, column+" = ?", findEach, []string{value})
+		switch {
+		case cantBeInColumn(token.StringKey(value), err):
+		case err != nil:
+			return err
+		case len(users) == findEach:
+			found[value] = users // too many to say that one of them is meant
+		default:
+			assign(by, []string{value}, users, found)
+		}
+	}
+	return nil
+}
+
+// find reads the rows that a condition selects, up to a limit.
+func (s *MySQL) find(ctx context.Context, p *plan, condition string, limit int, values []string) ([]*User, error) {
+	params := make([]any, len(values))
+	for i, value := range values {
+		params[i] = value
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	query := strings.TrimSuffix(p.selectSQL, quote(p.key.name)+lookupCondition) + condition + " LIMIT " + strconv.Itoa(limit)
+	rows, err := s.pool.db.QueryContext(ctx, query, params...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	return s.scanAll(p, rows)
+}
+
+func (s *MySQL) scanAll(p *plan, rows *sql.Rows) ([]*User, error) {
+	var users []*User
+	for rows.Next() {
+		user, err := s.scan(p, rows, p.schema.Kind)
+		if err != nil {
+			return nil, err
+		}
+		users = append(users, user)
+	}
+	return users, rows.Err()
+}
+
+// assign tells for each value whose it is.
+func assign(by Field, values []string, users []*User, found map[string][]*User) {
+	exact := make(map[string][]*User, len(users))
+	folded := make(map[string][]*User, len(users))
+	for _, user := range users {
+		value := user.Username
+		if by == Email && user.Email != nil {
+			value = *user.Email
+		}
+		exact[value] = append(exact[value], user)
+		folded[lowerASCII(value)] = append(folded[lowerASCII(value)], user)
+	}
+	for _, value := range values {
+		whose := exact[value]
+		if len(whose) == 0 {
+			whose = folded[lowerASCII(value)]
+		}
+		if len(whose) > 0 {
+			found[value] = whose
+		}
+	}
+}
+
+// lowerASCII is strings.ToLower for ASCII letters alone.
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}

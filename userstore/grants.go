@@ -1,0 +1,220 @@
+package userstore
+
+import (
+	"slices"
+	"strings"
+)
+
+// grant is a line of SHOW GRANTS: privileges on an object.
+type grant struct {
+	privileges []privilege
+	object     []string // the parts of its name; "*" for all
+	option     bool     // WITH GRANT OPTION
+}
+
+// privilege is one of a grant's. Without columns it is for the whole object.
+type privilege struct {
+	name    string // in capitals
+	columns []string
+}
+
+// parseGrant reads a line of SHOW GRANTS. ok is false for those that don't
+// grant privileges on an object, such as one that grants a role.
+//
+// MySQL, "SHOW GRANTS Statement"; MariaDB, "SHOW GRANTS". MariaDB appends the
+// hash of the account's password to the global one, which isn't looked at.
+func parseGrant(line string) (g grant, ok bool) {
+	words := grantScanner{rest: line}
+	if !words.skip("GRANT") {
+		return g, false
+	}
+	for {
+		var p privilege
+		for {
+			word, isName := words.next()
+			if word == "" || isName {
+				return g, false // a role
+			}
+			if word == "(" {
+				if p.columns, ok = words.columns(); !ok {
+					return g, false
+				}
+				continue
+			}
+			if word == "," || strings.EqualFold(word, "ON") {
+				g.privileges = append(g.privileges, p)
+				p = privilege{}
+				if word == "," {
+					continue
+				}
+				break
+			}
+			p.name = strings.TrimSpace(p.name + " " + strings.ToUpper(word))
+		}
+		break
+	}
+	if g.object, ok = words.object(); !ok {
+		return g, false
+	}
+	g.option = strings.HasSuffix(strings.ToUpper(strings.TrimSpace(words.rest)), "WITH GRANT OPTION")
+	return g, true
+}
+
+// grantScanner cuts a line of SHOW GRANTS into words.
+type grantScanner struct{ rest string }
+
+// next cuts the next word off, or one of ( ) , . and *. isName: it was quoted.
+func (s *grantScanner) next() (word string, isName bool) {
+	s.rest = strings.TrimLeft(s.rest, " \t\r\n")
+	if s.rest == "" {
+		return "", false
+	}
+	switch c := s.rest[0]; c {
+	case '(', ')', ',', '.', '*':
+		s.rest = s.rest[1:]
+		return string(c), false
+	case '`', '\'', '"':
+		return s.quoted(c), true
+	}
+	end := strings.IndexAny(s.rest, " \t\r\n(),.`'\"")
+	if end < 0 {
+		end = len(s.rest)
+	}
+	word, s.rest = s.rest[:end], s.rest[end:]
+	return word, false
+}
+
+// quoted cuts off what stands in quotes, in which a doubled one is one.
+func (s *grantScanner) quoted(quote byte) string {
+	var b strings.Builder
+	for i := 1; i < len(s.rest); i++ {
+		if s.rest[i] != quote {
+			b.WriteByte(s.rest[i])
+			continue
+		}
+		if i+1 < len(s.rest) && s.rest[i+1] == quote {
+			b.WriteByte(quote)
+			i++
+			continue
+		}
+		s.rest = s.rest[i+1:]
+		return b.String()
+	}
+	s.rest = ""
+	return b.String()
+}
+
+// skip cuts off a word if it is the next.
+func (s *grantScanner) skip(word string) bool {
+	next, isName := s.next()
+	return !isName && strings.EqualFold(next, word)
+}
+
+// columns reads a list of columns up to its end.
+func (s *grantScanner) columns() (names []string, ok bool) {
+	for {
+		name, isName := s.next()
+		if name == "" && !isName {
+			return nil, false
+		}
+		names = append(names, name)
+		switch separator, _ := s.next(); separator {
+		case ",":
+		case ")":
+			return names, true
+		default:
+			return nil, false
+		}
+	}
+}
+
+// object reads the name of a table, a database or everything, before TO.
+func (s *grantScanner) object() (parts []string, ok bool) {
+	for {
+		word, isName := s.next()
+		if word == "" && !isName {
+			return nil, false
+		}
+		parts = append(parts, word)
+		separator, isName := s.next()
+		switch {
+		case isName:
+			// FUNCTION `a`.`b`, and the like: the first word is a kind
+			parts = append(parts, separator)
+			separator, _ = s.next()
+		case strings.EqualFold(separator, "TO"):
+			return parts, true
+		}
+		if separator != "." {
+			return parts, strings.EqualFold(separator, "TO")
+		}
+	}
+}
+
+// isOn reports whether a grant is on one table.
+func (g grant) isOn(schema, table string) bool {
+	return len(g.object) == 2 && g.object[0] == schema && g.object[1] == table
+}
+
+// beyondList lists what a grant on the table of revoked tokens allows beyond
+// reading it, and revoking.
+func (g grant) beyondList() []string {
+	var surplus []string
+	for _, p := range g.privileges {
+		switch p.name {
+		case "USAGE", "SELECT", "INSERT", "DELETE":
+		default:
+			surplus = append(surplus, p.name+" on "+g.where())
+		}
+	}
+	if g.option {
+		surplus = append(surplus, "GRANT OPTION on "+g.where())
+	}
+	return surplus
+}
+
+// beyond lists what a grant allows beyond reading and writing some columns of
+// a table.
+func (g grant) beyond(schema, table string, read, written []string) []string {
+	var surplus []string
+	onTable := g.isOn(schema, table)
+	for _, p := range g.privileges {
+		switch {
+		case p.name == "USAGE":
+		case onTable && p.name == "SELECT" && len(p.columns) > 0:
+			surplus = append(surplus, beyondColumns(p, read)...)
+		case onTable && p.name == "UPDATE" && len(p.columns) > 0:
+			surplus = append(surplus, beyondColumns(p, written)...)
+		case len(p.columns) > 0:
+			surplus = append(surplus, p.name+" ("+strings.Join(p.columns, ", ")+") on "+strings.Join(g.object, "."))
+		default:
+			surplus = append(surplus, p.name+" on "+g.where())
+		}
+	}
+	if g.option {
+		surplus = append(surplus, "GRANT OPTION on "+g.where())
+	}
+	return surplus
+}
+
+// where is the object in words.
+func (g grant) where() string {
+	if slices.Equal(g.object, []string{"*", "*"}) {
+		return "everything"
+	}
+	if len(g.object) == 2 && g.object[1] == "*" {
+		return "all of " + g.object[0]
+	}
+	return strings.Join(g.object, ".") + " as a whole"
+}
+
+func beyondColumns(p privilege, needed []string) []string {
+	var surplus []string
+	for _, column := range p.columns {
+		same := func(other string) bool { return strings.EqualFold(column, other) }
+		if !slices.ContainsFunc(needed, same) {
+			surplus = append(surplus, p.name+" ("+column+")")
+		}
+	}
+	return surplus
+}

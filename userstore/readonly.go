@@ -1,0 +1,69 @@
+package userstore
+
+import (
+	"context"
+	"errors"
+
+	"go.uber.org/zap"
+)
+
+// OpenReadOnly is Open for programs that read users and consume nothing:
+// last_login is read wherever it is, for whatever a token may depend on, and no
+// right to write it is needed. It must be there only if needs say so.
+// Config.StartWithout makes no difference.
+func OpenReadOnly(ctx context.Context, cfg Config, needs Needs, logger *zap.Logger) (*MySQL, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	required := needs.LastLogin
+	needs.LastLogin = true
+	s, err := newMySQL(cfg, needs, logger)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.checkReading(ctx)
+	if errors.As(err, &misfit{}) && !required {
+		s.needs.LastLogin = false
+		p, err = s.checkReading(ctx)
+	}
+	if err != nil {
+		if closeErr := s.Close(); closeErr != nil {
+			err = errors.Join(err, closeErr)
+		}
+		return nil, err
+	}
+	s.plan.Store(p)
+	return s, nil
+}
+
+// checkReading is check without the statement that writes.
+func (s *MySQL) checkReading(ctx context.Context) (*plan, error) {
+	_, p, err := s.lookAtTable(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.updateSQL = ""
+	if p.lookup, err = s.prepare(ctx, p.selectSQL); err != nil {
+		return nil, s.setupFailed("preparing to read users", err)
+	}
+	return p, nil
+}
+
+// lookAtTable is the part of check that needs no right to the columns.
+func (s *MySQL) lookAtTable(ctx context.Context) (table, *plan, error) {
+	t, err := s.describe(ctx)
+	if err == nil && len(t.columns) == 0 {
+		err = s.whyInvisible(ctx, t)
+	}
+	if err != nil {
+		return t, nil, s.setupFailed("looking at the table", err)
+	}
+	p, err := s.newPlan(ctx, t)
+	if err != nil {
+		return t, nil, s.setupFailed("checking the columns", err)
+	}
+	if err := s.checkRevocations(ctx); err != nil {
+		return t, nil, s.setupFailed("looking at the table of revoked tokens", err)
+	}
+	return t, p, nil
+}
