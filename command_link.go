@@ -1,0 +1,141 @@
+package sesame
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/rawuri"
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// mint is what a token, or a link, is made with.
+type mint struct {
+	issuer *issuer
+	scope  string
+	at     time.Time
+	url    string // a link's, without the token; empty for no link
+	force  bool   // make tokens of inactive users, too
+}
+
+// newMint checks what an operator asks for. scope is nil if nothing was said of
+// it: then it follows from the configuration.
+func newMint(i *issuer, scope *string, rawURL string, at time.Time) (*mint, error) {
+	m := &mint{issuer: i, at: at, url: rawURL}
+	u, err := i.parseLink(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	if scope != nil {
+		m.scope = *scope
+	} else if m.scope, err = i.expectedScope(u); err != nil {
+		return nil, fmt.Errorf("the scope can't be told, as the handler's is the template %s: "+
+			"name the scope that the token is for (%w)", i.Scope, err)
+	}
+	if m.scope != "" && i.tokens.Settings().Versions[0] == token.V1 {
+		return nil, fmt.Errorf("%w: the first of tokens in the configuration must be v2", token.ScopeUnsupported)
+	}
+	return m, nil
+}
+
+// parseLink checks the URL of a link to be; empty for none.
+func (h *Handler) parseLink(rawURL string) (*url.URL, error) {
+	if rawURL == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(rawURL)
+	switch {
+	case err != nil || u.Opaque != "":
+		return nil, errors.New("that is not a URL to which a token can be added: write https://app.example.com/page")
+	case len(h.TokenFrom) > 0 && !slices.ContainsFunc(h.TokenFrom, func(s TokenSource) bool { return s.From == fromQuery }):
+		return nil, errors.New("token_from doesn't name query, so that the handler takes no token out of a link: make a token alone")
+	}
+	return u, nil
+}
+
+// token makes a user's token.
+func (m *mint) token(user *userstore.User) (string, error) {
+	if !user.IsActive && !m.force {
+		return "", errInactive
+	}
+	made, err := m.issuer.tokens.Create(user.PrimaryKey, user.User, m.scope, m.at)
+	if err != nil {
+		return "", fmt.Errorf("making the token: %w", err)
+	}
+	return made, nil
+}
+
+// link is the URL with a token; empty where none is wanted.
+func (m *mint) link(made string) string {
+	if m.url == "" {
+		return ""
+	}
+	return addParameter(m.url, m.issuer.queryName(), made)
+}
+
+// expires is when the tokens are too old; ok is false for never.
+func (m *mint) expires() (at time.Time, ok bool) {
+	maxAge := m.issuer.tokens.Settings().MaxAge
+	if maxAge == nil {
+		return time.Time{}, false
+	}
+	return m.at.Truncate(time.Second).Add(*maxAge).UTC(), true
+}
+
+// queryName is the name of the query parameter with the token.
+func (h *Handler) queryName() string {
+	if h.TokenName == "" {
+		return defaultTokenName
+	}
+	return h.TokenName
+}
+
+const defaultTokenName = "sesame"
+
+// addParameter adds a parameter to a URL's query, in the place of any of that
+// name. The rest stays byte for byte.
+func addParameter(rawURL, name, value string) string {
+	rawURL = rawuri.CutFromURI(rawURL, name)
+	body, fragment, hasFragment := strings.Cut(rawURL, "#")
+	separator := "?"
+	if _, query, hasQuery := strings.Cut(body, "?"); hasQuery {
+		separator = "&"
+		if query == "" || strings.HasSuffix(query, "&") {
+			separator = ""
+		}
+	}
+	body += separator + url.QueryEscape(name) + "=" + url.QueryEscape(value)
+	if hasFragment {
+		body += "#" + fragment
+	}
+	return body
+}
+
+// cutToken takes the token out of a URL, if it is one and has one under the
+// handler's name. What isn't is the token itself.
+func (h *Handler) cutToken(text string) (made string, u *url.URL) {
+	trimmed := strings.TrimSpace(text)
+	body, _, _ := strings.Cut(trimmed, "#")
+	_, query, hasQuery := strings.Cut(body, "?")
+	if !hasQuery {
+		return text, parseWhole(trimmed)
+	}
+	_, value, found := rawuri.CutParameter(query, h.queryName())
+	if !found {
+		return text, parseWhole(trimmed)
+	}
+	return value, parseWhole(trimmed)
+}
+
+// parseWhole parses a URL with a host, or returns nil.
+func parseWhole(text string) *url.URL {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		return nil
+	}
+	return u
+}
