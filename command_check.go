@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/go-sql-driver/mysql"
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-sesame/caddy-sesame/token"
@@ -29,6 +30,7 @@ tokens from working.
 `, cobra.NoArgs, runCheck)
 	addConfigFlags(cmd)
 	cmd.Flags().Bool("json", false, "Print JSON")
+	cmd.Flags().Bool("create", false, "Print the statement that makes the table in the option revocations, and check nothing")
 	return cmd
 }
 
@@ -60,6 +62,9 @@ type report struct {
 
 // runCheck is `caddy sesame check`.
 func runCheck(cmd *command, _ []string) (int, error) {
+	if cmd.isOn("create") {
+		return exitOK, cmd.printRevocationsTable()
+	}
 	timeout, err := cmd.timeout()
 	if err != nil {
 		return exitFailed, err
@@ -69,12 +74,15 @@ func runCheck(cmd *command, _ []string) (int, error) {
 		return exitFailed, err
 	}
 	handlers := distinct(config.handlers)
-	if route := cmd.text("route"); route != "" {
-		chosen, err := choose(config.handlers, route, nil)
+	if cmd.text("route") != "" {
+		chosen, err := cmd.choose(config, nil)
 		if err != nil {
 			return exitFailed, err
 		}
 		handlers = []*configured{chosen}
+	}
+	if cmd.isOn("create") {
+		return exitOK, cmd.printTables(handlers)
 	}
 	var reports []report
 	worst := exitOK
@@ -104,6 +112,28 @@ func runCheck(cmd *command, _ []string) (int, error) {
 		}
 	}
 	return worst, nil
+}
+
+// printTables prints the statements that make the tables that handlers name
+// for revoked tokens.
+func (c *command) printTables(handlers []*configured) error {
+	var printed []string
+	for _, handler := range handlers {
+		name := handler.UserStore.Revocations
+		if name == "" || slices.Contains(printed, name) {
+			continue
+		}
+		statement, err := userstore.RevocationsTable(name)
+		if err != nil {
+			return fmt.Errorf("revocations: %w", err)
+		}
+		fmt.Fprintln(c.OutOrStdout(), statement)
+		printed = append(printed, name)
+	}
+	if len(printed) == 0 {
+		return errors.New("no handler has the option revocations in its userstore, which names the table")
+	}
+	return nil
 }
 
 func writeFindings(w io.Writer, findings []finding) error {
@@ -279,7 +309,11 @@ func (c *checker) checkClock(ctx context.Context) {
 func (c *checker) checkTable(ctx context.Context) (*userstore.Table, bool) {
 	table, err := c.inspector.Table(ctx)
 	if err != nil {
-		c.failWith("table", err)
+		check := "table"
+		if lacksPrivilege(err) {
+			check = "privileges"
+		}
+		c.fail(check, err.Error(), "what the dsn's user may not read is, to the gateway, not there")
 		return nil, false
 	}
 	kind := "table"
@@ -301,6 +335,14 @@ func (c *checker) checkTable(ctx context.Context) (*userstore.Table, bool) {
 			"name it with the is_active option, or say with is_active - that there is none")
 	}
 	return table, true
+}
+
+// lacksPrivilege reports whether MySQL refused for want of a privilege
+// (ER_DBACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR,
+// ER_COLUMNACCESS_DENIED_ERROR).
+func lacksPrivilege(err error) bool {
+	answer, ok := errors.AsType[*mysql.MySQLError](err)
+	return ok && slices.Contains([]uint16{1044, 1142, 1143}, answer.Number)
 }
 
 // checkKey is about the column that tokens hold.
@@ -401,6 +443,3 @@ func (c *checker) checkTimes(ctx context.Context) {
 		c.ok(check, "the latest login was at %s", at.UTC().Format(time.RFC3339))
 	}
 }
-
-// isUnavailable reports whether the store gave no answer.
-func isUnavailable(err error) bool { return errors.Is(err, userstore.ErrUnavailable) }

@@ -38,6 +38,39 @@ The exit status is 1 if something may be valid still.
 	return cmd
 }
 
+// revocationsName is the table's where the configuration names none yet.
+const revocationsName = "sesame_revocations"
+
+// printRevocationsTable prints what makes the table. Of several handlers it is
+// the first one's name: the others have the same, or are chosen by --route.
+func (c *command) printRevocationsTable() error {
+	config, err := c.configuration()
+	if err != nil {
+		return err
+	}
+	handlers := config.handlers
+	if route := c.text("route"); route != "" {
+		chosen, err := choose(handlers, route, nil)
+		if err != nil {
+			return err
+		}
+		handlers = []*configured{chosen}
+	}
+	name := revocationsName
+	for _, h := range handlers {
+		if h.UserStore.Revocations != "" {
+			name = h.UserStore.Revocations
+			break
+		}
+	}
+	statement, err := userstore.RevocationsTable(name)
+	if err != nil {
+		return fmt.Errorf("revocations: %w", err)
+	}
+	_, err = fmt.Fprintln(c.OutOrStdout(), statement)
+	return err
+}
+
 // runRevoke is `caddy sesame revoke`.
 func runRevoke(cmd *command, args []string) (int, error) {
 	name := cmd.text("user")
