@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -81,6 +82,13 @@ func exitWith(cmd *cobra.Command, status int) error {
 	}
 }
 
+// misused shows that a command wasn't called as it must be, and ends it with
+// the status for that.
+func misused(cmd *cobra.Command, status int, err error) error {
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %v\nSee '%[1]s --help'.\n", cmd.CommandPath(), err)
+	return exitWith(cmd, status)
+}
+
 // defaultTimeout is more than a gateway gives MySQL, since nobody's request
 // waits.
 const defaultTimeout = 10 * time.Second
@@ -100,6 +108,15 @@ func (c *command) configuration() (*configuration, error) {
 		return nil, errors.New("the configuration and the input can't both come from stdin")
 	}
 	return loadConfiguration(file, c.text("adapter"))
+}
+
+// choose finds the handler that --route means, as choose does.
+func (c *command) choose(config *configuration, u *url.URL, but ...string) (*configured, error) {
+	chosen, err := choose(config.handlers, c.text("route"), u, but...)
+	if err != nil {
+		return nil, fmt.Errorf("--route: %w", err)
+	}
+	return chosen, nil
 }
 
 // readsStdin reports whether the command's input is there.

@@ -27,7 +27,15 @@ processes. A token is a credential as long as it is valid.
 
 The exit status is 0 if the token is valid, 1 if not, and 2 if that couldn't be
 told.
-`, cobra.ExactArgs(1), runExplain)
+`, nil, runExplain)
+	// 1 would say that a token isn't valid.
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if err := cobra.ExactArgs(1)(cmd, args); err != nil {
+			return misused(cmd, exitUnknown, err)
+		}
+		return nil
+	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misused(cmd, exitUnknown, err) })
 	addConfigFlags(cmd)
 	cmd.Flags().String("at", "", "The time at which the token is presented (default: now)")
 	cmd.Flags().StringArrayP("scope", "s", nil, "A scope that it may have been made for; the first is what is expected where the handler's scope is a template")
@@ -64,7 +72,7 @@ func runExplain(cmd *command, args []string) (int, error) {
 			return exitUnknown, err
 		}
 	}
-	chosen, err := choose(config.handlers, cmd.text("route"), parseWhole(strings.TrimSpace(text)), notForTokens...)
+	chosen, err := cmd.choose(config, parseWhole(strings.TrimSpace(text)), notForTokens...)
 	if err != nil {
 		return exitUnknown, err
 	}

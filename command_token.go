@@ -99,7 +99,7 @@ func (c *command) mint() (m *mint, closeStore func(), err error) {
 	}
 	link := c.text("url")
 	u, _ := url.Parse(link) // newMint says what is wrong with it
-	chosen, err := choose(config.handlers, c.text("route"), u, but...)
+	chosen, err := c.choose(config, u, but...)
 	if err != nil {
 		return nil, nil, err
 	}
