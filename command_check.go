@@ -73,7 +73,7 @@ func runCheck(cmd *command, _ []string) (int, error) {
 	if err != nil {
 		return exitFailed, err
 	}
-	handlers := distinct(config.handlers)
+	handlers := distinctSurroundings(config.handlers)
 	if cmd.text("route") != "" {
 		chosen, err := cmd.choose(config, nil)
 		if err != nil {
@@ -112,6 +112,21 @@ func runCheck(cmd *command, _ []string) (int, error) {
 		}
 	}
 	return worst, nil
+}
+
+// distinctSurroundings returns the first of handlers that are equal and are
+// surrounded by the same.
+func distinctSurroundings(handlers []*configured) []*configured {
+	seen := make(map[string]bool)
+	var list []*configured
+	for _, c := range handlers {
+		text := fmt.Sprint(c.relevant(), c.before, c.logsCredentials)
+		if !seen[text] {
+			seen[text] = true
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // printTables prints the statements that make the tables that handlers name

@@ -1,0 +1,314 @@
+package sesame_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// limitedPassword is that of limitedUser's accounts.
+const limitedPassword = "pw-of-gateway"
+
+// limitedUser makes an account that may do no more than is granted on the table
+// of users, and returns its DSN.
+func limitedUser(t *testing.T, db *database, grants ...string) string {
+	t.Helper()
+	const user = "gateway"
+	db.mustExec(t, "CREATE OR REPLACE USER '"+user+"'@'%' IDENTIFIED BY '"+limitedPassword+"'")
+	t.Cleanup(func() { db.mustExec(t, "DROP USER IF EXISTS '"+user+"'@'%'") })
+	for _, grant := range grants {
+		if !strings.Contains(grant, " ON ") {
+			grant += " ON django.auth_user"
+		}
+		db.mustExec(t, "GRANT "+grant+" TO '"+user+"'@'%'")
+	}
+	cfg, err := mysql.ParseDSN(db.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.User, cfg.Passwd = user, limitedPassword
+	return cfg.FormatDSN()
+}
+
+// checkReport is what check prints as JSON.
+type checkReport struct {
+	OK       bool
+	Handlers []struct {
+		Number   int
+		Route    string
+		Hosts    []string
+		Findings []struct{ Check, Verdict, Text, Advice string }
+	}
+}
+
+// verdicts are the verdicts of all checks, joined.
+func (r *checkReport) verdict(check string) string {
+	var verdicts []string
+	for _, handler := range r.Handlers {
+		for _, f := range handler.Findings {
+			if f.Check == check {
+				verdicts = append(verdicts, f.Verdict)
+			}
+		}
+	}
+	return strings.Join(verdicts, " ")
+}
+
+func TestCheckCommand(t *testing.T) {
+	const (
+		reads  = "SELECT (id, username, email, password, is_active)"
+		writes = "SELECT (last_login), UPDATE (last_login)"
+	)
+	tests := []struct {
+		name     string
+		sql      []string // changes of the table
+		grants   []string // nil for root
+		options  string
+		store    string
+		change   func(*mysql.Config)
+		status   int
+		verdicts map[string]string
+		want     []string // in the text
+	}{
+		{
+			name: "as it should be", grants: []string{reads}, options: "max_age 10m",
+			verdicts: map[string]string{
+				"settings": "ok", "access_log": "ok", "connection": "ok", "tls": "ok", "clock": "ok", "table": "ok", "columns": "ok",
+				"packer": "ok", "primary_key": "ok", "privileges": "ok", "last_login": "ok", "time_zone": "",
+			},
+			want: []string{"MariaDB", "django.auth_user", "id int(11)", "LongPacker", "doesn't leave this machine", "no others"},
+		},
+		{
+			name: "one-time, as it should be", grants: []string{reads, writes}, options: "one_time",
+			verdicts: map[string]string{"privileges": "ok", "last_login": "ok", "time_zone": "ok"},
+			want:     []string{"datetime(6)", "2026-01-02T03:04:05Z"},
+		},
+		{
+			name: "session, as it should be", grants: []string{reads, writes}, options: "max_age 10m\nsession",
+			verdicts: map[string]string{"privileges": "ok", "last_login": "ok"},
+		},
+		{
+			name: "no right to write", grants: []string{reads, "SELECT (last_login)"}, options: "one_time", status: 1,
+			verdicts: map[string]string{"privileges": "fail"},
+			want:     []string{"UPDATE (`last_login`)", "GRANT SELECT (`id`, `password`, `last_login`, `is_active`, `email`, `username`), UPDATE (`last_login`) ON `django`.`auth_user` TO 'gateway'@'%'"},
+		},
+		{
+			name: "rights that aren't needed", grants: []string{reads, "SELECT (last_login, first_name), UPDATE (password), DELETE", "INSERT ON django.*"}, options: "max_age 10m",
+			verdicts: map[string]string{"privileges": "warn"},
+			want:     []string{"SELECT (first_name)", "SELECT (last_login)", "UPDATE (password)", "DELETE on django.auth_user as a whole", "INSERT on all of django"},
+		},
+		{
+			name: "all rights", options: "max_age 10m",
+			verdicts: map[string]string{"privileges": "warn"}, want: []string{"ALL PRIVILEGES on everything", "GRANT OPTION"},
+		},
+		{
+			name: "no right to the table", sql: []string{"CREATE TABLE IF NOT EXISTS other (id int)"}, grants: []string{"SELECT ON django.other"}, options: "max_age 10m", status: 1,
+			verdicts: map[string]string{"privileges": "fail", "table": "", "connection": "ok"}, want: []string{"SELECT"},
+		},
+		{
+			name: "no right to the password", grants: []string{"SELECT (id, username, email, is_active)"}, options: "max_age 10m", status: 1,
+			verdicts: map[string]string{"table": "fail"}, want: []string{`"password"`, "may not read"},
+		},
+		{
+			name: "no such table", options: "max_age 10m", store: "table accounts_user", status: 1,
+			verdicts: map[string]string{"table": "fail", "connection": "ok", "clock": "ok"}, want: []string{"accounts_user", "table option"},
+		},
+		{
+			name: "no such column", options: "max_age 10m", store: "username login", status: 1,
+			verdicts: map[string]string{"table": "fail"}, want: []string{`no column "login"`},
+		},
+		{
+			name: "no is_active", sql: []string{"ALTER TABLE auth_user DROP is_active"}, options: "max_age 10m",
+			verdicts: map[string]string{"is_active": "warn"}, want: []string{"every user may log in", "is_active -"},
+		},
+		{
+			name: "no is_active, as configured", sql: []string{"ALTER TABLE auth_user DROP is_active"}, options: "max_age 10m", store: "is_active -",
+			verdicts: map[string]string{"is_active": "ok"},
+		},
+		{
+			name: "last_login without a fraction", sql: []string{"ALTER TABLE auth_user MODIFY last_login DATETIME NULL"}, options: "one_time", status: 1,
+			verdicts: map[string]string{"last_login": "fail"}, want: []string{"microseconds", "DATETIME(6)"},
+		},
+		{
+			name: "last_login without a fraction, for sessions", sql: []string{"ALTER TABLE auth_user MODIFY last_login DATETIME NULL"}, options: "max_age 10m\nsession",
+			verdicts: map[string]string{"last_login": "warn"},
+		},
+		{
+			name: "last_login in the future", sql: []string{"UPDATE auth_user SET last_login = UTC_TIMESTAMP() + INTERVAL 2 HOUR WHERE id = 1"}, options: "one_time",
+			verdicts: map[string]string{"time_zone": "warn"}, want: []string{"in the future, by 2h0m0s", "use_tz"},
+		},
+		{
+			name: "last_login in a zone", sql: []string{"UPDATE auth_user SET last_login = UTC_TIMESTAMP() + INTERVAL 2 HOUR WHERE id = 1"},
+			options: "one_time\nuse_tz off\ntime_zone Asia/Dubai", verdicts: map[string]string{"time_zone": "ok"},
+		},
+		{
+			name: "nobody has logged in", sql: []string{"UPDATE auth_user SET last_login = NULL"}, options: "one_time",
+			verdicts: map[string]string{"time_zone": "ok"},
+		},
+		{
+			name: "clock", options: "max_age 10m", change: func(cfg *mysql.Config) { cfg.Params = map[string]string{"timestamp": "1700000000"} },
+			verdicts: map[string]string{"clock": "warn"}, want: []string{"behind the one here", "NTP"},
+		},
+		{
+			name: "key that isn't unique", options: "max_age 10m\nprimary_key_field first_name", status: 1,
+			verdicts: map[string]string{"table": "fail"}, want: []string{"isn't unique"},
+		},
+		{
+			name: "text key", options: "max_age 10m\nprimary_key_field username",
+			verdicts: map[string]string{"collation": "ok", "packer": "ok"}, want: []string{"utf8mb4_", "StrPacker"},
+		},
+		{
+			name: "packer that is configured", options: "max_age 10m\npacker accounts.Packer\npacker_encoding LongLongPacker",
+			verdicts: map[string]string{"packer": "ok"}, want: []string{"accounts.Packer, as configured", "it would be LongPacker"},
+		},
+		{
+			name: "packer that doesn't fit", options: "max_age 10m\npacker_encoding UUIDPacker", status: 1,
+			verdicts: map[string]string{"table": "fail"}, want: []string{"UUID"},
+		},
+		{
+			name: "view", sql: []string{"CREATE OR REPLACE VIEW gateway_user AS SELECT * FROM auth_user"}, options: "max_age 10m", store: "table gateway_user",
+			verdicts: map[string]string{"table": "ok", "primary_key": "ok"}, want: []string{"view django.gateway_user", "nothing makes it so"},
+		},
+		{
+			name: "view with keys twice", sql: []string{"CREATE OR REPLACE VIEW gateway_user AS SELECT * FROM auth_user UNION ALL SELECT * FROM auth_user"},
+			options: "max_age 10m", store: "table gateway_user", status: 1,
+			verdicts: map[string]string{"primary_key": "fail"},
+		},
+		{
+			name: "for ever", verdicts: map[string]string{"settings": "warn"}, want: []string{"for ever", "max_age"},
+		},
+		{
+			name: "settings that can't be", options: "invalidate_on_password_change off\nmax_age 10m\nkey {env.TEST_NO_SUCH_KEY}", status: 1,
+			verdicts: map[string]string{"settings": "fail", "connection": ""}, want: []string{"key: the environment variable TEST_NO_SUCH_KEY"},
+		},
+		{
+			name: "no server", options: "max_age 10m", change: func(cfg *mysql.Config) { cfg.Addr = "127.0.0.1:1" }, status: 1,
+			verdicts: map[string]string{"connection": "fail", "table": ""},
+		},
+		{
+			name: "wrong password", grants: []string{reads}, options: "max_age 10m", change: func(cfg *mysql.Config) { cfg.Passwd = limitedPassword + "x" }, status: 1,
+			verdicts: map[string]string{"connection": "fail"}, want: []string{"check user and password"},
+		},
+	}
+	withMariaDB(t, func(t *testing.T, db *database) {
+		t.Cleanup(func() {
+			db.mustExec(t, "DROP VIEW IF EXISTS gateway_user")
+			db.mustExec(t, "DROP TABLE IF EXISTS other")
+		})
+		for _, test := range tests {
+			t.Run(test.name, func(t *testing.T) {
+				db.reset(t)
+				for _, statement := range test.sql {
+					db.mustExec(t, statement)
+				}
+				dsn := db.dsn
+				if test.grants != nil {
+					dsn = limitedUser(t, db, test.grants...)
+				}
+				if test.change != nil {
+					cfg, err := mysql.ParseDSN(dsn)
+					if err != nil {
+						t.Fatal(err)
+					}
+					test.change(cfg)
+					dsn = cfg.FormatDSN()
+				}
+				o := newOperator(t, oneSite(test.options, test.store), dsn)
+				r := o.run(t, "check", "--json")
+				r.wantStatus(t, test.status)
+				var report checkReport
+				if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
+					t.Fatalf("%v in %s", err, r.stdout)
+				}
+				if report.OK != (test.status == 0) {
+					t.Errorf("ok is %v", report.OK)
+				}
+				for check, want := range test.verdicts {
+					if got := report.verdict(check); got != want {
+						t.Errorf("%s: %q, want %q", check, got, want)
+					}
+				}
+				text := o.run(t, "check")
+				text.wantStatus(t, test.status)
+				wantText(t, text.stdout, test.want...)
+				if got, want := strings.Count(text.stdout, "\n"), len(report.Handlers[0].Findings); got != want {
+					t.Errorf("%d lines for %d findings:\n%s", got, want, text.stdout)
+				}
+				if t.Failed() {
+					t.Log(text.stdout)
+				}
+			})
+		}
+	})
+}
+
+// TestCheckCommandAccessLog is about what stands around the handler.
+func TestCheckCommandAccessLog(t *testing.T) {
+	const handler = "sesame {\nsecret_key SECRET\nmax_age 10m\nuserstore mysql {\ndsn DSN\n}\n}\n"
+	tests := []struct {
+		name, caddyfile string
+		verdict         string
+		want            string
+	}{
+		{"plain", "app.example.com {\nlog\n" + handler + "}", "ok", "by the handler itself"},
+		{"credentials", "{\nservers {\nlog_credentials\n}\n}\napp.example.com {\nlog\n" + handler + "}", "warn", "cookies of sessions"},
+		{"rewrite in front", "{\ndebug\n}\napp.example.com {\nrewrite /a /b\n" + handler + "}", "warn", "rewrite stands in front"},
+		{"rewrite in front, at INFO", "app.example.com {\nrewrite /a /b\n" + handler + "}", "ok", ""},
+		{"rewrite in front, excluded", "{\nlog {\nlevel DEBUG\nexclude http.handlers.rewrite\n}\n}\napp.example.com {\nrewrite /a /b\n" + handler + "}", "ok", ""},
+		{"rewrite of another site", "{\ndebug\n}\napp.example.com {\n" + handler + "}\nother.example.com {\nrewrite /a /b\n}", "ok", ""},
+		{"rewrite behind", "{\ndebug\n}\napp.example.com {\nroute {\n" + handler + "rewrite /a /b\n}\n}", "ok", ""},
+		{"proxy in front", "{\ndebug\n}\napp.example.com {\nroute {\nforward_auth localhost:1 {\nuri /x\n}\n" + handler + "}\n}", "warn", "reverse_proxy stands in front"},
+	}
+	withMariaDB(t, func(t *testing.T, db *database) {
+		for _, test := range tests {
+			t.Run(test.name, func(t *testing.T) {
+				o := newOperator(t, test.caddyfile, db.dsn)
+				r := o.run(t, "check", "--json")
+				r.wantStatus(t, 0)
+				var report checkReport
+				if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
+					t.Fatal(err)
+				}
+				if got := report.verdict("access_log"); got != test.verdict {
+					t.Errorf("%s, want %s: %s", got, test.verdict, r.stdout)
+				}
+				wantText(t, r.stdout, test.want)
+			})
+		}
+	})
+}
+
+// TestCheckCommandHandlers checks every handler, and those that are equal once.
+func TestCheckCommandHandlers(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		site := oneSite("max_age 10m", "")
+		twin := strings.Replace(site, "app.", "twin.", 1)
+		other := strings.NewReplacer("app.", "other.", "max_age 10m", "max_age 20m\nrealm x", "\t\t\tdsn DSN", "\t\t\tdsn DSN\ntable nowhere").Replace(site)
+		o := newOperator(t, site+twin+other, db.dsn)
+		r := o.run(t, "check")
+		r.wantStatus(t, 1)
+		wantText(t, r.stdout, "  other.example.com  ", "\nhandler ", "fail")
+		if got := strings.Count(r.stdout, "handler "+"1  ") + strings.Count(r.stdout, "\nhandler "); got != 2 {
+			t.Errorf("%d handlers of 2 that differ are checked:\n%s", got, r.stdout)
+		}
+		o.run(t, "check", "--route", "app.example.com").wantStatus(t, 0)
+		o.run(t, "check", "--route", "twin.example.com").wantStatus(t, 0)
+		o.run(t, "check", "--route", "other.example.com").wantStatus(t, 1)
+	})
+}
+
+// TestCheckCommandWithEachDatabase: servers that only speak MySQL's protocol
+// can be checked as far as they go.
+func TestCheckCommandWithEachDatabase(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		o := newOperator(t, oneSite("max_age 10m", ""), db.dsn)
+		r := o.run(t, "check")
+		r.wantStatus(t, 0)
+		for _, check := range []string{"connection", "tls", "clock", "table", "packer", "privileges"} {
+			wantText(t, r.stdout, fmt.Sprintf("  %-12s  ", check))
+		}
+	})
+}

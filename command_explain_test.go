@@ -1,0 +1,177 @@
+package sesame_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// TestExplainCommand is about how a token gets there, and what it is judged by.
+// What explanations say is tested in the package token.
+func TestExplainCommand(t *testing.T) {
+	now := time.Now()
+	valid := func(t *testing.T) string { return tokenFor(t, alice, withMaxAge(10*time.Minute)) }
+	scoped := func(scope string) func(t *testing.T) string {
+		return func(t *testing.T) string { return tokenAt(t, alice, scope, now, withMaxAge(10*time.Minute)) }
+	}
+	const template = "scope report:{http.request.uri.path.1}"
+	tests := []struct {
+		name    string
+		options string // besides max_age
+		made    func(t *testing.T) string
+		arg     string // TOKEN stands for the token
+		args    []string
+		status  int
+		want    []string
+	}{
+		{name: "valid", made: valid, want: []string{"valid\n", "primary key 1"}},
+		{name: "link", made: valid, arg: "https://app.example.com/a?b=c&sesame=TOKEN&d#e", want: []string{"valid\n"}},
+		{name: "link with another name", options: "token_name tok", made: valid, arg: "https://app.example.com/?sesame=x&tok=TOKEN", want: []string{"valid\n"}},
+		{name: "query", made: valid, arg: "?sesame=TOKEN", want: []string{"valid\n"}},
+		{name: "stdin", made: valid, arg: "-", want: []string{"valid\n"}},
+		{name: "later", made: valid, args: []string{"--at", "+11m"}, status: 1, want: []string{"refused: expired", "certain   expired"}},
+		{name: "other time", made: valid, args: []string{"--at", now.Add(time.Hour).Format(time.RFC3339)}, status: 1, want: []string{"refused: expired"}},
+		{
+			name: "other scope", made: scoped("report:7"), args: []string{"--scope", "other", "--scope", "report:7"},
+			status: 1, want: []string{"refused: bad_signature", "certain   other_scope", "report:7"},
+		},
+		{name: "scope of the link", options: template, made: scoped("report:7"), arg: "https://app.example.com/reports/7?sesame=TOKEN", want: []string{"valid\n"}},
+		{
+			name: "scope of another link", options: template, made: scoped("report:7"), arg: "https://app.example.com/reports/8?sesame=TOKEN",
+			args: []string{"--scope", "report:7"}, status: 1, want: []string{"other_scope"},
+		},
+		{name: "scope given for a template", options: template, made: scoped("report:7"), args: []string{"--scope", "report:7"}, want: []string{"valid\n"}},
+		{name: "scope of a template not known", options: template, made: scoped("report:7"), status: 2, want: []string{"it depends on the request", "--scope"}},
+		{name: "expired, whatever the scope", options: template, made: scoped("report:7"), args: []string{"--at", "+1h"}, status: 1, want: []string{"refused: expired"}},
+		{name: "inactive", made: func(t *testing.T) string { return tokenFor(t, bob, withMaxAge(time.Minute)) }, status: 1, want: []string{"refused: inactive_user"}},
+		{
+			name: "made with one_time", made: func(t *testing.T) string { return tokenFor(t, alice, withMaxAge(time.Minute), oneTime) },
+			status: 1, want: []string{"certain   other_one_time"},
+		},
+		{name: "made without max_age", made: func(t *testing.T) string { return tokenFor(t, alice) }, status: 1, want: []string{"other_max_age"}},
+		{name: "other key", made: func(t *testing.T) string { return tokenFor(t, alice, withMaxAge(time.Minute), withKey("other")) }, status: 1, want: []string{"refused: bad_signature"}},
+		{name: "no token", made: func(*testing.T) string { return "hello" }, status: 1, want: []string{"refused: malformed"}},
+		{name: "empty", made: func(*testing.T) string { return "" }, status: 1, want: []string{"empty"}},
+		{
+			name: "whose it should be", made: func(t *testing.T) string {
+				renumbered := alice
+				renumbered.id = 9
+				return tokenFor(t, renumbered, withMaxAge(time.Minute))
+			}, args: []string{"--user", "alice"}, status: 1, want: []string{"refused: unknown_user", "other_user"},
+		},
+		{name: "nobody", made: valid, args: []string{"--user", "nobody"}, status: 2, want: []string{`--user "nobody": no such user`}},
+		{name: "no time", made: valid, args: []string{"--at", "x"}, status: 2, want: []string{"--at"}},
+		{name: "two tokens", made: valid, args: []string{"x"}, status: 2, want: []string{"accepts 1 arg", "--help"}},
+		{name: "unknown flag", made: valid, args: []string{"--x"}, status: 2, want: []string{"unknown flag"}},
+	}
+	withMariaDB(t, func(t *testing.T, db *database) {
+		for _, test := range tests {
+			t.Run(test.name, func(t *testing.T) {
+				made := test.made(t)
+				arg := test.arg
+				if arg == "" {
+					arg = "TOKEN"
+				}
+				o := newOperator(t, oneSite("max_age 10m\n"+test.options, ""), db.dsn)
+				o.stdin = made + "\n"
+				r := o.run(t, append([]string{"explain", strings.ReplaceAll(arg, "TOKEN", made)}, test.args...)...)
+				r.wantStatus(t, test.status)
+				wantText(t, r.stdout+r.stderr, test.want...)
+			})
+		}
+	})
+}
+
+func TestExplainCommandJSON(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		o := newOperator(t, oneSite("max_age 10m", ""), db.dsn)
+		made := tokenAt(t, alice, "", time.Now().Add(-time.Hour), withMaxAge(10*time.Minute))
+		r := o.run(t, "explain", made, "--json")
+		r.wantStatus(t, 1)
+		var explanation token.Explanation
+		if err := json.Unmarshal([]byte(r.stdout), &explanation); err != nil {
+			t.Fatal(err)
+		}
+		if explanation.Verdict != "expired" || !explanation.Authentic || explanation.PrimaryKey != "1" || len(explanation.Findings) == 0 {
+			t.Errorf("%+v", explanation)
+		}
+	})
+}
+
+// TestExplainCommandWithoutLastLogin explains with the rights of a gateway that
+// doesn't need last_login.
+func TestExplainCommandWithoutLastLogin(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		dsn := limitedUser(t, db, "SELECT (id, username, email, password, is_active)")
+		o := newOperator(t, oneSite("max_age 10m", ""), dsn)
+		o.run(t, "explain", tokenFor(t, alice, withMaxAge(time.Minute))).wantStatus(t, 0)
+
+		o = newOperator(t, oneSite("one_time", ""), dsn)
+		r := o.run(t, "token", "alice")
+		r.wantStatus(t, 1)
+		wantText(t, r.stderr, "last_login")
+
+		// Reading is enough to make tokens for one use.
+		dsn = limitedUser(t, db, "SELECT (id, username, email, password, is_active, last_login)")
+		o = newOperator(t, oneSite("one_time", ""), dsn)
+		r = o.run(t, "token", "alice")
+		r.wantStatus(t, 0)
+		o.run(t, "explain", strings.TrimSpace(r.stdout)).wantStatus(t, 0)
+	})
+}
+
+// TestExplainCommandCandidates tries the settings of other handlers.
+func TestExplainCommandCandidates(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		caddyfile := oneSite("max_age 10m", "") + strings.NewReplacer(
+			"app.example.com", "other.example.com", "secret_key SECRET", "secret_key old-key\nscope reports",
+		).Replace(oneSite("max_age 10m", ""))
+		o := newOperator(t, caddyfile, db.dsn)
+		made := tokenAt(t, alice, "reports", time.Now(), withMaxAge(time.Minute), withKey("old-key"))
+
+		r := o.run(t, "explain", made)
+		r.wantStatus(t, 2)
+		wantText(t, r.stderr, "--route", "app.example.com", "other.example.com", `scope "reports"`, "table auth_user", "apps.http.servers.srv0.routes.")
+
+		// Caddy has the longer host first.
+		for _, route := range []string{"other.example.com", "OTHER.example.com", "1", "apps.http.servers.srv0.routes.0.handle.0.routes.0.handle.0"} {
+			o.run(t, "explain", made, "--route", route).wantStatus(t, 0)
+		}
+		o.run(t, "explain", "https://other.example.com/?sesame="+made).wantStatus(t, 0)
+
+		r = o.run(t, "explain", made, "--route", "app.example.com")
+		r.wantStatus(t, 1)
+		wantText(t, r.stdout, "certain   other_scope", "other_secret_key")
+		if strings.Contains(r.stdout, "old-key") {
+			t.Errorf("a key is shown: %s", r.stdout)
+		}
+		r = o.run(t, "explain", made, "--route", "nobody.example.com")
+		r.wantStatus(t, 2)
+		wantText(t, r.stderr, `"nobody.example.com"`, "There are")
+	})
+}
+
+func TestExplainCommandRevoked(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		o := newOperator(t, oneSite("max_age 10m", "revocations sesame_revoked"), db.dsn)
+		db.mustExec(t, "DROP TABLE IF EXISTS sesame_revoked")
+		made := tokenFor(t, alice, withMaxAge(10*time.Minute))
+		r := o.run(t, "explain", made)
+		r.wantStatus(t, 2)
+		wantText(t, r.stderr, "sesame_revoked", "check --create")
+
+		create := o.run(t, "check", "--create")
+		create.wantStatus(t, 0)
+		db.mustExec(t, create.stdout)
+		t.Cleanup(func() { db.mustExec(t, "DROP TABLE sesame_revoked") })
+		o.run(t, "explain", made).wantStatus(t, 0)
+
+		db.mustExec(t, "INSERT INTO sesame_revoked VALUES ('1', '', UTC_TIMESTAMP() + INTERVAL 1 MINUTE, NULL)")
+		r = o.run(t, "explain", made)
+		r.wantStatus(t, 1)
+		wantText(t, r.stdout, "refused: revoked", "certain   revoked")
+	})
+}
