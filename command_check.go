@@ -81,9 +81,6 @@ func runCheck(cmd *command, _ []string) (int, error) {
 		}
 		handlers = []*configured{chosen}
 	}
-	if cmd.isOn("create") {
-		return exitOK, cmd.printTables(handlers)
-	}
 	var reports []report
 	worst := exitOK
 	for _, handler := range handlers {
@@ -127,28 +124,6 @@ func distinctSurroundings(handlers []*configured) []*configured {
 		}
 	}
 	return list
-}
-
-// printTables prints the statements that make the tables that handlers name
-// for revoked tokens.
-func (c *command) printTables(handlers []*configured) error {
-	var printed []string
-	for _, handler := range handlers {
-		name := handler.UserStore.Revocations
-		if name == "" || slices.Contains(printed, name) {
-			continue
-		}
-		statement, err := userstore.RevocationsTable(name)
-		if err != nil {
-			return fmt.Errorf("revocations: %w", err)
-		}
-		fmt.Fprintln(c.OutOrStdout(), statement)
-		printed = append(printed, name)
-	}
-	if len(printed) == 0 {
-		return errors.New("no handler has the option revocations in its userstore, which names the table")
-	}
-	return nil
 }
 
 func writeFindings(w io.Writer, findings []finding) error {
