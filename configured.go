@@ -364,8 +364,9 @@ type issuer struct {
 	users  users
 }
 
-// openIssuer opens the store of a handler that isn't provisioned, to read
-// users. The caller calls close.
+// openIssuer opens the store of a handler, which need not be provisioned, to
+// read users. The caller calls closeStore. With 0, queries have the time that
+// the configuration gives them.
 func openIssuer(ctx context.Context, h *Handler, queryTimeout time.Duration) (made *issuer, closeStore func() error, err error) {
 	settings, err := h.namedSettings()
 	if err != nil {
@@ -378,7 +379,11 @@ func openIssuer(ctx context.Context, h *Handler, queryTimeout time.Duration) (ma
 	if queryTimeout > 0 {
 		cfg.QueryTimeout = caddy.Duration(queryTimeout)
 	}
-	store, err := userstore.OpenReadOnly(ctx, cfg, needs, zap.NewNop())
+	logger := zap.NewNop()
+	if h.logger != nil {
+		logger = h.logger.Named("userstore") // the handler runs, and shares its connections and their logger
+	}
+	store, err := userstore.OpenReadOnly(ctx, cfg, needs, logger)
 	if err != nil {
 		return nil, nil, fmt.Errorf("userstore: %w", err)
 	}
