@@ -91,6 +91,9 @@ func preparedRequest(present func(r *http.Request)) *http.Request {
 
 // TestHotPathAllocations holds the handler to what hotPaths says.
 func TestHotPathAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector has sync.Pool forget things")
+	}
 	withMariaDB(t, func(t *testing.T, db *database) {
 		h := newHandler(t, db, "cache 5m")
 		for _, path := range hotPaths(t) {
@@ -112,7 +115,7 @@ func TestHotPathAllocations(t *testing.T) {
 						t.Error("the request got no identity")
 					}
 				})
-				if got > path.allocs+raceAllocs {
+				if got > path.allocs {
 					t.Errorf("%v allocations, want %v at most", got, path.allocs)
 				}
 			})

@@ -2,5 +2,6 @@
 
 package sesame_test
 
-// raceAllocs is what the race detector adds to a request's allocations.
-const raceAllocs = 0
+// raceEnabled tells whether the race detector is on, which changes how much
+// is allocated.
+const raceEnabled = false
