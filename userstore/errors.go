@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"unicode/utf8"
 
@@ -134,7 +135,7 @@ func (s *MySQL) setupFailed(doing string, err error) error {
 func (s *MySQL) explain(err error) error {
 	// Our own limit isn't passed on as a context's error, so that callers can
 	// tell it from a client that went away.
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("no answer of MySQL within %s: "+
 			"see that it runs and can be reached, or raise query_timeout", s.timeout)
 	}
