@@ -81,7 +81,7 @@ func parseOptions(args []string) (options, error) {
 	partList := flags.String("parts", strings.Join(parts, ","), "what to measure; latency needs throughput")
 	connections := flags.String("connections", "8,64,256", "how many connections are busy at once, for throughput")
 	flags.IntVar(&o.Rounds, "rounds", 5, "how often everything is measured")
-	flags.DurationVar(&o.Duration, "duration", 4*time.Second, "how long each measurement takes, in whole seconds")
+	flags.DurationVar(&o.Duration, "duration", 3*time.Second, "how long each measurement takes, in whole seconds")
 	flags.IntVar(&o.Users, "users", 10_000, "how many users make requests")
 	flags.IntVar(&o.Rows, "rows", 10_000_000, "the larger number of rows for growth")
 	flags.BoolVar(&o.Quick, "quick", false, "a run of two minutes at most, to see that it works: fewer rounds, users and rows")

@@ -20,7 +20,7 @@ func (r *Runner) Growth(ctx context.Context, gateways []Sized) ([]results.Growth
 		r.Say("growth: round %d of %d", round+1, r.Settings.Rounds)
 		for i := range gateways {
 			g := gateways[(i+round)%len(gateways)]
-			measured, err := r.throughput(ctx, g.Gateway, r.Settings.Reference())
+			measured, err := r.throughput(ctx, g.Gateway, r.Settings.Reference(), r.durationFor(g.Gateway))
 			if err != nil {
 				return nil, err
 			}

@@ -14,18 +14,32 @@ import (
 )
 
 // Throughput measures all gateways, in rounds, with each number of connections.
+// The bare one is measured right before and right after each of the others: a
+// machine that others share is another one half a minute later.
 func (r *Runner) Throughput(ctx context.Context, gateways []*peer.Gateway) ([]results.Throughput, error) {
+	var bare *peer.Gateway
+	var others []*peer.Gateway
+	for _, g := range gateways {
+		if g.Name == peer.Bare {
+			bare = g
+		} else {
+			others = append(others, g)
+		}
+	}
+	if len(others) == 0 {
+		others = gateways
+	}
 	var all []results.Throughput
 	for round := range r.Settings.Rounds {
 		for _, connections := range r.Settings.Connections {
 			r.Say("throughput: round %d of %d, %d connections", round+1, r.Settings.Rounds, connections)
-			err := rotated(gateways, round, func(g *peer.Gateway) error {
+			err := rotated(others, round, func(g *peer.Gateway) error {
 				if g.Variant && connections != r.Settings.Reference() {
 					return nil
 				}
-				measured, err := r.throughput(ctx, g, connections)
-				measured.Round = round
-				all = append(all, measured)
+				beside, measured, err := r.besideBare(ctx, bare, g, connections)
+				beside.Round, measured.Round = round, round
+				all = append(all, beside, measured)
 				return err
 			})
 			if err != nil {
@@ -36,13 +50,31 @@ func (r *Runner) Throughput(ctx context.Context, gateways []*peer.Gateway) ([]re
 	return all, nil
 }
 
+// besideBare measures a gateway, and the bare one before and after it, for a
+// third as long each time.
+func (r *Runner) besideBare(ctx context.Context, bare, g *peer.Gateway, connections int) (beside, measured results.Throughput, err error) {
+	short := max(r.durationFor(g)/3, time.Second).Truncate(time.Second)
+	before, err := r.throughput(ctx, bare, connections, short)
+	if err != nil {
+		return beside, measured, err
+	}
+	if measured, err = r.throughput(ctx, g, connections, r.durationFor(g)); err != nil {
+		return beside, measured, err
+	}
+	if beside, err = r.throughput(ctx, bare, connections, short); err != nil {
+		return beside, measured, err
+	}
+	beside.Add(before)
+	beside.Beside = g.Name
+	return beside, measured, nil
+}
+
 // throughput measures one gateway once.
-func (r *Runner) throughput(ctx context.Context, g *peer.Gateway, connections int) (results.Throughput, error) {
+func (r *Runner) throughput(ctx context.Context, g *peer.Gateway, connections int, duration time.Duration) (results.Throughput, error) {
 	none := results.Throughput{}
 	if err := pause(ctx); err != nil {
 		return none, err
 	}
-	duration := r.durationFor(g)
 	load := wrk.Load{
 		URL: g.URL, Requests: g.RequestsFile, Connections: connections,
 		Duration: duration, MinBody: upstream.Size,

@@ -76,7 +76,12 @@ type Skipped struct {
 
 // Throughput is one measurement with a fixed number of busy connections.
 type Throughput struct {
-	Peer        string        `json:"peer"`
+	Peer string `json:"peer"`
+
+	// Beside names the peer right before and after which this was measured, to
+	// be compared with it.
+	Beside string `json:"beside,omitempty"`
+
 	Connections int           `json:"connections"`
 	Round       int           `json:"round"`
 	Requests    int64         `json:"requests"`

@@ -29,6 +29,15 @@ func TestRatiosAndCosts(t *testing.T) {
 	if ratio.Min != 0.8 || ratio.Median != 0.9 || ratio.Max != 0.95 || ratio.N != 3 {
 		t.Errorf("the ratio is %+v", ratio)
 	}
+	// What was measured beside a peer counts more than what was measured at all.
+	beside := measured("bare", 64, 3, 9_000)
+	beside.Beside = "cache"
+	beside.Add(measured("bare", 64, 3, 11_000)) // of another second
+	r.Throughput = append(r.Throughput, beside, measured("cache", 64, 3, 5_000))
+	if ratio := r.Ratio("cache", "bare", 64); ratio.Median != 0.5 || ratio.N != 1 {
+		t.Errorf("the ratio to the neighbour is %+v", ratio)
+	}
+	r.Throughput = r.Throughput[:len(r.Throughput)-2]
 	if over := r.ResidentOver("sesame", "bare", 64); over.Max != 12 || over.Median != 0 {
 		t.Errorf("the memory over bare's is %+v", over)
 	}

@@ -20,6 +20,34 @@ func (r *Results) throughput(peer string, connections int, value func(Throughput
 	return values
 }
 
+// Add adds what an earlier measurement of the same counted.
+func (t *Throughput) Add(earlier Throughput) {
+	t.Requests += earlier.Requests
+	t.Duration += earlier.Duration
+	t.GatewayCPU += earlier.GatewayCPU
+	t.DatabaseCPU += earlier.DatabaseCPU
+	t.BackendCPU += earlier.BackendCPU
+	t.Questions += earlier.Questions
+	t.Executed += earlier.Executed
+	t.PagesRead += earlier.PagesRead
+	t.Peak = max(t.Peak, earlier.Peak)
+}
+
+// beside returns a value of each round of what a peer is compared with: what
+// was measured beside it, or else all there is.
+func (r *Results) beside(peer, base string, connections int, value func(Throughput) float64) []float64 {
+	var values []float64
+	for _, t := range r.Throughput {
+		if t.Peer == base && t.Connections == connections && t.Beside == peer && peer != base {
+			values = append(values, value(t))
+		}
+	}
+	if values == nil {
+		return r.throughput(base, connections, value)
+	}
+	return values
+}
+
 // PerSecond is the spread of a peer's requests per second.
 func (r *Results) PerSecond(peer string, connections int) stats.Spread {
 	return stats.Of(r.throughput(peer, connections, Throughput.PerSecond))
@@ -30,7 +58,7 @@ func (r *Results) PerSecond(peer string, connections int) stats.Spread {
 func (r *Results) Ratio(peer, base string, connections int) stats.Spread {
 	return stats.Of(stats.Ratios(
 		r.throughput(peer, connections, Throughput.PerSecond),
-		r.throughput(base, connections, Throughput.PerSecond)))
+		r.beside(peer, base, connections, Throughput.PerSecond)))
 }
 
 // CPU is the spread of CPU seconds for 10,000 requests.
@@ -52,7 +80,7 @@ func (r *Results) Resident(peer string, connections int) stats.Spread {
 // ResidentOver is by how much that is more than another's of the same round.
 func (r *Results) ResidentOver(peer, base string, connections int) stats.Spread {
 	return stats.Of(stats.Differences(
-		r.throughput(peer, connections, resident), r.throughput(base, connections, resident)))
+		r.throughput(peer, connections, resident), r.beside(peer, base, connections, resident)))
 }
 
 func resident(t Throughput) float64 { return mebibytes(t.Resident) }
