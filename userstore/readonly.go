@@ -48,22 +48,3 @@ func (s *MySQL) checkReading(ctx context.Context) (*plan, error) {
 	}
 	return p, nil
 }
-
-// lookAtTable is the part of check that needs no right to the columns.
-func (s *MySQL) lookAtTable(ctx context.Context) (table, *plan, error) {
-	t, err := s.describe(ctx)
-	if err == nil && len(t.columns) == 0 {
-		err = s.whyInvisible(ctx, t)
-	}
-	if err != nil {
-		return t, nil, s.setupFailed("looking at the table", err)
-	}
-	p, err := s.newPlan(ctx, t)
-	if err != nil {
-		return t, nil, s.setupFailed("checking the columns", err)
-	}
-	if err := s.checkRevocations(ctx); err != nil {
-		return t, nil, s.setupFailed("looking at the table of revoked tokens", err)
-	}
-	return t, p, nil
-}

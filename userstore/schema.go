@@ -214,19 +214,9 @@ const (
 // check looks at the table and prepares the statements. Its errors are misfits
 // where the configuration must change.
 func (s *MySQL) check(ctx context.Context) (*plan, error) {
-	t, err := s.describe(ctx)
-	if err == nil && len(t.columns) == 0 {
-		err = s.whyInvisible(ctx, t)
-	}
+	_, p, err := s.lookAtTable(ctx)
 	if err != nil {
-		return nil, s.setupFailed("looking at the table", err)
-	}
-	p, err := s.newPlan(ctx, t)
-	if err != nil {
-		return nil, s.setupFailed("checking the columns", err)
-	}
-	if err := s.checkRevocations(ctx); err != nil {
-		return nil, s.setupFailed("looking at the table of revoked tokens", err)
+		return nil, err
 	}
 	// Preparing makes the server check the privileges on each column.
 	if p.lookup, err = s.prepare(ctx, p.selectSQL); err != nil {
@@ -240,6 +230,25 @@ func (s *MySQL) check(ctx context.Context) (*plan, error) {
 		return nil, s.setupFailed("preparing to write last_login, which consumes one-time tokens", err)
 	}
 	return p, nil
+}
+
+// lookAtTable is the part of check that needs no right to the columns.
+func (s *MySQL) lookAtTable(ctx context.Context) (table, *plan, error) {
+	t, err := s.describe(ctx)
+	if err == nil && len(t.columns) == 0 {
+		err = s.whyInvisible(ctx, t)
+	}
+	if err != nil {
+		return t, nil, s.setupFailed("looking at the table", err)
+	}
+	p, err := s.newPlan(ctx, t)
+	if err != nil {
+		return t, nil, s.setupFailed("checking the columns", err)
+	}
+	if err := s.checkRevocations(ctx); err != nil {
+		return t, nil, s.setupFailed("looking at the table of revoked tokens", err)
+	}
+	return t, p, nil
 }
 
 func (s *MySQL) prepare(ctx context.Context, statement string) (*sql.Stmt, error) {
