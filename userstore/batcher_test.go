@@ -2,7 +2,6 @@ package userstore_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"strconv"
@@ -29,25 +28,9 @@ func newUsers(t testing.TB, n int) *database {
 // TestLookupsShareQueries counts the queries of many lookups at once.
 func TestLookupsShareQueries(t *testing.T) {
 	t.Parallel()
-	server := newServer(t)
-	if err := server.CreateDatabase("django"); err != nil {
-		t.Fatal(err)
-	}
-	db, err := sql.Open("mysql", server.DSN("django"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	d := &database{t: t, name: "django", db: db}
+	server, d := newServerDatabase(t)
 	manyUsers(d, 1000)
-	queries := func() int {
-		var name string
-		var n int
-		if err := db.QueryRow("SHOW GLOBAL STATUS LIKE 'Com_stmt_execute'").Scan(&name, &n); err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
+	queries := func() int { return d.status("Com_stmt_execute") }
 	s := openStore(t, userstore.Config{DSN: server.DSN("django")}, userstore.Needs{})
 	const workers, each = 64, 100
 	before := queries()

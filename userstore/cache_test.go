@@ -2,7 +2,6 @@ package userstore_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"sync"
@@ -122,24 +121,9 @@ func TestCacheIsOfOneConfiguration(t *testing.T) {
 // user at once.
 func TestCacheReadsOnce(t *testing.T) {
 	t.Parallel()
-	server := newServer(t)
-	if err := server.CreateDatabase("django"); err != nil {
-		t.Fatal(err)
-	}
-	db, err := sql.Open("mysql", server.DSN("django"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	d := &database{t: t, name: "django", db: db}
+	server, d := newServerDatabase(t)
 	manyUsers(d, 2)
-	queries := func() (n int) {
-		var name string
-		if err := db.QueryRow("SHOW GLOBAL STATUS LIKE 'Com_stmt_execute'").Scan(&name, &n); err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
+	queries := func() int { return d.status("Com_stmt_execute") }
 	c := newCache(t, userstore.Config{DSN: server.DSN("django")}, userstore.Needs{}, userstore.CacheConfig{For: caddy.Duration(userstore.LongestCache)})
 	for id, found := range map[int64]bool{1: true, 2: true, 3: false} {
 		before := queries()

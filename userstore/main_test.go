@@ -97,6 +97,22 @@ func newDatabase(t testing.TB, statements ...string) *database {
 	return d
 }
 
+// newServerDatabase is an empty database on a server for one test alone, whose
+// counters nobody else moves.
+func newServerDatabase(t *testing.T) (*testmariadb.Server, *database) {
+	t.Helper()
+	server := newServer(t)
+	if err := server.CreateDatabase("django"); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("mysql", server.DSN("django"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return server, &database{t: t, name: "django", db: db}
+}
+
 func open(t testing.TB, name string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("mysql", dsnOf(t, name))
@@ -135,6 +151,17 @@ func (d *database) exec(statements ...string) {
 			d.t.Fatalf("%s: %v", statement, err)
 		}
 	}
+}
+
+// status is one of the server's counters.
+func (d *database) status(variable string) (n int) {
+	d.t.Helper()
+	var name string
+	// Without parameters it is no prepared statement, and not counted.
+	if err := d.db.QueryRow("SHOW GLOBAL STATUS LIKE '"+variable+"'").Scan(&name, &n); err != nil {
+		d.t.Fatal(err)
+	}
+	return n
 }
 
 // text reads one value as the server writes it in text; NULL is "NULL".

@@ -2,7 +2,6 @@ package userstore_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
@@ -152,27 +151,9 @@ func manyUsers(d *database, n int) {
 
 func TestLookupManyInFewQueries(t *testing.T) {
 	t.Parallel()
-	// The counters are the whole server's, so no other test may use it.
-	server := newServer(t)
-	if err := server.CreateDatabase("django"); err != nil {
-		t.Fatal(err)
-	}
-	db, err := sql.Open("mysql", server.DSN("django"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	d := &database{t: t, name: "django", db: db}
+	server, d := newServerDatabase(t)
 	manyUsers(d, 1000)
-	count := func(variable string) int {
-		var name string
-		var n int
-		// Without parameters it is no prepared statement, and not counted.
-		if err := d.db.QueryRow("SHOW GLOBAL STATUS LIKE '"+variable+"'").Scan(&name, &n); err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
+	count := d.status
 	cfg := userstore.Config{DSN: server.DSN("django"), MaxOpenConns: 1}
 	openStore(t, cfg, userstore.Needs{}) // keeps the connection open after the other is closed
 	statements := count("Prepared_stmt_count")
