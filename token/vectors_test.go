@@ -38,20 +38,20 @@ type vectorCase struct {
 
 type vectorSettings struct {
 	SecretKey                  string   `json:"SECRET_KEY"`
-	SecretKeyFallbacks         []string `json:"SECRET_KEY_FALLBACKS"`
-	Key                        string   `json:"SESAME_KEY"`
-	MaxAge                     *float64 `json:"SESAME_MAX_AGE"`
-	OneTime                    bool     `json:"SESAME_ONE_TIME"`
-	InvalidateOnPasswordChange *bool    `json:"SESAME_INVALIDATE_ON_PASSWORD_CHANGE"`
-	InvalidateOnEmailChange    bool     `json:"SESAME_INVALIDATE_ON_EMAIL_CHANGE"`
-	PrimaryKeyField            string   `json:"SESAME_PRIMARY_KEY_FIELD"`
-	SignatureSize              int      `json:"SESAME_SIGNATURE_SIZE"`
-	Salt                       string   `json:"SESAME_SALT"`
-	Digest                     string   `json:"SESAME_DIGEST"`
-	Iterations                 int      `json:"SESAME_ITERATIONS"`
-	Packer                     string   `json:"SESAME_PACKER"`
-	Tokens                     []string `json:"SESAME_TOKENS"`
-	UseTZ                      *bool    `json:"USE_TZ"`
+	SecretKeyFallbacks         []string `json:"SECRET_KEY_FALLBACKS,omitempty"`
+	Key                        string   `json:"SESAME_KEY,omitempty"`
+	MaxAge                     *float64 `json:"SESAME_MAX_AGE,omitempty"`
+	OneTime                    bool     `json:"SESAME_ONE_TIME,omitempty"`
+	InvalidateOnPasswordChange *bool    `json:"SESAME_INVALIDATE_ON_PASSWORD_CHANGE,omitempty"`
+	InvalidateOnEmailChange    bool     `json:"SESAME_INVALIDATE_ON_EMAIL_CHANGE,omitempty"`
+	PrimaryKeyField            string   `json:"SESAME_PRIMARY_KEY_FIELD,omitempty"`
+	SignatureSize              int      `json:"SESAME_SIGNATURE_SIZE,omitempty"`
+	Salt                       string   `json:"SESAME_SALT,omitempty"`
+	Digest                     string   `json:"SESAME_DIGEST,omitempty"`
+	Iterations                 int      `json:"SESAME_ITERATIONS,omitempty"`
+	Packer                     string   `json:"SESAME_PACKER,omitempty"`
+	Tokens                     []string `json:"SESAME_TOKENS,omitempty"`
+	UseTZ                      *bool    `json:"USE_TZ,omitempty"`
 }
 
 type vectorUser struct {
@@ -62,10 +62,10 @@ type vectorUser struct {
 }
 
 type vectorKey struct {
-	Int  *json.Number `json:"int"` // as a number, or as a string
-	UUID *string      `json:"uuid"`
-	Hex  *string      `json:"hex"`
-	Str  *string      `json:"str"`
+	Int  *json.Number `json:"int,omitempty"` // as a number, or as a string
+	UUID *string      `json:"uuid,omitempty"`
+	Hex  *string      `json:"hex,omitempty"`
+	Str  *string      `json:"str,omitempty"`
 }
 
 type vectorCheck struct {
