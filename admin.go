@@ -268,6 +268,7 @@ type status struct {
 	Route   string        `json:"route,omitempty"`
 	Hosts   []string      `json:"hosts,omitempty"`
 	Store   storeStatus   `json:"store"`
+	Servers []server      `json:"servers"`
 	Pool    poolStatus    `json:"pool"`
 	Lookups lookupsStatus `json:"lookups"`
 	Cache   *cacheStatus  `json:"cache,omitempty"`
@@ -278,6 +279,14 @@ type storeStatus struct {
 	Healthy bool    `json:"healthy"`
 	Seconds float64 `json:"seconds"` // that the answer took, or didn't come
 	Error   string  `json:"error,omitempty"`
+}
+
+// server is a server of MySQL as requests have it.
+type server struct {
+	Role    string     `json:"role"`
+	Address string     `json:"address"`
+	Answers bool       `json:"answers"`         // else requests get no answer from it, at once
+	Since   *time.Time `json:"since,omitempty"` // when it was found not to
 }
 
 // poolStatus is the state of the connections.
@@ -339,6 +348,13 @@ func (c *configured) status(ctx context.Context) status {
 	s.Lookups = lookupsStatus{Users: stats.Lookups, Queries: make(map[string]uint64)}
 	for i, size := range userstore.QuerySizes() {
 		s.Lookups.Queries[strconv.Itoa(size)] = stats.Queries[i]
+	}
+	for _, of := range c.store.Servers() {
+		state := server{Role: of.Role, Address: of.Address, Answers: of.Silent.IsZero()}
+		if !state.Answers {
+			state.Since = &of.Silent
+		}
+		s.Servers = append(s.Servers, state)
 	}
 	if c.cache != nil {
 		cached := c.cache.Stats()

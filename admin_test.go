@@ -264,6 +264,10 @@ func TestAdminStatusWithoutMySQL(t *testing.T) {
 		if got := strings.Count(r.body, `"healthy":false`); got != 2 {
 			t.Errorf("%d of 2 are unhealthy: %s", got, r.body)
 		}
+		answers := fmt.Sprintf(`"servers":[{"role":"primary","address":%q,"answers":true}]`, mariadb.Addr())
+		if got := strings.Count(r.body, answers); got != 2 {
+			t.Errorf("%d of 2 are said to answer, which no request has disproved: %s", got, r.body)
+		}
 		mariadb.Thaw()
 		poll(t, "health", func() bool {
 			return strings.Count(a.call(t, http.MethodGet, "/sesame/status", "").body, `"healthy":true`) == 2

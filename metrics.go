@@ -124,6 +124,7 @@ var (
 	batchSizeDesc       = describe("batch_size", "Users that one lookup query reads.")
 	poolDesc            = describe("pool_connections", "Connections to MySQL by state.", "state")
 	poolMaxDesc         = describe("pool_max_connections", "Connections to MySQL that may be open.")
+	breakerDesc         = describe("breaker_open", "1 while the server doesn't answer and requests are told so at once, else 0.", "role", "server")
 	cacheUsersDesc      = describe("cache_users", "Users that are kept in the cache.")
 	cacheLookupsDesc    = describe("cache_lookups_total", "Lookups in the cache: hit, miss, or known to be absent.", "result")
 )
@@ -132,7 +133,7 @@ var (
 func (collector) Describe(to chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		requestsDesc, loginFailuresDesc, consumptionsDesc, sessionsStartedDesc, sessionsEndedDesc, cutDesc,
-		batchSizeDesc, poolDesc, poolMaxDesc, cacheUsersDesc, cacheLookupsDesc,
+		batchSizeDesc, poolDesc, poolMaxDesc, breakerDesc, cacheUsersDesc, cacheLookupsDesc,
 	} {
 		to <- desc
 	}
@@ -188,16 +189,28 @@ func collectStores(to chan<- prometheus.Metric) {
 	// Handlers may share connections and kept rows.
 	var inUse, idle, mostOpen, users int
 	seen := make(map[[32]byte]bool)
+	silent := make(map[[2]string]int)
 	for _, h := range running() {
-		if id := h.store.PoolID(); !seen[id] {
-			seen[id] = true
-			pool := h.store.Stats().Pool
-			inUse, idle, mostOpen = inUse+pool.InUse, idle+pool.Idle, mostOpen+pool.MaxOpenConnections
+		for _, server := range h.store.Servers() {
+			of := [2]string{server.Role, server.Address}
+			if !server.Silent.IsZero() {
+				silent[of] = 1
+			} else if _, known := silent[of]; !known {
+				silent[of] = 0
+			}
+			if !seen[server.PoolID] {
+				seen[server.PoolID] = true
+				pool := server.Pool
+				inUse, idle, mostOpen = inUse+pool.InUse, idle+pool.Idle, mostOpen+pool.MaxOpenConnections
+			}
 		}
 		if h.cache != nil && !seen[h.cache.RowsID()] {
 			seen[h.cache.RowsID()] = true
 			users += h.cache.Stats().Users
 		}
+	}
+	for of, is := range silent {
+		gauge(breakerDesc, is, of[0], of[1])
 	}
 	gauge(poolDesc, inUse, "in_use")
 	gauge(poolDesc, idle, "idle")

@@ -198,6 +198,7 @@ type userStore interface {
 	LookupMany(ctx context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error)
 	Consume(ctx context.Context, user *userstore.User, now time.Time) error
 	Stats() userstore.Stats
+	Servers() []userstore.ServerStats
 	PoolID() [32]byte
 	Close() error
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/go-sql-driver/mysql"
@@ -106,6 +107,22 @@ func cantBeInColumn(key token.PrimaryKey, err error) bool {
 	return strings.ContainsFunc(key.Text(), func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
+// available fails while the server is known not to answer.
+func (s *MySQL) available(doing string) error {
+	if err := s.pool.breaker.refusal(); err != nil {
+		return unavailable(doing, err)
+	}
+	return nil
+}
+
+// heard tells the breaker how a query ended, which began when that many answers
+// had come. Of one that nobody waits for any more, it is not known.
+func (s *MySQL) heard(ctx context.Context, before uint64, err error) {
+	if ctx.Err() == nil {
+		s.pool.breaker.heard(before, err)
+	}
+}
+
 // unavailable makes an error of ErrUnavailable that says why.
 func unavailable(doing string, err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrUnavailable, doing, err)
@@ -131,18 +148,21 @@ func (s *MySQL) setupFailed(doing string, err error) error {
 	return unavailable(doing, err)
 }
 
-// explain adds to an error what to do about it.
-func (s *MySQL) explain(err error) error {
+func (s *MySQL) explain(err error) error { return explain(err, s.timeout) }
+
+// explain adds to an error what to do about it. limit is how long an answer may
+// take.
+func explain(err error, limit time.Duration) error {
 	// Our own limit isn't passed on as a context's error, so that callers can
 	// tell it from a client that went away.
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("no answer of MySQL within %s: "+
-			"see that it runs and can be reached, or raise query_timeout", s.timeout)
+			"see that it runs and can be reached, or raise query_timeout", limit)
 	}
 	// The driver has no error of its own for a timeout.
 	if errors.Is(err, mysql.ErrInvalidConn) {
 		return fmt.Errorf("the connection to MySQL ended, or nothing came within %s: "+
-			"see that it runs and can be reached, or raise query_timeout: %w", s.timeout, err)
+			"see that it runs and can be reached, or raise query_timeout: %w", limit, err)
 	}
 	if errors.As(err, &misfit{}) {
 		return err

@@ -56,6 +56,9 @@ func (s *MySQL) ready(ctx context.Context) (*plan, error) {
 		return p, nil
 	}
 	const doing = "checking the table, which was put off at the start"
+	if err := s.available(doing); err != nil {
+		return nil, err
+	}
 	t, err := s.currentTry()
 	if err != nil {
 		return nil, unavailable(doing, err)
@@ -106,7 +109,9 @@ func (t *try) mayRepeat() bool {
 }
 
 func (s *MySQL) run(t *try) {
+	before := s.pool.breaker.answers.Load()
 	t.plan, t.err = s.check(s.start.ctx)
+	s.heard(s.start.ctx, before, t.err)
 	t.ended = time.Now()
 	if t.err == nil {
 		s.plan.Store(t.plan)

@@ -87,6 +87,9 @@ func (s *MySQL) LookupMany(ctx context.Context, keys []token.PrimaryKey) (map[to
 	if err := ctx.Err(); err != nil {
 		return nil, s.failed(ctx, "looking up users", err)
 	}
+	if err := s.available("looking up users"); err != nil {
+		return nil, err
+	}
 	p, err := s.ready(ctx)
 	if err != nil {
 		return nil, err
@@ -135,7 +138,9 @@ func (s *MySQL) readBatch(ctx context.Context, p *plan, batch []asked, users map
 		return s.readEach(ctx, batch, users)
 	}
 	kind := batch[0].key.Kind()
+	before := s.pool.breaker.answers.Load()
 	rows, err := s.queryBatch(ctx, p, batch, kind)
+	s.heard(ctx, before, err)
 	switch {
 	case isCharset(err):
 		return s.readEach(ctx, batch, users)

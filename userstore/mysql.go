@@ -130,6 +130,9 @@ func (s *MySQL) Schema(ctx context.Context) (Schema, error) {
 // ErrUnavailable; if ctx ended before, the context's own, which may take as long
 // as a query may.
 func (s *MySQL) Lookup(ctx context.Context, pk token.PrimaryKey) (*User, error) {
+	if err := s.available("looking up a user"); err != nil {
+		return nil, err
+	}
 	if s.observe == nil {
 		return s.batcher.lookup(ctx, s, pk)
 	}
@@ -156,7 +159,9 @@ func (s *MySQL) lookupAlone(ctx context.Context, pk token.PrimaryKey) (*User, er
 	if !ok || p.key.outOfRange(pk) {
 		return nil, ErrNotFound
 	}
+	before := s.pool.breaker.answers.Load()
 	user, err := s.query(ctx, p, param, pk.Kind())
+	s.heard(ctx, before, err)
 	switch {
 	case err == nil:
 		return user, nil
@@ -313,7 +318,12 @@ func (s *MySQL) Consume(ctx context.Context, u *User, now time.Time) error {
 	if !ok {
 		return unavailable(doing, p.key.check(u.PrimaryKey.Kind()))
 	}
+	if err := s.available(doing); err != nil {
+		return err
+	}
+	before := s.pool.breaker.answers.Load()
 	changed, err := s.update(ctx, p, args)
+	s.heard(ctx, before, err)
 	switch {
 	case err != nil:
 		return s.failed(ctx, doing, err)

@@ -24,8 +24,12 @@ var pools = caddy.NewUsagePool()
 
 // pool is the connections to one server.
 type pool struct {
-	db  *sql.DB
-	log *driverLog
+	db        *sql.DB
+	connector driver.Connector
+	limits    poolLimits
+	log       *driverLog
+	breaker   breaker
+	renewing  atomic.Bool
 }
 
 // poolLimits are all settings besides the DSN that a pool is made with.
@@ -90,17 +94,66 @@ func newPool(dsn string, limits poolLimits) (*pool, error) {
 	if err != nil {
 		return nil, errDSN
 	}
-	db := sql.OpenDB(newImpatient(connector, limits.query, log))
-	db.SetMaxOpenConns(limits.maxOpen)
-	db.SetMaxIdleConns(limits.maxIdle)
-	db.SetConnMaxLifetime(limits.maxLifetime)
-	db.SetConnMaxIdleTime(limits.maxIdleTime)
-	return &pool{db: db, log: log}, nil
+	p := &pool{connector: newImpatient(connector, limits.query, log), limits: limits, log: log}
+	p.db = sql.OpenDB(p.connector)
+	p.db.SetMaxOpenConns(limits.maxOpen)
+	p.db.SetMaxIdleConns(limits.maxIdle)
+	p.db.SetConnMaxLifetime(limits.maxLifetime)
+	p.db.SetConnMaxIdleTime(limits.maxIdleTime)
+	p.breaker = breaker{
+		server:  func() string { return cfg.Addr },
+		logger:  log.current,
+		connect: p.connect,
+		idle:    p.pingIdle,
+		renew:   p.renew,
+		limit:   limits.query,
+	}
+	p.breaker.init()
+	return p, nil
 }
 
 // Destruct closes the connections. UsagePool calls it when the last store that
 // used the pool is closed.
-func (p *pool) Destruct() error { return p.db.Close() }
+func (p *pool) Destruct() error {
+	p.breaker.close()
+	return p.db.Close()
+}
+
+// connect makes a connection and ends it.
+func (p *pool) connect(ctx context.Context) error {
+	conn, err := p.connector.Connect(ctx)
+	if err == nil {
+		_ = conn.Close() // it has answered
+	}
+	return err
+}
+
+// pingIdle asks the server by a connection that has no work, if there is one.
+func (p *pool) pingIdle(ctx context.Context) (asked bool, err error) {
+	if p.db.Stats().Idle == 0 {
+		return false, nil
+	}
+	return true, p.db.PingContext(ctx)
+}
+
+// renew has all connections replaced: those that have no work at once, and the
+// others when their work must have ended.
+func (p *pool) renew() {
+	if !p.renewing.CompareAndSwap(false, true) {
+		return
+	}
+	p.closeIdle()
+	time.AfterFunc(p.limits.query, func() {
+		p.closeIdle()
+		p.renewing.Store(false)
+	})
+}
+
+// closeIdle closes the connections that have no work.
+func (p *pool) closeIdle() {
+	p.db.SetMaxIdleConns(-1)
+	p.db.SetMaxIdleConns(p.limits.maxIdle)
+}
 
 // String keeps the DSN, which db holds, out of anything that prints a pool.
 func (p *pool) String() string { return "MySQL pool" }
@@ -205,19 +258,24 @@ func setVariables(cfg *mysql.Config) {
 // refused.
 type impatient struct {
 	driver.Connector
-	set string // a SET statement
-	log mysql.Logger
+	limit time.Duration // for a connection to be ready
+	set   string        // a SET statement
+	log   mysql.Logger
 }
 
 func newImpatient(connector driver.Connector, limit time.Duration, log mysql.Logger) impatient {
 	seconds := int(math.Ceil(limit.Seconds()))
 	set := fmt.Sprintf("SET SESSION lock_wait_timeout = %d, innodb_lock_wait_timeout = %[1]d", seconds)
-	return impatient{connector, set, log}
+	return impatient{connector, limit, set, log}
 }
 
 // Connect implements driver.Connector. That a server has no such variables, as
 // some that only speak MySQL's protocol, is no reason to do without it.
 func (i impatient) Connect(ctx context.Context) (driver.Conn, error) {
+	// A lookup that found a connection free, and another was first to take it,
+	// brings no limit.
+	ctx, cancel := context.WithTimeout(ctx, i.limit)
+	defer cancel()
 	conn, err := i.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
@@ -240,11 +298,15 @@ type driverLog struct{ logger atomic.Pointer[zap.Logger] }
 
 // Print implements mysql.Logger.
 func (l *driverLog) Print(v ...any) {
-	logger := l.logger.Load()
-	if logger == nil {
-		return
+	l.current().Debug("MySQL driver", zap.String("message", strings.TrimSpace(fmt.Sprint(v...))))
+}
+
+// current is the logger of the newest configuration.
+func (l *driverLog) current() *zap.Logger {
+	if logger := l.logger.Load(); logger != nil {
+		return logger
 	}
-	logger.Debug("MySQL driver", zap.String("message", strings.TrimSpace(fmt.Sprint(v...))))
+	return zap.NewNop()
 }
 
 // Interface guards

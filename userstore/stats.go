@@ -37,6 +37,37 @@ func (s *MySQL) Stats() Stats {
 	return stats
 }
 
+// The roles of a server.
+const (
+	RolePrimary = "primary"
+	RoleReplica = "replica"
+)
+
+// ServerStats are the state of a server that a store asks.
+type ServerStats struct {
+	Role    string
+	Address string // host:port, or the path of a socket
+	PoolID  [32]byte
+	Pool    sql.DBStats
+
+	// Silent is since when the server doesn't answer; the zero time while it
+	// does.
+	Silent time.Time
+}
+
+// Servers returns the state of each server, the primary first.
+func (s *MySQL) Servers() []ServerStats {
+	return []ServerStats{s.serverStats(RolePrimary)}
+}
+
+func (s *MySQL) serverStats(role string) ServerStats {
+	stats := ServerStats{Role: role, Address: s.pool.breaker.server(), PoolID: s.poolKey, Pool: s.pool.db.Stats()}
+	if o := s.pool.breaker.open.Load(); o != nil {
+		stats.Silent = o.since
+	}
+	return stats
+}
+
 // PoolID tells stores apart that don't share their connections.
 func (s *MySQL) PoolID() [32]byte { return s.poolKey }
 
