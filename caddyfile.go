@@ -59,6 +59,14 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    identity {
 //	        <header> <value>
 //	    }
+//	    assertion {
+//	        audience <name>...
+//	        header <name>
+//	        issuer <name>
+//	        ttl <duration>
+//	        claim <name> <value>
+//	        keys <key>...
+//	    }
 //	    cache <duration> {
 //	        max_users <n>
 //	        max_size <size>
@@ -169,6 +177,8 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, option string, lines o
 		h.Realm, err = oneArg(d)
 	case "identity":
 		h.Identity, err = identityBlock(d)
+	case "assertion":
+		h.Assertion, err = assertionBlock(d, lines)
 	case "cache":
 		h.Cache, err = cacheBlock(d, lines)
 	case "session":
@@ -263,6 +273,7 @@ func (h *Handler) checkCaddyfile() error {
 	}
 	checked := Handler{
 		TokenName: h.TokenName, TokenFrom: h.TokenFrom, Preflight: h.Preflight, Identity: h.Identity,
+		Assertion: h.Assertion, UserStore: h.UserStore,
 		Session: h.Session, Confirm: h.Confirm, ReservedPath: h.ReservedPath, Pages: h.Pages,
 	}
 	if err := checked.provisionRequest(); err != nil {
@@ -498,6 +509,46 @@ func sessionBlock(d *caddyfile.Dispenser, lines optionLines) (*SessionConfig, er
 			cfg.Redirect, err = oneArg(d)
 		default:
 			err = d.Errf("unrecognized option %q of session", option)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return cfg, nil
+}
+
+// assertionBlock reads the assertion option with its block.
+func assertionBlock(d *caddyfile.Dispenser, lines optionLines) (*AssertionConfig, error) {
+	if d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	cfg := new(AssertionConfig)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option := d.Val()
+		var err error
+		switch option {
+		case "audience":
+			cfg.Audience, err = manyArgs(d)
+		case "header":
+			cfg.Header, err = oneArg(d)
+		case "issuer":
+			cfg.Issuer, err = oneArg(d)
+		case "ttl":
+			cfg.TTL, err = durationArg(d)
+		case "claim":
+			var claim AssertionClaim
+			if !d.AllArgs(&claim.Name, &claim.Value) {
+				return nil, d.ArgErr()
+			}
+			option += " " + claim.Name
+			cfg.Claims = append(cfg.Claims, claim)
+		case "keys":
+			cfg.Keys, err = secretArgs(d)
+		default:
+			err = d.Errf("unrecognized option %q of assertion", option)
+		}
+		if err == nil {
+			err = lines.add(d, "assertion: "+option)
 		}
 		if err != nil {
 			return nil, err

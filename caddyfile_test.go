@@ -88,6 +88,8 @@ func TestCaddyfileErrorsHoldNoSecrets(t *testing.T) {
 		"sesame {\n secret_key x\n userstore mysql {\n dsn \"root:hush@nonsense\"\n }\n}",
 		"sesame {\n secret_key x\n key hush hush\n}",
 		"sesame {\n secret_key_fallbacks hush \"\"\n}",
+		"sesame {\n assertion {\n keys hush \"\"\n }\n}",
+		"sesame {\n assertion {\n keys hush\n keys hush\n }\n}",
 	} {
 		err := new(Handler).UnmarshalCaddyfile(caddyfile.NewTestDispenser(directive))
 		if err == nil {
@@ -128,6 +130,14 @@ func TestCaddyfileToJSON(t *testing.T) {
 		realm "my app"
 		identity {
 			X-User {http.auth.user.id}
+		}
+		assertion {
+			audience one two
+			header X-Assertion
+			issuer me
+			ttl 30s
+			claim role {http.auth.user.a}
+			keys {env.ASSERTION_KEY} {env.ASSERTION_KEY_OLD}
 		}
 		cache 5s {
 			max_users 1000
@@ -178,7 +188,9 @@ func TestCaddyfileToJSON(t *testing.T) {
 		`"invalidate_on_password_change":false,"invalidate_on_email_change":true,"packer":"app.Packer","packer_encoding":"hex:24",` +
 		`"primary_key_field":"uuid","tokens":["v1"],"key":"{env.SESAME_KEY}","signature_size":16,"salt":"s","digest":"sha256","iterations":5,` +
 		`"use_tz":false,"time_zone":"Europe/Paris","scope":"a:{http.request.uri.path.0}","optional":true,"preflight":"pass",` +
-		`"identity":[{"name":"X-User","value":"{http.auth.user.id}"}],"realm":"my app",` +
+		`"identity":[{"name":"X-User","value":"{http.auth.user.id}"}],` +
+		`"assertion":{"header":"X-Assertion","audience":["one","two"],"issuer":"me","ttl":30000000000,"claims":[{"name":"role","value":"{http.auth.user.a}"}],"keys":["{env.ASSERTION_KEY}","{env.ASSERTION_KEY_OLD}"]},` +
+		`"realm":"my app",` +
 		`"userstore":{"dsn":"{env.DSN}","table":"app.users","columns":{"primary_key":"uid","password":"pw","last_login":"seen","is_active":"-","email":"mail","username":"-","extra":["a","b"]},` +
 		`"revocations":"app.revoked","query_timeout":1000000000,"max_open_conns":5,"max_idle_conns":2,"conn_max_lifetime":60000000000,"conn_max_idle_time":30000000000,"start_without":true},` +
 		`"cache":{"for":5000000000,"max_users":1000,"max_size":8388608},` +

@@ -226,7 +226,30 @@ func (c *checker) checkSettings() (token.Settings, bool) {
 	default:
 		c.ok("settings", "they can be used, and the secrets are there")
 	}
-	return settings, true
+	return settings, c.checkAssertion(settings)
+}
+
+// checkAssertion shows the keys of assertions by what upstreams know them by.
+func (c *checker) checkAssertion(settings token.Settings) bool {
+	const check = "assertion"
+	if c.assertions == nil {
+		return true
+	}
+	if err := c.assertions.resolve(c.Assertion, settings, resolveNamed); err != nil {
+		c.failWith(check, err)
+		return false
+	}
+	ids := c.assertions.keys.ids
+	published := ""
+	if len(ids) > 1 {
+		published = "; also published: " + strings.Join(ids[1:], ", ")
+	}
+	from := ""
+	if len(c.Assertion.Keys) == 0 {
+		from = ", which is derived from secret_key"
+	}
+	c.ok(check, "signed by the key %s%s%s", ids[0], from, published)
+	return true
 }
 
 // checkAccessLog looks for what could log a token in spite of the handler.
@@ -246,7 +269,13 @@ func (c *checker) checkAccessLog() {
 		c.warn(check, fmt.Sprintf("%s stands in front of sesame, and logs URLs with tokens at level DEBUG", strings.Join(loggers, " and ")),
 			"raise the log's level, exclude http.handlers."+loggers[0]+" from it, or place sesame in front in a route block")
 	}
-	if !c.logsCredentials && len(loggers) == 0 {
+	assertions := c.Assertion != nil && cmp.Or(c.Assertion.Header, defaultAssertionHeader) != defaultAssertionHeader &&
+		(c.config.logsAtDebug("http.handlers.reverse_proxy") || c.config.logsAtDebug("http.reverse_proxy.transport.fastcgi"))
+	if assertions {
+		c.warn(check, "at level DEBUG, Caddy's proxies log the header fields that they send, assertions among them",
+			"raise the log's level, or have a filter delete the field")
+	}
+	if !c.logsCredentials && len(loggers) == 0 && !assertions {
 		c.ok(check, "tokens are taken out of Caddy's logs by the handler itself")
 	}
 }

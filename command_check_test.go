@@ -181,6 +181,14 @@ func TestCheckCommand(t *testing.T) {
 			name: "for ever", verdicts: map[string]string{"settings": "warn"}, want: []string{"for ever", "max_age"},
 		},
 		{
+			name: "assertions", options: "max_age 10m\nsecret_key_fallbacks older\nassertion {\naudience app\n}", verdicts: map[string]string{"assertion": "ok"},
+			want: []string{"derived from secret_key; also published: "},
+		},
+		{
+			name: "assertions without a key", options: "max_age 10m\nassertion {\naudience app\nkeys {env.TEST_NO_SUCH_KEY}\n}", status: 1,
+			verdicts: map[string]string{"assertion": "fail", "connection": ""}, want: []string{"TEST_NO_SUCH_KEY"},
+		},
+		{
 			name: "settings that can't be", options: "invalidate_on_password_change off\nmax_age 10m\nkey {env.TEST_NO_SUCH_KEY}", status: 1,
 			verdicts: map[string]string{"settings": "fail", "connection": ""}, want: []string{"key: the environment variable TEST_NO_SUCH_KEY"},
 		},
@@ -248,6 +256,7 @@ func TestCheckCommand(t *testing.T) {
 // TestCheckCommandAccessLog is about what stands around the handler.
 func TestCheckCommandAccessLog(t *testing.T) {
 	const handler = "sesame {\nsecret_key SECRET\nmax_age 10m\nuserstore mysql {\ndsn DSN\n}\n}\n"
+	asserting := strings.Replace(handler, "max_age", "assertion {\naudience app\nheader X-Assertion\n}\nmax_age", 1)
 	tests := []struct {
 		name, caddyfile string
 		verdict         string
@@ -260,6 +269,9 @@ func TestCheckCommandAccessLog(t *testing.T) {
 		{"rewrite in front, excluded", "{\nlog {\nlevel DEBUG\nexclude http.handlers.rewrite\n}\n}\napp.example.com {\nrewrite /a /b\n" + handler + "}", "ok", ""},
 		{"rewrite of another site", "{\ndebug\n}\napp.example.com {\n" + handler + "}\nother.example.com {\nrewrite /a /b\n}", "ok", ""},
 		{"rewrite behind", "{\ndebug\n}\napp.example.com {\nroute {\n" + handler + "rewrite /a /b\n}\n}", "ok", ""},
+		{"assertion in a field of its own", "{\ndebug\n}\napp.example.com {\n" + asserting + "}", "warn", "have a filter delete the field"},
+		{"assertion in a field of its own, at INFO", "app.example.com {\n" + asserting + "}", "ok", ""},
+		{"assertion", "{\ndebug\n}\napp.example.com {\n" + strings.Replace(asserting, "header X-Assertion\n", "", 1) + "}", "ok", ""},
 		{"proxy in front", "{\ndebug\n}\napp.example.com {\nroute {\nforward_auth localhost:1 {\nuri /x\n}\n" + handler + "}\n}", "warn", "reverse_proxy stands in front"},
 	}
 	withMariaDB(t, func(t *testing.T, db *database) {

@@ -62,6 +62,7 @@ func TestDocsCaddyfiles(t *testing.T) {
 		t.Cleanup(func() { db.mustExec(t, "DROP VIEW gateway_user") })
 		for name, value := range map[string]string{
 			"SESAME_DSN": db.dsn, "DJANGO_SECRET_KEY": secretKey, "DJANGO_SECRET_KEY_OLD": "old " + secretKey,
+			"ASSERTION_KEY": newAssertionKey(t), "ASSERTION_KEY_NEXT": newAssertionKey(t),
 			"DJANGO_SECRET_KEY_NEW": "new " + secretKey, "SESAME_KEY": "key",
 		} {
 			t.Setenv(name, value)

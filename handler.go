@@ -19,12 +19,10 @@ import (
 // ServeHTTP authenticates the request and passes it on, or refuses it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if !h.sources.isExposed(r) {
-		h.identity.remove(r)
 		return h.serve(w, r, next)
 	}
 	exposed, w := newExposed(h.logs, h.sources, w, r)
 	defer exposed.writeAccessLine(r)
-	h.identity.remove(r)
 	if err := h.serve(w, r, next); err != nil {
 		exposed.handleError(w, r, err)
 	}
@@ -49,8 +47,12 @@ func (c *claims) loginTarget(r *http.Request) string {
 	return c.target
 }
 
-// take takes the claims out of a request. Nothing of them goes on.
+// take takes the claims out of a request. Nothing of them goes on. An assertion
+// of an earlier handler's is none of them.
 func (h *Handler) take(r *http.Request) claims {
+	if putBack := hideAssertion(r); putBack != nil {
+		defer putBack()
+	}
 	c := claims{token: h.sources.take(r), confirmation: h.takeConfirmation(r)}
 	if h.logins != nil {
 		c.cookies = h.logins.cookie.take(r)
@@ -61,6 +63,7 @@ func (h *Handler) take(r *http.Request) claims {
 // serve takes what identifies the user out of the request, and decides by it.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	c := h.take(r)
+	h.identity.remove(r) // not before: Authorization may be one of ours
 	if page := h.reservedPage(r); page != "" {
 		return h.serveReserved(w, r, page, c)
 	}

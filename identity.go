@@ -1,10 +1,10 @@
 package sesame
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -39,8 +39,9 @@ var defaultIdentity = []IdentityHeader{
 
 // identity sets the header fields of a user, and sees to it that no client can.
 type identity struct {
-	fields []identityField
-	folded []string // the names, folded
+	fields     []identityField
+	folded     []string    // the names, folded, that of the assertion included
+	assertions *assertions // nil for none
 }
 
 type identityField struct {
@@ -62,31 +63,37 @@ func newIdentity(headers []IdentityHeader) (*identity, error) {
 	}
 	id := new(identity)
 	for _, header := range headers {
-		if !httpguts.ValidHeaderFieldName(header.Name) {
-			return nil, fmt.Errorf("identity %q: that is not a name of a header field", header.Name)
-		}
 		field := identityField{name: http.CanonicalHeaderKey(header.Name), template: header.Value}
-		for _, name := range unsuitableHeaders {
-			if field.name == name {
-				return nil, fmt.Errorf("identity %s: this header field has another meaning; use a name of your own", header.Name)
-			}
-		}
-		folded := fold(field.name)
-		for _, other := range id.folded {
-			if other == folded {
-				return nil, fmt.Errorf("identity %s is named twice, or can't be told from another by some servers", header.Name)
-			}
-		}
-		if folded == "" {
-			return nil, errors.New("identity: a name needs a letter or a digit")
+		if err := id.reserve("identity", header.Name); err != nil {
+			return nil, err
 		}
 		if column, ok := strings.CutPrefix(header.Value, "{"+userPlaceholder); ok && strings.IndexByte(column, '}') == len(column)-1 {
 			field.column = strings.TrimSuffix(column, "}")
 		}
 		id.fields = append(id.fields, field)
-		id.folded = append(id.folded, folded)
 	}
 	return id, nil
+}
+
+// reserve makes a name one of ours, which an option gives.
+func (id *identity) reserve(option, name string) error {
+	if !httpguts.ValidHeaderFieldName(name) {
+		return fmt.Errorf("%s %q: that is not a name of a header field", option, name)
+	}
+	for _, unsuitable := range unsuitableHeaders {
+		if http.CanonicalHeaderKey(name) == unsuitable {
+			return fmt.Errorf("%s %s: this header field has another meaning; use a name of your own", option, name)
+		}
+	}
+	folded := fold(name)
+	if folded == "" {
+		return fmt.Errorf("%s: a name needs a letter or a digit", option)
+	}
+	if slices.Contains(id.folded, folded) {
+		return fmt.Errorf("%s %s is named twice, or can't be told from another by some servers", option, name)
+	}
+	id.folded = append(id.folded, folded)
+	return nil
 }
 
 // remove takes out of a request every header field that an upstream might take
@@ -230,7 +237,7 @@ const userVar = "sesame.user"
 func (id *identity) set(r *http.Request, user *userstore.User, logger *zap.Logger) {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	setUserPlaceholders(r, repl, user)
-	values := make([]string, len(id.fields)) // of all fields, each a part of it
+	values := make([]string, len(id.folded)) // of all fields, each a part of it
 	for i, field := range id.fields {
 		var value string
 		if field.column != "" {
@@ -249,6 +256,9 @@ func (id *identity) set(r *http.Request, user *userstore.User, logger *zap.Logge
 		}
 		values[i] = value
 		r.Header[field.name] = values[i : i+1 : i+1]
+	}
+	if id.assertions != nil {
+		id.assertions.set(r, user, values[len(id.fields):], logger)
 	}
 }
 

@@ -61,6 +61,7 @@ type tally struct {
 	logouts       atomic.Uint64
 	sessionsEnded [session.Revoked + 1]atomic.Uint64
 	cut           atomic.Uint64
+	assertions    atomic.Uint64
 }
 
 var counted tally
@@ -120,6 +121,7 @@ var (
 	consumptionsDesc    = describe("one_time_consumptions_total", "Uses of one-time tokens: used up, lost to another request, or failed.", "result")
 	sessionsStartedDesc = describe("sessions_started_total", "Sessions that were started.")
 	sessionsEndedDesc   = describe("sessions_ended_total", "Sessions that were ended by a logout, or refused for a reason.", "reason")
+	assertionsDesc      = describe("assertions_signed_total", "Assertions that were signed. Each serves many requests.")
 	cutDesc             = describe("responses_cut_total", "Long responses that were cut off since their user may no longer log in.")
 	batchSizeDesc       = describe("batch_size", "Users that one lookup query reads.")
 	poolDesc            = describe("pool_connections", "Connections to MySQL by state.", "state")
@@ -132,7 +134,7 @@ var (
 // Describe implements prometheus.Collector.
 func (collector) Describe(to chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		requestsDesc, loginFailuresDesc, consumptionsDesc, sessionsStartedDesc, sessionsEndedDesc, cutDesc,
+		requestsDesc, loginFailuresDesc, consumptionsDesc, sessionsStartedDesc, sessionsEndedDesc, cutDesc, assertionsDesc,
 		batchSizeDesc, poolDesc, poolMaxDesc, breakerDesc, cacheUsersDesc, cacheLookupsDesc,
 	} {
 		to <- desc
@@ -162,6 +164,7 @@ func (collector) Collect(to chan<- prometheus.Metric) {
 		count(sessionsEndedDesc, counted.sessionsEnded[reason].Load(), reason.String())
 	}
 	count(cutDesc, counted.cut.Load())
+	count(assertionsDesc, counted.assertions.Load())
 	collectStores(to)
 }
 

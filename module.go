@@ -139,6 +139,10 @@ type Handler struct {
 	// set them. Default: `Remote-User`, `Remote-User-Id` and `Remote-Email`.
 	Identity []IdentityHeader `json:"identity,omitempty"`
 
+	// Tells the upstream who the user is in a way that it can verify. Default:
+	// none.
+	Assertion *AssertionConfig `json:"assertion,omitempty"`
+
 	// The realm in WWW-Authenticate. Default: none.
 	Realm string `json:"realm,omitempty"`
 
@@ -160,8 +164,9 @@ type Handler struct {
 	// gets the page always. Default: `one_time`.
 	Confirm string `json:"confirm,omitempty"`
 
-	// The path below which the gateway has pages of its own, where sessions
-	// are on: login, logout and whoami. `off` is none. Default: `/_sesame/`.
+	// The path below which the gateway has pages of its own: login, logout and
+	// whoami where sessions are on, and jwks.json with the keys of assertions.
+	// `off` is none. Default: `/_sesame/`.
 	ReservedPath string `json:"reserved_path,omitempty"`
 
 	// How often the users behind open WebSockets and other long responses are
@@ -177,7 +182,8 @@ type Handler struct {
 	logs          requestLogs
 	sources       *tokenSources
 	identity      *identity
-	logins        *logins // nil without sessions
+	assertions    *assertions // nil without
+	logins        *logins     // nil without sessions
 	pages         *pages
 	watcher       *watcher // nil for never
 	settings      token.Settings
@@ -247,6 +253,9 @@ func (h *Handler) provisionRequest() error {
 	if h.identity, err = newIdentity(h.Identity); err != nil {
 		return err
 	}
+	if err := h.provisionAssertion(); err != nil {
+		return err
+	}
 	for _, source := range h.sources.ordered {
 		if source.From == fromHeader && h.identity.isOurs(source.Name) {
 			return fmt.Errorf("token_from header %s: that is an identity header field, which no client can send", source.Name)
@@ -258,6 +267,22 @@ func (h *Handler) provisionRequest() error {
 		return fmt.Errorf("preflight %q: it must be %s or %s", h.Preflight, preflightPass, preflightRefuse)
 	}
 	return h.provisionLogin()
+}
+
+// provisionAssertion prepares assertions, up to their keys.
+func (h *Handler) provisionAssertion() error {
+	if h.Assertion == nil {
+		return nil
+	}
+	var err error
+	if h.assertions, err = newAssertions(h.Assertion, h.knowsColumn); err != nil {
+		return err
+	}
+	if h.ReservedPath == reservedOff {
+		return errors.New("reserved_path off: then nobody could get the keys that assertion is verified by")
+	}
+	h.identity.assertions = h.assertions
+	return h.identity.reserve("assertion: header", h.assertions.header)
 }
 
 // provisionLogin prepares sessions and pages.
@@ -289,6 +314,11 @@ func (h *Handler) provisionSettings() error {
 	}
 	if err := h.checkSettings(h.settings); err != nil {
 		return err
+	}
+	if h.assertions != nil {
+		if err := h.assertions.resolve(h.Assertion, h.settings, resolveSecret); err != nil {
+			return err
+		}
 	}
 	h.confirmKey = newSigningKey(h.settings.SecretKey, "caddy-sesame/confirm/1")
 	h.hintKey = newSigningKey(h.settings.SecretKey, "caddy-sesame/help/1")

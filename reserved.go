@@ -25,6 +25,7 @@ const (
 	reservedLogin  = "login"
 	reservedLogout = "logout"
 	reservedWhoami = "whoami"
+	reservedKeySet = "jwks.json"
 )
 
 // nextParameter is the query parameter that says where to go after a login or
@@ -34,7 +35,7 @@ const nextParameter = "next"
 // reservedPage is the page below the reserved path that a request is for, or
 // empty.
 func (h *Handler) reservedPage(r *http.Request) string {
-	if h.logins == nil {
+	if h.logins == nil && h.assertions == nil {
 		return ""
 	}
 	prefix := h.ReservedPath
@@ -48,7 +49,10 @@ func (h *Handler) reservedPage(r *http.Request) string {
 	if !ok {
 		return ""
 	}
-	if page == "" {
+	switch {
+	case h.logins == nil && page != reservedKeySet:
+		return "" // all others are about logins
+	case page == "":
 		return "/" // nothing is there, but it is ours
 	}
 	return page
@@ -57,6 +61,9 @@ func (h *Handler) reservedPage(r *http.Request) string {
 // serveReserved answers a request below the reserved path. None goes on to the
 // upstream.
 func (h *Handler) serveReserved(w http.ResponseWriter, r *http.Request, page string, c claims) error {
+	if page == reservedKeySet && h.assertions != nil {
+		return h.serveKeySet(w, r)
+	}
 	forbidLinking(w.Header())
 	switch page {
 	case reservedLogin:

@@ -1,0 +1,161 @@
+package sesame
+
+import (
+	"crypto"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/go-jose/go-jose/v4"
+	"golang.org/x/crypto/scrypt"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// assertionKeys sign assertions, and tell others how to verify them.
+type assertionKeys struct {
+	signer jose.Signer
+	ids    []string // of the keys that are published; the first one's signs
+	set    []byte   // JSON Web Key Set (RFC 7517)
+}
+
+// newAssertionKeys reads the keys of the configuration. Where it has none, they
+// are derived from the keys of tokens, so that gateways that accept the same
+// tokens make and publish the same.
+func newAssertionKeys(texts []string, settings token.Settings, resolve func(option, value string) (string, error)) (*assertionKeys, error) {
+	var private []ed25519.PrivateKey
+	for i, text := range texts {
+		text, err := resolve("assertion: keys", text)
+		if err != nil {
+			return nil, err
+		}
+		key, err := parseAssertionKey(text)
+		if err != nil {
+			return nil, fmt.Errorf("assertion: keys: key %d: %w", i+1, err)
+		}
+		private = append(private, key)
+	}
+	if len(texts) == 0 {
+		for _, secret := range append([]string{settings.SecretKey}, settings.SecretKeyFallbacks...) {
+			key, err := deriveAssertionKey(secret)
+			if err != nil {
+				return nil, err
+			}
+			private = append(private, key)
+		}
+	}
+	return publish(private)
+}
+
+// publish makes the signer and the key set. Equal keys are published once: a
+// fallback may well be the key itself, while all are being changed.
+func publish(private []ed25519.PrivateKey) (*assertionKeys, error) {
+	keys := new(assertionKeys)
+	var set jose.JSONWebKeySet
+	for _, key := range private {
+		public := jose.JSONWebKey{Key: key.Public(), Algorithm: string(jose.EdDSA), Use: "sig"}
+		thumbprint, err := public.Thumbprint(crypto.SHA256) // RFC 7638
+		if err != nil {
+			return nil, fmt.Errorf("assertion: naming a key: %w", err)
+		}
+		public.KeyID = base64.RawURLEncoding.EncodeToString(thumbprint)
+		if slices.Contains(keys.ids, public.KeyID) {
+			continue
+		}
+		keys.ids = append(keys.ids, public.KeyID)
+		set.Keys = append(set.Keys, public)
+	}
+	var err error
+	if keys.set, err = json.Marshal(set); err != nil {
+		return nil, fmt.Errorf("assertion: writing the key set: %w", err)
+	}
+	signing := jose.SigningKey{Algorithm: jose.EdDSA, Key: jose.JSONWebKey{Key: private[0], KeyID: keys.ids[0]}}
+	if keys.signer, err = jose.NewSigner(signing, new(jose.SignerOptions).WithType("JWT")); err != nil {
+		return nil, fmt.Errorf("assertion: %w", err)
+	}
+	return keys, nil
+}
+
+// errAssertionKey says nothing of the key that was read.
+var errAssertionKey = errors.New("it isn't one Ed25519 private key in PEM; make one with: openssl genpkey -algorithm ed25519")
+
+// parseAssertionKey reads PKCS #8 in PEM (RFC 8410, section 7).
+func parseAssertionKey(text string) (ed25519.PrivateKey, error) {
+	block, rest := pem.Decode([]byte(text))
+	if block == nil || strings.TrimSpace(string(rest)) != "" {
+		return nil, errAssertionKey
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, errAssertionKey
+	}
+	key, ok := parsed.(ed25519.PrivateKey)
+	if !ok {
+		return nil, errAssertionKey
+	}
+	return key, nil
+}
+
+// assertionPurpose sets the derived keys apart from all others.
+const assertionPurpose = "caddy-sesame/assertion/1"
+
+// The cost of a derived key, in the terms of scrypt (RFC 7914): 32 MiB and some
+// 80 ms, once. What is derived is published, so that everybody could try
+// guesses at SECRET_KEY. Of a long random one nobody guesses anything; for
+// others, each guess costs as much.
+const (
+	scryptN = 1 << 15
+	scryptR = 8
+	scryptP = 1
+)
+
+// derivedKeys are kept by the hash of their secret, for reloads and for sites
+// that share one.
+var derivedKeys sync.Map
+
+// deriveAssertionKey makes a key of Django's SECRET_KEY, always the same.
+func deriveAssertionKey(secret string) (ed25519.PrivateKey, error) {
+	hash := sha256.Sum256([]byte(secret))
+	if key, ok := derivedKeys.Load(hash); ok {
+		return key.(ed25519.PrivateKey), nil
+	}
+	seed, err := scrypt.Key([]byte(secret), []byte(assertionPurpose), scryptN, scryptR, scryptP, ed25519.SeedSize)
+	if err != nil {
+		return nil, fmt.Errorf("assertion: deriving a key from secret_key: %w", err) // unreachable: the costs are valid
+	}
+	key := ed25519.NewKeyFromSeed(seed)
+	derivedKeys.Store(hash, key)
+	return key, nil
+}
+
+// keySetAge is for how long others may keep the key set.
+const keySetAge = "public, max-age=300"
+
+// serveKeySet tells whoever asks by which keys assertions are verified.
+func (h *Handler) serveKeySet(w http.ResponseWriter, r *http.Request) error {
+	counted.requests[outcomePage].Add(1)
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return nil
+	}
+	header := w.Header()
+	header.Set("Content-Type", "application/jwk-set+json")
+	header.Set("Cache-Control", keySetAge)
+	header.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	_, err := w.Write(h.assertions.keys.set)
+	return err
+}
