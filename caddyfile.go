@@ -97,7 +97,11 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        dsn <dsn>
 //	        table <table>
 //	        primary_key|password|last_login|is_active|email|username <column>|-
+//	        is_staff|is_superuser [<column>|-]
 //	        columns <column>...
+//	        groups [<table> [<user column> <group column> [<table of groups> <key column> <name column>]]]
+//	        permissions [<table> [<user column>]]
+//	        relation_key <column>
 //	        revocations <table>
 //	        query_timeout <duration>
 //	        max_open_conns <n>
@@ -239,6 +243,16 @@ func unmarshalStoreOption(d *caddyfile.Dispenser, cfg *userstore.Config, option 
 		cfg.Columns.Email, err = oneArg(d)
 	case "username":
 		cfg.Columns.Username, err = oneArg(d)
+	case "is_staff":
+		cfg.Columns.IsStaff, err = columnArg(d)
+	case "is_superuser":
+		cfg.Columns.IsSuperuser, err = columnArg(d)
+	case "relation_key":
+		cfg.Columns.RelationKey, err = oneArg(d)
+	case "groups":
+		cfg.Groups, err = groupsArgs(d)
+	case "permissions":
+		cfg.Permissions, err = permissionsArgs(d)
 	case "columns":
 		cfg.Columns.Extra, err = manyArgs(d)
 	case "revocations":
@@ -276,6 +290,7 @@ func (h *Handler) checkCaddyfile() error {
 		Assertion: h.Assertion, UserStore: h.UserStore,
 		Session: h.Session, Confirm: h.Confirm, ReservedPath: h.ReservedPath, Pages: h.Pages,
 	}
+	checked.UserStore.Groups = h.UserStore.Groups
 	if err := checked.provisionRequest(); err != nil {
 		return err
 	}

@@ -105,6 +105,30 @@ func TestCheckCommand(t *testing.T) {
 			verdicts: map[string]string{"privileges": "warn"}, want: []string{"ALL PRIVILEGES on everything", "GRANT OPTION"},
 		},
 		{
+			name: "groups and permissions, as it should be", options: "max_age 10m", store: "groups\npermissions\nis_staff",
+			grants: []string{
+				reads, "SELECT (is_staff, is_superuser)", "SELECT (user_id, group_id) ON django.auth_user_groups", "SELECT (id, name) ON django.auth_group",
+				"SELECT (user_id, permission_id) ON django.auth_user_user_permissions", "SELECT (group_id, permission_id) ON django.auth_group_permissions",
+				"SELECT (id, content_type_id, codename) ON django.auth_permission", "SELECT (id, app_label) ON django.django_content_type",
+			},
+			verdicts: map[string]string{"privileges": "ok", "rights": "ok"},
+			want:     []string{"no others", "django.auth_user_groups (user_id, group_id)", "django.django_content_type (id, app_label)"},
+		},
+		{
+			name: "groups, with rights that aren't needed", options: "max_age 10m", store: "groups",
+			grants:   []string{reads, "SELECT (user_id, group_id) ON django.auth_user_groups", "SELECT (id, name), INSERT ON django.auth_group"},
+			verdicts: map[string]string{"privileges": "warn", "rights": "ok"},
+			want:     []string{"INSERT on django.auth_group as a whole", "GRANT SELECT (`id`, `name`) ON `django`.`auth_group` TO 'gateway'@'%'"},
+		},
+		{
+			name: "groups without rights", options: "max_age 10m", store: "groups", grants: []string{reads}, status: 1,
+			verdicts: map[string]string{"privileges": "fail"}, want: []string{"groups: the dsn's user may not read table \"auth_user_groups\""},
+		},
+		{
+			name: "groups of a table that refers to another column", options: "max_age 10m\nprimary_key_field username", store: "groups",
+			verdicts: map[string]string{"privileges": "warn", "rights": "ok"}, want: []string{"`username`, `password`, `is_active`, `email`, `id`)"},
+		},
+		{
 			name: "no right to the table", sql: []string{"CREATE TABLE IF NOT EXISTS other (id int)"}, grants: []string{"SELECT ON django.other"}, options: "max_age 10m", status: 1,
 			verdicts: map[string]string{"privileges": "fail", "table": "", "connection": "ok"}, want: []string{"SELECT"},
 		},
@@ -209,6 +233,7 @@ func TestCheckCommand(t *testing.T) {
 		for _, test := range tests {
 			t.Run(test.name, func(t *testing.T) {
 				db.reset(t)
+				db.addRights(t)
 				for _, statement := range test.sql {
 					db.mustExec(t, statement)
 				}

@@ -577,6 +577,8 @@ func TestGrants(t *testing.T) {
 			db.mustExec(t, "DROP TABLE sesame_revocations")
 		})
 		revocations, _ := grantsOf(t, text, "## The account", "sesame_revocations")
+		groups := slices.Concat(readOnly, rightsGrantsOf(t, text, "auth_group "))
+		permissions := slices.Concat(groups, rightsGrantsOf(t, text, "auth_permission "))
 
 		for _, test := range []struct {
 			name    string
@@ -593,6 +595,12 @@ func TestGrants(t *testing.T) {
 			{"sessions without the right to write", readOnly, "max_age 10m\nsession", "", "last_login"},
 			{"revoked tokens", slices.Concat(readOnly, revocations), "max_age 10m", "revocations sesame_revocations", ""},
 			{"revoked tokens without the right to read them", readOnly, "max_age 10m", "revocations sesame_revocations", "revoked tokens"},
+			{"groups", groups, "max_age 10m", "groups", ""},
+			{"groups without the right to read them", readOnly, "max_age 10m", "groups", "groups: the dsn's user may not read table \"auth_user_groups\""},
+			{"groups without the right to read their names", groups[:len(groups)-1], "max_age 10m", "groups", "\"auth_group\""},
+			{"permissions", permissions, "max_age 10m", "groups\npermissions", ""},
+			{"permissions, of groups that aren't told", permissions, "max_age 10m", "permissions", ""},
+			{"permissions without the right to read all of it", permissions[:len(permissions)-1], "max_age 10m", "permissions", "\"django_content_type\""},
 			{"without is_active", []string{strings.Replace(readOnly[0], ", is_active", "", 1)}, "max_age 10m", "", "is_active"},
 			{"without password", []string{strings.Replace(readOnly[0], ", password", "", 1)}, "max_age 10m", "", "password"},
 			{"without names", []string{strings.Replace(readOnly[0], "username, email, ", "", 1)}, "max_age 10m", "", ""},
@@ -602,6 +610,7 @@ func TestGrants(t *testing.T) {
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				db.reset(t)
+				db.addRights(t)
 				db.mustExec(t, "CREATE USER 'gateway'@'127.0.0.1' IDENTIFIED BY 'only for tests'")
 				t.Cleanup(func() { db.mustExec(t, "DROP USER 'gateway'@'127.0.0.1'") })
 				for _, grant := range test.grants {
@@ -639,6 +648,19 @@ func grantsOf(t *testing.T, text, heading, table string) (reading, writing []str
 		}
 	}
 	return reading, writing
+}
+
+// rightsGrantsOf are the statements for the tables of groups or permissions, of
+// which one is named.
+func rightsGrantsOf(t *testing.T, text, table string) []string {
+	t.Helper()
+	for _, block := range codeBlocks(section(t, text, "## The account"), "sql") {
+		if strings.Contains(block, " ON app."+table) {
+			return strings.Split(strings.TrimSpace(strings.NewReplacer("app.", "django.", "10.0.0.%", "127.0.0.1").Replace(block)), "\n")
+		}
+	}
+	t.Fatalf("the page grants nothing on %s", table)
+	return nil
 }
 
 // revocationsTable makes the table of revoked tokens.

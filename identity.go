@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -37,11 +38,16 @@ var defaultIdentity = []IdentityHeader{
 	{Name: "Remote-Email", Value: "{" + userPlaceholder + "email}"},
 }
 
+// groupsHeader is one of them where groups are read. No client can set it then,
+// whatever identity says.
+var groupsHeader = IdentityHeader{Name: "Remote-Groups", Value: "{" + userPlaceholder + groupsColumn + "}"}
+
 // identity sets the header fields of a user, and sees to it that no client can.
 type identity struct {
 	fields     []identityField
-	folded     []string    // the names, folded, that of the assertion included
-	assertions *assertions // nil for none
+	folded     []string     // the names, folded, that of the assertion included
+	assertions *assertions  // nil for none
+	warned     atomic.Int64 // when it was warned of groups, in Unix nanoseconds
 }
 
 type identityField struct {
@@ -57,9 +63,12 @@ var unsuitableHeaders = []string{
 	"Trailer", "Te", "Keep-Alive", "Proxy-Connection", "Content-Type", "Cookie",
 }
 
-func newIdentity(headers []IdentityHeader) (*identity, error) {
+func newIdentity(headers []IdentityHeader, withGroups bool) (*identity, error) {
 	if len(headers) == 0 {
 		headers = defaultIdentity
+		if withGroups {
+			headers = append(slices.Clip(headers), groupsHeader)
+		}
 	}
 	id := new(identity)
 	for _, header := range headers {
@@ -71,6 +80,9 @@ func newIdentity(headers []IdentityHeader) (*identity, error) {
 			field.column = strings.TrimSuffix(column, "}")
 		}
 		id.fields = append(id.fields, field)
+	}
+	if folded := fold(groupsHeader.Name); withGroups && !slices.Contains(id.folded, folded) {
+		id.folded = append(id.folded, folded)
 	}
 	return id, nil
 }
@@ -242,6 +254,9 @@ func (id *identity) set(r *http.Request, user *userstore.User, logger *zap.Logge
 		var value string
 		if field.column != "" {
 			value, _ = userColumn(user, field.column)
+			if field.column == groupsColumn {
+				id.warnOfGroups(user, logger)
+			}
 		} else {
 			value = repl.ReplaceAll(field.template, "")
 		}

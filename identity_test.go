@@ -9,7 +9,7 @@ import (
 // BenchmarkRemoveIdentity measures what is done with the header of every
 // request, in which mostly nothing is ours.
 func BenchmarkRemoveIdentity(b *testing.B) {
-	id, err := newIdentity(nil)
+	id, err := newIdentity(nil, false)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -42,6 +42,10 @@ func init() {
 // `{http.auth.user.username}` | The user name, or the primary key where the table has none
 // `{http.auth.user.email}` | The e-mail address
 // `{http.auth.user.<column>}` | Any column named in `userstore.columns.extra`
+// `{http.auth.user.groups}` | The names of the groups, with commas; where they are read, as the next are
+// `{http.auth.user.permissions}` | The permissions that the user was given, with commas
+// `{http.auth.user.is_staff}` | 1 or 0
+// `{http.auth.user.is_superuser}` | 1 or 0
 //
 // And for error routes (`handle_errors`):
 //
@@ -136,7 +140,8 @@ type Handler struct {
 	Preflight string `json:"preflight,omitempty"`
 
 	// The header fields that tell the upstream who the user is. No client can
-	// set them. Default: `Remote-User`, `Remote-User-Id` and `Remote-Email`.
+	// set them. Default: `Remote-User`, `Remote-User-Id` and `Remote-Email`, and
+	// `Remote-Groups` where groups are read.
 	Identity []IdentityHeader `json:"identity,omitempty"`
 
 	// Tells the upstream who the user is in a way that it can verify. Default:
@@ -250,7 +255,7 @@ func (h *Handler) provisionRequest() error {
 	if h.sources, err = newTokenSources(h.TokenName, h.TokenFrom); err != nil {
 		return err
 	}
-	if h.identity, err = newIdentity(h.Identity); err != nil {
+	if h.identity, err = newIdentity(h.Identity, h.UserStore.Groups != nil); err != nil {
 		return err
 	}
 	if err := h.provisionAssertion(); err != nil {

@@ -222,7 +222,7 @@ func codeBlocks(text, language string) []string {
 	return blocks
 }
 
-func readFile(t *testing.T, name string) string {
+func readFile(t testing.TB, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(name)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -152,7 +153,7 @@ var (
 // reset makes the table of users anew.
 func (db *database) reset(t testing.TB) {
 	t.Helper()
-	for _, table := range []string{"auth_user_groups", "auth_user_user_permissions", "auth_user"} {
+	for _, table := range append(slices.Clone(rightsTables), "auth_user") {
 		db.mustExec(t, "DROP TABLE IF EXISTS "+table)
 	}
 	db.mustExec(t, authUser)

@@ -165,6 +165,7 @@ func (u *User) size() uint64 {
 	for _, extra := range u.extra {
 		size += len(extra.text)
 	}
+	size += u.groups.size() + len(u.permissions) + len(u.groupPermissions)
 	return uint64(size) //nolint:gosec // it is a sum of lengths
 }
 

@@ -47,6 +47,14 @@ type Config struct {
 	// `caddy sesame revoke` writes. Default: none.
 	Revocations string `json:"revocations,omitempty"`
 
+	// Where the groups of users are; they are read with the user. Default: they
+	// aren't read.
+	Groups *GroupsConfig `json:"groups,omitempty"`
+
+	// Where the permissions of users are; they are read with the user, and need
+	// `columns.is_superuser`. Default: they aren't read.
+	Permissions *PermissionsConfig `json:"permissions,omitempty"`
+
 	// django-sesame's setting SESAME_PRIMARY_KEY_FIELD: the unique field that
 	// tokens hold. Unless `columns.primary_key` is given, it is also the name of
 	// the column. Default: `pk`, which is the table's primary key.
@@ -113,6 +121,20 @@ type Columns struct {
 	// The user name. The default column may be absent. Default: `username`.
 	Username string `json:"username,omitempty"`
 
+	// Whether the user may log in to Django's admin: a number or a boolean. It is
+	// read where it is named here, or something asks for it; the name is then
+	// `is_staff` by default.
+	IsStaff string `json:"is_staff,omitempty"`
+
+	// Whether the user has all permissions: a number or a boolean. It is read
+	// where it is named here, with `permissions`, or where something asks for it;
+	// the name is then `is_superuser` by default. With `-`, nobody is one.
+	IsSuperuser string `json:"is_superuser,omitempty"`
+
+	// The column that the tables of groups and permissions refer to. Default: the
+	// table's primary key if it is one column, else the one that tokens hold.
+	RelationKey string `json:"relation_key,omitempty"`
+
 	// Further columns to read. Each becomes `{http.auth.user.<column>}`.
 	Extra []string `json:"extra,omitempty"`
 }
@@ -124,6 +146,9 @@ type Needs struct {
 
 	// LastLogin: tokens are one-time.
 	LastLogin bool
+
+	// Staff and Superuser: something depends on these columns.
+	Staff, Superuser bool
 
 	// Kind is what the operator's packer encodes, or 0 if none is named and it
 	// follows from the column.
@@ -163,6 +188,19 @@ func (c *Config) validateNames(dsn *mysql.Config) error {
 			return fmt.Errorf("revocations: %w", err)
 		}
 	}
+	if c.Groups != nil {
+		if err := c.Groups.validate(); err != nil {
+			return fmt.Errorf("groups: %w", err)
+		}
+	}
+	if c.Permissions != nil {
+		if err := c.Permissions.validate(); err != nil {
+			return fmt.Errorf("permissions: %w", err)
+		}
+	}
+	if c.Columns.RelationKey == NoColumn {
+		return errors.New("relation_key can't be -: without it nobody's groups can be found")
+	}
 	if c.Columns.PrimaryKey == NoColumn {
 		return errors.New("primary_key can't be -: without a primary key no user can be found")
 	}
@@ -174,6 +212,9 @@ func (c *Config) validateNames(dsn *mysql.Config) error {
 		{"is_active", c.Columns.IsActive},
 		{"email", c.Columns.Email},
 		{"username", c.Columns.Username},
+		{"is_staff", c.Columns.IsStaff},
+		{"is_superuser", c.Columns.IsSuperuser},
+		{"relation_key", c.Columns.RelationKey},
 	}
 	for _, column := range columns {
 		if err := checkName(column.name); err != nil {
@@ -190,6 +231,10 @@ func (c *Config) validateNames(dsn *mysql.Config) error {
 		same := func(other string) bool { return strings.EqualFold(name, other) }
 		if slices.ContainsFunc(c.Columns.Extra[:i], same) {
 			return fmt.Errorf("extra column %q is named twice", name)
+		}
+		if same("groups") && c.Groups != nil || same("permissions") && c.Permissions != nil {
+			return fmt.Errorf("extra column %q has the name of what is read of the user by the option %[1]s: "+
+				"give it another name in a view", name)
 		}
 		// The hash of a password in a header or a log would be one mistake away.
 		if same(c.Columns.Password) || same(defaultPassword) && (c.Columns.Password == "" || c.Columns.Password == NoColumn) {

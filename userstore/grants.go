@@ -173,18 +173,18 @@ func (g grant) beyondList() []string {
 	return surplus
 }
 
-// beyond lists what a grant allows beyond reading and writing some columns of
-// a table.
-func (g grant) beyond(schema, table string, read, written []string) []string {
+// beyond lists what a grant allows beyond reading some columns of some tables,
+// of which the first is that of the users, and writing some columns of that.
+func (g grant) beyond(read []relatedColumns, written []string) []string {
 	var surplus []string
-	onTable := g.isOn(schema, table)
+	on := slices.IndexFunc(read, func(r relatedColumns) bool { return g.isOn(r.schema, r.table) })
 	for _, p := range g.privileges {
 		switch {
 		case p.name == "USAGE":
-		case onTable && p.name == "SELECT" && len(p.columns) > 0:
-			surplus = append(surplus, beyondColumns(p, read)...)
-		case onTable && p.name == "UPDATE" && len(p.columns) > 0:
-			surplus = append(surplus, beyondColumns(p, written)...)
+		case on >= 0 && p.name == "SELECT" && len(p.columns) > 0:
+			surplus = append(surplus, beyondColumns(p, read[on])...)
+		case on == 0 && p.name == "UPDATE" && len(p.columns) > 0:
+			surplus = append(surplus, beyondColumns(p, relatedColumns{read[0].tableName, written})...)
 		case len(p.columns) > 0:
 			surplus = append(surplus, p.name+" ("+strings.Join(p.columns, ", ")+") on "+strings.Join(g.object, "."))
 		default:
@@ -208,12 +208,13 @@ func (g grant) where() string {
 	return strings.Join(g.object, ".") + " as a whole"
 }
 
-func beyondColumns(p privilege, needed []string) []string {
+// beyondColumns lists the columns of a privilege that aren't needed of a table.
+func beyondColumns(p privilege, needed relatedColumns) []string {
 	var surplus []string
 	for _, column := range p.columns {
 		same := func(other string) bool { return strings.EqualFold(column, other) }
-		if !slices.ContainsFunc(needed, same) {
-			surplus = append(surplus, p.name+" ("+column+")")
+		if !slices.ContainsFunc(needed.columns, same) {
+			surplus = append(surplus, p.name+" ("+column+") on "+needed.schema+"."+needed.table)
 		}
 	}
 	return surplus

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,6 +112,11 @@ type Table struct {
 	Schema
 	Name    string // database.table
 	Columns []Column
+
+	// Reads says what is read of a user's rights, and Related in which columns of
+	// which other tables, in words.
+	Reads   Reads
+	Related []string
 }
 
 // Column is a column that is read.
@@ -139,7 +145,10 @@ func (i *Inspector) Table(ctx context.Context) (*Table, error) {
 		return nil, err
 	}
 	i.table, i.plan = t, p
-	found := &Table{Schema: p.schema, Name: t.schema + "." + t.name}
+	found := &Table{Schema: p.schema, Name: t.schema + "." + t.name, Reads: p.reads}
+	for _, r := range p.related {
+		found.Related = append(found.Related, r.schema+"."+r.table+" ("+strings.Join(r.columns, ", ")+")")
+	}
 	for _, c := range i.read() {
 		if found.Columns, err = i.addColumn(ctx, found.Columns, c.Option, c.Name); err != nil {
 			return nil, i.s.setupFailed("looking at the columns", err)
@@ -161,10 +170,15 @@ func (i *Inspector) read() []Column {
 		{i.plan.isActive, "is_active", names.IsActive, defaultIsActive},
 		{i.plan.email, "email", names.Email, defaultEmail},
 		{i.plan.username, "username", names.Username, defaultUsername},
+		{i.plan.isStaff, "is_staff", names.IsStaff, defaultIsStaff},
+		{i.plan.isSuperuser, "is_superuser", names.IsSuperuser, defaultSuperuser},
 	} {
 		if c.position >= 0 {
 			columns = append(columns, Column{Option: c.option, Name: orDefault(c.name, c.fallback)})
 		}
+	}
+	if key := i.plan.relationKey; key != "" && !slices.ContainsFunc(columns, func(c Column) bool { return strings.EqualFold(c.Name, key) }) {
+		columns = append(columns, Column{Option: "relation_key", Name: key})
 	}
 	for _, name := range names.Extra {
 		columns = append(columns, Column{Option: "columns", Name: name})
@@ -231,7 +245,9 @@ func (i *Inspector) Privileges(ctx context.Context, account string) (Privileges,
 	}
 	var read, written []string
 	for _, c := range i.read() {
-		read = append(read, c.Name)
+		if !slices.Contains(read, c.Name) {
+			read = append(read, c.Name)
+		}
 		if c.Option == "last_login" {
 			written = append(written, c.Name)
 		}
@@ -241,6 +257,7 @@ func (i *Inspector) Privileges(ctx context.Context, account string) (Privileges,
 		return Privileges{}, err
 	}
 	found := Privileges{Least: i.least(account, read, written, list)}
+	allowed := append([]relatedColumns{{tableName{i.table.schema, i.table.name}, read}}, i.plan.related...)
 	ctx, cancel := context.WithTimeout(ctx, i.s.timeout)
 	defer cancel()
 	rows, err := i.s.pool.db.QueryContext(ctx, "SHOW GRANTS")
@@ -260,7 +277,7 @@ func (i *Inspector) Privileges(ctx context.Context, account string) (Privileges,
 		case g.isOn(list.schema, list.table):
 			found.Surplus = append(found.Surplus, g.beyondList()...)
 		default:
-			found.Surplus = append(found.Surplus, g.beyond(i.table.schema, i.table.name, read, written)...)
+			found.Surplus = append(found.Surplus, g.beyond(allowed, written)...)
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -291,6 +308,9 @@ func (i *Inspector) least(account string, read, written []string, list tableName
 		privileges += ", UPDATE (" + quoteAll(written) + ")"
 	}
 	least := []string{"GRANT " + privileges + " ON " + tableName{i.table.schema, i.table.name}.sql() + to}
+	for _, r := range i.plan.related {
+		least = append(least, "GRANT SELECT ("+quoteAll(r.columns)+") ON "+r.sql()+to)
+	}
 	if list.table != "" {
 		least = append(least, "GRANT SELECT ON "+list.sql()+to)
 	}

@@ -282,6 +282,9 @@ func (s *MySQL) scan(p *plan, rows *sql.Rows, kind token.Kind) (*User, error) {
 	}
 	u.IsActive = p.isActive < 0 || string(r.raw[p.isActive]) == "1"
 	u.Username = cut(r.get(p.username))
+	if err := u.readRights(p, r, cut); err != nil {
+		return nil, err
+	}
 	if raw := r.get(p.revocations); p.revocations >= 0 && string(raw) != "0:" {
 		if err := checkEntries(string(raw)); err != nil {
 			return nil, err

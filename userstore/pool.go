@@ -246,6 +246,12 @@ func setVariables(cfg *mysql.Config) {
 	// at the end of the connection, and every SELECT see its first snapshot.
 	cfg.Params["autocommit"] = "1"
 
+	// Groups, permissions and revoked tokens come as a list each, which servers
+	// cut at 1024 bytes by default.
+	if _, set := cfg.Params["group_concat_max_len"]; !set {
+		cfg.Params["group_concat_max_len"] = "GREATEST(@@SESSION.group_concat_max_len, 1048576)"
+	}
+
 	// A last_login that doesn't fit must be an error, never 0000-00-00.
 	if _, set := cfg.Params["sql_mode"]; !set {
 		cfg.Params["sql_mode"] = "TRIM(LEADING ',' FROM CONCAT(@@SESSION.sql_mode, ',STRICT_ALL_TABLES'))"

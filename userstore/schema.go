@@ -21,6 +21,8 @@ const (
 	defaultIsActive   = "is_active"
 	defaultEmail      = "email"
 	defaultUsername   = "username"
+	defaultIsStaff    = "is_staff"
+	defaultSuperuser  = "is_superuser"
 )
 
 // Schema is what the check of the table found.
@@ -103,6 +105,17 @@ func (t table) find(name string) (column, bool) {
 	return t.columns[i], true
 }
 
+// primaryKey names the columns of the primary key.
+func (t table) primaryKey() []string {
+	var names []string
+	for _, c := range t.columns {
+		if c.key == "PRI" {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
 // lacks says that a column is missing, and what there is instead.
 func (t table) lacks(name, advice string) error {
 	names := make([]string, len(t.columns))
@@ -121,8 +134,8 @@ ORDER BY c.ORDINAL_POSITION`
 
 // describe reads a table's columns. The names stand twice in the query because
 // without them for both, MariaDB would open every table of the server.
-func (s *MySQL) describe(ctx context.Context) (table, error) {
-	t := table{schema: s.schema, name: s.name.table}
+func (s *MySQL) describe(ctx context.Context, name tableName) (table, error) {
+	t := table{schema: name.schema, name: name.table}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	rows, err := s.pool.db.QueryContext(ctx, describeTable, t.schema, t.name, t.schema, t.name)
@@ -148,7 +161,7 @@ func (s *MySQL) describe(ctx context.Context) (table, error) {
 func (s *MySQL) whyInvisible(ctx context.Context, t table) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	rows, err := s.pool.db.QueryContext(ctx, "SELECT 1 FROM "+s.name.sql()+" LIMIT 0")
+	rows, err := s.pool.db.QueryContext(ctx, "SELECT 1 FROM "+tableName{t.schema, t.name}.sql()+" LIMIT 0")
 	if err != nil {
 		return err
 	}
@@ -191,6 +204,14 @@ type plan struct {
 	// Positions in a row that is read; -1 for what isn't read. The key is at 0,
 	// and the extra columns come last.
 	password, lastLogin, isActive, email, username, revocations, extra, width int
+	isStaff, isSuperuser, groups, permissions, groupPermissions               int
+
+	// reads says what of these is there to be asked for.
+	reads Reads
+
+	// What is read beside the table of the users, and by which of its columns.
+	related     []relatedColumns
+	relationKey string // empty for nothing
 
 	// names tells for User.Column where a column is: its position among the
 	// extra ones, or one of the name constants.
@@ -209,6 +230,11 @@ const lookupCondition = " = ? LIMIT 2"
 const (
 	nameUsername = -1
 	nameEmail    = -2
+
+	nameIsStaff     = -3
+	nameIsSuperuser = -4
+	nameGroups      = -5
+	namePermissions = -6
 )
 
 // check looks at the table and prepares the statements. Its errors are misfits
@@ -234,7 +260,7 @@ func (s *MySQL) check(ctx context.Context) (*plan, error) {
 
 // lookAtTable is the part of check that needs no right to the columns.
 func (s *MySQL) lookAtTable(ctx context.Context) (table, *plan, error) {
-	t, err := s.describe(ctx)
+	t, err := s.describe(ctx, tableName{s.schema, s.name.table})
 	if err == nil && len(t.columns) == 0 {
 		err = s.whyInvisible(ctx, t)
 	}
@@ -288,6 +314,9 @@ func (s *MySQL) newPlan(ctx context.Context, t table) (*plan, error) {
 	if err := s.chooseRevocations(&build); err != nil {
 		return nil, err
 	}
+	if err := s.chooseRights(ctx, &build); err != nil {
+		return nil, err
+	}
 	if err := s.chooseExtra(&build); err != nil {
 		return nil, err
 	}
@@ -310,6 +339,7 @@ type builder struct {
 	columns    []string // of the SELECT
 	conditions []string // of the UPDATE, in the order of consumeArgs
 	lastLogin  string   // quoted
+	related    []related
 }
 
 // add has the SELECT read an expression, and returns its position.
@@ -359,13 +389,7 @@ func (s *MySQL) keyName(t table) string {
 	if field := s.cfg.primaryKeyField(); field != DefaultPrimaryKeyField {
 		return field
 	}
-	var primary []string
-	for _, c := range t.columns {
-		if c.key == "PRI" {
-			primary = append(primary, c.name)
-		}
-	}
-	if len(primary) == 1 {
+	if primary := t.primaryKey(); len(primary) == 1 {
 		return primary[0]
 	}
 	return defaultPrimaryKey
@@ -469,19 +493,27 @@ func (s *MySQL) chooseIsActive(ctx context.Context, b *builder) error {
 		}
 		return nil
 	}
-	switch c.dataType {
-	case "tinyint", "smallint", "mediumint", "int", "bigint", "bit", "decimal":
-	default:
-		// Text is true in MySQL if it begins with a number, and an ENUM whatever
-		// it says.
-		return misfitf("column %q of %s is of type %s: is_active must be a number or a boolean; "+
-			"a view can make one of it", c.name, b.table, c.columnType)
+	truth, err := b.truth("is_active", c)
+	if err != nil {
+		return err
 	}
 	b.plan.schema.HasIsActive = true
-	truth := quote(c.name) + " IS TRUE"
 	b.plan.isActive = b.add(truth)
 	b.conditions = append(b.conditions, truth)
 	return nil
+}
+
+// truth is the expression for whether a column says yes: 1 or 0, which NULL is.
+func (b *builder) truth(option string, c column) (string, error) {
+	switch c.dataType {
+	case "tinyint", "smallint", "mediumint", "int", "bigint", "bit", "decimal":
+		return quote(c.name) + " IS TRUE", nil
+	default:
+		// Text is true in MySQL if it begins with a number, and an ENUM whatever
+		// it says.
+		return "", misfitf("column %q of %s is of type %s: %s must be a number or a boolean; "+
+			"a view can make one of it", c.name, b.table, c.columnType, option)
+	}
 }
 
 // seesAllColumns makes sure that a column that isn't listed isn't there. The

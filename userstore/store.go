@@ -60,6 +60,12 @@ type User struct {
 	plan  *plan
 
 	revocations string // see IsRevoked
+
+	// IsStaff and IsSuperuser are Django's, and false where they aren't read.
+	IsStaff, IsSuperuser bool
+
+	groups                        nameList
+	permissions, groupPermissions hexNames
 }
 
 // nullable is a column's text or NULL.
@@ -87,8 +93,9 @@ func (u *User) ID() string {
 // Column returns the value of a column that was read for this user: each extra
 // column by the name that the configuration or the table has for it, the
 // user name and the e-mail address by theirs or as "username" and "email". NULL
-// is the empty string. ok is false for a column that isn't read, which always
-// includes the password.
+// is the empty string. Where they are read, "is_staff" and "is_superuser" are 1
+// or 0, "groups" is GroupList, and "permissions" PermissionList. ok is false for
+// a column that isn't read, which always includes the password.
 func (u *User) Column(name string) (value string, ok bool) {
 	if u.plan == nil {
 		return "", false
@@ -104,6 +111,14 @@ func (u *User) Column(name string) (value string, ok bool) {
 			return "", true
 		}
 		return *u.Email, true
+	case index == nameIsStaff:
+		return flag(u.IsStaff), true
+	case index == nameIsSuperuser:
+		return flag(u.IsSuperuser), true
+	case index == nameGroups:
+		return u.groups.text, true
+	case index == namePermissions:
+		return u.PermissionList(), true
 	default:
 		return u.extra[index].text, true
 	}

@@ -1,0 +1,84 @@
+package sesame
+
+import (
+	"time"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// groupsColumn is what the list of groups is called among the user's columns.
+const groupsColumn = "groups"
+
+// groupsWarning is the least time between two warnings that a group was left
+// out of the list: its users may send many requests.
+const groupsWarning = time.Minute
+
+// warnOfGroups tells an operator that an upstream isn't told all of a user's
+// groups. A name with a comma would be read as two, of which one may be that of
+// another group.
+func (id *identity) warnOfGroups(user *userstore.User, logger *zap.Logger) {
+	_, leftOut := user.GroupList()
+	if leftOut == 0 {
+		return
+	}
+	now, last := time.Now().UnixNano(), id.warned.Load()
+	if now-last < int64(groupsWarning) || !id.warned.CompareAndSwap(last, now) {
+		return
+	}
+	logger.Warn("groups left out of the list: a name with a comma, a control character, or a space at an end would be read as others",
+		zap.Stringer("user", user.PrimaryKey), zap.Int("omitted", leftOut))
+}
+
+// columnArg reads the name of a column, which is by default that of the option.
+func columnArg(d *caddyfile.Dispenser) (string, error) {
+	option := d.Val()
+	switch args := d.RemainingArgs(); len(args) {
+	case 0:
+		return option, nil
+	case 1:
+		return args[0], nil
+	default:
+		return "", d.ArgErr()
+	}
+}
+
+// groupsArgs reads where groups are: in Django's tables, or the table that says
+// who is in which, its columns, and where the names are.
+func groupsArgs(d *caddyfile.Dispenser) (*userstore.GroupsConfig, error) {
+	cfg := new(userstore.GroupsConfig)
+	args := d.RemainingArgs()
+	switch len(args) {
+	case 6:
+		cfg.Names = &userstore.GroupNames{Table: args[3], Key: args[4], Name: args[5]}
+		fallthrough
+	case 3:
+		cfg.User, cfg.Group = args[1], args[2]
+		fallthrough
+	case 1:
+		cfg.Table = args[0]
+	case 0:
+	default:
+		return nil, d.Err("groups: it takes nothing, a table, that and its columns with the user and the group, " +
+			"or those and a table of groups with its columns for key and name")
+	}
+	return cfg, nil
+}
+
+// permissionsArgs reads where the permissions of users are.
+func permissionsArgs(d *caddyfile.Dispenser) (*userstore.PermissionsConfig, error) {
+	cfg := new(userstore.PermissionsConfig)
+	switch args := d.RemainingArgs(); len(args) {
+	case 2:
+		cfg.User = args[1]
+		fallthrough
+	case 1:
+		cfg.Table = args[0]
+	case 0:
+	default:
+		return nil, d.ArgErr()
+	}
+	return cfg, nil
+}

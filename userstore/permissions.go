@@ -1,0 +1,178 @@
+package userstore
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+)
+
+// PermissionsConfig says where the permissions of users are, besides those of
+// their groups. Empty, it is where Django's own `User.user_permissions` has
+// them. All else is in Django's tables.
+type PermissionsConfig struct {
+	// The table that says who has which permission, in the database of the
+	// users' table or as `database.table`. Default: the users' table with
+	// `_user_permissions` behind its name.
+	Table string `json:"table,omitempty"`
+
+	// Its column with the user. Default: as for groups.
+	User string `json:"user,omitempty"`
+}
+
+// The tables and columns of Django's permissions.
+const (
+	djangoPermissionsSuffix = "_user_permissions"
+	djangoPermissionColumn  = "permission_id"
+	djangoGroupPermissions  = "auth_group_permissions"
+	djangoPermissionTable   = "auth_permission"
+	djangoCodename          = "codename"
+	djangoTypeColumn        = "content_type_id"
+	djangoTypeTable         = "django_content_type"
+	djangoAppLabel          = "app_label"
+)
+
+// The names of tables in the queries for permissions.
+const (
+	aliasGranted    = "`sesame granted`"
+	aliasPermission = "`sesame permission`"
+	aliasType       = "`sesame content type`"
+)
+
+func (p *PermissionsConfig) validate() error {
+	return checkRelated([]string{p.Table}, []string{p.User})
+}
+
+// choosePermissions has the SELECT read the user's permissions as Django's
+// ModelBackend does: the user's own, and those of the groups.
+func (s *MySQL) choosePermissions(ctx context.Context, b *builder) error {
+	b.plan.permissions, b.plan.groupPermissions = -1, -1
+	if s.cfg.Permissions == nil {
+		return nil
+	}
+	if err := s.readPermissions(ctx, b); err != nil {
+		return fmt.Errorf("permissions: %w", err)
+	}
+	return nil
+}
+
+func (s *MySQL) readPermissions(ctx context.Context, b *builder) error {
+	name, described, err := s.permissionNames(ctx, b)
+	if err != nil {
+		return err
+	}
+
+	own, err := s.lookAtRelated(ctx, b, cmp.Or(s.cfg.Permissions.Table, s.djangoTable(djangoPermissionsSuffix)))
+	if err != nil {
+		return err
+	}
+	user, err := s.userColumn(b, own, s.cfg.Permissions.User)
+	if err != nil {
+		return err
+	}
+	granted, err := described(own)
+	if err != nil {
+		return err
+	}
+	ofUser, err := s.ofUser(b, own, user, aliasGranted)
+	if err != nil {
+		return err
+	}
+	b.plan.permissions = b.add(readNames(name, own.sql(aliasGranted)+granted+" WHERE "+ofUser))
+
+	// Django's groups have them, wherever the names of groups are read.
+	groups := s.cfg.Groups
+	if groups == nil || groups.names() == nil || groups.Names != nil {
+		groups = new(GroupsConfig)
+	}
+	m, err := s.membership(ctx, b, groups)
+	if err != nil {
+		return err
+	}
+	ofGroup, err := s.lookAtRelated(ctx, b, djangoGroupPermissions)
+	if err != nil {
+		return err
+	}
+	group, err := ofGroup.column(b, djangoGroupColumn)
+	if err != nil {
+		return err
+	}
+	same, err := sameKey(ofGroup.table, group, aliasGranted, m.table, m.group, aliasMembership)
+	if err != nil {
+		return err
+	}
+	if granted, err = described(ofGroup); err != nil {
+		return err
+	}
+	if ofUser, err = s.ofUser(b, m.related, m.user, aliasMembership); err != nil {
+		return err
+	}
+	b.plan.groupPermissions = b.add(readNames("DISTINCT "+name,
+		m.sql(aliasMembership)+" JOIN "+ofGroup.sql(aliasGranted)+" ON "+same+granted+" WHERE "+ofUser))
+	return nil
+}
+
+// permissionNames is the expression for the name of a permission, as Django
+// writes it, and what joins the tables with its parts to one that grants it.
+func (s *MySQL) permissionNames(ctx context.Context, b *builder) (name string, described func(granting related) (string, error), err error) {
+	permissions, err := s.lookAtRelated(ctx, b, djangoPermissionTable)
+	if err != nil {
+		return "", nil, err
+	}
+	types, err := s.lookAtRelated(ctx, b, djangoTypeTable)
+	if err != nil {
+		return "", nil, err
+	}
+	var key, codename, ofType, typeKey, label column
+	for _, c := range []struct {
+		of   related
+		name string
+		to   *column
+	}{
+		{permissions, djangoKey, &key},
+		{permissions, djangoCodename, &codename},
+		{permissions, djangoTypeColumn, &ofType},
+		{types, djangoKey, &typeKey},
+		{types, djangoAppLabel, &label},
+	} {
+		if *c.to, err = c.of.column(b, c.name); err != nil {
+			return "", nil, err
+		}
+	}
+	sameType, err := sameKey(types.table, typeKey, aliasType, permissions.table, ofType, aliasPermission)
+	if err != nil {
+		return "", nil, err
+	}
+	name = "CONCAT(" + nameText(aliasType, label) + ", '2E', " + nameText(aliasPermission, codename) + ")" // 2E is a dot
+	return name, func(granting related) (string, error) {
+		permission, err := granting.column(b, djangoPermissionColumn)
+		if err != nil {
+			return "", err
+		}
+		same, err := sameKey(permissions.table, key, aliasPermission, granting.table, permission, aliasGranted)
+		if err != nil {
+			return "", err
+		}
+		return " JOIN " + permissions.sql(aliasPermission) + " ON " + same + " JOIN " + types.sql(aliasType) + " ON " + sameType, nil
+	}, nil
+}
+
+// HasPermission reports whether the user has a permission, such as
+// `blog.change_post`, as Django's User.has_perm with its ModelBackend does: an
+// active superuser has all.
+func (u *User) HasPermission(name string) bool {
+	return u.IsActive && (u.IsSuperuser || u.permissions.has(name) || u.groupPermissions.has(name))
+}
+
+// Permissions returns the permissions that the user was given, alone or by a
+// group, sorted byte by byte, each once. That a superuser has all doesn't show.
+func (u *User) Permissions() []string {
+	all := slices.Concat(u.permissions.all(), u.groupPermissions.all())
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// PermissionList is GroupList for permissions.
+func (u *User) PermissionList() string {
+	return joinFitting(u.Permissions())
+}

@@ -1,0 +1,126 @@
+package userstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// related is a table beside that of the users.
+type related struct{ table }
+
+// sql is the table as it stands behind FROM, with another name in the query.
+func (t related) sql(alias string) string {
+	return tableName{t.schema, t.name}.sql() + " AS " + alias
+}
+
+// relatedColumns are what the DSN's user must be able to read of a table beside
+// that of the users.
+type relatedColumns struct {
+	tableName
+	columns []string
+}
+
+// lookAtRelated describes a table beside that of the users, and in its database
+// unless the name says another.
+func (s *MySQL) lookAtRelated(ctx context.Context, b *builder, text string) (related, error) {
+	name, err := parseTable(text)
+	if err != nil {
+		return related{}, misfit{err}
+	}
+	name.schema = orDefault(name.schema, s.schema)
+	for _, seen := range b.related {
+		if seen.schema == name.schema && seen.name == name.table {
+			return seen, nil
+		}
+	}
+	found, err := s.describe(ctx, name)
+	if err != nil {
+		return related{}, err
+	}
+	if len(found.columns) == 0 {
+		return related{}, s.whyNotRelated(ctx, found)
+	}
+	b.related = append(b.related, related{found})
+	return related{found}, nil
+}
+
+// whyNotRelated says what to do about a table that information_schema doesn't
+// show.
+func (s *MySQL) whyNotRelated(ctx context.Context, t table) error {
+	err := s.whyInvisible(ctx, t)
+	switch numberOf(err) {
+	case erNoSuchTable, erUnknownDatabase:
+		return misfitf("table %q doesn't exist in database %q: name the right one, or make it with manage.py migrate", t.name, t.schema)
+	case erTableAccessDenied, erDatabaseAccessDenied:
+		return misfitf("the dsn's user may not read table %q in database %q: grant it SELECT on it, if it exists (%w)", t.name, t.schema, err)
+	}
+	return err
+}
+
+// column finds a column, and notes that it is read.
+func (t related) column(b *builder, name string) (column, error) {
+	c, ok := t.find(name)
+	if !ok {
+		return c, t.lacks(name, "name the right one, or grant the dsn's user SELECT on it")
+	}
+	of := tableName{t.schema, t.name}
+	i := slices.IndexFunc(b.plan.related, func(r relatedColumns) bool { return r.tableName == of })
+	if i < 0 {
+		i = len(b.plan.related)
+		b.plan.related = append(b.plan.related, relatedColumns{tableName: of})
+	}
+	if !slices.Contains(b.plan.related[i].columns, c.name) {
+		b.plan.related[i].columns = append(b.plan.related[i].columns, c.name)
+	}
+	return c, nil
+}
+
+// sameKey is the condition that two columns hold the same key. Of different
+// types, MySQL would take different ones for the same: '1abc' is 1. And of text
+// a collation may, so that is compared byte for byte as well; as well, because
+// the first comparison can use an index.
+func sameKey(of table, c column, alias string, to table, target column, targetAlias string) (string, error) {
+	left, right := alias+"."+quote(c.name), targetAlias+"."+quote(target.name)
+	switch {
+	case c.isInteger() && target.isInteger(), c.isBinary() && target.isBinary(), c.dataType == "uuid" && target.dataType == "uuid":
+		return left + " = " + right, nil
+	case c.isText() && target.isText():
+		return left + " = " + right + " AND " + textBytes(left) + " = " + textBytes(right), nil
+	default:
+		return "", misfitf("column %q of %s is of type %s, but it is to refer to column %q of %s, of type %s: "+
+			"name columns of the same type", c.name, of, c.columnType, target.name, to, target.columnType)
+	}
+}
+
+// textBytes is a column's text as bytes of UTF-8.
+func textBytes(text string) string { return "CAST(CONVERT(" + text + " USING utf8mb4) AS BINARY)" }
+
+func (c column) isInteger() bool { return strings.HasSuffix(c.dataType, "int") }
+
+// nameText is the expression for a name, as the hexadecimal digits of its UTF-8.
+func nameText(alias string, c column) string {
+	name := alias + "." + quote(c.name)
+	switch {
+	case c.isBinary():
+		return "HEX(" + name + ")"
+	case c.isText():
+		return "HEX(CONVERT(" + name + " USING utf8mb4))"
+	default:
+		return "HEX(CAST(" + name + " AS CHAR))"
+	}
+}
+
+// readNames is the expression for all names that a part of a query finds: their
+// number, a colon, and the names, each in hexadecimal digits with a dot behind
+// it. So a name may hold any character, and a list that isn't whole is seen.
+// NULL is no name. name may begin with DISTINCT.
+func readNames(name, from string) string {
+	distinct := ""
+	if rest, ok := strings.CutPrefix(name, "DISTINCT "); ok {
+		distinct, name = "DISTINCT ", rest
+	}
+	return fmt.Sprintf("(SELECT CONCAT(COUNT(%s%s), ':', COALESCE(GROUP_CONCAT(%[1]sCONCAT(%[2]s, '.') SEPARATOR ''), '')) FROM %[3]s)",
+		distinct, name, from)
+}
