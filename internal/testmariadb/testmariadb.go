@@ -36,13 +36,15 @@ const (
 type Server struct {
 	dir  string
 	port int
+	more []string // arguments of the caller's
 	cmd  *exec.Cmd
 	gone chan struct{} // closed when the process has ended
 }
 
-// Start makes a data directory inside dir and runs a server on it. The caller
-// calls Stop, and removes dir.
-func Start(dir string) (*Server, error) {
+// Start makes a data directory inside dir and runs a server on it, with further
+// arguments of mariadbd, which override those here. The caller calls Stop, and
+// removes dir.
+func Start(dir string, arguments ...string) (*Server, error) {
 	installer, err := find("mariadb-install-db", "mysql_install_db")
 	if err != nil {
 		return nil, err
@@ -50,7 +52,7 @@ func Start(dir string) (*Server, error) {
 	if _, err := find("mariadbd", "mysqld"); err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir}
+	s := &Server{dir: dir, more: arguments}
 	if err := os.Mkdir(s.tmp(), 0o700); err != nil {
 		return nil, fmt.Errorf("making MariaDB's directory for temporary files: %w", err)
 	}
@@ -109,7 +111,8 @@ func (s *Server) Restart() error {
 		"--key-buffer-size=1M",
 		"--performance-schema=0",
 	}
-	s.cmd = exec.Command(daemon, append(args, account()...)...)
+	args = append(args, account()...)
+	s.cmd = exec.Command(daemon, append(args, s.more...)...)
 	s.cmd.Stdout, s.cmd.Stderr = logFile, logFile
 	if err := s.cmd.Start(); err != nil {
 		return fmt.Errorf("starting MariaDB: %w", err)

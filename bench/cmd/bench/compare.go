@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-sesame/caddy-sesame/bench/internal/child"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/machine"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/measure"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/peer"
@@ -18,6 +17,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/results"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/users"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/wrk"
+	"github.com/caddy-sesame/caddy-sesame/internal/child"
 )
 
 // fewRows is the smaller number of rows for growth.

@@ -6,11 +6,11 @@ import (
 	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/peer"
-	"github.com/caddy-sesame/caddy-sesame/bench/internal/procfs"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/results"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/upstream"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/users"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/wrk"
+	"github.com/caddy-sesame/caddy-sesame/internal/procfs"
 )
 
 // Throughput measures all gateways, in rounds, with each number of connections.

@@ -10,8 +10,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/caddy-sesame/caddy-sesame/bench/internal/child"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/wrk"
+	"github.com/caddy-sesame/caddy-sesame/internal/child"
 )
 
 // caddyfile is the same for all: where it listens, what guards, where it goes,

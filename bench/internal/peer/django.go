@@ -10,8 +10,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/caddy-sesame/caddy-sesame/bench/internal/child"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/users"
+	"github.com/caddy-sesame/caddy-sesame/internal/child"
 )
 
 // workers of gunicorn: one request at a time each, as is its default.

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"text/template"
 
-	"github.com/caddy-sesame/caddy-sesame/bench/internal/child"
+	"github.com/caddy-sesame/caddy-sesame/internal/child"
 )
 
 //go:embed nginx.conf

@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddy-sesame/caddy-sesame/bench/internal/child"
-	"github.com/caddy-sesame/caddy-sesame/bench/internal/procfs"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/wrk"
+	"github.com/caddy-sesame/caddy-sesame/internal/child"
+	"github.com/caddy-sesame/caddy-sesame/internal/procfs"
 )
 
 // Peer is a way to guard an application.

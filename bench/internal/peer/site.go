@@ -8,9 +8,9 @@ import (
 	"runtime"
 	"slices"
 
-	"github.com/caddy-sesame/caddy-sesame/bench/internal/child"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/users"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/wrk"
+	"github.com/caddy-sesame/caddy-sesame/internal/child"
 )
 
 // Site is what all gateways have in common. The caller sets what is exported,

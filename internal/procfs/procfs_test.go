@@ -40,3 +40,22 @@ func TestParseStatus(t *testing.T) {
 		}
 	}
 }
+
+func TestParseTCP(t *testing.T) {
+	t.Parallel()
+	const heading = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+	const text = heading +
+		"   0: 0100007F:0CEA 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 111 1 0 100 0 0 10 0\n" +
+		"   1: 0100007F:9C40 0100007F:0CEA 01 00000000:00000000 00:00000000 00000000  1000        0 222 1 0 20 4 30 10 -1\n" +
+		"   2: 0100007F:0CEA 0100007F:9C40 01 00000000:00000000 00:00000000 00000000  1000        0 333 1 0 20 4 30 10 -1\n"
+	got, err := parseTCP(text, 3306)
+	if err != nil || len(got) != 1 || !got["socket:[222]"] {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if got, err := parseTCP(heading, 3306); err != nil || len(got) != 0 {
+		t.Errorf("no connection was read as %v, %v", got, err)
+	}
+	if got, err := parseTCP(heading+"0: 1", 3306); err == nil {
+		t.Errorf("a line cut short was read as %v", got)
+	}
+}

@@ -3,12 +3,13 @@ package procfs_test
 import (
 	"bufio"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
 	"testing"
 
-	"github.com/caddy-sesame/caddy-sesame/bench/internal/procfs"
+	"github.com/caddy-sesame/caddy-sesame/internal/procfs"
 )
 
 // TestThisProcess reads the real files.
@@ -54,5 +55,36 @@ func TestThisProcess(t *testing.T) {
 	}
 	if _, err := procfs.CPUTime([]int{-1}); err == nil {
 		t.Error("a process that isn't there has a CPU time")
+	}
+}
+
+// TestOpen counts this process's descriptors, and its connections to a port.
+func TestOpen(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	port := listener.Addr().(*net.TCPAddr).Port
+	for want := range 3 {
+		n, err := procfs.ConnectionsTo(os.Getpid(), port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n != want {
+			t.Errorf("%d connections, want %d", n, want)
+		}
+		conn, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	if n, err := procfs.Descriptors(os.Getpid()); err != nil || n < 4 {
+		t.Errorf("%d descriptors, %v", n, err)
+	}
+	if _, err := procfs.Descriptors(-1); err == nil {
+		t.Error("a process that isn't there has descriptors")
 	}
 }

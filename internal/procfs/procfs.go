@@ -143,3 +143,56 @@ func WithChildren(pid int) ([]int, error) {
 	}
 	return family, nil
 }
+
+// Descriptors is how many files a process has open, sockets included.
+func Descriptors(pid int) (int, error) {
+	entries, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "fd"))
+	return len(entries), err
+}
+
+// ConnectionsTo is how many TCP connections a process has to a port over IPv4,
+// those that are being made included.
+func ConnectionsTo(pid, port int) (int, error) {
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
+	text, err := os.ReadFile(filepath.Join(dir, "net/tcp")) //nolint:gosec // it is below /proc
+	if err != nil {
+		return 0, err
+	}
+	sockets, err := parseTCP(string(text), port)
+	if err != nil {
+		return 0, fmt.Errorf("reading %s/net/tcp: %w", dir, err)
+	}
+	entries, err := os.ReadDir(filepath.Join(dir, "fd"))
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, entry := range entries {
+		// What is closed since the directory was read leads nowhere.
+		target, _ := os.Readlink(filepath.Join(dir, "fd", entry.Name()))
+		if sockets[target] {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// parseTCP finds the sockets in /proc/net/tcp whose other end is a port, as the
+// links in /proc/PID/fd name them. That file has the sockets of all processes
+// (proc(5)); ports are hexadecimal, and the tenth field is the inode.
+func parseTCP(text string, port int) (map[string]bool, error) {
+	sockets := make(map[string]bool)
+	for i, line := range strings.Split(strings.TrimSpace(text), "\n") {
+		fields := strings.Fields(line)
+		if i == 0 { // the heading
+			continue
+		}
+		if len(fields) < 10 {
+			return nil, fmt.Errorf("line %d has %d fields", i+1, len(fields))
+		}
+		if strings.HasSuffix(fields[2], fmt.Sprintf(":%04X", port)) {
+			sockets["socket:["+fields[9]+"]"] = true
+		}
+	}
+	return sockets, nil
+}

@@ -1,5 +1,5 @@
-// Package child runs the servers of a comparison as processes of their own, and
-// sees to it that none is left behind.
+// Package child runs the servers of a comparison or a soak as processes of their
+// own, and sees to it that none is left behind.
 package child
 
 import (
@@ -119,6 +119,12 @@ func (p *Process) Stop() {
 	}
 	// Workers that outlive their master are in the same group.
 	_ = syscall.Kill(-p.PID(), syscall.SIGKILL)
+}
+
+// Kill ends the process at once, as a crash does, and waits until it is gone.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill() // it may have ended already
+	<-p.ended
 }
 
 // FreeAddress asks the kernel for a loopback address that nobody listens on.
