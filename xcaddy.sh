@@ -20,6 +20,7 @@ usage() {
 		  ./xcaddy.sh demo [-check]     show it at work, with a database and an application of its own
 		  ./xcaddy.sh test [ARG...]     run all tests; arguments go to go test
 		  ./xcaddy.sh bench [ARG...]    compare it with its peers, in some 12 minutes; bench -h shows options
+		  ./xcaddy.sh soak [DURATION]   have two gateways work under faults, for 10m by default; soak -h shows options
 	EOF
 }
 
@@ -78,7 +79,7 @@ build() {
 # stale tells whether ./caddy is missing or older than what it is built from.
 stale() {
 	[ -x caddy ] || return 0
-	[ -n "$(find . \( -path ./internal -o -path ./bench -o -path ./e2e -o -path ./tools -o -path './.*' \) -prune -o \
+	[ -n "$(find . \( -path ./internal -o -path ./bench -o -path ./e2e -o -path ./soak -o -path ./tools -o -path './.*' \) -prune -o \
 		\( -name '*.go' ! -name '*_test.go' -o -name go.mod -o -name go.sum \) -newer caddy -print -quit)" ]
 }
 
@@ -101,7 +102,7 @@ tests() {
 	else
 		echo "xcaddy.sh: without cgo and a C compiler (Debian: apt install gcc libc6-dev) the tests run without -race" >&2
 	fi
-	for dir in . internal/devmysql bench e2e; do
+	for dir in . internal/devmysql bench e2e soak; do
 		[ -f "$dir/go.mod" ] || continue
 		(cd -- "$dir" && go test ${race[@]+"${race[@]}"} "$@" ./...) || failed+=("$dir")
 	done
@@ -119,6 +120,16 @@ bench() {
 	exec .cache/bench -caddy "$root/caddy" -out "$root/bench/results" "$@"
 }
 
+soak() {
+	needs_go
+	mkdir -p .cache
+	(cd soak && go build -o "$root/.cache/soak" ./cmd/soak)
+	if [[ ! ${1:-} =~ ^--?h(elp)?$ ]] && stale; then
+		build
+	fi
+	exec .cache/soak -caddy "$root/caddy" "$@"
+}
+
 command=${1:-help}
 [ $# -eq 0 ] || shift
 case $command in
@@ -126,6 +137,7 @@ build) build "$@" ;;
 demo) demo "$@" ;;
 test) tests "$@" ;;
 bench) bench "$@" ;;
+soak) soak "$@" ;;
 help | -h | --help) usage ;;
 *)
 	usage >&2
