@@ -41,6 +41,7 @@ const (
 	Cache       = "cache"
 	Session     = "session"
 	Query       = "query"
+	Assertion   = "assertion"
 	BasicAuth   = "basic_auth"
 	ForwardAuth = "forward_auth"
 	Nginx       = "nginx"
@@ -74,6 +75,12 @@ var All = []Peer{
 		What:    "The token comes in the query, and the application gets the URL without it.",
 		Variant: true,
 		start:   startQuery,
+	},
+	{
+		Name: Assertion, Title: "sesame, signed identity",
+		What:    "The application gets an assertion with each request, which is signed once for a user and half a minute.",
+		Variant: true,
+		start:   startAssertion,
 	},
 	{
 		Name: BasicAuth, Title: "basic_auth",
@@ -131,6 +138,7 @@ type Gateway struct {
 	RequestsFile string
 
 	users   []string // whom the application sees with each request, or nil
+	asserts bool     // whether it sees an assertion
 	process *child.Process
 	backend *child.Process // what the gateway asks, or nil
 }

@@ -67,6 +67,18 @@ func startQuery(ctx context.Context, s *Site) (*Gateway, error) {
 	return g, nil
 }
 
+func startAssertion(ctx context.Context, s *Site) (*Gateway, error) {
+	g, err := s.startSesame(ctx, Assertion, Table, "assertion {\n\t\t\taudience app\n\t\t}", s.Users)
+	if refused, ok := errors.AsType[notAdapted](err); ok {
+		return nil, Unavailable{"this caddy has no option assertion (" + refused.short() + ")"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	g.asserts = true
+	return g, nil
+}
+
 func bearerRequests(all []users.User) []wrk.Request {
 	requests := make([]wrk.Request, len(all))
 	for i, u := range all {

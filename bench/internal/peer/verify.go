@@ -35,6 +35,9 @@ func (g *Gateway) verify(ctx context.Context) error {
 		if g.users != nil && answer.user != g.users[i] {
 			return fmt.Errorf("the application takes user %q for %q", g.users[i], answer.user)
 		}
+		if answer.asserted != g.asserts {
+			return fmt.Errorf("that the application gets an assertion is %v, and should be %v", answer.asserted, g.asserts)
+		}
 		return nil
 	})
 	if err != nil || g.Name == Bare {
@@ -55,6 +58,8 @@ type answer struct {
 	status int
 	size   int64
 	user   string
+
+	asserted bool
 }
 
 func (g *Gateway) send(ctx context.Context, client *http.Client, r wrk.Request) (answer, error) {
@@ -71,5 +76,8 @@ func (g *Gateway) send(ctx context.Context, client *http.Client, r wrk.Request) 
 	}
 	defer got.Body.Close()
 	size, err := io.Copy(io.Discard, got.Body)
-	return answer{status: got.StatusCode, size: size, user: got.Header.Get(upstream.SeenUser)}, err
+	return answer{
+		status: got.StatusCode, size: size, user: got.Header.Get(upstream.SeenUser),
+		asserted: got.Header.Get(upstream.SeenAssertion) != "",
+	}, err
 }

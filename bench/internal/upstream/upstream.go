@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -17,6 +18,10 @@ const Size = 1024
 
 // SeenUser is a header field of the answer: whom the gateway said the user is.
 const SeenUser = "Seen-User"
+
+// SeenAssertion is a header field of the answer where the gateway sent what
+// looks like a JSON Web Token.
+const SeenAssertion = "Seen-Assertion"
 
 // Serve answers requests on an address until ctx ends.
 func Serve(ctx context.Context, address string) error {
@@ -30,6 +35,9 @@ func Serve(ctx context.Context, address string) error {
 			h.Set("Content-Type", "text/plain; charset=utf-8")
 			h.Set("Content-Length", length)
 			h.Set(SeenUser, r.Header.Get("Remote-User"))
+			if strings.Count(r.Header.Get("Authorization"), ".") == 2 {
+				h.Set(SeenAssertion, "yes")
+			}
 			_, _ = w.Write(body) // the gateway may be gone
 		}),
 	}
