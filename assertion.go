@@ -51,7 +51,7 @@ type AssertionConfig struct {
 	TTL caddy.Duration `json:"ttl,omitempty"`
 
 	// What the assertion says of the user besides the primary key. Default:
-	// `preferred_username` and `email`.
+	// `preferred_username`, `email`, and `groups` where groups are read.
 	Claims []AssertionClaim `json:"claims,omitempty"`
 
 	// Private keys: Ed25519, in PEM, as `openssl genpkey -algorithm ed25519`
@@ -69,7 +69,8 @@ type AssertionClaim struct {
 
 	// Its value: text, in which `{http.auth.user.<column>}` stands for what the
 	// store reads. Nothing else of a request can be in it. Where the value is
-	// empty, there is no such claim.
+	// empty, there is no such claim. `{http.auth.user.groups}` alone, or
+	// `permissions`, is a list of all names, which may be empty.
 	Value string `json:"value"`
 }
 
@@ -92,6 +93,9 @@ var defaultClaims = []AssertionClaim{
 	{Name: "email", Value: "{" + userPlaceholder + "email}"},
 }
 
+// groupsClaim is one of them where groups are read.
+var groupsClaim = AssertionClaim{Name: "groups", Value: "{" + userPlaceholder + groupsColumn + "}"}
+
 // registeredClaims are those that the gateway decides (RFC 7519, section 4.1).
 // There is no jti: it would tell a verifier to refuse a second use, and an
 // assertion is used for many requests.
@@ -103,7 +107,8 @@ type assertions struct {
 	scheme  string // in front of the assertion
 	ttl     time.Duration
 	claims  []assertedClaim
-	columns []string // what the claims take of a row
+	columns []string // what the claims take of a row as text
+	lists   []string // what they take as lists
 	now     func() time.Time
 
 	// Set when the secrets are resolved.
@@ -118,6 +123,7 @@ type assertions struct {
 type assertedClaim struct {
 	name  string
 	parts []claimPart
+	list  string // the column whose names are the value, in the place of parts
 }
 
 // claimPart is text, or the value of a column.
@@ -126,9 +132,8 @@ type claimPart struct {
 	column string // or empty
 }
 
-// newAssertions checks what can be checked without secrets. knows tells whether
-// the store reads a column.
-func newAssertions(cfg *AssertionConfig, knows func(column string) bool) (*assertions, error) {
+// newAssertions checks what can be checked without secrets.
+func newAssertions(cfg *AssertionConfig, store userstore.Config) (*assertions, error) {
 	a := &assertions{
 		header: http.CanonicalHeaderKey(cmp.Or(cfg.Header, defaultAssertionHeader)),
 		ttl:    cmp.Or(time.Duration(cfg.TTL), defaultAssertionTTL),
@@ -146,32 +151,50 @@ func newAssertions(cfg *AssertionConfig, knows func(column string) bool) (*asser
 	claims := cfg.Claims
 	if len(claims) == 0 {
 		claims = defaultClaims
+		if store.Groups != nil {
+			claims = append(slices.Clip(claims), groupsClaim)
+		}
 	}
 	for _, c := range claims {
-		parts, err := parseClaim(c.Value, knows)
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("assertion: claim %s: %w", c.Name, err)
-		case c.Name == "":
-			return nil, errors.New("assertion: claim: the name is missing")
-		case slices.Contains(registeredClaims, c.Name):
-			return nil, fmt.Errorf("assertion: claim %s: the gateway decides about that one; use another name", c.Name)
-		case slices.ContainsFunc(a.claims, func(other assertedClaim) bool { return other.name == c.Name }):
-			return nil, fmt.Errorf("assertion: claim %s is there twice", c.Name)
-		}
-		a.claims = append(a.claims, assertedClaim{c.Name, parts})
-		for _, part := range parts {
-			if part.column != "" && !slices.Contains(a.columns, part.column) {
-				a.columns = append(a.columns, part.column)
-			}
+		if err := a.addClaim(c, store); err != nil {
+			return nil, err
 		}
 	}
 	return a, a.openKept()
 }
 
+// addClaim takes in a claim, and what it takes of a row.
+func (a *assertions) addClaim(c AssertionClaim, store userstore.Config) error {
+	parts, err := parseClaim(c.Value, store)
+	switch {
+	case err != nil:
+		return fmt.Errorf("assertion: claim %s: %w", c.Name, err)
+	case c.Name == "":
+		return errors.New("assertion: claim: the name is missing")
+	case slices.Contains(registeredClaims, c.Name):
+		return fmt.Errorf("assertion: claim %s: the gateway decides about that one; use another name", c.Name)
+	case slices.ContainsFunc(a.claims, func(other assertedClaim) bool { return other.name == c.Name }):
+		return fmt.Errorf("assertion: claim %s is there twice", c.Name)
+	}
+	if first := parts[0].column; len(parts) == 1 && (first == groupsColumn || first == permissionsColumn) {
+		a.claims = append(a.claims, assertedClaim{name: c.Name, list: first})
+		if !slices.Contains(a.lists, first) {
+			a.lists = append(a.lists, first)
+		}
+		return nil
+	}
+	a.claims = append(a.claims, assertedClaim{name: c.Name, parts: parts})
+	for _, part := range parts {
+		if part.column != "" && !slices.Contains(a.columns, part.column) {
+			a.columns = append(a.columns, part.column)
+		}
+	}
+	return nil
+}
+
 // parseClaim takes a claim's value apart. Placeholders of the request have no
 // place in what serves many requests.
-func parseClaim(value string, knows func(column string) bool) ([]claimPart, error) {
+func parseClaim(value string, store userstore.Config) ([]claimPart, error) {
 	var parts []claimPart
 	for value != "" {
 		text, rest, found := strings.Cut(value, "{")
@@ -188,7 +211,9 @@ func parseClaim(value string, knows func(column string) bool) ([]claimPart, erro
 			return nil, fmt.Errorf("%q: the brace } is missing", "{"+placeholder)
 		case !isUsers || column == "":
 			return nil, fmt.Errorf("{%s}: only {%s<column>} can be in it, since an assertion serves more than one request", placeholder, userPlaceholder)
-		case !knows(column):
+		case (column == groupsColumn || column == permissionsColumn) && !readsColumn(store, column):
+			return nil, fmt.Errorf("{%s}: the store doesn't read them; add %s to userstore", placeholder, column)
+		case !readsColumn(store, column):
 			return nil, fmt.Errorf("{%s}: the store reads no column %q; name it in columns of userstore", placeholder, column)
 		}
 		parts = append(parts, claimPart{column: column})
@@ -200,8 +225,14 @@ func parseClaim(value string, knows func(column string) bool) ([]claimPart, erro
 	return parts, nil
 }
 
-// valueFor is the claim's value for a user.
-func (c *assertedClaim) valueFor(user *userstore.User) string {
+// valueFor is the claim's value for a user: text, which may be empty, or a
+// list. ok is false for what JSON can't carry.
+func (c *assertedClaim) valueFor(user *userstore.User) (value any, ok bool) {
+	if c.list != "" {
+		list := append([]string{}, userList(user, c.list)...) // [] and not null
+		isBroken := func(name string) bool { return !utf8.ValidString(name) }
+		return list, !slices.ContainsFunc(list, isBroken)
+	}
 	var b strings.Builder
 	for _, part := range c.parts {
 		b.WriteString(part.text)
@@ -210,18 +241,42 @@ func (c *assertedClaim) valueFor(user *userstore.User) string {
 			b.WriteString(value)
 		}
 	}
-	return b.String()
+	return b.String(), utf8.ValidString(b.String())
 }
 
-// knowsColumn reports whether {http.auth.user.<column>} can have a value, by
-// the configuration.
-func (h *Handler) knowsColumn(column string) bool {
-	columns := h.UserStore.Columns
-	if slices.Contains([]string{"id", "username", "email", columns.Username, columns.Email}, column) {
-		return column != userstore.NoColumn
+// permissionsColumn is what the list of permissions is called among the user's
+// columns.
+const permissionsColumn = "permissions"
+
+// readsColumn reports whether {http.auth.user.<column>} can have a value with a
+// store, by its configuration.
+func readsColumn(store userstore.Config, column string) bool {
+	reads, columns := store.Reads(userstore.Needs{}), store.Columns
+	switch column {
+	case "id", "username", "email":
+		return true
+	case groupsColumn:
+		return reads.Groups
+	case permissionsColumn:
+		return reads.Permissions
+	case userstore.NoColumn:
+		return false
+	case columns.Username, columns.Email:
+		return true
+	}
+	if column == "is_staff" && reads.Staff || column == "is_superuser" && reads.Superuser {
+		return true
 	}
 	same := func(extra string) bool { return strings.EqualFold(extra, column) } // the table's spelling, too
 	return slices.ContainsFunc(columns.Extra, same)
+}
+
+// userList is a list that the store reads of a user.
+func userList(user *userstore.User, column string) []string {
+	if column == permissionsColumn {
+		return user.Permissions()
+	}
+	return user.Groups()
 }
 
 // resolve takes in what may be placeholders: names and keys.
@@ -252,6 +307,7 @@ type assertion struct {
 	text   string   // the header field's value
 	signed int64    // seconds since 1970, by the wall clock
 	values []string // of the columns, as the assertion has them
+	lists  [][]string
 }
 
 // Limits of what is kept. A user who finds no room gets an assertion all the
@@ -259,7 +315,19 @@ type assertion struct {
 const (
 	mostKeptAssertions = 32 << 20 // bytes
 	restOfAssertion    = 256      // bytes of an entry besides its strings, about
+	restOfString       = 16       // bytes of a string besides its text
 )
+
+// size is about what an assertion takes of the memory.
+func (k *assertion) size() int {
+	size := restOfAssertion + len(k.text)
+	for _, values := range append(k.lists[:len(k.lists):len(k.lists)], k.values) {
+		for _, value := range values {
+			size += restOfString + len(value)
+		}
+	}
+	return size
+}
 
 // openKept makes what assertions are kept in. It runs nothing that would have
 // to be stopped, as nothing in it expires by itself.
@@ -268,11 +336,7 @@ func (a *assertions) openKept() error {
 	a.kept, err = otter.New(&otter.Options[token.PrimaryKey, *assertion]{
 		MaximumWeight: mostKeptAssertions,
 		Weigher: func(_ token.PrimaryKey, kept *assertion) uint32 {
-			size := restOfAssertion + len(kept.text)
-			for _, value := range kept.values {
-				size += len(value)
-			}
-			return uint32(min(size, mostKeptAssertions)) //nolint:gosec // no more than that
+			return uint32(min(kept.size(), mostKeptAssertions)) //nolint:gosec // no more than that
 		},
 		Logger: &otter.NoopLogger{},
 	})
@@ -351,6 +415,11 @@ func (a *assertions) serves(kept *assertion, user *userstore.User, now int64) bo
 			return false
 		}
 	}
+	for i, column := range a.lists {
+		if !slices.Equal(userList(user, column), kept.lists[i]) {
+			return false
+		}
+	}
 	return true
 }
 
@@ -367,15 +436,17 @@ func (a *assertions) sign(user *userstore.User, now int64, logger *zap.Logger) (
 	for i, column := range a.columns {
 		made.values[i], _ = userColumn(user, column)
 	}
+	for _, column := range a.lists {
+		made.lists = append(made.lists, userList(user, column))
+	}
 	for _, c := range a.claims {
-		value := c.valueFor(user)
+		value, ok := c.valueFor(user)
 		switch {
-		case value == "":
-		case !utf8.ValidString(value):
+		case !ok:
 			// In JSON, several names would become one.
 			logger.Warn("claim left out of an assertion: its value isn't UTF-8",
 				zap.String("claim", c.name), zap.Stringer("user", user.PrimaryKey))
-		default:
+		case value != "":
 			claims[c.name] = value
 		}
 	}

@@ -34,6 +34,9 @@ type assertedClaims struct {
 	Username  string `json:"preferred_username"`
 	Email     string `json:"email"`
 	Role      string `json:"role"`
+
+	Groups      []string `json:"groups"`
+	Permissions []string `json:"permissions"`
 }
 
 // keySet reads the keys that a gateway publishes.
@@ -182,6 +185,52 @@ func TestAssertionIsFresh(t *testing.T) {
 		}
 		db.mustExec(t, "UPDATE auth_user SET is_active = 0 WHERE id = 1")
 		g.get(t, "/", "Authorization", "Bearer "+valid).wantStatus(t, http.StatusUnauthorized)
+	})
+}
+
+// TestAssertionOfGroups changes a user's groups between two requests. The
+// assertion has all of them, also those that a list with commas can't have.
+func TestAssertionOfGroups(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		db.addRights(t)
+		up := startUpstream(t)
+		valid := tokenFor(t, alice)
+		ask := func(g *gateway, token string) assertedClaims {
+			g.get(t, "/", "Authorization", "Bearer "+token).wantStatus(t, http.StatusOK)
+			return verified(t, g.keySet(t, "/_sesame/jwks.json"), up.assertionOf(t))
+		}
+		want := func(claims assertedClaims, groups ...string) {
+			t.Helper()
+			if claims.Groups == nil || !slices.Equal(claims.Groups, groups) {
+				t.Errorf("the groups are %q, want %q", claims.Groups, groups)
+			}
+		}
+		t.Run("by default", func(t *testing.T) {
+			// Remote-Groups is no field here, and still a name that no client may use.
+			g := startGateway(t, db, up, site{options: "identity {\n X-User {http.auth.user.id}\n}\nassertion {\n audience app\n ttl 1h\n}", store: "groups"})
+			want(ask(g, valid), "admins", "editors")
+			db.mustExec(t, "INSERT INTO auth_user_groups (user_id, group_id) VALUES (1, 3)")
+			db.mustExec(t, "UPDATE auth_group SET name = 'a,b' WHERE id = 3")
+			want(ask(g, valid), "a,b", "admins", "editors")
+			db.mustExec(t, "DELETE FROM auth_user_groups WHERE user_id = 1 AND group_id = 3")
+			want(ask(g, valid), "admins", "editors")
+			db.mustExec(t, "DELETE FROM auth_user_groups WHERE user_id = 1")
+			want(ask(g, valid))
+		})
+		t.Run("claims of one's own", func(t *testing.T) {
+			g := startGateway(t, db, up, site{
+				options: "assertion {\n audience app\n ttl 1h\n claim permissions {http.auth.user.permissions}\n claim role \"in {http.auth.user.groups}; {http.auth.user.is_staff}\"\n}",
+				store:   "groups\npermissions\nis_staff",
+			})
+			claims := ask(g, tokenFor(t, carol))
+			if !slices.Equal(claims.Permissions, []string{"blog.change_post"}) || claims.Role != "in editors; 0" || claims.Groups != nil {
+				t.Errorf("the claims are %+v", claims)
+			}
+			db.mustExec(t, "DELETE FROM auth_user_user_permissions WHERE user_id = 3")
+			if claims := ask(g, tokenFor(t, carol)); claims.Permissions == nil || len(claims.Permissions) > 0 {
+				t.Errorf("without permissions, the claims are %+v", claims)
+			}
+		})
 	})
 }
 
@@ -465,6 +514,8 @@ func TestAssertionConfigs(t *testing.T) {
 		{"assertion {\n audience app\n claim sub x\n}", "assertion: claim sub: the gateway decides"},
 		{"assertion {\n audience app\n claim a {http.request.host}\n}", "assertion: claim a: {http.request.host}: only {http.auth.user.<column>}"},
 		{"assertion {\n audience app\n claim a {http.auth.user.is_staff}\n}", `the store reads no column "is_staff"; name it in columns of userstore`},
+		{"assertion {\n audience app\n claim a {http.auth.user.groups}\n}", "{http.auth.user.groups}: the store doesn't read them; add groups to userstore"},
+		{"assertion {\n audience app\n claim a x{http.auth.user.permissions}\n}", "{http.auth.user.permissions}: the store doesn't read them; add permissions to userstore"},
 		{"assertion {\n audience app\n claim a {http.auth.user.password}\n}", `the store reads no column "password"`},
 		{"assertion {\n audience app\n claim a \"{http.auth.user.id\"\n}", "the brace } is missing"},
 		{"assertion {\n audience app\n claim a \"\"\n}", "assertion: claim a: the value is missing"},

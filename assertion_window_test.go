@@ -17,8 +17,7 @@ import (
 func newTestAssertions(t testing.TB, cfg AssertionConfig, now *time.Time) *assertions {
 	t.Helper()
 	cfg.Audience = []string{"app"}
-	knowsAll := func(string) bool { return true }
-	a, err := newAssertions(&cfg, knowsAll)
+	a, err := newAssertions(&cfg, userstore.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

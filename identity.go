@@ -273,7 +273,8 @@ func (id *identity) set(r *http.Request, user *userstore.User, logger *zap.Logge
 		r.Header[field.name] = values[i : i+1 : i+1]
 	}
 	if id.assertions != nil {
-		id.assertions.set(r, user, values[len(id.fields):], logger)
+		i := len(id.fields) // there is room, as the assertion's name is reserved
+		id.assertions.set(r, user, values[i:i+1:i+1], logger)
 	}
 }
 

@@ -280,7 +280,7 @@ func (h *Handler) provisionAssertion() error {
 		return nil
 	}
 	var err error
-	if h.assertions, err = newAssertions(h.Assertion, h.knowsColumn); err != nil {
+	if h.assertions, err = newAssertions(h.Assertion, h.UserStore); err != nil {
 		return err
 	}
 	if h.ReservedPath == reservedOff {
