@@ -99,8 +99,8 @@ const defaultTokenName = "sesame"
 // addParameter adds a parameter to a URL's query, in the place of any of that
 // name. The rest stays byte for byte.
 func addParameter(rawURL, name, value string) string {
-	rawURL = rawuri.CutFromURI(rawURL, name)
 	body, fragment, hasFragment := strings.Cut(rawURL, "#")
+	body = rawuri.CutFromURI(body, name)
 	separator := "?"
 	if _, query, hasQuery := strings.Cut(body, "?"); hasQuery {
 		separator = "&"

@@ -167,6 +167,8 @@ func TestTokenGoesNoFurther(t *testing.T) {
 			"GET /?a=1&amp;sesame=T&sesame=T HTTP/1.1\nHost: app.example.com",
 			"GET /?%73%65same=T&SESAME=1 HTTP/1.1\nHost: app.example.com",
 			"GET http://app.example.com/?sesame=T HTTP/1.1\nHost: app.example.com",
+			"GET /?a#&sesame=T HTTP/1.1\nHost: app.example.com",
+			"GET /#?sesame=T HTTP/1.1\nHost: app.example.com\nX-Original-URL: /#?sesame=T",
 			"GET / HTTP/1.1\nHost: app.example.com\nAuthorization: Bearer T",
 			"GET / HTTP/1.1\nHost: app.example.com\nAuthorization: Basic eDp5\nAuthorization: bEARER T",
 			"GET / HTTP/1.1\nHost: app.example.com\nX-Token: T",

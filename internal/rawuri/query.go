@@ -217,46 +217,42 @@ func fromHex(c byte) byte {
 	return c&^0x20 - 'A' + 10 // upper and lower case differ in one bit
 }
 
-// IsInURI reports whether a URI reference's query has a parameter of the name.
+// IsInURI reports whether the query of a URI has a parameter of the name.
 func IsInURI(uri, name string) bool {
-	_, query, _ := split(uri)
+	_, query := split(uri)
 	return HasParameter(query, name)
 }
 
-// split splits a URI reference at its query, which is empty with its
-// question mark where there is none. What follows the query is its fragment.
-func split(uri string) (before, query, fragment string) {
-	body, fragment, hasFragment := strings.Cut(uri, "#")
-	if hasFragment {
-		fragment = uri[len(body):]
-	}
-	before, query, _ = strings.Cut(body, "?")
-	return before, query, fragment
+// split splits a URI at its query, which is empty where there is none. A
+// request's target has no fragment: a number sign there is a character of the
+// query, or of the path before it, for Go as for those behind. The fields that
+// hold such a target, and Referer, have none either.
+func split(uri string) (before, query string) {
+	before, query, _ = strings.Cut(uri, "?")
+	return before, query
 }
 
-// CutFromURI takes the parameters of the given name out of a URI
-// reference's query.
+// CutFromURI takes the parameters of the given name out of a URI's query.
 func CutFromURI(uri, name string) string {
-	before, query, fragment := split(uri)
+	before, query := split(uri)
 	if !HasParameter(query, name) {
 		return uri
 	}
 	rest, _, _ := CutParameter(query, name)
 	switch {
 	case rest == "":
-		return before + fragment
-	case fragment == "" && strings.HasPrefix(query, rest):
+		return before
+	case strings.HasPrefix(query, rest):
 		return uri[:len(before)+len("?")+len(rest)] // without a copy
 	}
-	return before + "?" + rest + fragment
+	return before + "?" + rest
 }
 
-// RedactInURI does for a URI reference what redactParameter does for a
-// query.
+// RedactInURI does for a URI what redactParameter does for a query.
 func RedactInURI(uri, name string) string {
-	before, query, fragment := split(uri)
+	before, query := split(uri)
 	if !HasParameter(query, name) {
 		return uri
 	}
-	return before + "?" + redactParameter(query, name) + fragment
+	return before + "?" + redactParameter(query, name)
 }

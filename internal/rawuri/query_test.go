@@ -45,13 +45,40 @@ func TestRedactInURI(t *testing.T) {
 		"/a?b=c":                     "/a?b=c",
 		"/a?s=x":                     "/a?s=REDACTED",
 		"/a?b=c&s=x&s=y;s=z&d":       "/a?b=c&s=REDACTED&s=REDACTED;s=REDACTED&d",
-		"/a?%73=x#s=y":               "/a?%73=REDACTED#s=y",
+		"/a?%73=x#s=y":               "/a?%73=REDACTED",
+		"/a?b#&s=x":                  "/a?b#&s=REDACTED",
+		"/a#?s=x":                    "/a#?s=REDACTED",
 		"/a?s":                       "/a?s",
 		"http://h/?s=x":              "http://h/?s=REDACTED",
-		"https://h/p?a=1&amp;s=x#/?": "https://h/p?a=1&amp;s=REDACTED#/?",
+		"https://h/p?a=1&amp;s=x#/?": "https://h/p?a=1&amp;s=REDACTED",
 	} {
 		if got := RedactInURI(uri, "s"); got != want {
 			t.Errorf("%s: %s, want %s", uri, got, want)
+		}
+	}
+}
+
+func TestCutFromURI(t *testing.T) {
+	t.Parallel()
+	for uri, want := range map[string]string{
+		"":                      "",
+		"/a":                    "/a",
+		"/a?":                   "/a?",
+		"/a?b=c":                "/a?b=c",
+		"/a?s=x":                "/a",
+		"/a?b=c&s=x":            "/a?b=c",
+		"/a?s=x&b=c":            "/a?b=c",
+		"/a?b=c&s=x&d?&s":       "/a?b=c&d?",
+		"/a?b#&s=x":             "/a?b#",
+		"/a?s=x#y&b":            "/a?b",
+		"/a#?s=x":               "/a#",
+		"https://h/?s=x;b#&c=d": "https://h/?c=d",
+	} {
+		if got := CutFromURI(uri, "s"); got != want {
+			t.Errorf("%s: %s, want %s", uri, got, want)
+		}
+		if IsInURI(uri, "s") != (uri != want) {
+			t.Errorf("%s: IsInURI doesn't say so", uri)
 		}
 	}
 }
