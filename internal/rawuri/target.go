@@ -1,6 +1,10 @@
 package rawuri
 
-import "net/url"
+import (
+	"net/url"
+	"strings"
+	"unicode"
+)
 
 // OwnTarget returns where a next parameter leads if that is a page of this
 // site, or else the fallback. What browsers, proxies or apps could take for
@@ -19,19 +23,25 @@ func OwnTarget(next, fallback string) string {
 	if err != nil || parsed.Scheme != "" || parsed.Host != "" || parsed.User != nil || parsed.Opaque != "" {
 		return fallback
 	}
-	// Decoded once more, the path must not begin with two slashes either.
+	// Decoded once more, the path must not be another host's either.
 	decoded := parsed.Path
 	for range maxDecodings {
-		if len(decoded) > 1 && (decoded[1] == '/' || decoded[1] == '\\') {
+		if looksLikeHost(decoded) {
 			return fallback
 		}
-		again, err := url.PathUnescape(decoded)
-		if err != nil || again == decoded {
-			break
-		}
-		decoded = again
+		decoded = decodeParameter(decoded)
 	}
 	return next
+}
+
+// looksLikeHost reports whether browsers could take the start of a path for a
+// host: it has two slashes, of either kind, or a control character, as browsers
+// drop some of those and see two slashes then.
+func looksLikeHost(path string) bool {
+	if len(path) > 1 && (path[1] == '/' || path[1] == '\\') {
+		return true
+	}
+	return strings.ContainsFunc(path, unicode.IsControl)
 }
 
 const (
