@@ -1,0 +1,418 @@
+package sesame
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	whatwg "github.com/nlnwa/whatwg-url/url"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// fuzzHandler takes tokens from everywhere, and logs in.
+func fuzzHandler(f *testing.F) *Handler {
+	f.Helper()
+	h := &Handler{
+		Session:   new(SessionConfig),
+		TokenFrom: []TokenSource{{From: fromQuery}, {From: fromBearer}, {From: fromHeader, Name: "X-Token"}},
+	}
+	if err := h.provisionRequest(); err != nil {
+		f.Fatal(err)
+	}
+	h.confirmKey = newSigningKey("secret", "confirm")
+	return h
+}
+
+// receive reads a request as Caddy's server does, or returns nil. The
+// fields are lines.
+func receive(method, target, fields string) *http.Request {
+	fields = strings.ReplaceAll(strings.Trim(fields, "\n"), "\n", "\r\n")
+	if fields != "" {
+		fields += "\r\n"
+	}
+	raw := method + " " + target + " HTTP/1.1\r\nHost: site.example\r\n" + fields + "\r\n"
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(raw)))
+	if err != nil || r.URL == nil {
+		return nil
+	}
+	return caddyhttp.PrepareRequest(r, caddy.NewReplacer(), httptest.NewRecorder(), new(caddyhttp.Server))
+}
+
+// FuzzTake takes what identifies the user out of any request. Of that nothing
+// may be left that anybody behind could read, in whichever way they read it;
+// what else is there must stay as it is.
+func FuzzTake(f *testing.F) {
+	h := fuzzHandler(f)
+	for _, seed := range [][2]string{
+		{"/", ""},
+		{"/a%2Fb?sesame=T&b=%7e&c=+x&&d", "Cookie: a=1; sesame=S; b=2"},
+		{"/?a=1&%73es%61me=%54&sesame=", "Referer: https://site.example/?sesame=T\nX-Original-Url: /?a&sesame=T"},
+		{"/?a;sesame=T;b&amp;sesame=T", "Authorization: Bearer T"},
+		{"/?b#&sesame=T", "Authorization: Basic dTpw\nauthorization:  bearer T \nAuthorization: Bearerish x"},
+		{"/#?sesame=T#&x", "X-Token: T\nRemote_User: admin\nremote.user-id: 1"},
+		{"http://other.example//?sesame=T", "X-Token: T\nX-Token: U\nConnection: close, Remote-User,x, remote_email"},
+		{"/?sesame=T&sesame_confirm=C", "Cookie: sesame-confirm=N; __Host-sesame=P; sesame = \"S\"\nCookie: sesame"},
+		{"/?%zz&sesame=%4", "Trailer: X, Remote-User\nTransfer-Encoding: chunked"},
+		{"*", "Content-Length: 3"},
+	} {
+		f.Add(true, seed[0], seed[1])
+		f.Add(false, seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, posts bool, target, fields string) {
+		method := http.MethodGet
+		if posts {
+			method = http.MethodPost
+		}
+		r := receive(method, target, fields)
+		if r == nil {
+			return // nor does the server take it
+		}
+		before := r.Clone(r.Context())
+		isExposed := h.sources.isExposed(r)
+		c := h.take(r)
+		h.identity.remove(r)
+
+		wantTaken(t, before, c)
+		wantNothingLeft(t, r)
+		wantRestUntouched(t, before, r)
+		if inLogs := c.token.found && c.token.from != fromBearer; inLogs && !isExposed {
+			t.Errorf("a token from the %s isn't noticed", c.token.from)
+		}
+		if again := h.take(r); again.token.found || len(again.cookies)+len(again.confirmation.cookies) > 0 || again.confirmation.signature != "" {
+			t.Errorf("taken once more: %+v", again)
+		}
+	})
+}
+
+// parameter is one of a query as an application reads it that never fails.
+type parameter struct{ name, value string }
+
+// parametersOf splits a query at the separators and decodes it.
+func parametersOf(query, separators string) []parameter {
+	var all []parameter
+	for _, piece := range strings.FieldsFunc(query, func(c rune) bool { return strings.ContainsRune(separators, c) }) {
+		name, value, _ := strings.Cut(piece, "=")
+		all = append(all, parameter{decodeLeniently(name), decodeLeniently(value)})
+	}
+	return all
+}
+
+var escapes = regexp.MustCompile("%[0-9A-Fa-f]{2}")
+
+func decodeLeniently(s string) string {
+	return escapes.ReplaceAllStringFunc(strings.ReplaceAll(s, "+", " "), func(escape string) string {
+		decoded, err := url.PathUnescape(escape)
+		if err != nil {
+			panic(err)
+		}
+		return decoded
+	})
+}
+
+var bearerField = regexp.MustCompile(`(?is)^[ \t]*bearer(?:[ \t]+(.*?))?[ \t]*$`)
+
+// wantTaken fails the test unless the first source that has a token gave it.
+func wantTaken(t *testing.T, before *http.Request, c claims) {
+	t.Helper()
+	want := presented{}
+	for _, p := range parametersOf(before.URL.RawQuery, "&") {
+		if p.name == "sesame" {
+			want = presented{token: p.value, from: fromQuery, found: true}
+		}
+	}
+	for _, value := range before.Header["Authorization"] {
+		bearer := bearerField.FindStringSubmatch(value)
+		switch {
+		case bearer == nil || want.from == fromQuery:
+		case want.found:
+			want.token = "" // of several, none counts
+		default:
+			want = presented{token: bearer[1], from: fromBearer, found: true}
+		}
+	}
+	if values := before.Header["X-Token"]; !want.found && len(values) > 0 {
+		want = presented{from: fromHeader, found: true}
+		if len(values) == 1 {
+			want.token = values[0]
+		}
+	}
+	if !want.found {
+		want.from = c.token.from
+	}
+	if c.token != want {
+		t.Errorf("took %+v, want %+v", c.token, want)
+	}
+	for _, cookie := range before.Cookies() {
+		if cookie.Name == "sesame" && !slices.Contains(c.cookies, strings.Trim(cookie.Value, " \t\"")) {
+			t.Errorf("the cookie %q is not among %q", cookie.Value, c.cookies)
+		}
+	}
+	if c.confirmation.signature != "" && before.Method != http.MethodPost {
+		t.Error("confirmed without a button")
+	}
+}
+
+// wantNothingLeft fails the test if somebody behind could still read a token,
+// a session, or an identity that isn't ours.
+func wantNothingLeft(t *testing.T, r *http.Request) {
+	t.Helper()
+	original, ok := originalRequest(r)
+	if !ok {
+		t.Fatal("there is no original request")
+	}
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	uris := []string{
+		r.RequestURI, r.URL.RequestURI(), original.RequestURI, original.URL.RequestURI(),
+		repl.ReplaceAll("{http.request.uri}", ""), repl.ReplaceAll("{http.request.orig_uri}", ""),
+		"?" + repl.ReplaceAll("{http.request.orig_uri.query}", ""),
+	}
+	for _, field := range []string{"Referer", "X-Forwarded-Uri", "X-Original-Uri", "X-Original-Url", "X-Rewrite-Url"} {
+		uris = append(uris, r.Header[field]...)
+	}
+	for _, uri := range uris {
+		_, query, _ := strings.Cut(uri, "?")
+		for _, separators := range []string{"&", "&;"} {
+			for _, p := range parametersOf(query, separators) {
+				if p.name == "sesame" {
+					t.Errorf("a token is left in %q", uri)
+				}
+			}
+		}
+	}
+	for name, values := range r.Header {
+		if isIdentityName(name) {
+			t.Errorf("%s: %q is left", name, values)
+		}
+	}
+	for _, value := range r.Header["Authorization"] {
+		if bearerField.MatchString(value) {
+			t.Errorf("Authorization: %q is left", value)
+		}
+	}
+	if values, ok := r.Header["X-Token"]; ok {
+		t.Errorf("X-Token: %q is left", values)
+	}
+	for _, value := range r.Header["Connection"] {
+		for option := range strings.SplitSeq(value, ",") {
+			if isIdentityName(option) {
+				t.Errorf("Connection: %q is left", value)
+			}
+		}
+	}
+	for _, cookie := range r.Cookies() {
+		switch cookie.Name {
+		case "sesame", "__Host-sesame", "sesame-confirm", "__Host-sesame-confirm":
+			t.Errorf("the cookie %s is left", cookie)
+		}
+	}
+	for name := range r.Trailer {
+		if isIdentityName(name) {
+			t.Errorf("the trailer %s is left", name)
+		}
+	}
+}
+
+var noLetterOrDigit = regexp.MustCompile("[^a-z0-9]+")
+
+// isIdentityName reports whether a server could take a name for that of an
+// identity header field.
+func isIdentityName(name string) bool {
+	switch noLetterOrDigit.ReplaceAllString(strings.ToLower(name), "") {
+	case "remoteuser", "remoteuserid", "remoteemail":
+		return true
+	}
+	return false
+}
+
+// wantRestUntouched fails the test unless everything else is as it was.
+func wantRestUntouched(t *testing.T, before, after *http.Request) {
+	t.Helper()
+	changing := []string{
+		"Authorization", "Connection", "Cookie", "X-Token",
+		"Referer", "X-Forwarded-Uri", "X-Original-Uri", "X-Original-Url", "X-Rewrite-Url",
+	}
+	for name, values := range before.Header {
+		if slices.Contains(changing, name) || isIdentityName(name) {
+			continue
+		}
+		if !slices.Equal(values, after.Header[name]) {
+			t.Errorf("%s: %q became %q", name, values, after.Header[name])
+		}
+	}
+	var kept []string
+	for _, p := range parametersOf(before.URL.RawQuery, "&;") {
+		if p.name != "sesame" && p.name != "sesame_confirm" {
+			kept = append(kept, p.name)
+		}
+	}
+	if !strings.Contains(before.URL.RawQuery, ";") { // behind which a token may be a part of a value
+		var left []string
+		for _, p := range parametersOf(after.URL.RawQuery, "&") {
+			left = append(left, p.name)
+		}
+		if !slices.Equal(kept, left) {
+			t.Errorf("the query %q became %q", before.URL.RawQuery, after.URL.RawQuery)
+		}
+	}
+	if before.URL.Path != after.URL.Path || before.URL.RawPath != after.URL.RawPath || before.Host != after.Host {
+		t.Errorf("%v became %v", before.URL, after.URL)
+	}
+	isOurs := func(c *http.Cookie) bool {
+		name := strings.TrimPrefix(c.Name, "__Host-")
+		return name == "sesame" || name == "sesame-confirm"
+	}
+	others := slices.DeleteFunc(before.Cookies(), isOurs)
+	if fmt.Sprint(others) != fmt.Sprint(after.Cookies()) {
+		t.Errorf("the cookies %v became %v", others, after.Cookies())
+	}
+}
+
+// FuzzConfirmed presses the button with anything: only what the page was made
+// with, for this token and in this browser, confirms.
+func FuzzConfirmed(f *testing.F) {
+	h := fuzzHandler(f)
+	f.Add("cookie", "token", "signature")
+	f.Add("", "", "")
+	f.Add("c", "\x00t", h.signConfirmation("c", "t"))
+	f.Fuzz(func(t *testing.T, cookie, made, signature string) {
+		if strings.Contains(cookie, "\x00") {
+			return // no header field can hold it
+		}
+		confirmed := func(cookie, made, signature string) bool {
+			return h.isConfirmed(claims{
+				token:        presented{token: made, from: fromQuery, found: true},
+				confirmation: confirmation{signature: signature, cookies: []string{"another", cookie}},
+			})
+		}
+		right := h.signConfirmation(cookie, made)
+		if got, want := confirmed(cookie, made, right), cookie != ""; got != want {
+			t.Errorf("with its own signature: %v, want %v", got, want)
+		}
+		if signature != right && signature != h.signConfirmation("another", made) && confirmed(cookie, made, signature) {
+			t.Errorf("confirmed by %q", signature)
+		}
+		if confirmed(cookie+"x", made, right) || confirmed(cookie, made+"x", right) || confirmed("", made, right) {
+			t.Error("confirmed for another token, or in another browser")
+		}
+	})
+}
+
+// FuzzOwnURI redirects to any request's own URI. A browser stays on the site,
+// and gets to the same path.
+func FuzzOwnURI(f *testing.F) {
+	h := fuzzHandler(f)
+	for _, target := range []string{
+		"/", "/a?b", "//evil.example/x", "///evil.example", `/\evil.example`, `\\evil.example`, "/%2fevil.example", "/.//evil.example", "/a/..//evil.example",
+		"http://evil.example//evil.example", "http:evil.example", "*", "/?sesame=x", "//evil.example?sesame=x", "/#?sesame=x", "/;@evil.example", "/é\u2028", "/\u3002",
+	} {
+		f.Add(target)
+	}
+	f.Fuzz(func(t *testing.T, target string) {
+		r := receive(http.MethodGet, target, "")
+		if r == nil {
+			return
+		}
+		h.take(r)
+		location := ownURI(r)
+		wantOnSite(t, location)
+		if strings.ContainsFunc(location, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+			t.Errorf("%q has a control character", location)
+		}
+	})
+}
+
+// wantOnSite fails the test if a browser that is redirected leaves the site:
+// as the WHATWG's URL standard has it, and as net/url does.
+func wantOnSite(t *testing.T, location string) {
+	t.Helper()
+	const page = "https://site.example/dir/page"
+	seen, err := whatwg.ParseRef(page, location)
+	if err == nil && (seen.Protocol() != "https:" || seen.Host() != "site.example" || seen.Username()+seen.Password() != "") {
+		t.Errorf("%q leads to %s", location, seen)
+	}
+	base, err := url.Parse(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resolved, err := base.Parse(location)
+	if err == nil && (resolved.Scheme != "https" || resolved.Host != "site.example" || resolved.User != nil) {
+		t.Errorf("%q leads to %s", location, resolved)
+	}
+}
+
+// FuzzPreferredType reads any Accept.
+func FuzzPreferredType(f *testing.F) {
+	for _, accept := range []string{
+		"", "*/*", "text/html", "text/html;q=0.1, application/json", "application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+		"TEXT/HTML; Q=0.5 , application/problem+json;q=0.500", "text/html;q=NaN,application/json;q=-1", "text/html;level=1;q=0", ",,;;q=1e400,",
+	} {
+		f.Add(accept, "application/json")
+	}
+	f.Fuzz(func(t *testing.T, accept, more string) {
+		got := preferredType([]string{accept, more})
+		if together := preferredType([]string{accept + "," + more}); together != got {
+			t.Errorf("%q and %q: %v, as one field %v", accept, more, got, together)
+		}
+		lower := strings.ToLower(accept + "," + more)
+		switch {
+		case got == typeHTML && !strings.Contains(lower, "text/html") && !strings.Contains(lower, "application/xhtml+xml"),
+			got == typeJSON && !strings.Contains(lower, "json"):
+			t.Errorf("%q: %v, which isn't named", lower, got)
+		}
+		if unacceptable := preferredType([]string{accept, more, "text/html;q=0", "application/json;q=0"}); unacceptable != got {
+			t.Errorf("%q: %v, and %v with types that are refused", lower, got, unacceptable)
+		}
+	})
+}
+
+// FuzzChallenge makes a refusal of any reason for any realm: the challenge is one
+// that can be read.
+func FuzzChallenge(f *testing.F) {
+	f.Add("the \"app\"", uint8(token.Expired))
+	f.Add(`\`, uint8(token.Missing))
+	f.Fuzz(func(t *testing.T, realm string, reason uint8) {
+		h := &Handler{Realm: realm}
+		challenge := h.challenge(refusal{page: pageData{Kind: pageKind(token.Reason(reason).Public())}})
+		rest, ok := strings.CutPrefix(challenge, "Bearer")
+		if !ok {
+			t.Fatalf("challenge %q", challenge)
+		}
+		if realm != "" {
+			read, after, ok := cutQuoted(strings.TrimPrefix(rest, " realm="))
+			if !ok || read != realm {
+				t.Fatalf("challenge %q: realm %q, want %q", challenge, read, realm)
+			}
+			rest = strings.TrimPrefix(after, ",")
+		}
+		if rest != "" && !strings.HasPrefix(rest, ` error="invalid_token", error_description="The token is `) {
+			t.Errorf("challenge %q", challenge)
+		}
+	})
+}
+
+// cutQuoted reads a quoted string of RFC 9110, section 5.6.4.
+func cutQuoted(s string) (text, after string, ok bool) {
+	if s == "" || s[0] != '"' {
+		return "", "", false
+	}
+	var read []byte
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			return string(read), s[i+1:], true
+		case s[i] == '\\' && i+1 < len(s):
+			i++
+		}
+		read = append(read, s[i])
+	}
+	return "", "", false
+}

@@ -1,0 +1,56 @@
+package userstore
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// FuzzDSN reads any DSN. No error may repeat its password, and no parameter may
+// change what this package relies on.
+func FuzzDSN(f *testing.F) {
+	for _, seed := range []string{
+		"root:hush-hush@tcp(127.0.0.1:3306)/app", "root:hush-hush@unix(/run/mysqld/mysqld.sock)/app?tls=skip-verify", "root:hush-hush@/app", "root:hush:hush@nowhere",
+		"root:hush-hush@udp(x)/y", "root:hush-hush@tcp(db/app", "root:hush-hush/app", "root:hush-hush@tcp(db)/a%zz", "hush-hush", "/", "", "@/",
+		"root:hush-hush@tcp([::1]:3306)/app?multiStatements=true&interpolateParams=true&clientFoundRows=true&allowAllFiles=true&parseTime=true&columnsWithAlias=true",
+		"root:hush-hush@tcp(db)/app?timeout=30s&readTimeout=1ms&charset=latin1&collation=latin1_swedish_ci&loc=Europe%2FParis&sql_mode=ANSI&autocommit=0",
+		"root:hush-hush@tcp(db)/app?tls=custom", "root:hush-hush@tcp(db)/app?timeout=hush-hush-2", "root:hush-hush@tcp(db)/app?serverPubKey=x&connectionAttributes=a:b",
+	} {
+		f.Add(seed)
+	}
+	limits := poolLimits{query: 2 * time.Second, maxOpen: 1}
+	f.Fuzz(func(t *testing.T, dsn string) {
+		account := dsn[:max(strings.LastIndexByte(dsn, '@'), 0)]
+		_, password, _ := strings.Cut(account, ":")
+		wantNoPassword := func(err error) {
+			t.Helper()
+			// A password that is marked, and isn't said elsewhere, too.
+			if err != nil && strings.Contains(password, "hush") && strings.Count(dsn, password) == 1 && strings.Contains(err.Error(), password) {
+				t.Errorf("the error repeats the password: %v", err)
+			}
+		}
+		wantNoPassword((&Config{DSN: dsn}).Validate())
+		cfg, err := parseDSN(dsn)
+		if err != nil {
+			wantNoPassword(err)
+			return
+		}
+		if err := force(cfg, limits, &driverLog{}); err != nil {
+			wantNoPassword(err)
+			return
+		}
+		if _, err := mysql.NewConnector(cfg); err != nil {
+			return // newPool doesn't repeat what it says
+		}
+		if cfg.ParseTime || cfg.MultiStatements || cfg.InterpolateParams || cfg.AllowAllFiles || cfg.ClientFoundRows || cfg.ColumnsWithAlias || cfg.Loc != time.UTC {
+			t.Errorf("%q changes what must not change", dsn)
+		}
+		for _, timeout := range []time.Duration{cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout} {
+			if timeout <= 0 || timeout > limits.query {
+				t.Errorf("%q makes a timeout %v", dsn, timeout)
+			}
+		}
+	})
+}
