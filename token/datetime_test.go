@@ -22,10 +22,28 @@ func TestAppendDateTime(t *testing.T) {
 				if useTZ {
 					want += "+00:00"
 				}
-				if got := string(tokens.appendDateTime(nil, at, 'T')); got != want {
-					t.Fatalf("%s, want %s", got, want)
+				for _, at := range []time.Time{at, at.In(time.FixedZone("", 5*60*60+45*60))} { // it is in UTC
+					if got := string(tokens.appendDateTime(nil, at, 'T')); got != want {
+						t.Fatalf("%s, want %s", got, want)
+					}
 				}
 			}
 		}
+	}
+}
+
+func TestBase62(t *testing.T) {
+	t.Parallel()
+	for seconds, want := range map[int64]string{0: "0", 1: "1", 61: "z", 62: "10", 62 * 62: "100", 916132832: "100000", 1714979289: "1s3sSH"} {
+		got, err := formatBase62(seconds)
+		if err != nil || got != want {
+			t.Errorf("%d is %q, %v; want %q", seconds, got, err, want)
+		}
+		if again := parseBase62(got); again != seconds {
+			t.Errorf("%q is %d, want %d", got, again, seconds)
+		}
+	}
+	if got, err := formatBase62(-1); err == nil || got != "" {
+		t.Errorf("-1 is %q", got)
 	}
 }

@@ -92,6 +92,17 @@ func FuzzParse(f *testing.F) {
 		unsigned, _ := cutLast(seed)
 		f.Add(uint8(i), unsigned)
 	}
+	// On both sides of what the regular expressions take.
+	for which := range all {
+		for _, data := range []string{"AAA", "AAAA", "azAZ09-_", "AAA[", "AAA{", "AAA@", "AAA`", "AAA/", "AAA:", "", ":"} {
+			signature := strings.Repeat("A", 27)
+			f.Add(uint8(which), data)
+			f.Add(uint8(which), data+":"+signature)
+			f.Add(uint8(which), data+":zZ90aA:"+signature)
+			f.Add(uint8(which), data+":zZ90a_:"+signature)
+			f.Add(uint8(which), "AAAA:"+signature[:23]+data)
+		}
+	}
 	f.Fuzz(func(t *testing.T, which uint8, text string) {
 		tokens := all[int(which)%len(all)]
 		fuzzParse(t, tokens, text)
