@@ -1,0 +1,282 @@
+package sesame
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+func TestIsPreflight(t *testing.T) {
+	t.Parallel()
+	const origin, asks = "Origin: https://other.example", "Access-Control-Request-Method: PUT"
+	for _, test := range []struct {
+		method, fields string
+		want           bool
+	}{
+		{http.MethodOptions, origin + "\n" + asks, true},
+		{http.MethodOptions, origin, false},
+		{http.MethodOptions, asks, false},
+		{http.MethodOptions, "", false},
+		{http.MethodGet, origin + "\n" + asks, false},
+		{http.MethodPost, origin + "\n" + asks, false},
+	} {
+		if got := isPreflight(receive(test.method, "/", test.fields)); got != test.want {
+			t.Errorf("%s with %q: %v, want %v", test.method, test.fields, got, test.want)
+		}
+	}
+}
+
+func TestIsAhead(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		method, fields string
+		want           bool
+	}{
+		{http.MethodGet, "", false},
+		{http.MethodPost, "", false},
+		{http.MethodPut, "", false},
+		{http.MethodDelete, "", false},
+		{http.MethodHead, "", true},
+		{http.MethodOptions, "", true},
+		{http.MethodTrace, "", true},
+		{http.MethodGet, "Sec-Purpose: prefetch", true},
+		{http.MethodGet, "Sec-Purpose: prefetch;prerender", true},
+		{http.MethodGet, "Sec-Purpose: prerender", true},
+		{http.MethodGet, "Purpose: PREFETCH", true},
+		{http.MethodGet, "X-Purpose: preview", true},
+		{http.MethodGet, "X-Moz: prefetch", true},
+		{http.MethodGet, "Sec-Purpose: other\nSec-Purpose: prefetch", true},
+		{http.MethodGet, "Sec-Purpose: other", false},
+		{http.MethodGet, "Purpose:", false},
+		{http.MethodGet, "X-Other: prefetch", false},
+	} {
+		if got := isAhead(receive(test.method, "/", test.fields)); got != test.want {
+			t.Errorf("%s with %q: %v, want %v", test.method, test.fields, got, test.want)
+		}
+	}
+}
+
+// countingWriter counts status lines.
+type countingWriter struct {
+	*httptest.ResponseRecorder
+	codes []int
+}
+
+func (w *countingWriter) WriteHeader(code int) {
+	w.codes = append(w.codes, code)
+	w.ResponseRecorder.WriteHeader(code)
+}
+
+func TestAnswerAhead(t *testing.T) {
+	t.Parallel()
+	for method, want := range map[string]int{http.MethodHead: http.StatusOK, http.MethodGet: http.StatusNoContent, http.MethodOptions: http.StatusNoContent} {
+		w := &countingWriter{ResponseRecorder: httptest.NewRecorder()}
+		if err := answerAhead(w, receive(method, "/", "")); err != nil || !slices.Equal(w.codes, []int{want}) {
+			t.Errorf("%s: %v, %v; want %d", method, w.codes, err, want)
+		}
+		if got := w.Header().Get("Cache-Control"); got != "no-store" {
+			t.Errorf("%s: Cache-Control %q", method, got)
+		}
+		if got := w.Header().Get("Referrer-Policy"); got != "no-referrer" {
+			t.Errorf("%s: Referrer-Policy %q", method, got)
+		}
+	}
+}
+
+func TestScopeOf(t *testing.T) {
+	t.Parallel()
+	for template, want := range map[string]string{
+		"":                               "",
+		"report":                         "report",
+		"report:{http.request.uri.path}": "report:/7",
+		"{http.request.uri.query}":       "",
+		"{http.vars.none}":               "",
+	} {
+		scope, err := (&Handler{Scope: template}).scopeOf(receive(http.MethodGet, "/7", ""))
+		isEmpty := want == "" && template != ""
+		if scope != want || errors.Is(err, token.NoScope) != isEmpty {
+			t.Errorf("%q: %q, %v; want %q", template, scope, err, want)
+		}
+	}
+}
+
+// TestRejectedLine: what an operator who has debug logs on learns, and that the
+// others pay nothing for it.
+func TestRejectedLine(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
+	tokens, err := token.New(token.Settings{SecretKey: "secret", Encoding: token.LongPacker, MaxAge: new(time.Minute)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ageless, err := token.New(token.Settings{SecretKey: "secret", Encoding: token.LongPacker})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parse := func(tokens *token.Tokens) *token.Parsed {
+		made, err := tokens.Create(token.IntKey(42), token.User{Password: new("p")}, "", now.Add(-90*time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, _ := tokens.Parse(made, token.Expectation{Now: now})
+		return &parsed
+	}
+	presented42 := presented{token: "made", from: fromBearer, found: true}
+	for _, test := range []struct {
+		name   string
+		claim  presented
+		parsed *token.Parsed
+		reason error
+		want   map[string]any
+	}{
+		{"missing", presented{}, nil, token.Missing, map[string]any{"reason": "missing"}},
+		{"not parsed", presented42, new(token.Parsed), token.Malformed, map[string]any{"reason": "malformed", "token_from": "bearer"}},
+		{"expired", presented42, parse(tokens), token.Expired, map[string]any{
+			"reason": "expired", "token_from": "bearer", "user": "42", "version": "v2", "age": 90 * time.Second, "created": now.Add(-90 * time.Second),
+		}},
+		{"without a time", presented42, parse(ageless), token.BadSignature, map[string]any{
+			"reason": "bad_signature", "token_from": "bearer", "user": "42", "version": "v2",
+		}},
+		{"no reason of a token's", presented42, nil, errAhead, map[string]any{"token_from": "bearer"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			core, logged := observer.New(zapcore.DebugLevel)
+			h := &Handler{logger: zap.New(core), now: func() time.Time { return now }}
+			if err := h.rejected(receive(http.MethodGet, "/path?q=1", ""), test.claim, test.parsed, test.reason); !errors.Is(err, test.reason) {
+				t.Errorf("returned %v", err)
+			}
+			lines := logged.TakeAll()
+			if len(lines) != 1 {
+				t.Fatalf("logged %v", lines)
+			}
+			got := lines[0].ContextMap()
+			if got["error"] != test.reason.Error() || got["path"] != "/path" {
+				t.Errorf("logged %v", got)
+			}
+			if created, ok := got["created"].(time.Time); ok {
+				got["created"] = created.UTC()
+			}
+			for _, name := range []string{"reason", "token_from", "user", "version", "age", "created"} {
+				if got[name] != test.want[name] {
+					t.Errorf("%s: %v, want %v", name, got[name], test.want[name])
+				}
+			}
+
+			core, logged = observer.New(zapcore.InfoLevel)
+			h.logger = zap.New(core)
+			if err := h.rejected(receive(http.MethodGet, "/", ""), test.claim, test.parsed, test.reason); !errors.Is(err, test.reason) || logged.Len() > 0 {
+				t.Errorf("returned %v, logged %v", err, logged.All())
+			}
+		})
+	}
+}
+
+// TestLoginFailuresAreCounted: those of links, where links log in. No other test
+// has a token refused for this reason.
+func TestLoginFailuresAreCounted(t *testing.T) {
+	t.Parallel()
+	const reason = token.MaxAgeUnsupported
+	for _, test := range []struct {
+		logins *logins
+		claim  presented
+		want   uint64
+	}{
+		{new(logins), presented{from: fromQuery, found: true}, 1},
+		{new(logins), presented{from: fromBearer, found: true}, 0},
+		{new(logins), presented{from: fromQuery}, 0},
+		{nil, presented{from: fromQuery, found: true}, 0},
+	} {
+		h := &Handler{logger: zap.NewNop(), logins: test.logins}
+		before := counted.loginFailures[reason].Load()
+		_ = h.rejected(receive(http.MethodGet, "/", ""), test.claim, nil, reason)
+		if got := counted.loginFailures[reason].Load() - before; got != test.want {
+			t.Errorf("%+v: counted %d, want %d", test, got, test.want)
+		}
+	}
+}
+
+// TestOutageLog: a line at once, then one every so often that says how many
+// were left out, and none for clients that went away.
+func TestOutageLog(t *testing.T) {
+	t.Parallel()
+	core, logged := observer.New(zapcore.DebugLevel)
+	logger, outage := zap.New(core), errors.New("no answer")
+	var o outageLog
+	o.report(logger, context.Canceled)
+	if logged.Len() > 0 {
+		t.Errorf("logged %v", logged.All())
+	}
+	for range 4 {
+		o.report(logger, outage)
+	}
+	o.last = time.Now().Add(-outageInterval - time.Second)
+	o.report(logger, outage)
+	o.last = time.Now().Add(-outageInterval - time.Second)
+	o.report(logger, outage)
+	var omitted []any
+	for _, line := range logged.All() {
+		if line.Level != zapcore.ErrorLevel || !strings.Contains(line.Message, "503") || line.ContextMap()["error"] != "no answer" {
+			t.Errorf("logged %v", line)
+		}
+		omitted = append(omitted, line.ContextMap()["omitted"])
+	}
+	if want := []any{int64(0), int64(3), int64(0)}; !slices.Equal(omitted, want) {
+		t.Errorf("omitted %v, want %v", omitted, want)
+	}
+}
+
+// TestNobodyGoesOn: a request without a token is nobody's, or of the user that
+// an earlier handler has found; not of whom the client says. The next handler's
+// error is the server's business.
+func TestNobodyGoesOn(t *testing.T) {
+	t.Parallel()
+	const preflight = "Origin: https://other.example\nAccess-Control-Request-Method: PUT"
+	failed := errors.New("of next")
+	for name, test := range map[string]struct {
+		method, fields, scope string
+		optional              bool
+	}{
+		"optional":                       {http.MethodGet, "", "", true},
+		"optional, with an empty scope":  {http.MethodGet, "", "{http.vars.none}", true},
+		"a preflight":                    {http.MethodOptions, preflight, "", true},
+		"a preflight where tokens apply": {http.MethodOptions, preflight, "", false},
+	} {
+		h := &Handler{Optional: test.optional, Scope: test.scope, Preflight: preflightPass, logger: zap.NewNop()}
+		if err := h.provisionRequest(); err != nil {
+			t.Fatal(err)
+		}
+		for user, want := range map[*userstore.User]string{nil: "", {PrimaryKey: token.IntKey(7)}: "7"} {
+			r := receive(test.method, "/", test.fields+"\nRemote-User: admin")
+			if user != nil {
+				caddyhttp.SetVar(r.Context(), userVar, user)
+			}
+			before := counted.requests[outcomeAnonymous].Load()
+			err := h.ServeHTTP(httptest.NewRecorder(), r, caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+				if got := r.Header.Get("Remote-User"); got != want {
+					t.Errorf("%s: Remote-User %q, want %q", name, got, want)
+				}
+				return failed
+			}))
+			if !errors.Is(err, failed) {
+				t.Errorf("%s: %v, want the next handler's error", name, err)
+			}
+			if counted.requests[outcomeAnonymous].Load() == before {
+				t.Errorf("%s: not counted", name)
+			}
+		}
+	}
+}
