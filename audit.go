@@ -18,6 +18,7 @@ const (
 	eventLogout   = "sesame.logout"
 	eventConsumed = "sesame.consumed"
 	eventRejected = "sesame.rejected"
+	eventLimited  = "sesame.limited"
 )
 
 // audit tells who logged in and out, and which tokens were used up: by a line
@@ -85,6 +86,14 @@ func (a *audit) rejected(r *http.Request, reason error) {
 		data["reason"] = reason.String()
 	}
 	a.events.Emit(a.ctx, eventRejected, data)
+}
+
+// limited emits the event of a client that is over limit_failures, in the place
+// of those of each token that is refused.
+func (a *audit) limited(r *http.Request) {
+	if a.events != nil {
+		a.events.Emit(a.ctx, eventLimited, requestData(r, requestID(r)))
+	}
 }
 
 // requestData are requestFields for an event.

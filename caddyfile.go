@@ -85,6 +85,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    confirm always|one_time|off
 //	    reserved_path <path>|off
 //	    watch <duration>|off
+//	    limit_failures <n> per <duration>|off
 //	    pages {
 //	        help_url <url>
 //	        expired_hint [on|off]
@@ -193,6 +194,8 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, option string, lines o
 		h.ReservedPath, err = oneArg(d)
 	case "watch":
 		h.Watch, err = watchArg(d)
+	case "limit_failures":
+		h.LimitFailures, err = failureLimitArgs(d)
 	case "pages":
 		h.Pages, err = pagesBlock(d, lines)
 	case "userstore":
@@ -288,7 +291,7 @@ func (h *Handler) checkCaddyfile() error {
 	checked := Handler{
 		TokenName: h.TokenName, TokenFrom: h.TokenFrom, Preflight: h.Preflight, Identity: h.Identity,
 		Assertion: h.Assertion, UserStore: h.UserStore,
-		Session: h.Session, Confirm: h.Confirm, ReservedPath: h.ReservedPath, Pages: h.Pages,
+		Session: h.Session, Confirm: h.Confirm, ReservedPath: h.ReservedPath, Pages: h.Pages, LimitFailures: h.LimitFailures,
 	}
 	checked.UserStore.Groups = h.UserStore.Groups
 	if err := checked.provisionRequest(); err != nil {
@@ -669,6 +672,27 @@ func watchArg(d *caddyfile.Dispenser) (*caddy.Duration, error) {
 	}
 	interval, err := durationArg(d)
 	return &interval, err
+}
+
+// failureLimitArgs reads a number per duration, or off.
+func failureLimitArgs(d *caddyfile.Dispenser) (*FailureLimit, error) {
+	const form = "limit_failures: it must be a number per time, such as 20 per 1m, or off"
+	args := d.RemainingArgs()
+	if len(args) == 1 && args[0] == "off" {
+		return &FailureLimit{Off: true}, nil
+	}
+	if len(args) != 3 || args[1] != "per" {
+		return nil, d.Err(form)
+	}
+	failures, err := strconv.Atoi(args[0])
+	if err != nil || failures < 1 {
+		return nil, d.Errf("%s; %q is no number of at least 1", form, args[0])
+	}
+	per, err := caddy.ParseDuration(args[2])
+	if err != nil || per <= 0 {
+		return nil, d.Errf("%s; %q is no time", form, args[2])
+	}
+	return &FailureLimit{Failures: failures, Per: caddy.Duration(per)}, nil
 }
 
 // identityBlock reads header fields and their values.

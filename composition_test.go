@@ -79,7 +79,7 @@ http://%s {
 }
 `, g.logs, logLevel, routes, g.addr, site)
 	loadCaddyfile(t, strings.NewReplacer(
-		"SESAME {", fmt.Sprintf("sesame {\nsecret_key %q\nuserstore mysql {\ndsn %q\n}\n", secretKey, db.dsn),
+		"SESAME {", fmt.Sprintf("sesame {\nsecret_key %q\nlimit_failures off\nuserstore mysql {\ndsn %q\n}\n", secretKey, db.dsn),
 		"UPSTREAM", up.addr,
 		"ROOT", root,
 	).Replace(config))

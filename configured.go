@@ -235,7 +235,7 @@ func (c *configuration) logsAtDebug(logger string) bool {
 
 // notForTokens are the fields that don't matter for what a token is, and whose.
 var notForTokens = []string{
-	"optional", "preflight", "identity", "assertion", "realm", "cache", "session", "confirm", "reserved_path", "watch", "pages",
+	"optional", "preflight", "identity", "assertion", "realm", "cache", "session", "confirm", "reserved_path", "watch", "pages", "limit_failures",
 }
 
 // relevant is equal for handlers that are equal but for some fields.

@@ -59,6 +59,9 @@ func (g *gateway) caddyfile(db *database, up *upstream, s site) string {
 	if !strings.Contains(s.store, "query_timeout") {
 		s.store += "\nquery_timeout 20s" // a busy machine is not what tests are about
 	}
+	if !strings.Contains(s.options, "limit_failures") {
+		s.options += "\nlimit_failures off" // all tests are one client
+	}
 	if s.after == "" {
 		s.after = "reverse_proxy " + up.addr
 	}

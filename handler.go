@@ -110,6 +110,9 @@ func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request, next cadd
 	if len(c.cookies) > 0 && !errors.Is(err, errOtherScope) {
 		h.logins.cookie.clear(w, r)
 	}
+	if limited, ok := errors.AsType[*overLimit](err); ok && !h.Optional {
+		return h.fail(w, r, limited)
+	}
 	return h.serveNobody(w, r, next)
 }
 
@@ -127,7 +130,7 @@ func (h *Handler) serveNobody(w http.ResponseWriter, r *http.Request, next caddy
 // beside it still does. Else somebody who opens an old link would be refused
 // where they are logged in.
 func (h *Handler) serveBesideToken(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, refused error) error {
-	if _, isReason := errors.AsType[token.Reason](refused); !isReason {
+	if !isRefusal(refused) {
 		return h.fail(w, r, refused)
 	}
 	v, err := h.visitorBySession(r, c)
@@ -144,9 +147,12 @@ func (h *Handler) serveBesideToken(w http.ResponseWriter, r *http.Request, next 
 	return h.serveVisitor(w, r, next, v)
 }
 
-// fail answers a request that doesn't go on: 401 for a token.Reason, 503 where
-// the store has no answer.
+// fail answers a request that doesn't go on: 401 for a token.Reason, 429 for a
+// client over the limit, 503 where the store has no answer.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error {
+	if limited, ok := errors.AsType[*overLimit](err); ok {
+		return h.refuseOverLimit(w, r, limited.wait)
+	}
 	reason, isReason := errors.AsType[token.Reason](err)
 	switch {
 	case isReason:
@@ -180,7 +186,7 @@ func (h *Handler) checkToken(r *http.Request, c claims) (*userstore.User, error)
 	}
 	// What a token is used up for, or a login, rests on the row as it is.
 	fresh := h.OneTime || h.logins != nil && c.token.from == fromQuery
-	user, err := h.findUser(r.Context(), parsed.PrimaryKey(), fresh, func(user *userstore.User) error {
+	check := func(user *userstore.User) error {
 		switch {
 		case user == nil:
 			return token.UnknownUser
@@ -196,7 +202,13 @@ func (h *Handler) checkToken(r *http.Request, c claims) (*userstore.User, error)
 			}
 		}
 		return nil
-	})
+	}
+	var user *userstore.User
+	if h.isLimited(r) {
+		user, err = h.findInTurn(r, c.token.token+"\x00"+c.scope, parsed.PrimaryKey(), fresh, check)
+	} else {
+		user, err = h.findUser(r.Context(), parsed.PrimaryKey(), fresh, check)
+	}
 	if _, isReason := errors.AsType[token.Reason](err); isReason {
 		return nil, h.rejected(r, c.token, &parsed, err)
 	}
@@ -252,17 +264,21 @@ func (h *Handler) scopeOf(r *http.Request) (string, error) {
 }
 
 // rejected tells an operator who has debug logs on why a request is refused,
-// and returns the reason.
+// and returns the reason, or what takes its place for a client over the limit.
 func (h *Handler) rejected(r *http.Request, claim presented, parsed *token.Parsed, reason error, more ...zap.Field) error {
 	if reason, ok := reason.(token.Reason); ok && h.logins != nil && claim.from == fromQuery && claim.found { //nolint:errorlint // Parse and Verify don't wrap it
 		counted.loginFailures[reason].Add(1)
 	}
+	refused := reason
 	if claim.found {
+		refused = h.failed(r, reason)
+	}
+	if claim.found && refused == reason { //nolint:errorlint // another one takes its place
 		h.audit.rejected(r, reason)
 	}
 	c := h.logger.Check(zap.DebugLevel, "token refused")
 	if c == nil {
-		return reason
+		return refused
 	}
 	fields := append([]zap.Field{zap.Error(reason)}, more...)
 	if reason, ok := reason.(token.Reason); ok { //nolint:errorlint // Parse and Verify don't wrap it
@@ -281,7 +297,7 @@ func (h *Handler) rejected(r *http.Request, claim presented, parsed *token.Parse
 		fields = append(fields, zap.Stringer("version", parsed.Version()))
 	}
 	c.Write(append(fields, requestFields(r)...)...)
-	return reason
+	return refused
 }
 
 // requestFields describe a request in a line of the log.

@@ -146,8 +146,8 @@ func (h *Handler) visitorBySession(r *http.Request, c claims) (*visitor, error) 
 		parsed, err := made.sessions.Parse(value, h.logins.boundScope(r, c.scope), now)
 		if err != nil {
 			h.sessionRefused(r, &parsed, err)
-			if errors.Is(err, session.WrongScope) {
-				refused = errOtherScope
+			if err := h.refusedSession(r, err); !errors.Is(refused, errOtherScope) {
+				refused = err
 			}
 			continue
 		}
@@ -172,6 +172,18 @@ func (h *Handler) visitorBySession(r *http.Request, c claims) (*visitor, error) 
 		h.sessionRefused(r, &parsed, err)
 	}
 	return nil, refused
+}
+
+// refusedSession is errNoSession for a cookie that says no more than that, for
+// a reason. One that is forged counts against its client.
+func (h *Handler) refusedSession(r *http.Request, reason error) error {
+	switch {
+	case errors.Is(reason, session.WrongScope):
+		return errOtherScope
+	case errors.Is(reason, session.Malformed), errors.Is(reason, session.BadSignature):
+		return h.failed(r, errNoSession)
+	}
+	return errNoSession
 }
 
 // maxCookies is how many cookies of the name are looked at. More than one is

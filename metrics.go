@@ -25,13 +25,14 @@ const (
 	outcomeRefused                    // has a token.Reason
 	outcomeUnavailable                // MySQL gave no answer
 	outcomeCanceled                   // the client went away
+	outcomeLimited                    // is refused, of a client over the limit
 	outcomes
 )
 
 // String is the outcome's name in metrics. It never changes.
 func (o outcome) String() string {
 	return [outcomes]string{
-		"token", "session", "anonymous", "login", "page", "ahead", "refused", "unavailable", "canceled",
+		"token", "session", "anonymous", "login", "page", "ahead", "refused", "unavailable", "canceled", "limited",
 	}[o]
 }
 
@@ -62,6 +63,8 @@ type tally struct {
 	sessionsEnded [session.Revoked + 1]atomic.Uint64
 	cut           atomic.Uint64
 	assertions    atomic.Uint64
+
+	clientsLimited atomic.Uint64
 }
 
 var counted tally
@@ -123,6 +126,7 @@ var (
 	sessionsEndedDesc   = describe("sessions_ended_total", "Sessions that were ended by a logout, or refused for a reason.", "reason")
 	assertionsDesc      = describe("assertions_signed_total", "Assertions that were signed. Each serves many requests.")
 	cutDesc             = describe("responses_cut_total", "Long responses that were cut off since their user may no longer log in.")
+	clientsLimitedDesc  = describe("clients_limited_total", "Clients that came over limit_failures, each once in a while.")
 	batchSizeDesc       = describe("batch_size", "Users that one lookup query reads.")
 	poolDesc            = describe("pool_connections", "Connections to MySQL by state.", "state")
 	poolMaxDesc         = describe("pool_max_connections", "Connections to MySQL that may be open.")
@@ -134,7 +138,7 @@ var (
 // Describe implements prometheus.Collector.
 func (collector) Describe(to chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		requestsDesc, loginFailuresDesc, consumptionsDesc, sessionsStartedDesc, sessionsEndedDesc, cutDesc, assertionsDesc,
+		requestsDesc, loginFailuresDesc, consumptionsDesc, sessionsStartedDesc, sessionsEndedDesc, cutDesc, assertionsDesc, clientsLimitedDesc,
 		batchSizeDesc, poolDesc, poolMaxDesc, breakerDesc, cacheUsersDesc, cacheLookupsDesc,
 	} {
 		to <- desc
@@ -165,6 +169,7 @@ func (collector) Collect(to chan<- prometheus.Metric) {
 	}
 	count(cutDesc, counted.cut.Load())
 	count(assertionsDesc, counted.assertions.Load())
+	count(clientsLimitedDesc, counted.clientsLimited.Load())
 	collectStores(to)
 }
 

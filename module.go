@@ -3,6 +3,7 @@
 package sesame
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,7 +52,7 @@ func init() {
 //
 // Placeholder | Description
 // ------------|---------------
-// `{http.auth.sesame.error}` | Why the request was refused: `missing`, `malformed`, `expired`, `invalid` or `unavailable`
+// `{http.auth.sesame.error}` | Why the request was refused: `missing`, `malformed`, `expired`, `invalid`, `limited` or `unavailable`
 type Handler struct {
 	// Django's SECRET_KEY. Keep it in the environment or a file:
 	// `{env.DJANGO_SECRET_KEY}`, `{file./run/secrets/key}`. Required.
@@ -179,6 +180,10 @@ type Handler struct {
 	// Default: 30s where sessions are on, else never.
 	Watch *caddy.Duration `json:"watch,omitempty"`
 
+	// How often a client may come with what is refused. Default: 100 times at
+	// once, and of these one more every 0.6s.
+	LimitFailures *FailureLimit `json:"limit_failures,omitempty"`
+
 	// The pages of the gateway: confirmation, refusal, logout.
 	Pages *PagesConfig `json:"pages,omitempty"`
 
@@ -190,7 +195,9 @@ type Handler struct {
 	assertions    *assertions // nil without
 	logins        *logins     // nil without sessions
 	pages         *pages
-	watcher       *watcher // nil for never
+	watcher       *watcher     // nil for never
+	failures      *failures    // nil for no limit
+	queue         *lookupQueue // of clients over it
 	settings      token.Settings
 	store         userStore
 	cache         *userstore.Cache            // nil for none
@@ -270,6 +277,9 @@ func (h *Handler) provisionRequest() error {
 	case "", preflightPass, preflightRefuse:
 	default:
 		return fmt.Errorf("preflight %q: it must be %s or %s", h.Preflight, preflightPass, preflightRefuse)
+	}
+	if err := h.LimitFailures.validate(); err != nil {
+		return err
 	}
 	return h.provisionLogin()
 }
@@ -428,6 +438,12 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 	}
 	h.store = store
 	store.ObserveLookups(observeLookup)
+	if limit := h.LimitFailures.withDefaults(); !limit.Off {
+		h.queue = newLookupQueue(store.LookupMany, cmp.Or(time.Duration(cfg.QueryTimeout), userstore.DefaultQueryTimeout))
+		if h.failures, err = acquireFailures(limit); err != nil {
+			return err
+		}
+	}
 	if h.Cache != nil {
 		if h.cache, err = userstore.NewCache(store, *h.Cache); err != nil {
 			return fmt.Errorf("cache: %w", err)
@@ -527,10 +543,15 @@ func (h *Handler) Cleanup() error {
 }
 
 func (h *Handler) closeStore() error {
-	if h.cache == nil {
-		return h.store.Close()
+	var errs []error
+	if h.failures != nil {
+		h.queue.stop()
+		errs = append(errs, releaseFailures(h.failures))
 	}
-	return errors.Join(h.cache.Close(), h.store.Close())
+	if h.cache != nil {
+		errs = append(errs, h.cache.Close())
+	}
+	return errors.Join(append(errs, h.store.Close())...)
 }
 
 // MarshalLogObject is what Caddy's trace log shows of the handler: no secrets.

@@ -59,6 +59,7 @@ const (
 	pageMalformed   pageKind = "malformed"
 	pageExpired     pageKind = "expired"
 	pageInvalid     pageKind = "invalid"
+	pageLimited     pageKind = "limited"
 	pageUnavailable pageKind = "unavailable"
 )
 
@@ -110,6 +111,11 @@ var builtInTexts = map[pageKind]pageTexts{
 	pageUnavailable: {
 		"Please try again in a moment",
 		"We can't check who you are right now. Nothing is wrong with your link.",
+		"",
+	},
+	pageLimited: {
+		"Too many attempts",
+		"Too many links that aren't valid were opened from your network. Wait a moment, then open the newest link that you have.",
 		"",
 	},
 }

@@ -227,6 +227,16 @@ func (c *Cache) LookupFresh(ctx context.Context, pk token.PrimaryKey) (*User, er
 	return user, err
 }
 
+// Kept returns the row that Lookup would not ask MySQL for. It reports whether
+// there is one; with a nil user, it is known that nobody has the key.
+func (c *Cache) Kept(pk token.PrimaryKey) (user *User, known bool) {
+	if row, ok := c.kept.users.GetIfPresent(pk); ok {
+		return row.user, true
+	}
+	_, known = c.kept.absent.GetIfPresent(pk)
+	return nil, known
+}
+
 // load reads a row for the cache.
 func (c *Cache) load(ctx context.Context, pk token.PrimaryKey) (keptRow, error) {
 	// Another may have found nobody since Lookup looked.

@@ -1,0 +1,160 @@
+package sesame_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	sesame "github.com/caddy-sesame/caddy-sesame"
+)
+
+// hostile are requests that are as large as Caddy lets them be, by what they
+// are full of.
+var hostile = []struct {
+	name string
+	fill func(r *http.Request, size int)
+}{
+	{"a token", func(r *http.Request, size int) { setQuery(r, "sesame="+strings.Repeat("A", size)) }},
+	{"a token with escapes", func(r *http.Request, size int) { setQuery(r, "sesame="+repeat("%41", size)) }},
+	{"tokens", func(r *http.Request, size int) { setQuery(r, repeat("sesame=AAAAAAAA&", size)) }},
+	{"empty tokens", func(r *http.Request, size int) { setQuery(r, repeat("sesame&", size)) }},
+	{"tokens whose name has escapes", func(r *http.Request, size int) { setQuery(r, repeat("%73%65%73ame=A&", size)) }},
+	{"parameters", func(r *http.Request, size int) { setQuery(r, repeat("a=1&", size)+"sesame=AAAAAAAA") }},
+	{"parameters and tokens", func(r *http.Request, size int) { setQuery(r, repeat("a=1&sesame=A&", size)) }},
+	{"ampersands", func(r *http.Request, size int) { setQuery(r, repeat("&", size)+"sesame=AAAAAAAA") }},
+	{"semicolons", func(r *http.Request, size int) { setQuery(r, repeat("a;sesame=1;", size)) }},
+	{"percent signs", func(r *http.Request, size int) { setQuery(r, repeat("%", size)+"&sesame=AAAAAAAA") }},
+	{"question marks", func(r *http.Request, size int) { setQuery(r, repeat("?sesame=A", size)) }},
+	{"confirmations", func(r *http.Request, size int) { setQuery(r, repeat("sesame_confirm=A&", size)) }},
+	{"Referer", func(r *http.Request, size int) {
+		r.Header["Referer"] = []string{"http://app.example.com/?" + repeat("sesame=A&", size)}
+	}},
+	{"lines of Referer", func(r *http.Request, size int) { r.Header["Referer"] = lines("/?sesame=A", size) }},
+	{"a cookie", func(r *http.Request, size int) { r.Header["Cookie"] = []string{"sesame=" + repeat("A", size)} }},
+	{"cookies", func(r *http.Request, size int) { r.Header["Cookie"] = []string{repeat("sesame=A; ", size)} }},
+	{"cookies of others", func(r *http.Request, size int) { r.Header["Cookie"] = []string{repeat("a=1; ", size) + "sesame=A"} }},
+	{"lines of cookies", func(r *http.Request, size int) { r.Header["Cookie"] = lines("sesame=A", size) }},
+	{"a bearer token", func(r *http.Request, size int) { r.Header["Authorization"] = []string{"Bearer " + repeat("A", size)} }},
+	{"bearer tokens", func(r *http.Request, size int) { r.Header["Authorization"] = lines("Bearer A", size) }},
+	{"options of Connection", func(r *http.Request, size int) { r.Header["Connection"] = []string{repeat("Remote-User, ", size)} }},
+	{"lines of Connection", func(r *http.Request, size int) { r.Header["Connection"] = lines("Remote-User", size) }},
+	{"header fields", func(r *http.Request, size int) {
+		for i := range size / 16 {
+			r.Header[fmt.Sprintf("Remote-User-%d", i)] = []string{"x"}
+		}
+	}},
+	{"Accept", func(r *http.Request, size int) {
+		setQuery(r, "sesame=A")
+		r.Header["Accept"] = []string{repeat("a/b;q=0.1,", size)}
+	}},
+}
+
+// repeat is a text repeated up to a size.
+func repeat(text string, size int) string { return strings.Repeat(text, size/len(text)) }
+
+// lines are header lines of a size together.
+func lines(text string, size int) []string {
+	all := make([]string, size/len(text))
+	for i := range all {
+		all[i] = text
+	}
+	return all
+}
+
+func setQuery(r *http.Request, query string) {
+	r.URL.RawQuery = query
+	r.RequestURI = r.URL.Path + "?" + query
+}
+
+// hostileHandlers are handlers that look at all that there is.
+func hostileHandlers(t testing.TB) map[string]*sesame.Handler {
+	t.Helper()
+	db := databases[0]
+	db.reset(t)
+	return map[string]*sesame.Handler{
+		"token":   newHandler(t, db, "limit_failures off"),
+		"session": newHandler(t, db, "limit_failures off\nsession\ntoken_from query bearer header X-Token"),
+	}
+}
+
+// discard is a response that goes nowhere.
+type discard struct{ header http.Header }
+
+func (d *discard) Header() http.Header       { return d.header }
+func (*discard) Write(p []byte) (int, error) { return len(p), nil }
+func (*discard) WriteHeader(int)             {}
+
+var _ io.Writer = (*discard)(nil)
+
+// hostileRequest is a request that is full of something.
+func hostileRequest(fill func(r *http.Request, size int), size int) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "http://app.example.com/reports/7", nil)
+	r.RequestURI = "/reports/7"
+	fill(r, size)
+	return caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, new(caddyhttp.Server))
+}
+
+// TestHostileSizes counts the memory that requests of up to 1 MiB take, which is
+// what Caddy lets in. It grows with the request, and no faster: where work is
+// done once for each part of the request and copies the whole, it shows here.
+func TestHostileSizes(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	const small, large = 64 << 10, 1 << 20
+	for name, h := range hostileHandlers(t) {
+		for _, test := range hostile {
+			t.Run(name+"/"+test.name, func(t *testing.T) {
+				used := func(size int) uint64 {
+					least := uint64(1 << 62)
+					for range 3 { // what runs beside may allocate, too
+						r, w := hostileRequest(test.fill, size), &discard{make(http.Header)}
+						var before, after runtime.MemStats
+						runtime.ReadMemStats(&before)
+						if err := h.ServeHTTP(w, r, nothing); err != nil {
+							t.Error(err)
+						}
+						runtime.ReadMemStats(&after)
+						least = min(least, after.TotalAlloc-before.TotalAlloc)
+					}
+					return least
+				}
+				few, many := used(small), used(large)
+				if many > 16*large+(64<<10) {
+					t.Errorf("a request of 1 MiB took %d KiB", many>>10)
+				}
+				if times := large / small; many > uint64(times)*2*few+(64<<10) {
+					t.Errorf("%d times the size took %d KiB in the place of %d KiB", times, many>>10, few>>10)
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkHostileSizes shows the time that the same requests take, for each
+// byte of them, at sizes between which a quadratic one would differ by 16.
+func BenchmarkHostileSizes(b *testing.B) {
+	h := hostileHandlers(b)["session"]
+	for _, test := range hostile {
+		for _, size := range []int{64 << 10, 1 << 20} {
+			b.Run(fmt.Sprintf("%s/%dKiB", strings.ReplaceAll(test.name, " ", "_"), size>>10), func(b *testing.B) {
+				b.SetBytes(int64(size))
+				for range b.N {
+					b.StopTimer()
+					r, w := hostileRequest(test.fill, size), &discard{make(http.Header)}
+					b.StartTimer()
+					if err := h.ServeHTTP(w, r, nothing); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,231 @@
+package sesame
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// recordedQueries are what a queue asked, on the clock of a synctest bubble.
+type recordedQueries struct {
+	mu      sync.Mutex
+	began   []time.Time
+	batches [][]token.PrimaryKey
+	takes   time.Duration
+	err     error
+}
+
+func (r *recordedQueries) lookup(ctx context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error) {
+	r.mu.Lock()
+	r.began = append(r.began, time.Now())
+	r.batches = append(r.batches, slices.Clone(keys))
+	takes, err := r.takes, r.err
+	r.mu.Unlock()
+	select {
+	case <-time.After(takes):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	users := make(map[token.PrimaryKey]*userstore.User)
+	for _, key := range keys {
+		if key.Kind() == token.KindInt && key.Int() < 1000 {
+			users[key] = &userstore.User{PrimaryKey: key}
+		}
+	}
+	return users, nil
+}
+
+// answers collects what lookups of a queue got.
+type answers struct {
+	mu     sync.Mutex
+	counts map[string]int
+	after  map[string]time.Duration // the longest
+	wait   sync.WaitGroup
+}
+
+func (a *answers) find(q *lookupQueue, from client, key token.PrimaryKey) {
+	began := time.Now()
+	a.wait.Go(func() {
+		user, err := q.find(context.Background(), from, key)
+		got := "found"
+		switch {
+		case errors.Is(err, errTurnedAway):
+			got = "turned away"
+		case errors.Is(err, userstore.ErrNotFound):
+			got = "nobody"
+		case err != nil:
+			got = err.Error()
+		case user.PrimaryKey != key:
+			got = "another user"
+		}
+		name := fmt.Sprintf("%d: %s", from, got)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.counts == nil {
+			a.counts, a.after = make(map[string]int), make(map[string]time.Duration)
+		}
+		a.counts[name]++
+		a.after[name] = max(a.after[name], time.Since(began))
+	})
+}
+
+func (q *lookupQueue) state() (lookups, clients int, running bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.waiting, len(q.turns), q.running
+}
+
+// TestQueueIsPaced has one client ask without end.
+func TestQueueIsPaced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var queries recordedQueries
+		q := newLookupQueue(queries.lookup, 2*time.Second)
+		defer q.stop()
+		var got answers
+		const seconds = 3
+		for at := range seconds * 100 { // 3,000 lookups a second
+			for i := range 30 {
+				got.find(q, 1, token.IntKey(int64(1000+at*30+i)))
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		got.find(q, 2, token.IntKey(1))
+		got.wait.Wait()
+		if n, most := len(queries.batches), seconds*int(time.Second/queueInterval)+queueShare/queueBatch+2; n > most {
+			t.Errorf("%d queries in %ds, want %d at most", n, seconds, most)
+		}
+		for i, batch := range queries.batches {
+			if len(batch) > queueBatch {
+				t.Errorf("query %d asks for %d users", i, len(batch))
+			}
+			if i > 0 && queries.began[i].Sub(queries.began[i-1]) < queueInterval {
+				t.Errorf("query %d is sent %s after the one before", i, queries.began[i].Sub(queries.began[i-1]))
+			}
+		}
+		if got.counts["1: turned away"] == 0 || got.counts["1: nobody"] == 0 {
+			t.Errorf("the client got %v", got.counts)
+		}
+		// Another client doesn't wait behind it.
+		if got.counts["2: found"] != 1 || got.after["2: found"] > 2*queueInterval {
+			t.Errorf("the other client got %v after %v", got.counts, got.after)
+		}
+	})
+}
+
+// TestQueueIsShared fills the queue by a few clients, and has many others ask.
+func TestQueueIsShared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		queries := recordedQueries{takes: 10 * time.Millisecond}
+		q := newLookupQueue(queries.lookup, time.Minute)
+		defer q.stop()
+		var got answers
+		const hungry = 20
+		for range 2 * queueShare {
+			for from := range hungry {
+				got.find(q, client(1+from), token.IntKey(1))
+			}
+		}
+		synctest.Wait()
+		if lookups, _, _ := q.state(); lookups > queueLength {
+			t.Errorf("%d lookups wait", lookups)
+		}
+		for from := range 100 {
+			got.find(q, client(1000+from), token.IntKey(2))
+		}
+		synctest.Wait()
+		if lookups, _, _ := q.state(); lookups > queueLength {
+			t.Errorf("%d lookups wait", lookups)
+		}
+		got.wait.Wait()
+		for from := range 100 {
+			if got.counts[strconv.Itoa(1000+from)+": found"] != 1 {
+				t.Errorf("client %d was turned away by those that ask more", from)
+			}
+		}
+		time.Sleep(queueInterval) // after which the goroutine sees that there is nothing
+		synctest.Wait()
+		if lookups, clients, running := q.state(); lookups != 0 || clients != 0 || running {
+			t.Errorf("at the end %d lookups of %d clients wait", lookups, clients)
+		}
+	})
+}
+
+// TestQueueAnswers has lookups wait too long, be given up, and fail together.
+func TestQueueAnswers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		queries := recordedQueries{takes: 5 * time.Second}
+		q := newLookupQueue(queries.lookup, 2*time.Second)
+		defer q.stop()
+		var got answers
+		got.find(q, 1, token.IntKey(1))
+		synctest.Wait()
+		got.find(q, 2, token.IntKey(2))
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if _, err := q.find(ctx, 3, token.IntKey(3)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a lookup that is given up: %v", err)
+		}
+		got.wait.Wait()
+		// The first is on its way to MySQL, whose own limit ends it.
+		if got.counts["1: found"] != 1 || got.counts["2: turned away"] != 1 || got.after["2: turned away"] != 2*time.Second {
+			t.Errorf("got %v after %v", got.counts, got.after)
+		}
+
+		queries.takes, queries.err = time.Second, userstore.ErrUnavailable
+		got = answers{}
+		got.find(q, 1, token.IntKey(1))
+		synctest.Wait()
+		for range 100 {
+			got.find(q, 2, token.IntKey(1))
+		}
+		got.wait.Wait()
+		unavailable := "2: " + userstore.ErrUnavailable.Error()
+		if got.counts[unavailable] != queueShare || got.after[unavailable] > time.Second+queueInterval {
+			t.Errorf("while MySQL is away: %v after %v", got.counts, got.after)
+		}
+	})
+}
+
+// TestQueueTellsWhoseErrorItIs has one key that several rows have, among others.
+func TestQueueTellsWhoseErrorItIs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ambiguous := fmt.Errorf("%w: %w", userstore.ErrUnavailable, userstore.ErrAmbiguous)
+		q := newLookupQueue(func(_ context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error) {
+			if slices.Contains(keys, token.IntKey(7)) {
+				return nil, ambiguous
+			}
+			return map[token.PrimaryKey]*userstore.User{keys[0]: {PrimaryKey: keys[0]}}, nil
+		}, time.Second)
+		defer q.stop()
+		var got answers
+		for i := range 10 {
+			got.find(q, client(1+i), token.IntKey(int64(i)))
+		}
+		got.wait.Wait()
+		for i := range 10 {
+			want := fmt.Sprintf("%d: found", 1+i)
+			if i == 7 {
+				want = fmt.Sprintf("%d: %s", 1+i, ambiguous)
+			}
+			if got.counts[want] != 1 {
+				t.Errorf("want %s, got %v", want, got.counts)
+			}
+		}
+	})
+}
