@@ -17,6 +17,7 @@ usage() {
 	cat <<-'EOF'
 		Usage:
 		  ./xcaddy.sh build [VERSION]   build ./caddy with this module; VERSION of Caddy, by default the one in go.mod
+		  ./xcaddy.sh sbom [FILE]       write down what is in ./caddy, as CycloneDX JSON; FILE is caddy.cdx.json by default
 		  ./xcaddy.sh demo [-check]     show it at work, with a database and an application of its own
 		  ./xcaddy.sh test [ARG...]     run all tests; arguments go to go test
 		  ./xcaddy.sh bench [ARG...]    compare it with its peers, in some 12 minutes; bench -h shows options
@@ -48,6 +49,25 @@ has_race() {
 	[ "$(go env CGO_ENABLED)" = 1 ] && command -v "$(go env CC | cut -d ' ' -f 1)" >/dev/null
 }
 
+# compile makes caddy.new in the directory that xcaddy has prepared, and removes
+# that. The same sources make the same bytes, wherever they are: go notes in a
+# binary which directory a module was replaced by, so that name is always the
+# same. The flags are xcaddy's own.
+compile() {
+	local dir=$1 flags=(-trimpath "-ldflags=-w -s" -tags=nobadger,nomysql,nopgx) status=0
+	[ -z "${XCADDY_GO_BUILD_FLAGS:-}" ] || read -ra flags <<<"$XCADDY_GO_BUILD_FLAGS"
+	[ -d "$dir" ] || fail "xcaddy didn't say where it has prepared the build"
+	ln -s "$root" "$dir/sesame"
+	(
+		cd -- "$dir" &&
+			go mod edit -dropreplace="$module@v0.0.0" -replace="$module=./sesame" &&
+			go mod tidy -e &&
+			CGO_ENABLED=${CGO_ENABLED:-0} go build "${flags[@]}" -o "$root/caddy.new"
+	) || status=$?
+	rm -rf -- "$dir"
+	return "$status"
+}
+
 build() {
 	[ $# -le 1 ] || fail "build takes one version of Caddy at most"
 	needs_go
@@ -62,7 +82,8 @@ build() {
 	# The replacement after = makes it this checkout, whatever is published under
 	# the module's path. With a version, go doesn't even ask what there is; this
 	# one is no release's.
-	"$xcaddy" build "$version" --with "$module@v0.0.0=$root" --output "$root/caddy.new" >.cache/xcaddy.log 2>&1 || {
+	XCADDY_SKIP_BUILD=1 "$xcaddy" build "$version" --with "$module@v0.0.0=$root" --output "$root/caddy.new" >.cache/xcaddy.log 2>&1 &&
+		compile "$(sed -n 's/.*leaving folder intact: //p' .cache/xcaddy.log)" >>.cache/xcaddy.log 2>&1 || {
 		cat .cache/xcaddy.log >&2
 		rm -f caddy.new
 		fail "the build failed"
@@ -81,6 +102,25 @@ stale() {
 	[ -x caddy ] || return 0
 	[ -n "$(find . \( -path ./internal -o -path ./bench -o -path ./e2e -o -path ./soak -o -path ./tools -o -path './.*' \) -prune -o \
 		\( -name '*.go' ! -name '*_test.go' -o -name go.mod -o -name go.sum \) -newer caddy -print -quit)" ]
+}
+
+# sbom lists the modules in ./caddy, as go has noted them in it. The same caddy
+# gives the same list.
+sbom() {
+	[ $# -le 1 ] || fail "sbom takes one file at most"
+	needs_go
+	[ -x caddy ] || build
+	mkdir -p .cache
+	(cd tools/sbom && go build -o "$root/.cache/cyclonedx-gomod" github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod)
+	local file=${1:-caddy.cdx.json}
+	.cache/cyclonedx-gomod bin -json -std -noserial -notimestamp -output "$file" ./caddy 2>.cache/sbom.log || {
+		cat .cache/sbom.log >&2
+		fail "the list wasn't made"
+	}
+	# The name that compile gives this checkout is nobody else's.
+	sed -i.bak -e "s#pkg:golang/\./sesame@#pkg:golang/$module@#g" -e "s#\"name\": \"\./sesame\"#\"name\": \"$module\"#" "$file"
+	rm -f -- "$file.bak"
+	echo "Wrote $file"
 }
 
 demo() {
@@ -134,6 +174,7 @@ command=${1:-help}
 [ $# -eq 0 ] || shift
 case $command in
 build) build "$@" ;;
+sbom) sbom "$@" ;;
 demo) demo "$@" ;;
 test) tests "$@" ;;
 bench) bench "$@" ;;
