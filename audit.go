@@ -96,6 +96,17 @@ func (a *audit) limited(r *http.Request) {
 	}
 }
 
+// forbidden emits that event for a user who doesn't meet what is required.
+func (a *audit) forbidden(r *http.Request, user *userstore.User) {
+	if a.events == nil {
+		return
+	}
+	data := requestData(r, requestID(r))
+	data["reason"] = string(pageForbidden)
+	data["user"] = user.PrimaryKey.String()
+	a.events.Emit(a.ctx, eventRejected, data)
+}
+
 // requestData are requestFields for an event.
 func requestData(r *http.Request, id string) map[string]any {
 	data := map[string]any{"request_id": id}

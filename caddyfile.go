@@ -55,6 +55,8 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    scope <template>
 //	    optional [on|off]
 //	    preflight pass|refuse
+//	    require group|permission|user <name>...
+//	    require staff|superuser
 //	    realm <text>
 //	    identity {
 //	        <header> <value>
@@ -120,6 +122,12 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
+		if option == "require" {
+			if err := h.unmarshalRequire(d, lines); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := lines.add(d, option); err != nil {
 			return err
 		}
@@ -206,6 +214,18 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, option string, lines o
 	return err
 }
 
+// unmarshalRequire reads a requirement, of which there may be several.
+func (h *Handler) unmarshalRequire(d *caddyfile.Dispenser, lines optionLines) error {
+	line := d.Line()
+	r, err := requireArgs(d)
+	if err != nil {
+		return err
+	}
+	h.Require = append(h.Require, r)
+	lines.options["require "+r.String()] = line
+	return nil
+}
+
 // unmarshalUserStore reads the userstore option with its block.
 func unmarshalUserStore(d *caddyfile.Dispenser, cfg *userstore.Config, lines optionLines) error {
 	kind, err := oneArg(d)
@@ -290,10 +310,9 @@ func (h *Handler) checkCaddyfile() error {
 	}
 	checked := Handler{
 		TokenName: h.TokenName, TokenFrom: h.TokenFrom, Preflight: h.Preflight, Identity: h.Identity,
-		Assertion: h.Assertion, UserStore: h.UserStore,
+		Assertion: h.Assertion, UserStore: h.UserStore, Require: h.Require,
 		Session: h.Session, Confirm: h.Confirm, ReservedPath: h.ReservedPath, Pages: h.Pages, LimitFailures: h.LimitFailures,
 	}
-	checked.UserStore.Groups = h.UserStore.Groups
 	if err := checked.provisionRequest(); err != nil {
 		return err
 	}

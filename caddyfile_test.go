@@ -127,6 +127,11 @@ func TestCaddyfileToJSON(t *testing.T) {
 		scope a:{http.request.uri.path.0}
 		optional
 		preflight pass
+		require group a "b c"
+		require staff
+		require superuser
+		require user alice
+		require permission app.do_it
 		realm "my app"
 		identity {
 			X-User {http.auth.user.id}
@@ -192,7 +197,7 @@ func TestCaddyfileToJSON(t *testing.T) {
 		`"token_from":[{"from":"bearer"},{"from":"query"},{"from":"header","name":"X-Token"}],"max_age":1500000000,"one_time":true,` +
 		`"invalidate_on_password_change":false,"invalidate_on_email_change":true,"packer":"app.Packer","packer_encoding":"hex:24",` +
 		`"primary_key_field":"uuid","tokens":["v1"],"key":"{env.SESAME_KEY}","signature_size":16,"salt":"s","digest":"sha256","iterations":5,` +
-		`"use_tz":false,"time_zone":"Europe/Paris","scope":"a:{http.request.uri.path.0}","optional":true,"preflight":"pass",` +
+		`"use_tz":false,"time_zone":"Europe/Paris","scope":"a:{http.request.uri.path.0}","optional":true,"preflight":"pass","require":[{"groups":["a","b c"]},{"staff":true},{"superuser":true},{"users":["alice"]},{"permissions":["app.do_it"]}],` +
 		`"identity":[{"name":"X-User","value":"{http.auth.user.id}"}],` +
 		`"assertion":{"header":"X-Assertion","audience":["one","two"],"issuer":"me","ttl":30000000000,"claims":[{"name":"role","value":"{http.auth.user.a}"}],"keys":["{env.ASSERTION_KEY}","{env.ASSERTION_KEY_OLD}"]},` +
 		`"realm":"my app",` +

@@ -235,7 +235,7 @@ func (c *configuration) logsAtDebug(logger string) bool {
 
 // notForTokens are the fields that don't matter for what a token is, and whose.
 var notForTokens = []string{
-	"optional", "preflight", "identity", "assertion", "realm", "cache", "session", "confirm", "reserved_path", "watch", "pages", "limit_failures",
+	"optional", "preflight", "require", "identity", "assertion", "realm", "cache", "session", "confirm", "reserved_path", "watch", "pages", "limit_failures",
 }
 
 // relevant is equal for handlers that are equal but for some fields.
@@ -376,6 +376,9 @@ func openIssuer(ctx context.Context, h *Handler, queryTimeout time.Duration) (ma
 	if err != nil {
 		return nil, nil, err
 	}
+	// What tokens are made of has nothing to do with rights.
+	cfg.Groups, cfg.Permissions, cfg.Columns.IsStaff, cfg.Columns.IsSuperuser = nil, nil, "", ""
+	needs.Staff, needs.Superuser = false, false
 	if queryTimeout > 0 {
 		cfg.QueryTimeout = caddy.Duration(queryTimeout)
 	}
@@ -408,7 +411,8 @@ func (h *Handler) namedSettings() (token.Settings, error) {
 // need of it.
 func (h *Handler) readingStore(settings token.Settings) (userstore.Config, userstore.Needs, error) {
 	cfg := h.storeConfig()
-	needs := userstore.Needs{Email: h.InvalidateOnEmailChange, LastLogin: h.OneTime}
+	needs := h.requiredFlags()
+	needs.Email, needs.LastLogin = h.InvalidateOnEmailChange, h.OneTime
 	var err error
 	if cfg.DSN, err = resolveNamed("userstore: dsn", cfg.DSN); err != nil {
 		return cfg, needs, err

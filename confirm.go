@@ -107,7 +107,7 @@ func (h *Handler) replacedBy(r *http.Request, c claims, user *userstore.User) (*
 	if h.logins == nil {
 		return nil, nil
 	}
-	v, err := h.visitorBySession(r, c)
+	v, err := h.visitorBySession(r, c, anybody)
 	switch {
 	case errors.Is(err, errNoSession):
 		return nil, nil

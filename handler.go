@@ -97,7 +97,7 @@ func (h *Handler) serveClaims(w http.ResponseWriter, r *http.Request, next caddy
 
 // serveSession passes on a request without a token.
 func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims) error {
-	v, err := h.visitorBySession(r, c)
+	v, err := h.visitorBySession(r, c, h.mayEnter)
 	switch {
 	case err == nil:
 		if err := h.renewSession(w, r, v); err != nil {
@@ -118,6 +118,9 @@ func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request, next cadd
 
 // serveNobody answers a request that has neither a token nor a session.
 func (h *Handler) serveNobody(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if h.Optional && len(h.Require) > 0 {
+		return h.serveProven(w, r, next)
+	}
 	if h.Optional && !isPreflight(r) {
 		counted.requests[outcomeAnonymous].Add(1)
 		h.identity.restore(r, h.logger)
@@ -133,7 +136,7 @@ func (h *Handler) serveBesideToken(w http.ResponseWriter, r *http.Request, next 
 	if !isRefusal(refused) {
 		return h.fail(w, r, refused)
 	}
-	v, err := h.visitorBySession(r, c)
+	v, err := h.visitorBySession(r, c, h.mayEnter)
 	switch {
 	case errors.Is(err, errNoSession):
 		return h.fail(w, r, refused)
@@ -147,8 +150,9 @@ func (h *Handler) serveBesideToken(w http.ResponseWriter, r *http.Request, next 
 	return h.serveVisitor(w, r, next, v)
 }
 
-// fail answers a request that doesn't go on: 401 for a token.Reason, 429 for a
-// client over the limit, 503 where the store has no answer.
+// fail answers a request that doesn't go on: 401 for a token.Reason, 403 for a
+// user who doesn't meet what is required, 429 for a client over the limit, 503
+// where the store has no answer.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error {
 	if limited, ok := errors.AsType[*overLimit](err); ok {
 		return h.refuseOverLimit(w, r, limited.wait)
@@ -157,6 +161,10 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	switch {
 	case isReason:
 		return h.refuse(w, r, reason, err)
+	case isForbidden(err):
+		return h.refuseUser(w, r, err)
+	case errors.Is(err, errUnread):
+		return caddyhttp.Error(http.StatusInternalServerError, err)
 	case errors.Is(err, errAhead):
 		counted.requests[outcomeAhead].Add(1)
 		return answerAhead(w, r)
@@ -201,7 +209,7 @@ func (h *Handler) checkToken(r *http.Request, c claims) (*userstore.User, error)
 				return token.Revoked
 			}
 		}
-		return nil
+		return h.mayEnter(user)
 	}
 	var user *userstore.User
 	if h.isLimited(r) {
@@ -212,7 +220,7 @@ func (h *Handler) checkToken(r *http.Request, c claims) (*userstore.User, error)
 	if _, isReason := errors.AsType[token.Reason](err); isReason {
 		return nil, h.rejected(r, c.token, &parsed, err)
 	}
-	return user, err
+	return user, h.forbid(r, c.token, err)
 }
 
 // use uses up a one-time token. The error is token.Consumed, or says why the
@@ -322,7 +330,7 @@ func isPreflight(r *http.Request) bool {
 // passesPreflight reports whether preflight requests go on, as nobody's.
 func (h *Handler) passesPreflight() bool {
 	if h.Preflight == "" {
-		return h.Optional
+		return h.Optional && len(h.Require) == 0
 	}
 	return h.Preflight == preflightPass
 }

@@ -131,8 +131,8 @@ var (
 )
 
 // visitorBySession finds the user whose session a request has. The error is
-// errNoSession, or says why the store has no answer.
-func (h *Handler) visitorBySession(r *http.Request, c claims) (*visitor, error) {
+// errNoSession, that of mayEnter, or says why the store has no answer.
+func (h *Handler) visitorBySession(r *http.Request, c claims, mayEnter func(*userstore.User) error) (*visitor, error) {
 	if len(c.cookies) == 0 {
 		return nil, errNoSession
 	}
@@ -161,13 +161,16 @@ func (h *Handler) visitorBySession(r *http.Request, c claims) (*visitor, error) 
 			if user.IsRevoked("", parsed.Issued()) {
 				return session.Revoked
 			}
-			return made.sessions.Verify(&parsed, user.User)
+			if err := made.sessions.Verify(&parsed, user.User); err != nil {
+				return err
+			}
+			return mayEnter(user)
 		})
 		if err == nil {
 			return &visitor{user: user, session: &parsed}, nil
 		}
 		if _, isReason := errors.AsType[session.Reason](err); !isReason {
-			return nil, err
+			return nil, h.forbid(r, presented{}, err)
 		}
 		h.sessionRefused(r, &parsed, err)
 	}
@@ -311,33 +314,41 @@ func (h *Handler) serveVisitor(w http.ResponseWriter, r *http.Request, next cadd
 	}
 	counted.requests[by].Add(1)
 	h.identity.set(r, v.user, h.logger)
+	caddyhttp.SetVar(r.Context(), proverVar, h)
 	if h.watcher == nil {
 		return next.ServeHTTP(w, r)
 	}
+	return h.serveWatched(w, r, next, v, h.mayEnter)
+}
+
+// serveWatched passes a visitor's request on, and ends the response when the
+// user may no longer see it.
+func (h *Handler) serveWatched(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, v *visitor, mayEnter func(*userstore.User) error) error {
 	until := time.Time{}
 	if v.session != nil {
 		until = v.session.Expires()
 	}
-	holds := v.stillHolds()
-	w, r, done := h.watcher.guardResponse(w, r, v.user.PrimaryKey, until, holds)
+	w, r, done := h.watcher.guardResponse(w, r, v.user.PrimaryKey, until, v.whyEnded(mayEnter))
 	defer done()
 	return next.ServeHTTP(w, r)
 }
 
-// stillHolds returns what tells whether a user's row still lets a visitor in:
-// the password is what it was, and nobody has ended the session or token.
-func (v *visitor) stillHolds() func(*userstore.User) bool {
+// whyEnded returns what tells why a user's row no longer lets a visitor in: the
+// password isn't what it was, somebody has ended the session or token, or the
+// user doesn't meet what is required.
+func (v *visitor) whyEnded(mayEnter func(*userstore.User) error) func(*userstore.User) ended {
 	password, fingerprint, since := v.user.Password, v.fingerprint, v.since
 	if v.session != nil {
 		since = v.session.Issued()
 	}
-	return func(now *userstore.User) bool {
-		if now.IsRevoked(fingerprint, since) {
-			return false
+	return func(now *userstore.User) ended {
+		switch {
+		case now.IsRevoked(fingerprint, since), (password == nil) != (now.Password == nil),
+			password != nil && *password != *now.Password:
+			return endedChanged
+		case mayEnter(now) != nil:
+			return endedForbids
 		}
-		if password == nil || now.Password == nil {
-			return password == now.Password
-		}
-		return *password == *now.Password
+		return ""
 	}
 }

@@ -23,6 +23,7 @@ const (
 	outcomePage                       // got a page of the gateway
 	outcomeAhead                      // was made ahead of a click
 	outcomeRefused                    // has a token.Reason
+	outcomeForbidden                  // its user doesn't meet what is required
 	outcomeUnavailable                // MySQL gave no answer
 	outcomeCanceled                   // the client went away
 	outcomeLimited                    // is refused, of a client over the limit
@@ -32,7 +33,7 @@ const (
 // String is the outcome's name in metrics. It never changes.
 func (o outcome) String() string {
 	return [outcomes]string{
-		"token", "session", "anonymous", "login", "page", "ahead", "refused", "unavailable", "canceled", "limited",
+		"token", "session", "anonymous", "login", "page", "ahead", "refused", "forbidden", "unavailable", "canceled", "limited",
 	}[o]
 }
 

@@ -52,7 +52,7 @@ func init() {
 //
 // Placeholder | Description
 // ------------|---------------
-// `{http.auth.sesame.error}` | Why the request was refused: `missing`, `malformed`, `expired`, `invalid`, `limited` or `unavailable`
+// `{http.auth.sesame.error}` | Why the request was refused: `missing`, `malformed`, `expired`, `invalid`, `forbidden`, `limited` or `unavailable`
 type Handler struct {
 	// Django's SECRET_KEY. Keep it in the environment or a file:
 	// `{env.DJANGO_SECRET_KEY}`, `{file./run/secrets/key}`. Required.
@@ -139,6 +139,11 @@ type Handler struct {
 	// token: `pass` or `refuse`. They pass as nobody. Default: `pass` where
 	// `optional` is set, else `refuse`.
 	Preflight string `json:"preflight,omitempty"`
+
+	// What a user must meet: all of it. Others are answered 403, and their links
+	// neither log in nor are used up. Requests without a user are answered 401,
+	// also where `optional` is set. Default: nothing.
+	Require []Requirement `json:"require,omitempty"`
 
 	// The header fields that tell the upstream who the user is. No client can
 	// set them. Default: `Remote-User`, `Remote-User-Id` and `Remote-Email`, and
@@ -253,6 +258,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if app := httpApp(ctx); app != nil {
 		ctx.OnCancel(h.sources.register(app))
 	}
+	rights, err := rightsOf(ctx)
+	if err != nil {
+		return err
+	}
+	if rights != nil {
+		rights.read(h.UserStore.Reads(h.requiredFlags()))
+	}
 	return h.provisionStore(ctx)
 }
 
@@ -263,6 +275,9 @@ func (h *Handler) provisionRequest() error {
 		return err
 	}
 	if h.identity, err = newIdentity(h.Identity, h.UserStore.Groups != nil); err != nil {
+		return err
+	}
+	if err := h.provisionRequire(); err != nil {
 		return err
 	}
 	if err := h.provisionAssertion(); err != nil {
@@ -422,10 +437,9 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 	if cfg.DSN, err = resolveSecret("userstore: dsn", cfg.DSN); err != nil {
 		return err
 	}
-	needs := userstore.Needs{
-		Email:     h.InvalidateOnEmailChange,
-		LastLogin: h.OneTime || h.logins != nil && h.logins.updateLastLogin,
-	}
+	needs := h.requiredFlags()
+	needs.Email = h.InvalidateOnEmailChange
+	needs.LastLogin = h.OneTime || h.logins != nil && h.logins.updateLastLogin
 	if made := h.made.Load(); made != nil {
 		needs.Kind = made.tokens.Settings().Encoding.Kind()
 	}

@@ -59,6 +59,7 @@ const (
 	pageMalformed   pageKind = "malformed"
 	pageExpired     pageKind = "expired"
 	pageInvalid     pageKind = "invalid"
+	pageForbidden   pageKind = "forbidden"
 	pageLimited     pageKind = "limited"
 	pageUnavailable pageKind = "unavailable"
 )
@@ -106,6 +107,11 @@ var builtInTexts = map[pageKind]pageTexts{
 	pageInvalid: {
 		"This link is not valid",
 		"It may have been used or replaced already. Ask for a new one.",
+		"",
+	},
+	pageForbidden: {
+		"You may not see this page",
+		"You are {user}, and this page is for others. Ask whoever gave you access if you need it.",
 		"",
 	},
 	pageUnavailable: {

@@ -57,6 +57,9 @@ func (h *Handler) challenge(answer refusal) string {
 	if h.Realm != "" {
 		challenge += ","
 	}
+	if answer.page.Kind == pageForbidden {
+		return challenge + ` error="insufficient_scope", error_description="The user may not do this"`
+	}
 	return fmt.Sprintf(`%s error="invalid_token", error_description="The token is %s"`, challenge, answer.page.Kind)
 }
 

@@ -192,6 +192,7 @@ type whoami struct {
 	ID       string     `json:"id"`
 	Username string     `json:"username,omitempty"`
 	Email    string     `json:"email,omitempty"`
+	Groups   []string   `json:"groups,omitzero"`
 	By       string     `json:"authenticated_by"`
 	Since    *time.Time `json:"since,omitempty"`
 	Until    *time.Time `json:"until,omitempty"`
@@ -204,7 +205,7 @@ func (h *Handler) serveWhoami(w http.ResponseWriter, r *http.Request, c claims) 
 	if c.scope, err = h.scopeOf(r); err != nil {
 		return h.fail(w, r, h.rejected(r, c.token, nil, err))
 	}
-	v, err := h.visitorBySession(r, c)
+	v, err := h.visitorBySession(r, c, h.mayEnter)
 	if errors.Is(err, errNoSession) && c.token.found {
 		v = new(visitor)
 		v.user, err = h.checkToken(r, c)
@@ -218,6 +219,9 @@ func (h *Handler) serveWhoami(w http.ResponseWriter, r *http.Request, c claims) 
 	counted.requests[outcomePage].Add(1)
 	told := whoami{ID: v.user.PrimaryKey.String(), Username: v.user.Username, By: "token"}
 	told.Email, _ = v.user.Column("email")
+	if v.user.Reads().Groups {
+		told.Groups = append([]string{}, v.user.Groups()...) // an empty list, not none
+	}
 	if v.session != nil {
 		since, until := v.session.Issued(), v.session.Expires()
 		told.By, told.Since, told.Until = "session", &since, &until

@@ -30,6 +30,7 @@ const (
 	endedInactive ended = "the user was deactivated"
 	endedChanged  ended = "the user's credentials changed"
 	endedOver     ended = "the session is over"
+	endedForbids  ended = "the user no longer meets what is required"
 )
 
 // watcher ends WebSockets, event streams, downloads and other long responses
@@ -74,7 +75,7 @@ type guarded struct {
 	writer *endingWriter
 	key    token.PrimaryKey
 	until  time.Time
-	holds  func(*userstore.User) bool
+	why    func(*userstore.User) ended
 	cancel context.CancelCauseFunc
 	index  int // in watcher.long, whose lock it is under
 	state  guardState
@@ -87,12 +88,12 @@ type guardState struct{ listed, ended, finished bool }
 // access, and the writer for the response, which takes no more from then on: not
 // every handler minds the context, those for files and FastCGI don't. The user's
 // access ends at until, unless that is zero, or when the user is gone, inactive,
-// or no longer holds.
+// or as why says, which has nothing to say of one who may go on.
 //
 // The function is to be called once, by defer, when the response is done. It
 // panics with http.ErrAbortHandler if the response was cut off, as the reverse
 // proxy does, so that no client takes a part for the whole.
-func (w *watcher) guardResponse(to http.ResponseWriter, r *http.Request, key token.PrimaryKey, until time.Time, holds func(*userstore.User) bool) (http.ResponseWriter, *http.Request, func()) {
+func (w *watcher) guardResponse(to http.ResponseWriter, r *http.Request, key token.PrimaryKey, until time.Time, why func(*userstore.User) ended) (http.ResponseWriter, *http.Request, func()) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	writer := &endingWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: to}}
 	g, _ := w.spare.Get().(*guarded)
@@ -107,7 +108,7 @@ func (w *watcher) guardResponse(to http.ResponseWriter, r *http.Request, key tok
 	// The timer may be faster than this function.
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.writer, g.key, g.until, g.holds, g.cancel, g.state = writer, key, until, holds, cancel, guardState{}
+	g.writer, g.key, g.until, g.why, g.cancel, g.state = writer, key, until, why, cancel, guardState{}
 	if g.timer == nil {
 		g.timer = time.AfterFunc(wait, g.wake)
 	} else {
@@ -174,7 +175,7 @@ func (g *guarded) finish() {
 	cancel, writer := g.cancel, g.writer
 	// Nothing that is still on its way here may meet the next response.
 	spare := g.timer.Stop() && !g.state.listed
-	g.writer, g.holds, g.cancel = nil, nil, nil
+	g.writer, g.why, g.cancel = nil, nil, nil
 	g.mu.Unlock()
 	cancel(nil)
 	if spare {
@@ -338,8 +339,10 @@ func (g *guarded) endUnlessFor(user *userstore.User) {
 		g.end(endedUnknown)
 	case !user.IsActive:
 		g.end(endedInactive)
-	case !g.holds(user):
-		g.end(endedChanged)
+	default:
+		if why := g.why(user); why != "" {
+			g.end(why)
+		}
 	}
 }
 

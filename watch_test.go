@@ -82,7 +82,7 @@ func (w *watcher) state() (long int, running bool) {
 }
 
 // anyUser is the condition of a response that is any active user's.
-func anyUser(*userstore.User) bool { return true }
+func anyUser(*userstore.User) ended { return "" }
 
 const watchInterval = 30 * time.Second
 
@@ -109,7 +109,7 @@ func TestWatchEnds(t *testing.T) {
 		name   string
 		users  *watchedUsers // all are there if nil
 		until  time.Duration // 0 for none
-		holds  func(*userstore.User) bool
+		why    func(*userstore.User) ended
 		stop   bool
 		cause  error // nil for a response that goes on
 		after  time.Duration
@@ -119,9 +119,16 @@ func TestWatchEnds(t *testing.T) {
 		{name: "another user is deleted", users: &watchedUsers{gone: map[token.PrimaryKey]bool{other: true}}, lookup: true},
 		{name: "deleted", users: &watchedUsers{gone: map[token.PrimaryKey]bool{key: true}}, cause: endedUnknown, after: watchInterval, lookup: true},
 		{name: "deactivated", users: &watchedUsers{inert: map[token.PrimaryKey]bool{key: true}}, cause: endedInactive, after: watchInterval, lookup: true},
-		{name: "new password", holds: func(*userstore.User) bool { return false }, cause: endedChanged, after: watchInterval, lookup: true},
+		{name: "new password", why: func(*userstore.User) ended { return endedChanged }, cause: endedChanged, after: watchInterval, lookup: true},
+		{name: "out of a group", why: func(*userstore.User) ended { return endedForbids }, cause: endedForbids, after: watchInterval, lookup: true},
 		{
-			name: "the row of the right user", holds: func(u *userstore.User) bool { return u.PrimaryKey == key }, lookup: true,
+			name: "the row of the right user", lookup: true,
+			why: func(u *userstore.User) ended {
+				if u.PrimaryKey != key {
+					return endedChanged
+				}
+				return ""
+			},
 		},
 		{name: "an outage", users: &watchedUsers{away: true, gone: map[token.PrimaryKey]bool{key: true}}, lookup: true},
 		{name: "stopped", users: &watchedUsers{gone: map[token.PrimaryKey]bool{key: true}}, stop: true},
@@ -150,11 +157,11 @@ func TestWatchEnds(t *testing.T) {
 				if test.until != 0 {
 					until = time.Now().Add(test.until)
 				}
-				holds := test.holds
-				if holds == nil {
-					holds = anyUser
+				why := test.why
+				if why == nil {
+					why = anyUser
 				}
-				_, r, done := w.guardResponse(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), key, until, holds)
+				_, r, done := w.guardResponse(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), key, until, why)
 				after, cause := endOf(r, 10*watchInterval)
 				if cause != test.cause || after != test.after {
 					t.Errorf("ended after %s: %v; want after %s: %v", after, cause, test.after, test.cause)

@@ -1,0 +1,102 @@
+package sesame
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+func init() {
+	caddy.RegisterModule(new(MatchUser))
+}
+
+// MatchUser matches requests whose user the `sesame` handler has proven before,
+// and who meets all of the requirements; without any, every user does. Nothing
+// that the client sends counts.
+//
+// It matches nobody where no such handler stands in front. What a requirement is
+// about must be read by that handler's store: else the request is answered 500,
+// also within `not`, since it isn't known whether it holds.
+type MatchUser []Requirement
+
+// CaddyModule returns the Caddy module information.
+func (*MatchUser) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.matchers.sesame_user",
+		New: func() caddy.Module { return new(MatchUser) },
+	}
+}
+
+// UnmarshalCaddyfile sets up the matcher from Caddyfile tokens. Syntax:
+//
+//	sesame_user
+//	sesame_user group|permission|user <name>...
+//	sesame_user staff|superuser
+//
+// Of several names one is enough; several lines must all hold.
+func (m *MatchUser) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	*m = MatchUser{}
+	for d.Next() {
+		if d.CountRemainingArgs() > 0 {
+			r, err := requireArgs(d)
+			if err != nil {
+				return err
+			}
+			*m = append(*m, r)
+		}
+		if d.NextBlock(d.Nesting()) {
+			return d.Err("sesame_user has no block: write each requirement in a line of its own")
+		}
+	}
+	return nil
+}
+
+// Provision checks the requirements, and has them checked against the handlers
+// when Caddy starts.
+func (m *MatchUser) Provision(ctx caddy.Context) error {
+	if err := requirements(*m).validate(); err != nil {
+		return fmt.Errorf("sesame_user: %w", err)
+	}
+	rights, err := rightsOf(ctx)
+	if err != nil || rights == nil {
+		return err
+	}
+	rights.asked(*m)
+	return nil
+}
+
+// Match implements caddyhttp.RequestMatcher.
+func (m *MatchUser) Match(r *http.Request) bool {
+	match, _ := m.MatchWithError(r) // Caddy asks that
+	return match
+}
+
+// MatchWithError reports whether the request's user meets the requirements.
+func (m *MatchUser) MatchWithError(r *http.Request) (bool, error) {
+	user, ok := caddyhttp.GetVar(r.Context(), userVar).(*userstore.User)
+	if !ok {
+		return false, nil
+	}
+	for i := range *m {
+		requirement := &(*m)[i]
+		if err := requirement.readable(user); err != nil {
+			return false, caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("sesame_user %w", err))
+		}
+		if !requirement.isMet(user) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner                 = (*MatchUser)(nil)
+	_ caddyfile.Unmarshaler             = (*MatchUser)(nil)
+	_ caddyhttp.RequestMatcherWithError = (*MatchUser)(nil)
+)
