@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -58,7 +59,7 @@ type exposed struct {
 	started  time.Time
 	redacted *http.Request // what logs may show; nil where there is no access log
 	recorder caddyhttp.ResponseRecorder
-	bodySize int
+	bodySize atomic.Int64 // an upstream may answer while its request is still being sent
 
 	// What the response is written through, here to be allocated with the rest.
 	wrapper  caddyhttp.ResponseWriterWrapper
@@ -106,11 +107,7 @@ func (s *tokenSources) redact(r *http.Request) *http.Request {
 		switch place.From {
 		case fromQuery:
 			redacted.RequestURI = rawuri.RedactInURI(redacted.RequestURI, place.Name)
-			for _, field := range uriHeaders {
-				for i, uri := range redacted.Header[field] {
-					redacted.Header[field][i] = rawuri.RedactInURI(uri, place.Name)
-				}
-			}
+			changeTexts(redacted.Header, place.Name, rawuri.RedactInText)
 		case fromBearer:
 			for i, value := range redacted.Header["Authorization"] {
 				if _, ok := cutBearer(value); ok {
@@ -152,7 +149,7 @@ func (e *exposed) writeAccessLine(r *http.Request) {
 		if c := logger.Check(level, message); c != nil {
 			c.Write(
 				e.requestField(e.redacted),
-				zap.Int("bytes_read", e.bodySize),
+				zap.Int64("bytes_read", e.bodySize.Load()),
 				zap.String("user_id", userID),
 				zap.Duration("duration", time.Since(e.started)),
 				zap.Int("size", e.recorder.Size()),
@@ -358,12 +355,12 @@ func isErrorRoute(ctx context.Context) bool {
 // countingBody counts what is read of a request's body.
 type countingBody struct {
 	io.ReadCloser
-	size *int
+	size *atomic.Int64
 }
 
 func (b *countingBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	*b.size += n
+	b.size.Add(int64(n))
 	return n, err
 }
 

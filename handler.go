@@ -19,11 +19,11 @@ import (
 // ServeHTTP authenticates the request and passes it on, or refuses it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if !h.sources.isExposed(r) {
-		return h.serve(w, r, next)
+		return h.serve(w, r, next, h.take(r, false))
 	}
 	exposed, w := newExposed(h.logs, h.sources, w, r)
 	defer exposed.writeAccessLine(r)
-	if err := h.serve(w, r, next); err != nil {
+	if err := h.serve(w, r, next, h.take(r, true)); err != nil {
 		exposed.handleError(w, r, err)
 	}
 	return nil
@@ -49,21 +49,20 @@ func (c *claims) loginTarget(r *http.Request) string {
 
 // take takes the claims out of a request. Nothing of them goes on. An assertion
 // of an earlier handler's is none of them.
-func (h *Handler) take(r *http.Request) claims {
+func (h *Handler) take(r *http.Request, isExposed bool) claims {
 	if putBack := hideAssertion(r); putBack != nil {
 		defer putBack()
 	}
-	c := claims{token: h.sources.take(r), confirmation: h.takeConfirmation(r)}
+	c := claims{token: h.sources.take(r, isExposed), confirmation: h.takeConfirmation(r)}
 	if h.logins != nil {
 		c.cookies = h.logins.cookie.take(r)
 	}
 	return c
 }
 
-// serve takes what identifies the user out of the request, and decides by it.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	c := h.take(r)
-	h.identity.remove(r) // not before: Authorization may be one of ours
+// serve decides by what a request had to say who it is from.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims) error {
+	h.identity.remove(r) // not before take: Authorization may be one of ours
 	if page := h.reservedPage(r); page != "" {
 		return h.serveReserved(w, r, page, c)
 	}

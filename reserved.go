@@ -82,7 +82,7 @@ func (h *Handler) serveReserved(w http.ResponseWriter, r *http.Request, page str
 // serveLogin logs in by a link that names the page to go to, like
 // django-sesame's LoginView. The scope is that of the page.
 func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, c claims) error {
-	c.target = rawuri.OwnTarget(r.URL.Query().Get(nextParameter), "/")
+	c.target = h.nextOf(r, "/")
 	var err error
 	if c.scope, err = h.scopeOfTarget(r, c.target); err != nil {
 		return h.fail(w, r, h.rejected(r, c.token, nil, err))
@@ -91,6 +91,13 @@ func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, c claims) e
 		return seeOther(w, c.target)
 	})
 	return h.serveClaims(w, r, toTarget, c)
+}
+
+// nextOf is the page of this site that next leads to, without a token, or the
+// fallback.
+func (h *Handler) nextOf(r *http.Request, fallback string) string {
+	next := rawuri.OwnTarget(r.URL.Query().Get(nextParameter), fallback)
+	return rawuri.CutFromText(next, h.sources.name)
 }
 
 // scopeOfTarget is the scope that a token must have for another page of the
@@ -114,7 +121,7 @@ func (h *Handler) scopeOfTarget(r *http.Request, target string) (string, error) 
 // of a page of this site.
 func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, c claims) error {
 	counted.requests[outcomePage].Add(1)
-	next := rawuri.OwnTarget(r.URL.Query().Get(nextParameter), "")
+	next := h.nextOf(r, "")
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		action := "?"

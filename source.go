@@ -56,12 +56,6 @@ func (s TokenSource) validate() error {
 	}
 }
 
-// uriHeaders are request header fields that hold the URI of this or of the
-// previous page, and with it a token that was in its query.
-var uriHeaders = []string{
-	"Referer", "X-Forwarded-Uri", "X-Original-Uri", "X-Original-Url", "X-Rewrite-Url",
-}
-
 // tokenSources finds tokens in requests and takes them out.
 type tokenSources struct {
 	name        string        // of the query parameter
@@ -161,7 +155,7 @@ func (s *tokenSources) isExposed(r *http.Request) bool {
 			if original, ok := originalRequest(r); ok && rawuri.HasParameter(original.URL.RawQuery, place.Name) {
 				return true
 			}
-			if isInURIHeader(r.Header, place.Name) {
+			if isInText(r.Header, place.Name) {
 				return true
 			}
 		case fromHeader:
@@ -177,11 +171,16 @@ func (s *tokenSources) isExposed(r *http.Request) bool {
 	return false
 }
 
-// isInURIHeader reports whether a header field holds a URI with the parameter.
-func isInURIHeader(header http.Header, name string) bool {
-	for _, field := range uriHeaders {
-		for _, uri := range header[field] {
-			if rawuri.IsInURI(uri, name) {
+// isInText reports whether a header field has a URI with the parameter in it:
+// that of the page before, as in Referer, or of this one, as proxies and
+// scripts say it, in fields that nobody has a list of.
+func isInText(header http.Header, name string) bool {
+	for field, values := range header {
+		if field == "Cookie" {
+			continue // what the application has put there stays as it is
+		}
+		for _, value := range values {
+			if rawuri.IsInText(value, name) {
 				return true
 			}
 		}
@@ -189,15 +188,31 @@ func isInURIHeader(header http.Header, name string) bool {
 	return false
 }
 
+// changeTexts changes the values of the header fields that isInText looks at.
+func changeTexts(header http.Header, name string, change func(text, name string) string) {
+	for field, values := range header {
+		if field == "Cookie" {
+			continue
+		}
+		for i, value := range values {
+			values[i] = change(value, name)
+		}
+	}
+}
+
 // take finds the token of the first source that has one, and removes from the
-// request whatever any of the sources could be read from.
-func (s *tokenSources) take(r *http.Request) presented {
+// request whatever any of the sources could be read from. isExposed is what
+// isExposed said of the request.
+func (s *tokenSources) take(r *http.Request, isExposed bool) presented {
 	var first presented
 	for _, source := range s.ordered {
 		var p presented
 		switch source.From {
 		case fromQuery:
-			p.token, p.found = s.takeFromQuery(r)
+			p.token, p.found = takeParameter(r, s.name)
+			if isExposed {
+				changeTexts(r.Header, s.name, rawuri.CutFromText)
+			}
 		case fromBearer:
 			p.token, p.found = takeBearer(r.Header)
 		case fromHeader:
@@ -209,17 +224,6 @@ func (s *tokenSources) take(r *http.Request) presented {
 		}
 	}
 	return first
-}
-
-// takeFromQuery also cleans the header fields that hold URIs.
-func (s *tokenSources) takeFromQuery(r *http.Request) (token string, found bool) {
-	token, found = takeParameter(r, s.name)
-	for _, field := range uriHeaders {
-		for i, uri := range r.Header[field] {
-			r.Header[field][i] = rawuri.CutFromURI(uri, s.name)
-		}
-	}
-	return token, found
 }
 
 // takeParameter takes a parameter out of a request's query, and out of all

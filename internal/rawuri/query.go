@@ -217,16 +217,9 @@ func fromHex(c byte) byte {
 	return c&^0x20 - 'A' + 10 // upper and lower case differ in one bit
 }
 
-// IsInURI reports whether the query of a URI has a parameter of the name.
-func IsInURI(uri, name string) bool {
-	_, query := split(uri)
-	return HasParameter(query, name)
-}
-
 // split splits a URI at its query, which is empty where there is none. A
 // request's target has no fragment: a number sign there is a character of the
-// query, or of the path before it, for Go as for those behind. The fields that
-// hold such a target, and Referer, have none either.
+// query, or of the path before it, for Go as for those behind.
 func split(uri string) (before, query string) {
 	before, query, _ = strings.Cut(uri, "?")
 	return before, query
