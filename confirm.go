@@ -50,6 +50,9 @@ func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return h.askToConfirm(w, r, c, user, nil) // the page was too old, or not ours
 	}
 
+	if isEarly(r) && (h.OneTime || h.logins != nil && isLink) {
+		return h.fail(w, r, errTooEarly)
+	}
 	if err := h.use(r, c, user); err != nil {
 		return h.serveBesideToken(w, r, next, c, err)
 	}

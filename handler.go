@@ -18,6 +18,7 @@ import (
 
 // ServeHTTP authenticates the request and passes it on, or refuses it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	markEarly(r)
 	if !h.sources.isExposed(r) {
 		return h.serve(w, r, next, h.take(r, false))
 	}
@@ -63,6 +64,9 @@ func (h *Handler) take(r *http.Request, isExposed bool) claims {
 // serve decides by what a request had to say who it is from.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims) error {
 	h.identity.remove(r) // not before take: Authorization may be one of ours
+	if isEarly(r) && !isSafe(r.Method) && (c.token.found || len(c.cookies) > 0) {
+		return h.fail(w, r, errTooEarly)
+	}
 	if page := h.reservedPage(r); page != "" {
 		return h.serveReserved(w, r, page, c)
 	}
@@ -167,6 +171,9 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	case errors.Is(err, errAhead):
 		counted.requests[outcomeAhead].Add(1)
 		return answerAhead(w, r)
+	case errors.Is(err, errTooEarly):
+		counted.requests[outcomeEarly].Add(1)
+		return answerTooEarly(w)
 	case r.Context().Err() != nil:
 		counted.requests[outcomeCanceled].Add(1)
 		w.WriteHeader(statusClientClosed) // the client has gone: err is what that caused

@@ -22,6 +22,7 @@ const (
 	outcomeLogin                      // was sent to the page with a session
 	outcomePage                       // got a page of the gateway
 	outcomeAhead                      // was made ahead of a click
+	outcomeEarly                      // came as early data, and would change something
 	outcomeRefused                    // has a token.Reason
 	outcomeForbidden                  // its user doesn't meet what is required
 	outcomeUnavailable                // MySQL gave no answer
@@ -33,7 +34,7 @@ const (
 // String is the outcome's name in metrics. It never changes.
 func (o outcome) String() string {
 	return [outcomes]string{
-		"token", "session", "anonymous", "login", "page", "ahead", "refused", "forbidden", "unavailable", "canceled", "limited",
+		"token", "session", "anonymous", "login", "page", "ahead", "early", "refused", "forbidden", "unavailable", "canceled", "limited",
 	}[o]
 }
 
