@@ -1,0 +1,776 @@
+package sesame_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// The corpus has to stay this large, each request counted once, over however
+// many mounts and protocols it goes.
+const minCorpusRequests = 200
+
+// corpusMount is the gateway among other handlers of Caddy's, with servers of
+// its own, one for HTTP/1.1 in plain text and one for HTTP/2 and HTTP/3.
+type corpusMount struct {
+	name    string
+	servers string // server options
+	site    string // as in startSite
+
+	// named mounts get only the requests that name them.
+	named bool
+	// exact mounts must answer just what the request's file says. Of the
+	// others only the invariants are asked.
+	exact bool
+	// unproxied is the status that may come in the place of the upstream's.
+	unproxied int
+	// requests is how many requests the upstream may get for each.
+	requests int
+	// refuses: a request that is refused reaches the upstream by error routes.
+	refuses bool
+	// nobodysCanary: the canary is a request of nobody's.
+	nobodysCanary bool
+
+	plain, secure string // addresses
+}
+
+func corpusMounts() []*corpusMount {
+	return []*corpusMount{
+		{name: "reverse_proxy", exact: true, requests: 1, site: "SESAME {\noptional\n}\nreverse_proxy UPSTREAM"},
+		{name: "not optional", requests: 1, site: "SESAME {\n}\nreverse_proxy UPSTREAM"},
+		{
+			name: "aliases allowed", requests: 1, site: "SESAME {\noptional\n}\nreverse_proxy UPSTREAM",
+			servers: "expected_underscore_headers Remote_*\nexpected_dot_headers Remote.* Remote-User.*",
+		},
+		{name: "php_fastcgi", requests: 1, site: "root * PHPROOT\nSESAME {\noptional\n}\nphp_fastcgi PHP"},
+		{
+			name: "handle_errors", requests: 1, refuses: true, unproxied: http.StatusBadGateway,
+			site: "SESAME {\n}\nreverse_proxy 127.0.0.1:1\nhandle_errors {\nrewrite * /error/{err.status_code}{http.request.uri.path}\nreverse_proxy UPSTREAM {\nheader_up X-Original {http.request.orig_uri}\n}\n}",
+		},
+		{name: "forward_auth", requests: 2, site: "SESAME {\noptional\n}\nforward_auth UPSTREAM {\nuri /auth\n}\nreverse_proxy UPSTREAM"},
+		{
+			name: "intercept", requests: 2, refuses: true,
+			site: "route {\nintercept {\n@refused status 4xx\nhandle_response @refused {\nrequest_header -Upgrade\nreverse_proxy UPSTREAM\n}\n}\nSESAME {\n}\nreverse_proxy UPSTREAM\n}",
+		},
+		{name: "rewrite", requests: 1, site: "rewrite * /index?from={path}&{query}\nSESAME {\noptional\n}\nreverse_proxy UPSTREAM"},
+		{name: "try_files", requests: 1, site: "root * PHPROOT\ntry_files {path} /index.php?p={path}&{query}\nSESAME {\noptional\n}\nreverse_proxy UPSTREAM"},
+		{
+			name: "handle_path", requests: 1,
+			site: "handle_path /app/* {\nSESAME {\noptional\n}\nreverse_proxy UPSTREAM\n}\nhandle {\nSESAME {\noptional\n}\nreverse_proxy UPSTREAM\n}",
+		},
+		{name: "session", named: true, exact: true, requests: 1, site: "SESAME {\noptional\nsession\n}\nreverse_proxy UPSTREAM"},
+		{name: "one_time", named: true, exact: true, requests: 1, nobodysCanary: true, site: "SESAME {\noptional\none_time\n}\nreverse_proxy UPSTREAM"},
+	}
+}
+
+// TestRequestCorpus sends the requests of testdata/requests, as they are
+// written there, through the gateway among Caddy's handlers, over HTTP/1.1, 2
+// and 3. Whatever a request is and wherever it goes, it must hold that
+//
+//   - the upstream sees the identity that was proven, or nobody's, in any form
+//   - no token and no session goes on to the upstream, or into an answer, a
+//     log at DEBUG, a metric or a trace
+//   - the next request on the connection gets its own answer, or none
+//   - nothing but what is said to breaks with 5xx
+func TestRequestCorpus(t *testing.T) {
+	run := newCorpusRun(t)
+	raw := readCorpus(t, ".http", "h1")
+	fields := readCorpus(t, ".fields", "h2", "h3")
+	quic := startRawQUIC(t)
+	for _, m := range run.mounts {
+		t.Run(m.name, func(t *testing.T) {
+			for _, c := range raw {
+				if c.isFor(m) {
+					run.check(t, m, c, "h1", m.plain, func(values map[string]string, canary string) received {
+						request := strings.ReplaceAll(run.tagged(c), "\n", "\r\n")
+						return sendHTTP1(t, m.plain, expandCorpus(t, c, request, values), canary)
+					})
+				}
+			}
+			for _, c := range fields {
+				if !c.isFor(m) {
+					continue
+				}
+				send := func(protocol string, by func(*testing.T, string, fieldsRequest, fieldsRequest) received) {
+					if len(c.answers[protocol]) == 0 {
+						return
+					}
+					run.check(t, m, c, protocol, m.secure, func(values map[string]string, canary string) received {
+						request, err := parseFieldsRequest(run.tagged(c), values)
+						if err != nil {
+							t.Fatalf("%s: %q: %v", c.file, c.name, err)
+						}
+						next, err := parseFieldsRequest(canary, nil)
+						if err != nil {
+							t.Fatal(err)
+						}
+						return by(t, m.secure, request, next)
+					})
+				}
+				send("h2", sendHTTP2)
+				send("h3", quic.send)
+			}
+		})
+	}
+	run.finish(t)
+	t.Logf("%d requests of testdata/requests were sent, %d times in all", len(run.distinct), run.sent)
+	if len(run.distinct) < minCorpusRequests {
+		t.Errorf("the corpus has %d requests, want %d", len(run.distinct), minCorpusRequests)
+	}
+}
+
+func expandCorpus(t *testing.T, c corpusCase, text string, values map[string]string) string {
+	t.Helper()
+	expanded, err := expandCorpusText(text, values)
+	if err != nil {
+		t.Fatalf("%s: %q: %v", c.file, c.name, err)
+	}
+	return expanded
+}
+
+// mallory is a user whose tokens are only sent where they mustn't count.
+var mallory = testUser{4, "mallory", "pbkdf2_sha256$1$x$mallory", "mallory@example.com", "", true}
+
+// corpusRun is what the requests of the corpus are sent through, and what
+// records them.
+type corpusRun struct {
+	db       *database
+	mounts   []*corpusMount
+	seen     *corpusUpstream
+	php      *corpusPHP
+	metrics  string // URL
+	traces   *corpusTraces
+	logs     string // file
+	logsRead int64
+	began    time.Time // when all tokens are made
+	session  string
+	secrets  []string // all that were sent
+
+	sent     int
+	distinct map[string]bool
+	allowed  map[string][]string // whose identity each sent request may have
+	logged   map[string]bool     // which of them are logged in spite of all
+}
+
+// tagged is a request with its number in the path: one whose connection ends
+// may reach the upstream after the next was sent.
+func (run *corpusRun) tagged(c corpusCase) string {
+	return strings.ReplaceAll(c.text, "/app/", fmt.Sprintf("/app/t%d/", run.sent))
+}
+
+// tagIn finds the number in what an upstream got for it.
+var tagIn = regexp.MustCompile(`(?:/|%2F)t([0-9]+)(?:/|%2F)`)
+
+// newCorpusRun runs a Caddy with all mounts.
+func newCorpusRun(t *testing.T) *corpusRun {
+	t.Helper()
+	run := &corpusRun{db: anyDatabase(t), began: time.Now(), mounts: corpusMounts(), distinct: make(map[string]bool), allowed: make(map[string][]string), logged: make(map[string]bool)}
+	run.db.insert(t, mallory)
+	run.seen = startCorpusUpstream(t)
+	run.php = startCorpusPHP(t)
+	run.traces = startCorpusTraces(t)
+	dir := t.TempDir()
+	run.logs = filepath.Join(dir, "caddy.log")
+	certificate, key := writeCertificate(t, dir)
+	metrics := freeAddr(t)
+	run.metrics = "http://" + metrics + "/"
+
+	var servers, sites strings.Builder
+	taken := map[string]bool{metrics: true}
+	for _, m := range run.mounts {
+		m.plain, m.secure = otherAddr(t, taken), otherAddr(t, taken)
+		for _, addr := range []string{m.plain, m.secure} {
+			fmt.Fprintf(&servers, "servers %s {\n%s\n}\n", addr, m.servers)
+		}
+		// What stands in front of sesame logs tokens: README, "What the logs
+		// never hold".
+		site := strings.NewReplacer(
+			"SESAME {", fmt.Sprintf("sesame {\nsecret_key %q\nmax_age 1h\nlimit_failures off\ntoken_from query bearer header X-Token\nuserstore mysql {\ndsn %q\nquery_timeout 20s\n}\n", secretKey, run.db.dsn),
+			"UPSTREAM", run.seen.addr, "PHPROOT", run.php.root, "PHP", run.php.addr,
+		).Replace(m.site)
+		for _, address := range []string{"http://:" + portOf(m.plain), "https://:" + portOf(m.secure)} {
+			security := ""
+			if strings.HasPrefix(address, "https") {
+				security = fmt.Sprintf("tls %s %s", certificate, key)
+			}
+			fmt.Fprintf(&sites, "%s {\nbind 127.0.0.1\n%s\nlog\ntracing\n%s\n}\n", address, security, site)
+		}
+	}
+	loadCaddyfile(t, fmt.Sprintf(`{
+		admin off
+		persist_config off
+		auto_https off
+		grace_period 100ms
+		metrics {
+			per_host
+		}
+		log {
+			output file %s
+			level DEBUG
+			exclude http.handlers.rewrite
+		}
+		%s
+	}
+	http://%s {
+		metrics
+	}
+	%s`, run.logs, servers.String(), metrics, sites.String()))
+	run.logIn(t)
+	return run
+}
+
+// otherAddr is a free address that isn't among those taken, and takes it: a port
+// that nobody listens on yet may come twice.
+func otherAddr(t *testing.T, taken map[string]bool) string {
+	t.Helper()
+	for {
+		if addr := freeAddr(t); !taken[addr] {
+			taken[addr] = true
+			return addr
+		}
+	}
+}
+
+// logIn gets a session of alice's.
+func (run *corpusRun) logIn(t *testing.T) {
+	t.Helper()
+	for _, m := range run.mounts {
+		if m.name != "session" {
+			continue
+		}
+		g := &gateway{addr: m.plain}
+		answer := g.get(t, "/?sesame="+tokenFor(t, alice, withMaxAge(time.Hour)))
+		answer.wantStatus(t, http.StatusSeeOther)
+		cookie, err := http.ParseSetCookie(answer.header.Get("Set-Cookie"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		run.session = cookie.Value
+	}
+	run.seen.take()
+}
+
+// values are those of the placeholders. Tokens are alice's unless another is
+// named.
+func (run *corpusRun) values(t *testing.T, m *corpusMount, addr string) map[string]string {
+	t.Helper()
+	age := withMaxAge(time.Hour)
+	at := func(ago time.Duration, u testUser, changes ...func(*token.Settings)) string {
+		return tokenAt(t, u, "", run.began.Add(-ago), append(changes, age)...)
+	}
+	values := map[string]string{
+		"host":    "app.example.com",
+		"addr":    addr,
+		"token":   at(0, alice),
+		"carol":   at(time.Second, carol),
+		"wrong":   at(2*time.Second, alice, withKey("x")),
+		"expired": at(2*time.Hour, alice),
+		"session": run.session,
+	}
+	if m.name == "one_time" {
+		run.db.mustExec(t, "UPDATE auth_user SET last_login = ? WHERE id = ?", alice.lastLogin, alice.id)
+		values["one-time"] = at(0, alice, oneTime)
+	}
+	for _, secret := range values {
+		if len(secret) > 20 && !slices.Contains(run.secrets, secret) {
+			run.secrets = append(run.secrets, secret)
+		}
+	}
+	// A good token, in a place where none belongs: it proves nothing there, and
+	// whoever puts it there has given it away.
+	values["misplaced"] = at(0, mallory)
+	values["token:1"], values["token:2"] = values["token"][:10], values["token"][10:]
+	values["token%"] = fmt.Sprintf("%%%X%s", values["token"][0], values["token"][1:])
+	return values
+}
+
+// canaryField is a field of the answer to a canary.
+const canaryField = "X-Canary"
+
+// check sends a request of the corpus, with a canary behind it, and looks at
+// all that comes of it.
+func (run *corpusRun) check(t *testing.T, m *corpusMount, c corpusCase, protocol, addr string, send func(values map[string]string, canary string) received) {
+	t.Helper()
+	run.sent++
+	run.distinct[c.file+c.name+protocol] = true
+	values := run.values(t, m, addr)
+	id := fmt.Sprintf("canary-%d", run.sent)
+	wantCanary := "carol"
+	bearer := "Bearer " + values["carol"]
+	if m.nobodysCanary {
+		wantCanary, bearer = "none", "Basic dTpw"
+	}
+	canary := fmt.Sprintf("GET /app/c?%s HTTP/1.1\r\nHost: app.example.com\r\nAuthorization: %s\r\nConnection: close\r\n\r\n", id, bearer)
+	if protocol != "h1" {
+		canary = fmt.Sprintf(":method: GET\n:scheme: https\n:authority: app.example.com\n:path: /app/c?%s\nauthorization: %s\n", id, bearer)
+	}
+	want := c.answers[protocol]
+	if protocol == "h1" && strings.Contains(strings.ToLower(c.text), "\nupgrade: websocket") {
+		canary = "" // it would go into the tunnel
+	}
+	got := send(values, canary)
+	wrong := func(format string, args ...any) {
+		t.Helper()
+		t.Errorf("%s, %q, %s, %s: %s", c.file, c.name, m.name, protocol, fmt.Sprintf(format, args...))
+	}
+
+	number := strconv.Itoa(run.sent)
+	allowed := []string{"none"} // where it is refused, an error page may say so
+	for _, answer := range want {
+		allowed = append(allowed, answer.identity)
+	}
+	run.allowed[number] = allowed
+	run.logged[number] = c.isLogged
+	var requests []corpusSeen
+	for _, seen := range append(run.seen.take(), run.php.take(t)...) {
+		if secret := run.findSecret(seen.raw); secret != "" {
+			wrong("the upstream got a token: %s", seen.raw)
+		}
+		tag := tagIn.FindStringSubmatch(seen.uri)
+		switch {
+		case strings.Contains(seen.uri, "canary-"):
+			if seen.identity != wantCanary && !(m.refuses && seen.identity == "none") {
+				wrong("the canary came as %s: %s", seen.identity, seen.uri)
+			}
+		case tag != nil && tag[1] != number:
+			if !slices.Contains(run.allowed[tag[1]], seen.identity) {
+				wrong("the upstream got an earlier request as %s, want one of %q: %s", seen.identity, run.allowed[tag[1]], seen.raw)
+			}
+		default:
+			requests = append(requests, seen)
+		}
+	}
+	switch {
+	case got.canary != statusClosed && !strings.Contains(got.body, id):
+		wrong("the canary got the answer of another: %s", got.body)
+	case got.canary == statusClosed && protocol == "h3":
+		wrong("the canary got no answer")
+	}
+	if secret := run.findSecret(got.raw); secret != "" && !c.pageHasToken {
+		wrong("the answer has a token: %s", got.raw)
+	}
+	for _, status := range append(got.statuses, got.canary) {
+		if status >= http.StatusInternalServerError && status != m.unproxied && !slices.ContainsFunc(want, func(a corpusAnswer) bool { return a.status == status }) {
+			wrong("status %d", status)
+		}
+	}
+	run.checkAnswers(m, want, allowed, got, requests, wrong)
+	run.checkLogs(t, m)
+}
+
+// checkAnswers compares what came back, and what reached the upstream, with
+// what the file of the request says.
+func (run *corpusRun) checkAnswers(m *corpusMount, want []corpusAnswer, allowed []string, got received, requests []corpusSeen, wrong func(string, ...any)) {
+	if !m.exact {
+		for _, seen := range requests {
+			if !slices.Contains(allowed, seen.identity) {
+				wrong("the upstream saw %s, want one of %q: %s", seen.identity, allowed, seen.raw)
+			}
+		}
+		if most := m.requests * len(want); len(requests) > most {
+			wrong("the upstream got %d requests, want %d at most", len(requests), most)
+		}
+		return
+	}
+	statuses := got.statuses
+	if len(statuses) == 0 {
+		statuses = []int{statusClosed}
+	}
+	// A server that closes with 400 may do so before the client has read that.
+	if n := len(statuses); n == len(want)-1 && want[n].status == http.StatusBadRequest {
+		statuses = append(statuses, http.StatusBadRequest)
+	}
+	var result []corpusAnswer
+	next := 0
+	for i, status := range statuses {
+		answer := corpusAnswer{status: status}
+		if i < len(want) {
+			answer.maybe = want[i].maybe
+			switch {
+			case want[i].identity == "":
+			case next < len(requests):
+				answer.identity = requests[next].identity
+				next++
+			case answer.maybe:
+				answer.identity = want[i].identity
+			}
+		}
+		result = append(result, answer)
+	}
+	if !slices.Equal(result, want) && !(len(want) == 1 && want[0].status == http.StatusBadRequest && slices.Equal(result, []corpusAnswer{{}})) {
+		wrong("the answers are %v, want %v: %.300s", result, want, got.raw)
+	}
+	for _, seen := range requests[next:] {
+		wrong("the upstream got a request that isn't answered: %s", seen.raw)
+	}
+}
+
+// findSecret looks for what a request had to identify its user, as it is or
+// encoded, in what it must not be in.
+func (run *corpusRun) findSecret(text []byte) string {
+	decoded := append([]byte(nil), text...)
+	for range 3 {
+		for _, secret := range run.secrets {
+			// Most of it is bad enough.
+			if bytes.Contains(decoded, []byte(secret[len(secret)-14:])) {
+				return secret
+			}
+		}
+		if !bytes.Contains(decoded, []byte("%")) {
+			break
+		}
+		decoded = decodeEscapes(decoded)
+	}
+	return ""
+}
+
+// decodeEscapes decodes the escapes of a text that is no URL as a whole.
+func decodeEscapes(text []byte) []byte {
+	decoded := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		var c [1]byte
+		if text[i] == '%' && i+3 <= len(text) {
+			if _, err := hex.Decode(c[:], text[i+1:i+3]); err == nil {
+				decoded = append(decoded, c[0])
+				i += 2
+				continue
+			}
+		}
+		decoded = append(decoded, text[i])
+	}
+	return decoded
+}
+
+// checkLogs looks at what Caddy has logged since the last time.
+func (run *corpusRun) checkLogs(t *testing.T, m *corpusMount) {
+	t.Helper()
+	file, err := os.Open(run.logs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.NewSectionReader(file, run.logsRead, 1<<40))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The last line may still be written.
+	text = text[:bytes.LastIndexByte(text, '\n')+1]
+	run.logsRead += int64(len(text))
+	run.wantNoSecrets(t, "the log, at "+m.name+" or before", text)
+}
+
+func (run *corpusRun) wantNoSecrets(t *testing.T, where string, text []byte) {
+	t.Helper()
+	if run.findSecret(text) == "" {
+		return
+	}
+	for line := range bytes.Lines(text) {
+		if tag := tagIn.FindSubmatch(line); tag != nil && run.logged[string(tag[1])] {
+			continue
+		}
+		if run.findSecret(line) != "" {
+			t.Errorf("a token is in %s: %.3000s", where, line)
+		}
+	}
+}
+
+// finish looks at what is only complete in the end: metrics and traces, and
+// the last lines of the log.
+func (run *corpusRun) finish(t *testing.T) {
+	t.Helper()
+	answer, err := http.Get(run.metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	metrics, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(metrics, []byte("caddy_sesame_requests_total")) {
+		t.Errorf("no metrics: %.300s", metrics)
+	}
+	run.wantNoSecrets(t, "the metrics", metrics)
+	// Caddy sends its last traces, and closes its log, when it stops.
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	traces := run.traces.take()
+	if !bytes.Contains(traces, []byte("sesame.lookup")) {
+		t.Errorf("no traces in %d bytes", len(traces))
+	}
+	run.wantNoSecrets(t, "the traces", traces)
+	run.checkLogs(t, run.mounts[len(run.mounts)-1])
+	if run.logsRead == 0 {
+		t.Error("nothing was logged")
+	}
+}
+
+// corpusSeen is a request as an upstream saw it.
+type corpusSeen struct {
+	uri      string
+	identity string // the user's name, "none", or what else was there
+	raw      []byte
+}
+
+// identityOf tells from the names and values of header fields, or of CGI's
+// variables, whose identity an upstream sees. It isn't a user's name unless all
+// of it is that user's and nothing is there besides.
+func identityOf(fields map[string]string) string {
+	got := make(map[string]string)
+	for name, value := range fields {
+		folded := strings.Map(func(r rune) rune {
+			switch {
+			case r >= 'a' && r <= 'z':
+				return r - 'a' + 'A'
+			case r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+				return r
+			}
+			return -1
+		}, name)
+		for _, ours := range []string{"REMOTEUSER", "REMOTEUSERID", "REMOTEEMAIL"} {
+			if folded == ours {
+				got[folded] += value
+			}
+		}
+	}
+	for name, want := range map[string]map[string]string{
+		"none":  {},
+		"alice": {"REMOTEUSER": "alice", "REMOTEUSERID": "1", "REMOTEEMAIL": "alice@example.com"},
+		"carol": {"REMOTEUSER": "carol", "REMOTEUSERID": "3"},
+	} {
+		if fmt.Sprint(got) == fmt.Sprint(want) {
+			return name
+		}
+	}
+	return fmt.Sprint(got)
+}
+
+// corpusUpstream records requests, and the bytes that they came in.
+type corpusUpstream struct {
+	addr string
+
+	mu   sync.Mutex
+	seen []corpusSeen
+	raw  bytes.Buffer
+}
+
+func startCorpusUpstream(t *testing.T) *corpusUpstream {
+	t.Helper()
+	up := new(corpusUpstream)
+	server := httptest.NewUnstartedServer(up)
+	server.Listener = teeListener{server.Listener, up}
+	server.Start()
+	t.Cleanup(server.Close)
+	up.addr = server.Listener.Addr().String()
+	return up
+}
+
+// teeListener has the upstream record what comes over its connections.
+type teeListener struct {
+	net.Listener
+	up *corpusUpstream
+}
+
+func (l teeListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return teeConn{conn, l.up}, err
+}
+
+type teeConn struct {
+	net.Conn
+	up *corpusUpstream
+}
+
+func (c teeConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.up.mu.Lock()
+	defer c.up.mu.Unlock()
+	c.up.raw.Write(p[:n])
+	return n, err
+}
+
+func (up *corpusUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	fields := make(map[string]string)
+	for _, header := range []http.Header{r.Header, r.Trailer} {
+		for name, values := range header {
+			fields[name] += strings.Join(values, "|")
+		}
+	}
+	up.mu.Lock()
+	up.seen = append(up.seen, corpusSeen{uri: r.RequestURI, identity: identityOf(fields)})
+	up.mu.Unlock()
+	_, canary, isCanary := strings.Cut(r.RequestURI, "canary-")
+	if isCanary {
+		w.Header().Set(canaryField, canary)
+	}
+	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", "websocket")
+		w.WriteHeader(http.StatusSwitchingProtocols)
+		return
+	}
+	fmt.Fprintf(w, "%s %s\n", identityOf(fields), r.RequestURI)
+}
+
+// take returns the requests since the last call. The last of them has the bytes
+// of all.
+func (up *corpusUpstream) take() []corpusSeen {
+	up.mu.Lock()
+	defer up.mu.Unlock()
+	seen := up.seen
+	for i := range seen {
+		seen[i].raw = bytes.Clone(up.raw.Bytes())
+	}
+	up.seen = nil
+	up.raw.Reset()
+	return seen
+}
+
+// corpusPHP is a PHP app that writes down what it sees.
+type corpusPHP struct {
+	addr, root, seen string
+	read             int64
+}
+
+const corpusPage = `<?php
+$seen = json_encode(['server' => $_SERVER, 'get' => $_GET, 'request' => $_REQUEST, 'headers' => getallheaders(), 'uri' => $_SERVER['REQUEST_URI']],
+	JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE);
+file_put_contents('SEEN', $seen . "\n", FILE_APPEND | LOCK_EX);
+if (preg_match('/canary-\d+/', $_SERVER['REQUEST_URI'], $canary)) header('X-Canary: ' . $canary[0]);
+echo $seen;
+`
+
+func startCorpusPHP(t *testing.T) *corpusPHP {
+	t.Helper()
+	root := t.TempDir()
+	php := &corpusPHP{addr: startPHP(t), root: root, seen: filepath.Join(t.TempDir(), "seen")}
+	if err := os.WriteFile(filepath.Join(root, "index.php"), []byte(strings.ReplaceAll(corpusPage, "SEEN", php.seen)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return php
+}
+
+// take returns the requests since the last call.
+func (php *corpusPHP) take(t *testing.T) (seen []corpusSeen) {
+	t.Helper()
+	file, err := os.Open(php.seen)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.NewSectionReader(file, php.read, 1<<40))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range bytes.Lines(text) {
+		var request struct {
+			Server map[string]any `json:"server"`
+			URI    string         `json:"uri"`
+		}
+		if err := json.Unmarshal(line, &request); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		fields := make(map[string]string)
+		for name, value := range request.Server {
+			if strings.HasPrefix(name, "HTTP_") {
+				fields[name[len("HTTP_"):]] = fmt.Sprint(value)
+			}
+		}
+		identity := identityOf(fields)
+		// REMOTE_USER is the primary key.
+		if key := fmt.Sprint(request.Server["REMOTE_USER"]); key != map[string]string{"none": "", "alice": "1", "carol": "3"}[identity] {
+			identity += " with REMOTE_USER " + key
+		}
+		seen = append(seen, corpusSeen{uri: request.URI, identity: identity, raw: bytes.Clone(line)})
+	}
+	php.read += int64(len(text))
+	return seen
+}
+
+// corpusTraces collects the traces that Caddy exports.
+type corpusTraces struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func startCorpusTraces(t *testing.T) *corpusTraces {
+	t.Helper()
+	traces := new(corpusTraces)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		traces.mu.Lock()
+		defer traces.mu.Unlock()
+		traces.text.Write(body)
+	}))
+	t.Cleanup(server.Close)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+	return traces
+}
+
+func (c *corpusTraces) take() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return bytes.Clone(c.text.Bytes())
+}
+
+// writeCertificate makes a certificate for the tests' own servers.
+func writeCertificate(t *testing.T, dir string) (certificate, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotBefore:    time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{"app.example.com"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	made, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, key = filepath.Join(dir, "certificate.pem"), filepath.Join(dir, "key.pem")
+	for file, block := range map[string]*pem.Block{
+		certificate: {Type: "CERTIFICATE", Bytes: made},
+		key:         {Type: "PRIVATE KEY", Bytes: encoded},
+	} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certificate, key
+}
