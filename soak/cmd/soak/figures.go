@@ -33,8 +33,8 @@ func (f *figures) read(ctx context.Context, g *gateway.Gateway, mysqlPort int, b
 			}
 			continue
 		}
-		if now.MySQL > gateway.MaxOpenConns {
-			books.Violation("gateway %s has %d connections to MySQL, and max_open_conns is %d", g.Name, now.MySQL, gateway.MaxOpenConns)
+		if now.MySQL > gateway.MostConnections {
+			books.Violation("gateway %s has %d connections to MySQL, which is more than %d", g.Name, now.MySQL, gateway.MostConnections)
 		}
 		f.readings = append(f.readings, now)
 	}

@@ -32,6 +32,10 @@ const (
 	QueryTimeout = 2 * time.Second
 	Watch        = time.Second
 	GracePeriod  = 3 * time.Second
+
+	// MostConnections are those of the pool, and the one by which a gateway asks
+	// whether a MySQL that gave no answer is there.
+	MostConnections = MaxOpenConns + 1
 )
 
 // Gateway is a Caddy that listens on the same addresses for as long as there is
