@@ -262,6 +262,57 @@ func TestOldLinkBesideSession(t *testing.T) {
 	})
 }
 
+// TestOldLinkThatIsNoPage: what a browser doesn't open as a page goes on by the
+// session, and isn't sent elsewhere; so does a page where nothing redirects.
+func TestOldLinkThatIsNoPage(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		for _, test := range []struct {
+			redirect, accept string
+			status           int
+		}{
+			{"on", "text/html", http.StatusSeeOther},
+			{"on", "application/json", http.StatusOK},
+			{"on", "*/*", http.StatusOK},
+			{"off", "text/html", http.StatusOK},
+		} {
+			g := startGateway(t, db, up, site{options: "session {\n redirect " + test.redirect + "\n}", global: "metrics"})
+			cookie := sessionCookie(t, g.get(t, "/?sesame="+tokenFor(t, alice)))
+			up.take()
+			before := metricValues(t)
+			answer := g.get(t, "/page?sesame=bad", "Accept", test.accept, "Cookie", cookie)
+			answer.wantStatus(t, test.status)
+			if test.status == http.StatusOK {
+				wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
+			} else {
+				up.takeNone(t)
+			}
+			const served = `requests_total{outcome="session",reason=""}`
+			if grown := metricValues(t)[served] - before[served]; grown != 1 {
+				t.Errorf("%+v: %s has grown by %v, want 1", test, served, grown)
+			}
+		}
+	})
+}
+
+// TestButtonPressedTwice: the second time, the token is used up, but the person
+// is logged in. The button's own request is nothing for the upstream.
+func TestButtonPressedTwice(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, sessionSite("one_time"))
+		b := newBrowser(g)
+		page := b.get(t, "/page?sesame="+tokenFor(t, alice, oneTime))
+		b.press(t).wantStatus(t, http.StatusSeeOther)
+		b.last = page
+		b.press(t).wantStatus(t, http.StatusSeeOther)
+		wantHeader(t, b.last.header, "Location", "/page")
+		up.takeNone(t)
+		b.follow(t).wantStatus(t, http.StatusOK)
+		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
+	})
+}
+
 // TestOneTimeLinkInABrowser has scanners come first.
 func TestOneTimeLinkInABrowser(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
