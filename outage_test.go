@@ -201,3 +201,39 @@ func TestClientThatGoesAway(t *testing.T) {
 		}
 	})
 }
+
+// TestSessionWithoutAnAnswer: a session that can't be checked is neither let in
+// nor ended, nor is somebody with an old link beside it.
+func TestSessionWithoutAnAnswer(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, sessionSite(""))
+		cookie := sessionCookie(t, g.get(t, "/?sesame="+tokenFor(t, alice)))
+		up.take()
+		db.mustExec(t, "RENAME TABLE auth_user TO auth_user_away")
+		defer db.mustExec(t, "DROP TABLE IF EXISTS auth_user_away")
+		for _, uri := range []string{"/", "/?sesame=bad", "/_sesame/whoami"} {
+			answer := g.get(t, uri, "Cookie", cookie)
+			answer.wantStatus(t, http.StatusServiceUnavailable)
+			wantHeader(t, answer.header, "Set-Cookie", "")
+			up.takeNone(t)
+		}
+		db.mustExec(t, "RENAME TABLE auth_user_away TO auth_user")
+		poll(t, "the table's return", func() bool { return g.get(t, "/", "Cookie", cookie).status == http.StatusOK })
+	})
+}
+
+// TestOneTimeTokenThatCantBeUsedUp lets nobody in: the token would pass again.
+func TestOneTimeTokenThatCantBeUsedUp(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, site{options: "one_time"})
+		valid := tokenFor(t, alice, oneTime)
+		db.mustExec(t, "CREATE TRIGGER no_writes BEFORE UPDATE ON auth_user FOR EACH ROW SIGNAL SQLSTATE '45000'")
+		g.get(t, "/?sesame="+valid).wantStatus(t, http.StatusServiceUnavailable)
+		up.takeNone(t)
+		db.mustExec(t, "DROP TRIGGER no_writes")
+		poll(t, "MySQL's return", func() bool { return g.get(t, "/?sesame="+valid).status == http.StatusOK })
+		g.get(t, "/?sesame="+valid).wantStatus(t, http.StatusUnauthorized)
+	})
+}
