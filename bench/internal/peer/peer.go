@@ -41,6 +41,7 @@ const (
 	Cache       = "cache"
 	Session     = "session"
 	Query       = "query"
+	Groups      = "groups"
 	Assertion   = "assertion"
 	BasicAuth   = "basic_auth"
 	ForwardAuth = "forward_auth"
@@ -75,6 +76,12 @@ var All = []Peer{
 		What:    "The token comes in the query, and the application gets the URL without it.",
 		Variant: true,
 		start:   startQuery,
+	},
+	{
+		Name: Groups, Title: "sesame, groups",
+		What:    "Every user is in three groups, which are read with the row and told to the application.",
+		Variant: true,
+		start:   startGroups,
 	},
 	{
 		Name: Assertion, Title: "sesame, signed identity",

@@ -67,6 +67,17 @@ func startQuery(ctx context.Context, s *Site) (*Gateway, error) {
 	return g, nil
 }
 
+func startGroups(ctx context.Context, s *Site) (*Gateway, error) {
+	if err := s.Database.CreateGroups(ctx, s.Users); err != nil {
+		return nil, err
+	}
+	g, err := s.startSesame(ctx, Groups, Table+"\n\t\t\tgroups", "", s.Users)
+	if refused, ok := errors.AsType[notAdapted](err); ok {
+		return nil, Unavailable{"this caddy has no option groups (" + refused.short() + ")"}
+	}
+	return g, err
+}
+
 func startAssertion(ctx context.Context, s *Site) (*Gateway, error) {
 	g, err := s.startSesame(ctx, Assertion, Table, "assertion {\n\t\t\taudience app\n\t\t}", s.Users)
 	if refused, ok := errors.AsType[notAdapted](err); ok {
