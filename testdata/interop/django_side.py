@@ -154,6 +154,40 @@ def get_user(token, scope=""):
     return {"user": None if user is None else user.get_username()}
 
 
+def permission(name):
+    from django.contrib.auth.models import Permission
+
+    app_label, codename = name.split(".")
+    return Permission.objects.get(content_type__app_label=app_label, codename=codename)
+
+
+@command
+def permit(username, groups, permissions, is_staff, is_superuser, is_active):
+    """Give rights by Django's own API. groups has the permissions of each."""
+    from django.contrib.auth.models import Group
+
+    user = find(username)
+    user.is_staff, user.is_superuser, user.is_active = is_staff, is_superuser, is_active
+    user.save()
+    user.groups.clear()
+    for name, names in groups.items():
+        group, _ = Group.objects.get_or_create(name=name)
+        group.permissions.set([permission(name) for name in names or []])
+        user.groups.add(group)
+    user.user_permissions.set([permission(name) for name in permissions])
+
+
+@command
+def rights(username, permissions):
+    user = find(username)
+    return {
+        "groups": sorted(group.name for group in user.groups.all()),
+        "permissions": {name: user.has_perm(name) for name in permissions},
+        "is_staff": user.is_staff,
+        "is_superuser": user.is_superuser,
+    }
+
+
 def configure(given):
     # A settings module and not settings.configure(), which doesn't put
     # TIME_ZONE into effect for naive times.
