@@ -2,7 +2,9 @@ package userstore_test
 
 import (
 	"context"
+	"errors"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -121,4 +123,51 @@ func TestNoGoroutineIsLeft(t *testing.T) { //nolint:paralleltest // counts gorou
 		}
 		return nil
 	})
+}
+
+// TestConnectionsAreBounded has many users looked up and logged in at once, and
+// asks the server how many connections there are.
+func TestConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
+	const most = 3
+	d := newDatabase(t, authUser, threeUsers)
+	d.db.SetMaxOpenConns(1) // which doesn't count
+	s := openStore(t, userstore.Config{DSN: d.dsn(), MaxOpenConns: most, QueryTimeout: caddy.Duration(30 * time.Second)}, userstore.Needs{LastLogin: true})
+
+	var all sync.WaitGroup
+	for i := range 32 {
+		key := token.IntKey(int64(1 + i%2))
+		all.Go(func() {
+			for range 20 {
+				user, err := s.Lookup(t.Context(), key)
+				if err == nil {
+					err = s.Consume(t.Context(), user, time.Now())
+				}
+				if err != nil && !errors.Is(err, userstore.ErrConsumed) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		all.Wait()
+	}()
+	largest := 0
+	for isOver := false; !isOver; {
+		select {
+		case <-done:
+			isOver = true
+		default:
+		}
+		var n int
+		if err := d.db.QueryRow("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = ? AND ID <> CONNECTION_ID()", d.name).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		largest = max(largest, n)
+	}
+	if largest < 1 || largest > most {
+		t.Errorf("there were %d connections at once, and max_open_conns is %d", largest, most)
+	}
 }
