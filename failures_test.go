@@ -274,3 +274,13 @@ func FuzzFailureLimitArgs(f *testing.F) {
 		}
 	})
 }
+
+// FailuresInUse is how many limits the process counts failures for.
+func FailuresInUse() int {
+	n := 0
+	failuresOf.Range(func(any, any) bool {
+		n++
+		return true
+	})
+	return n
+}
