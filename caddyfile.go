@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -98,6 +99,11 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    }
 //	    userstore mysql {
 //	        dsn <dsn>
+//	        dsn_file <path>
+//	        replica <dsn>...
+//	        replica_file <path>...
+//	        tls_ca|tls_cert|tls_key <path>
+//	        tls_server_name <name>
 //	        table <table>
 //	        primary_key|password|last_login|is_active|email|username <column>|-
 //	        is_staff|is_superuser [<column>|-]
@@ -252,6 +258,20 @@ func unmarshalStoreOption(d *caddyfile.Dispenser, cfg *userstore.Config, option 
 	switch option {
 	case "dsn":
 		cfg.DSN, err = secretArg(d)
+	case "dsn_file":
+		cfg.DSNFile, err = oneArg(d)
+	case "replica":
+		cfg.Replicas, err = secretArgs(d)
+	case "replica_file":
+		cfg.ReplicaFiles, err = manyArgs(d)
+	case "tls_ca":
+		cfg.TLSCA, err = oneArg(d)
+	case "tls_cert":
+		cfg.TLSCert, err = oneArg(d)
+	case "tls_key":
+		cfg.TLSKey, err = oneArg(d)
+	case "tls_server_name":
+		cfg.TLSServerName, err = oneArg(d)
 	case "table":
 		cfg.Table, err = oneArg(d)
 	case "primary_key":
@@ -305,7 +325,7 @@ func (h *Handler) checkCaddyfile() error {
 	switch {
 	case h.SecretKey == "":
 		return errors.New("secret_key is missing: set it to Django's SECRET_KEY, as {env.DJANGO_SECRET_KEY}")
-	case h.UserStore.DSN == "":
+	case h.UserStore.DSN == "" && h.UserStore.DSNFile == "":
 		return errors.New("userstore is missing, or has no dsn: it says where the users are")
 	}
 	checked := Handler{
@@ -329,13 +349,23 @@ func (h *Handler) checkCaddyfile() error {
 		return err
 	}
 	store := h.storeConfig()
-	if strings.Contains(store.DSN, "{") {
-		store.DSN = "user@tcp(localhost)/database"
+	store.DSN = assumedDSN(store.DSN)
+	store.Replicas = slices.Clone(store.Replicas)
+	for i, dsn := range store.Replicas {
+		store.Replicas[i] = assumedDSN(dsn)
 	}
 	if err := store.Validate(); err != nil {
 		return fmt.Errorf("userstore: %w", err)
 	}
 	return nil
+}
+
+// assumedDSN is a DSN, or one in its place where it is not resolved yet.
+func assumedDSN(dsn string) string {
+	if strings.Contains(dsn, "{") {
+		return "user@tcp(localhost)/database"
+	}
+	return dsn
 }
 
 // optionLines remembers where options are, for errors that are found later.

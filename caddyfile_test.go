@@ -171,6 +171,12 @@ func TestCaddyfileToJSON(t *testing.T) {
 		}
 		userstore mysql {
 			dsn {env.DSN}
+			replica {env.REPLICA}
+			replica_file /run/replica
+			tls_ca /etc/ca.pem
+			tls_cert /etc/own.pem
+			tls_key /etc/own.key
+			tls_server_name db
 			table app.users
 			primary_key uid
 			password pw
@@ -201,7 +207,7 @@ func TestCaddyfileToJSON(t *testing.T) {
 		`"identity":[{"name":"X-User","value":"{http.auth.user.id}"}],` +
 		`"assertion":{"header":"X-Assertion","audience":["one","two"],"issuer":"me","ttl":30000000000,"claims":[{"name":"role","value":"{http.auth.user.a}"}],"keys":["{env.ASSERTION_KEY}","{env.ASSERTION_KEY_OLD}"]},` +
 		`"realm":"my app",` +
-		`"userstore":{"dsn":"{env.DSN}","table":"app.users","columns":{"primary_key":"uid","password":"pw","last_login":"seen","is_active":"-","email":"mail","username":"-","is_staff":"is_staff","is_superuser":"root","relation_key":"number","extra":["a","b"]},` +
+		`"userstore":{"dsn":"{env.DSN}","tls_ca":"/etc/ca.pem","tls_cert":"/etc/own.pem","tls_key":"/etc/own.key","tls_server_name":"db","replicas":["{env.REPLICA}"],"replica_files":["/run/replica"],"table":"app.users","columns":{"primary_key":"uid","password":"pw","last_login":"seen","is_active":"-","email":"mail","username":"-","is_staff":"is_staff","is_superuser":"root","relation_key":"number","extra":["a","b"]},` +
 		`"revocations":"app.revoked","groups":{"table":"app.members","user":"member","group":"role","names":{"table":"app.roles","key":"code","name":"title"}},"permissions":{"table":"app.granted","user":"holder"},"query_timeout":1000000000,"max_open_conns":5,"max_idle_conns":2,"conn_max_lifetime":60000000000,"conn_max_idle_time":30000000000,"start_without":true},` +
 		`"cache":{"for":5000000000,"max_users":1000,"max_size":8388608},` +
 		`"session":{"name":"s","max_age":3600000000000,"idle":600000000000,"domain":"example.com","path":"/app","same_site":"strict","secure":"on","update_last_login":false,"redirect":"safari_off"},` +

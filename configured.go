@@ -413,10 +413,11 @@ func (h *Handler) readingStore(settings token.Settings) (userstore.Config, users
 	cfg := h.storeConfig()
 	needs := h.requiredFlags()
 	needs.Email, needs.LastLogin = h.InvalidateOnEmailChange, h.OneTime
-	var err error
-	if cfg.DSN, err = resolveNamed("userstore: dsn", cfg.DSN); err != nil {
+	if err := resolveStore(&cfg, resolveNamed); err != nil {
 		return cfg, needs, err
 	}
+	// Commands ask the primary server alone.
+	cfg.Replicas, cfg.ReplicaFiles = nil, nil
 	if packer := packerOf(settings); packer != nil {
 		needs.Kind = packer.Kind()
 	}

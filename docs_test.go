@@ -333,7 +333,7 @@ func jsonFields(path string, of reflect.Type) []string {
 // what is collected.
 func TestReferenceMetrics(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
-		startGateway(t, db, startUpstream(t), site{})
+		startGateway(t, db, startUpstream(t), site{store: fmt.Sprintf("replica %q", db.dsn)})
 		var documented, collected []string
 		for _, row := range rows(reference(t, "## Metrics")) {
 			name := codes(row[0])[0] + " " + row[1]

@@ -11,27 +11,39 @@ import (
 )
 
 // findUser looks a user up whose row holds, which check tells: of no user by
-// nil. A row that is kept can let in, but not refuse, unless there is none: the
+// nil. A row that is kept, or a replica's, can let in, but not refuse: the
 // new link of somebody with a new password must work at once. So only a fresh
-// one is refused. The error is check's, or says why the store has no answer.
+// one is refused, or where there is none. The error is check's, or says why the store has no answer.
 func (h *Handler) findUser(ctx context.Context, pk token.PrimaryKey, fresh bool, check func(*userstore.User) error) (*userstore.User, error) {
 	ctx, span := startSpan(ctx, "sesame.lookup")
 	if span != nil {
 		defer span.End()
 	}
-	if h.cache == nil {
-		user, err := h.store.Lookup(ctx, pk)
-		return checked(user, err, check)
-	}
 	if !fresh {
-		user, isFresh, err := h.cache.Lookup(ctx, pk)
+		user, isFresh, err := h.lookupAny(ctx, pk)
 		user, err = checked(user, err, check)
 		if err == nil || user == nil || isFresh {
 			return user, err
 		}
 	}
-	user, err := h.cache.LookupFresh(ctx, pk)
+	user, err := h.lookupFresh(ctx, pk)
 	return checked(user, err, check)
+}
+
+// lookupAny reads a row that may be old, as far as the configuration allows.
+func (h *Handler) lookupAny(ctx context.Context, pk token.PrimaryKey) (user *userstore.User, isFresh bool, err error) {
+	if h.cache == nil {
+		return h.store.LookupAny(ctx, pk)
+	}
+	return h.cache.Lookup(ctx, pk)
+}
+
+// lookupFresh reads the row as it is now.
+func (h *Handler) lookupFresh(ctx context.Context, pk token.PrimaryKey) (*userstore.User, error) {
+	if h.cache == nil {
+		return h.store.Lookup(ctx, pk)
+	}
+	return h.cache.LookupFresh(ctx, pk)
 }
 
 // startSpan begins a span in a request that is traced, as the directive tracing

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -218,6 +219,7 @@ type Handler struct {
 type userStore interface {
 	Schema(ctx context.Context) (userstore.Schema, error)
 	Lookup(ctx context.Context, pk token.PrimaryKey) (*userstore.User, error)
+	LookupAny(ctx context.Context, pk token.PrimaryKey) (user *userstore.User, isFresh bool, err error)
 	LookupMany(ctx context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error)
 	Consume(ctx context.Context, user *userstore.User, now time.Time) error
 	Stats() userstore.Stats
@@ -433,8 +435,7 @@ func (h *Handler) checkSettings(settings token.Settings) error {
 // the settings name none.
 func (h *Handler) provisionStore(ctx caddy.Context) error {
 	cfg := h.storeConfig()
-	var err error
-	if cfg.DSN, err = resolveSecret("userstore: dsn", cfg.DSN); err != nil {
+	if err := resolveStore(&cfg, resolveSecret); err != nil {
 		return err
 	}
 	needs := h.requiredFlags()
@@ -443,6 +444,7 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 	if made := h.made.Load(); made != nil {
 		needs.Kind = made.tokens.Settings().Encoding.Kind()
 	}
+	var err error
 	store, err := userstore.Open(ctx, cfg, needs, h.logger.Named("userstore"))
 	switch {
 	case errors.Is(err, userstore.ErrUnavailable) && !cfg.StartWithout:
@@ -470,6 +472,36 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 		h.watcher = newWatcher(interval, store.LookupMany, h.logger.Named("watch"))
 	}
 	register(h)
+	return nil
+}
+
+// resolveStore replaces the placeholders in what is secret of a store, or names
+// a file, as resolve makes it of an option's name and value.
+func resolveStore(cfg *userstore.Config, resolve func(option, text string) (string, error)) error {
+	cfg.Replicas, cfg.ReplicaFiles = slices.Clone(cfg.Replicas), slices.Clone(cfg.ReplicaFiles)
+	type text struct {
+		option string
+		value  *string
+	}
+	texts := []text{
+		{"dsn", &cfg.DSN},
+		{"dsn_file", &cfg.DSNFile},
+		{"tls_ca", &cfg.TLSCA},
+		{"tls_cert", &cfg.TLSCert},
+		{"tls_key", &cfg.TLSKey},
+	}
+	for i := range cfg.Replicas {
+		texts = append(texts, text{"replica", &cfg.Replicas[i]})
+	}
+	for i := range cfg.ReplicaFiles {
+		texts = append(texts, text{"replica_file", &cfg.ReplicaFiles[i]})
+	}
+	for _, t := range texts {
+		var err error
+		if *t.value, err = resolve("userstore: "+t.option, *t.value); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -69,10 +69,12 @@ type keptRows struct {
 	counts cacheCounts
 }
 
-// keptRow is a row, and when it was asked for. It may be newer, not older.
+// keptRow is a row, and when it was asked for. It may be newer, and not older,
+// unless it is a replica's.
 type keptRow struct {
-	user  *User
-	asked time.Time
+	user   *User
+	asked  time.Time
+	isLate bool // a replica's, which may be older
 }
 
 // keptRowsOf has the rows of each configuration in this process.
@@ -188,7 +190,7 @@ func (c *Cache) Close() error {
 	return nil
 }
 
-// Lookup is MySQL.Lookup, with a row that may be as old as the configuration
+// Lookup is MySQL.LookupAny, with a row that may be as old as the configuration
 // says. isFresh tells that it is not from before the call. Lookups of one user
 // that is not in the cache wait for one query together.
 func (c *Cache) Lookup(ctx context.Context, pk token.PrimaryKey) (user *User, isFresh bool, err error) {
@@ -210,7 +212,7 @@ func (c *Cache) Lookup(ctx context.Context, pk token.PrimaryKey) (user *User, is
 	if err != nil {
 		return nil, false, err
 	}
-	return row.user, !row.asked.Before(called), nil
+	return row.user, !row.isLate && !row.asked.Before(called), nil
 }
 
 // LookupFresh is MySQL.Lookup, and keeps the row for others.
@@ -219,7 +221,7 @@ func (c *Cache) LookupFresh(ctx context.Context, pk token.PrimaryKey) (*User, er
 	user, err := c.store.Lookup(ctx, pk)
 	switch {
 	case err == nil:
-		c.kept.users.Set(pk, keptRow{user, asked})
+		c.kept.users.Set(pk, keptRow{user: user, asked: asked})
 		c.kept.absent.Invalidate(pk)
 	case errors.Is(err, ErrNotFound):
 		c.kept.users.Invalidate(pk)
@@ -244,9 +246,9 @@ func (c *Cache) load(ctx context.Context, pk token.PrimaryKey) (keptRow, error) 
 		return keptRow{}, ErrNotFound
 	}
 	asked := time.Now()
-	user, err := c.store.Lookup(ctx, pk)
+	user, isFresh, err := c.store.LookupAny(ctx, pk)
 	if errors.Is(err, ErrNotFound) {
 		c.kept.absent.Set(pk, asked)
 	}
-	return keptRow{user, asked}, err
+	return keptRow{user, asked, !isFresh}, err
 }

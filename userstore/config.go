@@ -32,8 +32,42 @@ type Config struct {
 	// it: `user:password@tcp(host:3306)/database` or
 	// `user:password@unix(/path/to/socket)/database`. Parameters may follow,
 	// for example `?tls=true`. It holds a password, so keep it in the
-	// environment or a file: `{env.SESAME_DSN}`. Required.
+	// environment or a file: `{env.SESAME_DSN}`. Required, unless there is a
+	// `dsn_file`.
 	DSN string `json:"dsn,omitempty"`
+
+	// A file with the DSN, in its place. It is read again when it changes, and
+	// when the server refuses the password, so that a password can be changed
+	// without a reload: new connections are made with the new DSN, and those of
+	// before are replaced.
+	DSNFile string `json:"dsn_file,omitempty"`
+
+	// A file with the certificates, in PEM, of the authorities that the server's
+	// certificate may be from. This and the options below have connections
+	// encrypted, and the server's certificate checked, as `?tls=true` does.
+	// Default: the authorities that this system trusts.
+	TLSCA string `json:"tls_ca,omitempty"`
+
+	// Files with the certificate of this gateway, for servers that ask for one
+	// (`REQUIRE X509`), and with its key, in PEM. They are read for each
+	// connection. Default: none.
+	TLSCert string `json:"tls_cert,omitempty"`
+	TLSKey  string `json:"tls_key,omitempty"`
+
+	// The name that the server's certificate must be for. Default: the host in
+	// the DSN.
+	TLSServerName string `json:"tls_server_name,omitempty"`
+
+	// The DSNs of replicas of that server, which answer lookups for tokens and
+	// sessions; who logs in by a link or with a one-time token is looked up at
+	// the primary server. What a replica would refuse, the primary is asked
+	// about. But for as long as a replica is behind, a password that was changed,
+	// an account that was deactivated or a token that was revoked may still let
+	// in. A replica that doesn't answer is left out. Default: none.
+	Replicas []string `json:"replicas,omitempty"`
+
+	// Files with the DSNs of replicas, as `dsn_file`. Default: none.
+	ReplicaFiles []string `json:"replica_files,omitempty"`
 
 	// The table or view with the users, in the DSN's database or as
 	// `database.table`. A name with a dot in it is written in backticks.
@@ -157,24 +191,56 @@ type Needs struct {
 
 // Validate reports the first thing in the configuration that can't be right.
 func (c *Config) Validate() error {
-	if c.DSN == "" {
-		return errors.New("dsn is missing: give it as user:password@tcp(host:3306)/database")
-	}
-	dsn, err := parseDSN(c.DSN)
-	if err != nil {
+	if err := c.validateDSN(); err != nil {
 		return err
 	}
-	if err := c.validateNames(dsn); err != nil {
+	if err := c.validateNames(); err != nil {
+		return err
+	}
+	if err := c.validateTLS(); err != nil {
 		return err
 	}
 	if err := c.validateLimits(); err != nil {
 		return err
 	}
-	_, err = c.location()
+	_, err := c.location()
 	return err
 }
 
-func (c *Config) validateNames(dsn *mysql.Config) error {
+// validateDSN checks what is said of servers, but for what is in files.
+func (c *Config) validateDSN() error {
+	switch {
+	case c.DSN == "" && c.DSNFile == "":
+		return errors.New("dsn is missing: give it as user:password@tcp(host:3306)/database")
+	case c.DSN != "" && c.DSNFile != "":
+		return errors.New("dsn_file is set beside dsn: there can be one of them")
+	}
+	for i, replica := range c.Replicas {
+		dsn, err := parseDSN(replica)
+		if err == nil {
+			err = c.checkDatabase(dsn)
+		}
+		if err != nil {
+			return fmt.Errorf("replica: the DSN number %d: %w", i+1, err)
+		}
+	}
+	for _, file := range c.ReplicaFiles {
+		if file == "" {
+			return errors.New("replica_file has an empty name")
+		}
+	}
+	if c.DSN == "" {
+		return nil
+	}
+	dsn, err := parseDSN(c.DSN)
+	if err != nil {
+		return err
+	}
+	return c.checkDatabase(dsn)
+}
+
+// checkDatabase makes sure that it is known which database the table is in.
+func (c *Config) checkDatabase(dsn *mysql.Config) error {
 	table, err := parseTable(c.table())
 	if err != nil {
 		return err
@@ -183,6 +249,16 @@ func (c *Config) validateNames(dsn *mysql.Config) error {
 		return errors.New("no database: append its name to the dsn, as in tcp(host:3306)/database, " +
 			"or give the table as database.table")
 	}
+	return nil
+}
+
+// source is where the DSN comes from.
+func (c *Config) source() (source, error) {
+	files, err := c.tlsFiles()
+	return source{dsn: c.DSN, file: c.DSNFile, tls: files}, err
+}
+
+func (c *Config) validateNames() error {
 	if c.Revocations != "" {
 		if _, err := parseTable(c.Revocations); err != nil {
 			return fmt.Errorf("revocations: %w", err)

@@ -2,6 +2,7 @@ package userstore
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -166,6 +167,10 @@ func explain(err error, limit time.Duration) error {
 	}
 	if errors.As(err, &misfit{}) {
 		return err
+	}
+	if errors.As(err, new(*tls.CertificateVerificationError)) {
+		return fmt.Errorf("%w: see that the server's certificate is for the host in the dsn, is valid today, "+
+			"and from an authority that is trusted here, or named with tls_ca", err)
 	}
 	var answer *mysql.MySQLError
 	if !errors.As(err, &answer) {

@@ -2,7 +2,8 @@ package userstore
 
 // PoolReferences tells how many stores use the pool of a configuration.
 func PoolReferences(cfg Config) int {
-	references, _ := pools.References(keyOf(cfg.DSN, cfg.limits()))
+	from, _ := cfg.source()
+	references, _ := pools.References(keyOf(from, cfg.limits()))
 	return references
 }
 

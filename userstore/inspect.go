@@ -28,15 +28,11 @@ func NewInspector(cfg Config, needs Needs) (*Inspector, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	dsn, err := parseDSN(cfg.DSN)
-	if err != nil {
-		return nil, err
-	}
 	s, err := newMySQL(cfg, needs, zap.NewNop())
 	if err != nil {
 		return nil, err
 	}
-	return &Inspector{s: s, dsn: dsn}, nil
+	return &Inspector{s: s, dsn: s.pool.connector.config()}, nil
 }
 
 // Close gives the connections back.
@@ -59,7 +55,7 @@ func (i *Inspector) Server(ctx context.Context) (Server, error) {
 	server := Server{
 		Address:  i.dsn.Addr,
 		Local:    isLocal(i.dsn),
-		Verified: i.dsn.TLSConfig == "true",
+		Verified: checksCertificate(i.dsn),
 	}
 	ctx, cancel := context.WithTimeout(ctx, i.s.timeout)
 	defer cancel()

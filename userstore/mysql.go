@@ -31,6 +31,9 @@ type MySQL struct {
 	pool    *pool
 	poolKey poolKey
 
+	replicas  replicas
+	isReplica bool // this store is one, which reads only
+
 	// plan is set once the table was checked, at the latest by the first lookup
 	// that MySQL answers.
 	plan    atomic.Pointer[plan]
@@ -50,6 +53,9 @@ func Open(ctx context.Context, cfg Config, needs Needs, logger *zap.Logger) (*My
 	s, err := newMySQL(cfg, needs, logger)
 	if err != nil {
 		return nil, err
+	}
+	if err := s.openReplicas(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	plan, err := s.check(ctx)
 	if err == nil {
@@ -80,7 +86,7 @@ func newMySQL(cfg Config, needs Needs, logger *zap.Logger) (*MySQL, error) {
 	if err != nil {
 		return nil, err
 	}
-	dsn, err := parseDSN(cfg.DSN)
+	from, err := cfg.source()
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +94,6 @@ func newMySQL(cfg Config, needs Needs, logger *zap.Logger) (*MySQL, error) {
 		cfg:      cfg,
 		needs:    needs,
 		name:     name,
-		schema:   orDefault(name.schema, dsn.DBName),
 		location: location,
 		timeout:  cfg.queryTimeout(),
 		logger:   logger,
@@ -96,9 +101,14 @@ func newMySQL(cfg Config, needs Needs, logger *zap.Logger) (*MySQL, error) {
 		concurrency: min(largestConcurrency, cfg.limits().maxOpen),
 	}
 	s.start.init()
-	if s.poolKey, s.pool, err = acquirePool(cfg.DSN, cfg.limits(), logger); err != nil {
+	if s.poolKey, s.pool, err = acquirePool(from, cfg.limits(), logger); err != nil {
 		return nil, err
 	}
+	dsn := s.pool.connector.config()
+	if err := cfg.checkDatabase(dsn); err != nil {
+		return nil, errors.Join(err, releasePool(s.poolKey))
+	}
+	s.schema = orDefault(name.schema, dsn.DBName)
 	return s, nil
 }
 
@@ -108,9 +118,9 @@ func (s *MySQL) Close() error {
 	if !s.start.close() {
 		return nil
 	}
-	var err error
+	err := s.replicas.close()
 	if plan := s.plan.Load(); plan != nil {
-		err = plan.close()
+		err = errors.Join(err, plan.close())
 	}
 	return errors.Join(err, releasePool(s.poolKey))
 }
@@ -130,16 +140,21 @@ func (s *MySQL) Schema(ctx context.Context) (Schema, error) {
 // ErrUnavailable; if ctx ended before, the context's own, which may take as long
 // as a query may.
 func (s *MySQL) Lookup(ctx context.Context, pk token.PrimaryKey) (*User, error) {
+	if s.observe == nil {
+		return s.lookup(ctx, pk)
+	}
+	began := time.Now()
+	user, err := s.lookup(ctx, pk)
+	s.observe(time.Since(began))
+	return user, err
+}
+
+// lookup is Lookup, which is observed.
+func (s *MySQL) lookup(ctx context.Context, pk token.PrimaryKey) (*User, error) {
 	if err := s.available("looking up a user"); err != nil {
 		return nil, err
 	}
-	if s.observe == nil {
-		return s.batcher.lookup(ctx, s, pk)
-	}
-	began := time.Now()
-	user, err := s.batcher.lookup(ctx, s, pk)
-	s.observe(time.Since(began))
-	return user, err
+	return s.batcher.lookup(ctx, s, pk)
 }
 
 // lookupAlone is Lookup with a query of its own.
@@ -203,7 +218,8 @@ func (s *MySQL) query(ctx context.Context, p *plan, param any, kind token.Kind) 
 // answer, it is the connection's own limit that ends the query: the same time,
 // after which even a client that has gone is no longer waited for.
 func (s *MySQL) limit(ctx context.Context) (context.Context, context.CancelFunc) {
-	if s.pool.db.Stats().Idle > 0 {
+	// Who brings a deadline has less time than that.
+	if _, limited := ctx.Deadline(); !limited && s.pool.db.Stats().Idle > 0 {
 		return context.WithoutCancel(ctx), func() {}
 	}
 	return context.WithTimeout(ctx, s.timeout)
@@ -307,17 +323,20 @@ var errNotOneTime = errors.New("the store was opened without Needs.LastLogin, or
 // into last_login. Of all requests that read the same row, over any number of
 // gateways, one gets no error, and the others ErrConsumed. After ErrUnavailable
 // the token may or may not be used up; it must not be accepted.
+//
+// It is the primary's row that must be what was read: one that a replica had,
+// which is behind, consumes nothing.
 func (s *MySQL) Consume(ctx context.Context, u *User, now time.Time) error {
 	const doing = "consuming a one-time token"
-	p := u.plan
-	if p == nil || p.consume == nil {
+	p := s.plan.Load()
+	if u.plan == nil || p == nil || p.consume == nil {
 		return unavailable(doing, errNotOneTime)
 	}
 	next, err := nextLastLogin(now, u.LastLogin, s.location, p.schema.LastLoginPrecision)
 	if err != nil {
 		return unavailable(doing, err)
 	}
-	args, ok := s.consumeArgs(u, next)
+	args, ok := s.consumeArgs(p, u, next)
 	if !ok {
 		return unavailable(doing, p.key.check(u.PrimaryKey.Kind()))
 	}
@@ -341,10 +360,10 @@ func (s *MySQL) Consume(ctx context.Context, u *User, now time.Time) error {
 
 // consumeArgs are the parameters of the plan's UPDATE, in the order in which
 // newPlan adds conditions.
-func (s *MySQL) consumeArgs(u *User, next string) (args []any, ok bool) {
-	key, ok := u.plan.key.param(u.PrimaryKey)
+func (s *MySQL) consumeArgs(p *plan, u *User, next string) (args []any, ok bool) {
+	key, ok := p.key.param(u.PrimaryKey)
 	args = append(make([]any, 0, 5), next, key)
-	if u.plan.password >= 0 {
+	if p.password >= 0 {
 		args = append(args, bytesParam(u.Password))
 	}
 	args = append(args, u.lastLogin.param())

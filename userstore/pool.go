@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,11 +26,13 @@ var pools = caddy.NewUsagePool()
 // pool is the connections to one server.
 type pool struct {
 	db        *sql.DB
-	connector driver.Connector
+	connector *connector
 	limits    poolLimits
 	log       *driverLog
 	breaker   breaker
-	renewing  atomic.Bool
+
+	stopWatching context.CancelFunc // of the file with the DSN
+	watching     sync.WaitGroup
 }
 
 // poolLimits are all settings besides the DSN that a pool is made with.
@@ -43,7 +46,7 @@ type poolLimits struct {
 // and values when it is misused.
 type poolKey [sha256.Size]byte
 
-func keyOf(dsn string, limits poolLimits) poolKey {
+func keyOf(from source, limits poolLimits) poolKey {
 	hash := sha256.New()
 	// The numbers are of fixed length, so that no two inputs are written alike.
 	for _, number := range []int64{
@@ -54,16 +57,21 @@ func keyOf(dsn string, limits poolLimits) poolKey {
 		binary.BigEndian.PutUint64(fixed[:], uint64(number))
 		hash.Write(fixed[:])
 	}
-	hash.Write([]byte(dsn))
+	for _, text := range []string{from.dsn, from.file, from.tls.authorities, from.tls.cert, from.tls.key, from.tls.serverName} {
+		var length [8]byte
+		binary.BigEndian.PutUint64(length[:], uint64(len(text)))
+		hash.Write(length[:])
+		hash.Write([]byte(text))
+	}
 	return poolKey(hash.Sum(nil))
 }
 
-// acquirePool returns the pool for dsn, which exists already or is made. It
+// acquirePool returns the pool for a server, which exists already or is made. It
 // doesn't connect. Each call without an error needs one releasePool.
-func acquirePool(dsn string, limits poolLimits, logger *zap.Logger) (poolKey, *pool, error) {
-	key := keyOf(dsn, limits)
+func acquirePool(from source, limits poolLimits, logger *zap.Logger) (poolKey, *pool, error) {
+	key := keyOf(from, limits)
 	value, _, err := pools.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return newPool(dsn, limits)
+		return newPool(from, limits)
 	})
 	if err != nil {
 		return key, nil, err
@@ -81,27 +89,21 @@ func releasePool(key poolKey) error {
 	return nil
 }
 
-func newPool(dsn string, limits poolLimits) (*pool, error) {
-	cfg, err := parseDSN(dsn)
-	if err != nil {
-		return nil, err
-	}
+func newPool(from source, limits poolLimits) (*pool, error) {
 	log := &driverLog{}
-	if err := force(cfg, limits, log); err != nil {
+	connector, err := newConnector(from, limits, log)
+	if err != nil {
 		return nil, err
 	}
-	connector, err := mysql.NewConnector(cfg)
-	if err != nil {
-		return nil, errDSN
-	}
-	p := &pool{connector: newImpatient(connector, limits.query, log), limits: limits, log: log}
+	p := &pool{connector: connector, limits: limits, log: log}
+	connector.changed = p.renew
 	p.db = sql.OpenDB(p.connector)
 	p.db.SetMaxOpenConns(limits.maxOpen)
 	p.db.SetMaxIdleConns(limits.maxIdle)
 	p.db.SetConnMaxLifetime(limits.maxLifetime)
 	p.db.SetConnMaxIdleTime(limits.maxIdleTime)
 	p.breaker = breaker{
-		server:  func() string { return cfg.Addr },
+		server:  func() string { return connector.config().Addr },
 		logger:  log.current,
 		connect: p.connect,
 		idle:    p.pingIdle,
@@ -109,12 +111,19 @@ func newPool(dsn string, limits poolLimits) (*pool, error) {
 		limit:   limits.query,
 	}
 	p.breaker.init()
+	var watched context.Context
+	watched, p.stopWatching = context.WithCancel(context.Background())
+	if from.file != "" {
+		p.watching.Go(func() { connector.watch(watched) })
+	}
 	return p, nil
 }
 
 // Destruct closes the connections. UsagePool calls it when the last store that
 // used the pool is closed.
 func (p *pool) Destruct() error {
+	p.stopWatching()
+	p.watching.Wait()
 	p.breaker.close()
 	return p.db.Close()
 }
@@ -137,20 +146,9 @@ func (p *pool) pingIdle(ctx context.Context) (asked bool, err error) {
 }
 
 // renew has all connections replaced: those that have no work at once, and the
-// others when their work must have ended.
+// others when their work ends.
 func (p *pool) renew() {
-	if !p.renewing.CompareAndSwap(false, true) {
-		return
-	}
-	p.closeIdle()
-	time.AfterFunc(p.limits.query, func() {
-		p.closeIdle()
-		p.renewing.Store(false)
-	})
-}
-
-// closeIdle closes the connections that have no work.
-func (p *pool) closeIdle() {
+	p.connector.generation.Add(1)
 	p.db.SetMaxIdleConns(-1)
 	p.db.SetMaxIdleConns(p.limits.maxIdle)
 }

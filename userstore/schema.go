@@ -240,6 +240,9 @@ const (
 // check looks at the table and prepares the statements. Its errors are misfits
 // where the configuration must change.
 func (s *MySQL) check(ctx context.Context) (*plan, error) {
+	if s.isReplica {
+		return s.checkReading(ctx)
+	}
 	_, p, err := s.lookAtTable(ctx)
 	if err != nil {
 		return nil, err

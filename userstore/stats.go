@@ -9,7 +9,7 @@ import (
 
 // Stats are a store's figures since it was opened.
 type Stats struct {
-	// Pool is the state of the connections, which stores with the same DSN and
+	// Pool is the state of the connections to the primary, which stores with the same DSN and
 	// limits share.
 	Pool sql.DBStats
 
@@ -34,6 +34,13 @@ func (s *MySQL) Stats() Stats {
 	for i := range stats.Queries {
 		stats.Queries[i] = s.counts.queries[i].Load()
 	}
+	for _, replica := range s.replicas.stores {
+		of := replica.Stats()
+		stats.Lookups += of.Lookups
+		for i := range stats.Queries {
+			stats.Queries[i] += of.Queries[i]
+		}
+	}
 	return stats
 }
 
@@ -57,7 +64,11 @@ type ServerStats struct {
 
 // Servers returns the state of each server, the primary first.
 func (s *MySQL) Servers() []ServerStats {
-	return []ServerStats{s.serverStats(RolePrimary)}
+	servers := []ServerStats{s.serverStats(RolePrimary)}
+	for _, replica := range s.replicas.stores {
+		servers = append(servers, replica.serverStats(RoleReplica))
+	}
+	return servers
 }
 
 func (s *MySQL) serverStats(role string) ServerStats {

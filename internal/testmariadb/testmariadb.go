@@ -192,6 +192,21 @@ func (s *Server) Exec(database string, statements ...string) error {
 	return nil
 }
 
+// PrimaryOptions are for a server that others Replicate.
+var PrimaryOptions = []string{"--server-id=1", "--log-bin=binlog", "--binlog-format=ROW"}
+
+// ReplicaOptions are for a server that replicates one with PrimaryOptions.
+var ReplicaOptions = []string{"--server-id=2"}
+
+// Replicate has a server repeat what happened on a primary since its start,
+// and what happens from now on. STOP SLAVE SQL_THREAD has it fall behind.
+func (s *Server) Replicate(primary *Server) error {
+	return s.Exec("",
+		fmt.Sprintf("CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = %d, MASTER_USER = 'root', "+
+			"MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1", primary.port),
+		"START SLAVE")
+}
+
 // Stop ends the server in good order. A second call does nothing.
 func (s *Server) Stop() {
 	s.Thaw() // a stopped process would not see the signal

@@ -1,0 +1,252 @@
+package userstore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"go.uber.org/zap"
+)
+
+// source is where the DSN of a server comes from, and what belongs to it.
+type source struct {
+	dsn  string
+	file string // the name of one with the DSN; dsn is empty then
+	tls  tlsFiles
+}
+
+// connector makes connections with the DSN as it is now.
+type connector struct {
+	source source
+	limits poolLimits
+	log    *driverLog
+
+	current atomic.Pointer[target]
+	former  atomic.Pointer[target] // which a new DSN of the same server replaced, or nil
+	changed func()                 // is called after a change
+
+	generation atomic.Uint64 // of connections; older ones aren't used again
+
+	mu     sync.Mutex  // of what reads the file
+	seen   os.FileInfo // when it was read last
+	warned string      // the last error that was logged
+}
+
+// target is a DSN.
+type target struct {
+	impatient
+	cfg *mysql.Config
+	dsn string
+}
+
+// fileInterval is how often a file with a DSN is looked at.
+const fileInterval = time.Second
+
+func newConnector(from source, limits poolLimits, log *driverLog) (*connector, error) {
+	c := &connector{source: from, limits: limits, log: log}
+	dsn := from.dsn
+	if from.file != "" {
+		var err error
+		if dsn, c.seen, err = readDSN(from.file); err != nil {
+			return nil, err
+		}
+	}
+	made, err := c.target(dsn)
+	if err != nil {
+		return nil, err
+	}
+	c.current.Store(made)
+	return c, nil
+}
+
+// readDSN reads a file with a DSN. Its errors don't quote it.
+func readDSN(file string) (dsn string, info os.FileInfo, err error) {
+	if info, err = os.Stat(file); err != nil {
+		return "", nil, fmt.Errorf("dsn_file: %w", err)
+	}
+	text, err := os.ReadFile(file) //nolint:gosec // the operator names it
+	if err != nil {
+		return "", info, fmt.Errorf("dsn_file: %w", err)
+	}
+	if dsn = strings.TrimSpace(string(text)); dsn == "" {
+		return "", info, fmt.Errorf("dsn_file: %s is empty: write user:password@tcp(host:3306)/database into it", file)
+	}
+	return dsn, info, nil
+}
+
+// target readies a DSN for use.
+func (c *connector) target(dsn string) (*target, error) {
+	cfg, err := parseDSN(dsn)
+	if err != nil {
+		return nil, err
+	}
+	if err := force(cfg, c.limits, c.log); err != nil {
+		return nil, err
+	}
+	if err := c.source.tls.set(cfg); err != nil {
+		return nil, err
+	}
+	made, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, errDSN
+	}
+	return &target{newImpatient(made, c.limits.query, c.log), cfg, dsn}, nil
+}
+
+// config is the DSN in use.
+func (c *connector) config() *mysql.Config { return c.current.Load().cfg }
+
+// Connect implements driver.Connector.
+func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+	generation := c.generation.Load()
+	conn, err := c.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	whole, ok := conn.(fullConn)
+	if !ok {
+		return conn, nil // unreachable: the driver's has all of it
+	}
+	return aging{whole, c, generation}, nil
+}
+
+// fullConn is all that database/sql uses of the driver's connections.
+type fullConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.NamedValueChecker
+	driver.Pinger
+	driver.QueryerContext
+	driver.SessionResetter
+	driver.Validator
+}
+
+// aging is a connection that is used until the generation ends which it is of.
+type aging struct {
+	fullConn
+	from       *connector
+	generation uint64
+}
+
+func (a aging) isOld() bool { return a.generation != a.from.generation.Load() }
+
+// IsValid implements driver.Validator, which is asked after each use.
+func (a aging) IsValid() bool { return !a.isOld() && a.fullConn.IsValid() }
+
+// ResetSession implements driver.SessionResetter, which is called before each
+// use but the first.
+func (a aging) ResetSession(ctx context.Context) error {
+	if a.isOld() {
+		return driver.ErrBadConn
+	}
+	return a.fullConn.ResetSession(ctx)
+}
+
+// connect makes a connection. While a password is being changed, the file and
+// the server may have the new one at different times: then the other of the two
+// does.
+func (c *connector) connect(ctx context.Context) (driver.Conn, error) {
+	used := c.current.Load()
+	conn, err := used.Connect(ctx)
+	if c.source.file == "" || !isAccessDenied(err) {
+		return conn, err
+	}
+	c.look()
+	if now := c.current.Load(); now != used {
+		if conn, err = now.Connect(ctx); !isAccessDenied(err) {
+			return conn, err
+		}
+	}
+	if former := c.former.Load(); former != nil {
+		if conn, formerErr := former.Connect(ctx); !isAccessDenied(formerErr) {
+			return conn, formerErr
+		}
+		return c.current.Load().Connect(ctx) // the server has changed between the two
+	}
+	return nil, err
+}
+
+// Driver implements driver.Connector.
+func (c *connector) Driver() driver.Driver { return mysql.MySQLDriver{} }
+
+// isAccessDenied reports whether the server refuses user and password.
+func isAccessDenied(err error) bool {
+	number := numberOf(err)
+	return number == erAccessDenied || number == erAccessDeniedNoPassword
+}
+
+// watch looks at the file until ctx ends.
+func (c *connector) watch(ctx context.Context) {
+	interval := time.NewTicker(fileInterval)
+	defer interval.Stop()
+	for {
+		select {
+		case <-interval.C:
+			c.look()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// look reads the file if it has changed, and uses the DSN in it from then on.
+// One that can't be used leaves all as it was.
+func (c *connector) look() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	info, err := os.Stat(c.source.file)
+	if err == nil && c.seen != nil && os.SameFile(info, c.seen) && info.ModTime().Equal(c.seen.ModTime()) && info.Size() == c.seen.Size() {
+		return
+	}
+	dsn, info, err := readDSN(c.source.file)
+	if err == nil {
+		c.seen = info
+		err = c.use(dsn)
+	}
+	switch logger := c.log.current(); {
+	case err == nil:
+		c.warned = ""
+	case err.Error() != c.warned:
+		c.warned = err.Error()
+		logger.Error("the DSN in the file can't be used: the one of before stays in use", zap.String("file", c.source.file), zap.Error(err))
+	}
+}
+
+// use has new connections made with a DSN, if it is another one.
+func (c *connector) use(dsn string) error {
+	used := c.current.Load()
+	if dsn == used.dsn {
+		return nil
+	}
+	made, err := c.target(dsn)
+	if err != nil {
+		return err
+	}
+	if made.cfg.DBName != used.cfg.DBName {
+		return errors.New("it names another database, in which the table was not checked: reload Caddy's configuration for that")
+	}
+	// Another server isn't asked with the former password, nor the former server.
+	c.former.Store(nil)
+	if made.cfg.Net == used.cfg.Net && made.cfg.Addr == used.cfg.Addr {
+		c.former.Store(used)
+	}
+	c.current.Store(made)
+	c.log.current().Info("the DSN in the file has changed: new connections use it", zap.String("file", c.source.file))
+	c.changed()
+	return nil
+}
+
+// Interface guards
+var (
+	_ driver.Connector = (*connector)(nil)
+	_ fullConn         = aging{}
+)

@@ -1,0 +1,157 @@
+package userstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// Replicas answer lookups that may be answered by a row that is a little old.
+// Each is a store of its own, with its own connections, breaker and batches,
+// that writes nothing; so an answer of a replica's is one that the primary's
+// table would have given some time ago.
+
+// replicas are those of a store.
+type replicas struct {
+	stores []*MySQL
+	turn   atomic.Uint64
+
+	mu     sync.Mutex
+	warned time.Time // when the last warning was logged
+}
+
+// replicaWarnings is the least time between two warnings.
+const replicaWarnings = time.Minute
+
+// replicaConfigs are the configurations of the replicas' stores.
+func (c *Config) replicaConfigs() []Config {
+	var configs []Config
+	add := func(dsn, file string) {
+		replica := *c
+		replica.DSN, replica.DSNFile = dsn, file
+		replica.Replicas, replica.ReplicaFiles = nil, nil
+		// One that doesn't answer leaves as much time for who is asked next.
+		replica.QueryTimeout = caddy.Duration(c.queryTimeout() / 2)
+		configs = append(configs, replica)
+	}
+	for _, dsn := range c.Replicas {
+		add(dsn, "")
+	}
+	for _, file := range c.ReplicaFiles {
+		add("", file)
+	}
+	return configs
+}
+
+// openReplicas opens the stores of the replicas. One that doesn't answer is
+// checked later; one whose table doesn't fit is an error.
+func (s *MySQL) openReplicas(ctx context.Context) error {
+	for i, cfg := range s.cfg.replicaConfigs() {
+		replica, err := newMySQL(cfg, s.needs, s.logger)
+		if err != nil {
+			return fmt.Errorf("replica %d: %w", i+1, err)
+		}
+		s.replicas.stores = append(s.replicas.stores, replica)
+		replica.isReplica = true
+		replica.logger = zap.NewNop() // what it has to say is said here
+		p, err := replica.check(ctx)
+		switch {
+		case err == nil:
+			replica.plan.Store(p)
+		case errors.As(err, &misfit{}), ctx.Err() != nil:
+			return fmt.Errorf("replica %d: %w", i+1, err)
+		default:
+			s.replicas.warn(s.logger, replica, err)
+		}
+	}
+	return nil
+}
+
+func (r *replicas) close() error {
+	var err error
+	for _, replica := range r.stores {
+		err = errors.Join(err, replica.Close())
+	}
+	return err
+}
+
+// warn says that a replica is of no use, once in a while.
+func (r *replicas) warn(logger *zap.Logger, replica *MySQL, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.warned) < replicaWarnings {
+		return
+	}
+	r.warned = time.Now()
+	logger.Warn("a replica can't be used: lookups go to another, or to the primary",
+		zap.String("server", replica.pool.breaker.server()), zap.Error(err))
+}
+
+// LookupAny is Lookup, with a row that may be as old as a replica is behind.
+// isFresh tells that it is not: where there are no replicas, or none has an
+// answer, or the answer is that there is no such user, which is the primary's
+// to say. Replicas have half the time of a lookup.
+func (s *MySQL) LookupAny(ctx context.Context, pk token.PrimaryKey) (user *User, isFresh bool, err error) {
+	if len(s.replicas.stores) == 0 {
+		user, err = s.Lookup(ctx, pk)
+		return user, true, err
+	}
+	began := time.Now()
+	if s.observe != nil {
+		defer func() { s.observe(time.Since(began)) }()
+	}
+	if user = s.lookupReplicas(ctx, pk, began); user != nil {
+		return user, false, nil
+	}
+	user, err = s.lookupWithin(ctx, pk, began)
+	return user, true, err
+}
+
+// lookupReplicas asks one replica after the other. It returns nil if none has
+// the user.
+func (s *MySQL) lookupReplicas(ctx context.Context, pk token.PrimaryKey, began time.Time) *User {
+	stores := s.replicas.stores
+	first := s.replicas.turn.Add(1)
+	for i := range stores {
+		replica := stores[(first+uint64(i))%uint64(len(stores))] //nolint:gosec // neither is negative
+		if replica.pool.breaker.refusal() != nil {
+			continue
+		}
+		user, err := replica.lookup(ctx, pk)
+		switch {
+		case err == nil:
+			return user
+		case errors.Is(err, ErrNotFound), ctx.Err() != nil:
+			return nil
+		}
+		s.replicas.warn(s.logger, replica, err)
+		if time.Since(began) >= s.timeout/2 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// lookupWithin asks the primary, in the time that is left of a lookup's.
+func (s *MySQL) lookupWithin(ctx context.Context, pk token.PrimaryKey, began time.Time) (*User, error) {
+	// Without a deadline of its own a lookup costs less, and the breaker learns
+	// of it if it has no answer.
+	if time.Since(began) < s.timeout/8 {
+		return s.lookup(ctx, pk)
+	}
+	limited, cancel := context.WithDeadline(ctx, began.Add(s.timeout))
+	defer cancel()
+	user, err := s.lookup(limited, pk)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil, unavailable("looking up a user", s.explain(err))
+	}
+	return user, err
+}
