@@ -207,6 +207,7 @@ type Handler struct {
 	settings      token.Settings
 	store         userStore
 	cache         *userstore.Cache            // nil for none
+	forgetSources func()                      // nil without an HTTP app
 	made          atomic.Pointer[credentials] // nil until the store knows its table
 	confirmKey    signingKey
 	confirmCookie cookie
@@ -258,7 +259,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if app := httpApp(ctx); app != nil {
-		ctx.OnCancel(h.sources.register(app))
+		// Not by ctx.OnCancel: ctx is a copy, whose functions nobody calls.
+		h.forgetSources = h.sources.register(app)
 	}
 	rights, err := rightsOf(ctx)
 	if err != nil {
@@ -571,6 +573,9 @@ const drainTime = 6 * time.Second
 // next configuration shares with this one stays open.
 func (h *Handler) Cleanup() error {
 	unregister(h)
+	if h.forgetSources != nil {
+		h.forgetSources()
+	}
 	if h.watcher != nil {
 		h.watcher.stop()
 	}
