@@ -281,3 +281,34 @@ func TestConsumeDoesNotLinger(t *testing.T) {
 		t.Errorf("without the lock: %v", err)
 	}
 }
+
+// TestConsumeWhenTheDiskIsFull: rows are read, and no token is used up. A
+// trigger raises the server's errors, as no disk of a test can be filled.
+func TestConsumeWhenTheDiskIsFull(t *testing.T) {
+	t.Parallel()
+	for _, number := range []string{"1021", "1114"} { // ER_DISK_FULL, ER_RECORD_FILE_FULL
+		d := newDatabase(t, authUser, threeUsers)
+		s := openStore(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{LastLogin: true})
+		d.exec("CREATE TRIGGER full BEFORE UPDATE ON auth_user FOR EACH ROW SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = " + number)
+		for range 2 {
+			u, err := s.Lookup(t.Context(), token.IntKey(1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Consume(t.Context(), u, time.Now()); !errors.Is(err, userstore.ErrUnavailable) {
+				t.Errorf("error %s: %v, want ErrUnavailable", number, err)
+			}
+		}
+		if !s.Servers()[0].Silent.IsZero() {
+			t.Errorf("error %s: the breaker is open, though the server answers", number)
+		}
+		d.exec("DROP TRIGGER full")
+		u, err := s.Lookup(t.Context(), token.IntKey(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Consume(t.Context(), u, time.Now()); err != nil {
+			t.Errorf("error %s: with space again: %v", number, err)
+		}
+	}
+}
