@@ -94,6 +94,15 @@ func numberOf(err error) uint16 {
 	return answer.Number
 }
 
+// isReadOnly reports whether a server doesn't let anybody write.
+func isReadOnly(err error) bool {
+	switch numberOf(err) {
+	case erOptionPreventsWriting, erReadOnlyTransaction, erReadOnlyMode:
+		return true
+	}
+	return false
+}
+
 // cantBeInColumn reports whether MySQL refused to compare a key with the column
 // because the column's charset lacks one of its characters. Then no row has it.
 // Every charset has ASCII, so of an ASCII key the error would mean another thing.

@@ -348,6 +348,10 @@ func (s *MySQL) Consume(ctx context.Context, u *User, now time.Time) error {
 	s.heard(ctx, before, err)
 	switch {
 	case err != nil:
+		if isReadOnly(err) {
+			// It was the primary. The name in the DSN may lead to another by now.
+			s.pool.renew()
+		}
 		return s.failed(ctx, doing, err)
 	case changed == 0:
 		return ErrConsumed
