@@ -310,3 +310,34 @@ func fillConnections(t *testing.T, at *faulty) {
 		_ = conn.Close()
 	}
 }
+
+// TestReplicaFailsUnderLoad: no request notices that a replica doesn't answer,
+// nor that the primary doesn't, unless it logs in.
+func TestReplicaFailsUnderLoad(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		primary, toPrimary := behindProxy(t, db)
+		replica, toReplica := behindProxy(t, db) // the same server, as if nothing were behind
+		g := startGateway(t, primary, nil, site{
+			store:   fmt.Sprintf("query_timeout 10s\nreplica %q", replica.dsn),
+			options: "session", logLevel: "INFO", after: `respond "user={http.auth.user.id}"`,
+		})
+		l := startLoad(t, g)
+		toReplica.Reset()
+		l.await(t, "answers without the replica", &l.ok, 10*loadClients)
+		toReplica.Pass()
+		l.await(t, "answers with it", &l.ok, 10*loadClients)
+		if n := l.unavailable.Load(); n > 0 {
+			t.Errorf("%d requests were answered 503", n)
+		}
+		poll(t, "a line that says that the replica is back", func() bool {
+			return strings.Contains(string(g.log(t)), "MySQL answers again")
+		})
+
+		toPrimary.Reset()
+		l.await(t, "answers without the primary", &l.ok, 10*loadClients)
+		g.get(t, "/?sesame="+l.valid).wantStatus(t, http.StatusServiceUnavailable) // a login
+		toPrimary.Pass()
+		poll(t, "logins", func() bool { return g.get(t, "/?sesame="+l.valid).status == http.StatusSeeOther })
+		g.wantNoPassword(t)
+	})
+}
