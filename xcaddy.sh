@@ -97,10 +97,11 @@ build() {
 	echo "Built ./caddy: $(./caddy version | cut -d ' ' -f 1), with http.handlers.sesame"
 }
 
-# stale tells whether ./caddy is missing or older than what it is built from.
+# stale tells whether ./caddy is missing or older than what it is built from:
+# the modules inside this one are no part of it.
 stale() {
 	[ -x caddy ] || return 0
-	[ -n "$(find . \( -path ./internal -o -path ./bench -o -path ./e2e -o -path ./soak -o -path ./tools -o -path './.*' \) -prune -o \
+	[ -n "$(find . \( -path ./internal/devmysql -o -path ./internal/rawquic -o -path ./bench -o -path ./e2e -o -path ./soak -o -path ./tools -o -path './.*' \) -prune -o \
 		\( -name '*.go' ! -name '*_test.go' -o -name go.mod -o -name go.sum \) -newer caddy -print -quit)" ]
 }
 
