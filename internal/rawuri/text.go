@@ -18,35 +18,43 @@ func IsInText(text, name string) bool {
 // separator beside it. The one in front stays if a text follows: without a
 // question mark, what comes behind wouldn't be looked at.
 func CutFromText(text, name string) string {
-	for from := 0; ; {
-		found, ok := findInText(text, name, from)
-		if !ok {
-			return text
-		}
+	found, ok := findInText(text, name, 0)
+	if !ok {
+		return text
+	}
+	kept := make([]byte, 0, len(text))
+	from := 0 // what is before it is dealt with
+	for ok {
+		kept = append(kept, text[from:found.start]...)
+		from = found.end
 		switch isLast := found.end == len(text); {
 		case isLast, text[found.end] == '#':
-			found.start-- // the separator in front
+			kept = kept[:len(kept)-1] // the separator in front
 		case isSeparator(text[found.end]):
-			found.end++
+			from++
 		}
-		from = found.start
-		text = text[:found.start] + text[found.end:]
+		found, ok = findInText(text, name, from)
 	}
+	return string(append(kept, text[from:]...))
 }
 
 // RedactInText replaces the values of the parameters of the name.
 func RedactInText(text, name string) string {
-	for from := 0; ; {
-		found, ok := findInText(text, name, from)
-		if !ok {
-			return text
+	found, ok := findInText(text, name, 0)
+	if !ok {
+		return text
+	}
+	redacted := make([]byte, 0, len(text)+len(Redacted))
+	from := 0 // what is before it is dealt with
+	for ok {
+		redacted = append(redacted, text[from:found.value]...)
+		if found.value < found.end {
+			redacted = append(redacted, Redacted...)
 		}
 		from = found.end
-		if found.value < found.end {
-			text = text[:found.value] + Redacted + text[found.end:]
-			from = found.value + len(Redacted)
-		}
+		found, ok = findInText(text, name, from)
 	}
+	return string(append(redacted, text[from:]...))
 }
 
 // textParameter is where a parameter is in a text. Its value is behind its
