@@ -190,7 +190,7 @@ func TestQueueAnswers(t *testing.T) {
 		got = answers{}
 		got.find(q, 1, token.IntKey(1))
 		synctest.Wait()
-		for range 100 {
+		for range queueShare + 100 {
 			got.find(q, 2, token.IntKey(1))
 		}
 		got.wait.Wait()
