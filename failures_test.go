@@ -259,8 +259,12 @@ func FuzzFailureLimitArgs(f *testing.F) {
 		f.Add(args)
 	}
 	f.Fuzz(func(t *testing.T, args string) {
+		tokens, err := caddyfile.Tokenize([]byte(minimal+"limit_failures "+args+"\n}"), "Caddyfile")
+		if err != nil {
+			return // Caddy has refused it
+		}
 		h := new(Handler)
-		if h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(minimal+"limit_failures "+args+"\n}")) != nil || h.LimitFailures == nil {
+		if h.UnmarshalCaddyfile(caddyfile.NewDispenser(tokens)) != nil || h.LimitFailures == nil {
 			return
 		}
 		limit := h.LimitFailures.withDefaults()
