@@ -636,7 +636,7 @@ func TestGrants(t *testing.T) {
 // grantsOf are the statements of a section for reading a table and for writing
 // to it, for the tests' account and database. Those for more columns aren't
 // among them.
-func grantsOf(t *testing.T, text, heading, table string) (reading, writing []string) {
+func grantsOf(t testing.TB, text, heading, table string) (reading, writing []string) {
 	t.Helper()
 	replacer := strings.NewReplacer("app.", "django.", "10.0.0.%", "127.0.0.1")
 	for _, block := range codeBlocks(section(t, text, heading), "sql") {
@@ -653,7 +653,7 @@ func grantsOf(t *testing.T, text, heading, table string) (reading, writing []str
 
 // rightsGrantsOf are the statements for the tables of groups or permissions, of
 // which one is named.
-func rightsGrantsOf(t *testing.T, text, table string) []string {
+func rightsGrantsOf(t testing.TB, text, table string) []string {
 	t.Helper()
 	for _, block := range codeBlocks(section(t, text, "## The account"), "sql") {
 		if strings.Contains(block, " ON app."+table) {

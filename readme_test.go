@@ -201,7 +201,7 @@ func tableNames(text string) []string {
 }
 
 // section is the text from a heading up to the next of any level.
-func section(t *testing.T, text, heading string) string {
+func section(t testing.TB, text, heading string) string {
 	t.Helper()
 	_, rest, found := strings.Cut(text, "\n"+heading+"\n")
 	if !found {

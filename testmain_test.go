@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -20,8 +22,9 @@ import (
 
 // database is a MySQL server for the tests, over TCP.
 type database struct {
-	name string
-	dsn  string
+	name  string
+	dsn   string // what gateways use
+	admin string // what may do all; empty where dsn may
 	*sql.DB
 }
 
@@ -166,6 +169,32 @@ func (db *database) reset(t testing.TB) {
 	for _, u := range []testUser{alice, bob, carol} {
 		db.insert(t, u)
 	}
+	if db.name == "mariadb" {
+		leastPrivilege.Do(func() { db.limitGateways(t) })
+	}
+}
+
+// leastPrivilege sets the account of gateways up, once for all tests.
+var leastPrivilege sync.Once
+
+// limitGateways has gateways connect as the account that docs/mysql.md makes,
+// with no other rights than those of the page. The tests themselves change
+// tables as the administrator. Rights outlive their tables.
+func (db *database) limitGateways(t testing.TB) {
+	t.Helper()
+	db.addRights(t)
+	db.mustExec(t, revocationsTable)
+	text := readFile(t, "docs/mysql.md")
+	reading, writing := grantsOf(t, text, "## The account", "auth_user ")
+	revocations, _ := grantsOf(t, text, "## The account", "sesame_revocations")
+	db.mustExec(t, "CREATE USER 'tests'@'127.0.0.1' IDENTIFIED BY 'only for tests'")
+	for _, grant := range slices.Concat(reading, writing, revocations, rightsGrantsOf(t, text, "auth_group "), rightsGrantsOf(t, text, "auth_permission ")) {
+		db.mustExec(t, strings.Replace(grant, "'gateway'", "'tests'", 1))
+	}
+	for _, table := range append(slices.Clone(rightsTables), "sesame_revocations") {
+		db.mustExec(t, "DROP TABLE "+table)
+	}
+	db.admin, db.dsn = db.dsn, mariadb.UserDSN("tests", "only for tests", "django")
 }
 
 func (db *database) insert(t testing.TB, u testUser) {
