@@ -88,7 +88,10 @@ build() {
 		rm -f caddy.new
 		fail "the build failed"
 	}
-	./caddy.new list-modules | grep -qx 'http\.handlers\.sesame' || {
+	# Not through a pipe: grep is done before caddy is, which would count as its
+	# failure.
+	local modules
+	modules=$(./caddy.new list-modules) && grep -qx 'http\.handlers\.sesame' <<<"$modules" || {
 		rm -f caddy.new
 		fail "the caddy that was built lacks http.handlers.sesame"
 	}
