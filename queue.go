@@ -3,6 +3,7 @@ package sesame
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ type lookupQueue struct {
 	turns   []*clientQueue // of the clients with lookups, the next one first
 	waiting int            // lookups
 	sent    time.Time      // the last query
+	asking  bool           // whether that is on its way
 	running bool           // whether there is a goroutine
 }
 
@@ -70,8 +72,8 @@ func newLookupQueue(lookup func(context.Context, []token.PrimaryKey) (map[token.
 func (q *lookupQueue) stop() { q.cancel() }
 
 // find reads the user with a primary key for a client, from a query that is
-// sent after the call. The error is errTurnedAway, that of the lookup, or of
-// the context.
+// sent after the call. The error is errTurnedAway, that of the lookup, that
+// MySQL has no answer, or the context's.
 func (q *lookupQueue) find(ctx context.Context, from client, key token.PrimaryKey) (*userstore.User, error) {
 	l := &queuedLookup{key: key, done: make(chan struct{})}
 	if !q.join(from, l) {
@@ -88,7 +90,7 @@ func (q *lookupQueue) find(ctx context.Context, from client, key token.PrimaryKe
 	case <-timer.C:
 	}
 	if q.leave(from, l) {
-		return nil, errTurnedAway
+		return nil, q.whyInVain()
 	}
 	select { // on its way to MySQL, and back in time
 	case <-l.done:
@@ -96,6 +98,20 @@ func (q *lookupQueue) find(ctx context.Context, from client, key token.PrimaryKe
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// errInVain: it is MySQL that lookups wait for.
+var errInVain = fmt.Errorf("%w: MySQL has no answer for the lookups before this one", userstore.ErrUnavailable)
+
+// whyInVain is the error of a lookup that has waited too long: for others, or
+// for a MySQL that doesn't answer.
+func (q *lookupQueue) whyInVain() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.asking && time.Since(q.sent) >= q.timeout/2 {
+		return errInVain
+	}
+	return errTurnedAway
 }
 
 // join adds a lookup, and reports whether there was room.
@@ -212,7 +228,7 @@ func (q *lookupQueue) take() []*queuedLookup {
 		}
 	}
 	q.waiting -= len(batch)
-	q.sent = time.Now()
+	q.sent, q.asking = time.Now(), true
 	return batch
 }
 
@@ -223,6 +239,9 @@ func (q *lookupQueue) send(batch []*queuedLookup) {
 		keys[i] = l.key
 	}
 	users, err := q.lookup(q.ctx, keys)
+	q.mu.Lock()
+	q.asking = false
+	q.mu.Unlock()
 	if errors.Is(err, userstore.ErrAmbiguous) && len(batch) > 1 {
 		for _, l := range batch { // that is one key's error
 			q.send([]*queuedLookup{l})
