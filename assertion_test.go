@@ -156,6 +156,7 @@ func TestAssertion(t *testing.T) {
 // TestAssertionIsFresh changes a user's row between two requests.
 func TestAssertionIsFresh(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
+		db = db.asAdministrator()
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{
 			options: "assertion {\n audience app\n ttl 1h\n claim email {http.auth.user.email}\n claim role \"{http.auth.user.last_name}, {http.auth.user.is_staff}\"\n}",
@@ -192,6 +193,7 @@ func TestAssertionIsFresh(t *testing.T) {
 // assertion has all of them, also those that a list with commas can't have.
 func TestAssertionOfGroups(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
+		db = db.asAdministrator()
 		db.addRights(t)
 		up := startUpstream(t)
 		valid := tokenFor(t, alice)

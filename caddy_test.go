@@ -155,6 +155,7 @@ func TestNothingIsLoggedAtInfo(t *testing.T) {
 
 func TestUsers(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
+		db = db.asAdministrator()
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{store: "columns first_name is_staff"})
 
@@ -276,6 +277,7 @@ func TestPreflight(t *testing.T) {
 
 func TestIdentityOption(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
+		db = db.asAdministrator()
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{
 			options: `identity {

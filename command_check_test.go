@@ -226,6 +226,7 @@ func TestCheckCommand(t *testing.T) {
 		},
 	}
 	withMariaDB(t, func(t *testing.T, db *database) {
+		db = db.asAdministrator()
 		t.Cleanup(func() {
 			db.mustExec(t, "DROP VIEW IF EXISTS gateway_user")
 			db.mustExec(t, "DROP TABLE IF EXISTS other")

@@ -156,6 +156,7 @@ func TestExplainCommandCandidates(t *testing.T) {
 
 func TestExplainCommandRevoked(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
+		db = db.asAdministrator()
 		o := newOperator(t, oneSite("max_age 10m", "revocations sesame_revoked"), db.dsn)
 		db.mustExec(t, "DROP TABLE IF EXISTS sesame_revoked")
 		made := tokenFor(t, alice, withMaxAge(10*time.Minute))

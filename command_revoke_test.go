@@ -11,6 +11,7 @@ import (
 // command prints.
 func TestRevokeCommand(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
+		db = db.asAdministrator()
 		const options, store = "max_age 1h\nsession\n", "revocations `ended tokens`"
 		o := newOperator(t, oneSite(options, store), db.dsn)
 		created := o.run(t, "check", "--create")

@@ -57,6 +57,7 @@ func guides(t *testing.T) map[string]string {
 // as the text says it does, and the handlers are provisioned.
 func TestDocsCaddyfiles(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
+		db = db.asAdministrator()
 		db.addRights(t)
 		// The view that docs/mysql.md makes.
 		db.mustExec(t, "CREATE VIEW gateway_user AS SELECT id, username, email, password, is_active FROM auth_user")

@@ -114,6 +114,7 @@ func disguises(name string) []string {
 
 func TestGroupsInIdentity(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
+		db = db.asAdministrator()
 		db.addRights(t)
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{

@@ -60,6 +60,7 @@ func TestRequire(t *testing.T) {
 	} {
 		t.Run(test.require, func(t *testing.T) {
 			withEachDatabase(t, func(t *testing.T, db *database) {
+				db = db.asAdministrator()
 				db.addRights(t)
 				db.insert(t, dora)
 				db.mustExec(t, "UPDATE auth_user SET is_staff = 1 WHERE id = 1")
@@ -354,6 +355,7 @@ func TestMatcher(t *testing.T) {
 			respond no
 		}`
 	withEachDatabase(t, func(t *testing.T, db *database) {
+		db = db.asAdministrator()
 		db.addRights(t)
 		db.mustExec(t, "UPDATE auth_user SET is_staff = 1 WHERE id = 1")
 		up := startUpstream(t)

@@ -12,6 +12,7 @@ import (
 // TestRevocation ends one token, and then all that a user has.
 func TestRevocation(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
+		db = db.asAdministrator()
 		db.mustExec(t, "DROP TABLE IF EXISTS revoked")
 		statement, err := userstore.RevocationsTable("revoked")
 		if err != nil {
