@@ -36,6 +36,7 @@ type breaker struct {
 	// that has no work. There may be none, which idle says by false.
 	connect func(context.Context) error
 	idle    func(context.Context) (asked bool, err error)
+	busy    func() bool // whether connections of the pool have work
 
 	renew func()        // has connections replaced
 	limit time.Duration // of a query
@@ -140,8 +141,23 @@ func (b *breaker) isSilent() bool {
 	if !asked {
 		err = b.connect(ctx)
 	}
+	// That no connection can be made, as without the server's name, says nothing
+	// about those that there are: they may be about to answer.
+	for !asked && isSilence(err) && b.answers.Load() == before && b.busy() {
+		select {
+		case <-time.After(busyInterval):
+		case <-ctx.Done():
+			return b.answers.Load() == before && b.ctx.Err() == nil
+		}
+		if tried, pinged := b.idle(ctx); tried {
+			asked, err = true, pinged
+		}
+	}
 	return isSilence(err) && b.answers.Load() == before && b.ctx.Err() == nil
 }
+
+// busyInterval is how often it is looked whether a connection has ended its work.
+const busyInterval = 10 * time.Millisecond
 
 func (b *breaker) knockLimit() time.Duration { return min(b.limit, longestKnock) }
 

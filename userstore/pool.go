@@ -107,6 +107,7 @@ func newPool(from source, limits poolLimits) (*pool, error) {
 		logger:  log.current,
 		connect: p.connect,
 		idle:    p.pingIdle,
+		busy:    func() bool { return p.db.Stats().InUse > 0 },
 		renew:   p.renew,
 		limit:   limits.query,
 	}
