@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -71,43 +70,6 @@ func lookFor(flag, code, lack string, programs ...string) (program, lacking stri
 	return "", lack
 }
 
-// startExample runs an application until the test ends.
-func startExample(t *testing.T, app *exec.Cmd, addr string) {
-	t.Helper()
-	output, err := os.Create(filepath.Join(t.TempDir(), "output"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer output.Close()
-	app.Stdout, app.Stderr = output, output
-	if err := app.Start(); err != nil {
-		t.Fatal(err)
-	}
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		_ = app.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = app.Process.Kill()
-		<-gone
-	})
-	poll(t, app.Path, func() bool {
-		select {
-		case <-gone:
-			text, _ := os.ReadFile(output.Name())
-			t.Fatalf("%s ended: %s", app, text)
-		default:
-		}
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			return false
-		}
-		_ = conn.Close()
-		return true
-	})
-}
-
 // TestAssertionExamples runs the applications in examples/assertion: behind the
 // gateway, and with forged assertions that are sent straight to them.
 func TestAssertionExamples(t *testing.T) {
@@ -136,7 +98,7 @@ func TestAssertionExamples(t *testing.T) {
 		program, lack := app.find()
 		addr := addrs[app.language]
 		if lack == "" {
-			startExample(t, app.command(program, addr, "http://"+g.addr+keysPath, t.TempDir()), addr)
+			startListening(t, app.command(program, addr, "http://"+g.addr+keysPath, t.TempDir()), addr, os.Kill)
 		}
 		t.Run(app.language, func(t *testing.T) {
 			switch {

@@ -3,7 +3,6 @@ package sesame_test
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -290,39 +289,7 @@ php_admin_value[post_max_size] = 16M
 	if err := os.WriteFile(filepath.Join(dir, "fpm.conf"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	logFile, err := os.Create(filepath.Join(dir, "output.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer logFile.Close()
-	server := exec.Command(program, args...)
-	server.Stdout, server.Stderr = logFile, logFile
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		_ = server.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = server.Process.Signal(os.Interrupt)
-		<-gone
-	})
-	poll(t, program, func() bool {
-		select {
-		case <-gone:
-			output, _ := os.ReadFile(logFile.Name())
-			t.Fatalf("%s ended: %s", program, output)
-		default:
-		}
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			return false
-		}
-		_ = conn.Close()
-		return true
-	})
+	startListening(t, exec.Command(program, args...), addr, os.Interrupt)
 	return addr
 }
 
