@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-sesame/caddy-sesame/djangosettings"
+	"github.com/caddy-sesame/caddy-sesame/django/settings"
 )
 
 func importCommand() *cobra.Command {
@@ -33,7 +33,7 @@ or, with a little less in it, and with secrets, the output of
 // runImport is `caddy sesame import-django`.
 func runImport(cmd *command, args []string) (int, error) {
 	if cmd.isOn("script") {
-		_, err := io.WriteString(cmd.OutOrStdout(), djangosettings.Script)
+		_, err := io.WriteString(cmd.OutOrStdout(), settings.Script)
 		return exitOK, err
 	}
 	input := cmd.stdin
@@ -45,7 +45,7 @@ func runImport(cmd *command, args []string) (int, error) {
 		defer file.Close()
 		input = file
 	}
-	project, err := djangosettings.Read(input)
+	project, err := settings.Read(input)
 	if err != nil {
 		return exitFailed, err
 	}
@@ -70,7 +70,7 @@ func runImport(cmd *command, args []string) (int, error) {
 }
 
 // writeBlock writes the block to where --output says.
-func (c *command) writeBlock(project *djangosettings.Project) (notes []djangosettings.Note, env []djangosettings.EnvVar, err error) {
+func (c *command) writeBlock(project *settings.Project) (notes []settings.Note, env []settings.EnvVar, err error) {
 	name := c.text("output")
 	if name == "" || name == "-" {
 		return project.Caddyfile(c.OutOrStdout())

@@ -1,4 +1,4 @@
-package djangosettings_test
+package settings_test
 
 import (
 	"encoding/json"
@@ -12,7 +12,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	sesame "github.com/caddy-sesame/caddy-sesame"
-	"github.com/caddy-sesame/caddy-sesame/djangosettings"
+	"github.com/caddy-sesame/caddy-sesame/django/settings"
 )
 
 // database is a DATABASES that fits.
@@ -22,9 +22,9 @@ const database = `DATABASES = {'default': {'ENGINE': 'django.db.backends.mysql',
 // ours is how the store comes out for it.
 const ours = "\tuserstore mysql {\n\t\tdsn django:{env.DJANGO_DB_PASSWORD}@tcp(db:3307)/app?tls=true\n\t}\n}\n"
 
-func read(t *testing.T, settings string) *djangosettings.Project {
+func read(t *testing.T, printed string) *settings.Project {
 	t.Helper()
-	project, err := djangosettings.Read(strings.NewReader(settings))
+	project, err := settings.Read(strings.NewReader(printed))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 		})
 	}
 	for _, input := range []string{"", "hello", "{}", `{"django_project": 2}`, `{"django_project": 1, `, "USE_TZ = True", "SECRET_KEY = ''"} {
-		project, err := djangosettings.Read(strings.NewReader(input))
+		project, err := settings.Read(strings.NewReader(input))
 		if err == nil {
 			_, _, err = project.Caddyfile(new(strings.Builder))
 		}
@@ -246,8 +246,8 @@ func TestHostileValues(t *testing.T) {
 	t.Parallel()
 	for _, value := range hostile {
 		var block strings.Builder
-		settings := "SECRET_KEY = 'hush'\nUSE_TZ = True\n" + database + "SESAME_SALT = " + python(value) + "\n"
-		if _, _, err := read(t, settings).Caddyfile(&block); err != nil {
+		printed := "SECRET_KEY = 'hush'\nUSE_TZ = True\n" + database + "SESAME_SALT = " + python(value) + "\n"
+		if _, _, err := read(t, printed).Caddyfile(&block); err != nil {
 			if !strings.ContainsAny(value, "{}`\n\t\x00") {
 				t.Errorf("%q: %v", value, err)
 			}
@@ -267,10 +267,10 @@ func TestHostileDatabases(t *testing.T) {
 		}
 		for _, part := range []string{"USER", "NAME"} {
 			parts := map[string]string{"USER": "django", "NAME": "app", part: value}
-			settings := fmt.Sprintf("SECRET_KEY = 'hush'\nUSE_TZ = True\nDATABASES = {'default': {'ENGINE': 'django.db.backends.mysql', 'HOST': '::1', 'PASSWORD': 'hush', 'USER': %s, 'NAME': %s}}\n",
+			printed := fmt.Sprintf("SECRET_KEY = 'hush'\nUSE_TZ = True\nDATABASES = {'default': {'ENGINE': 'django.db.backends.mysql', 'HOST': '::1', 'PASSWORD': 'hush', 'USER': %s, 'NAME': %s}}\n",
 				python(parts["USER"]), python(parts["NAME"]))
 			var block strings.Builder
-			_, env, err := read(t, settings).Caddyfile(&block)
+			_, env, err := read(t, printed).Caddyfile(&block)
 			if err != nil {
 				t.Errorf("%s %q: %v", part, value, err)
 				continue
@@ -322,9 +322,9 @@ func TestDatabases(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			settings := "SECRET_KEY = 'hush'\nUSE_TZ = True\nDATABASES = {'default': {'ENGINE': 'django.db.backends.mysql', 'NAME': 'app', " + test.database + "}}\n"
+			printed := "SECRET_KEY = 'hush'\nUSE_TZ = True\nDATABASES = {'default': {'ENGINE': 'django.db.backends.mysql', 'NAME': 'app', " + test.database + "}}\n"
 			var block strings.Builder
-			notes, _, err := read(t, settings).Caddyfile(&block)
+			notes, _, err := read(t, printed).Caddyfile(&block)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,4 +1,4 @@
-// Package djangosettings reads the settings of a Django project, and writes
+// Package settings reads the settings of a Django project, and writes
 // the block of a Caddyfile that goes with them.
 //
 // It reads what `manage.py diffsettings --all` prints, or the JSON that Script
@@ -7,7 +7,7 @@
 // assumed.
 //
 // Nothing of the input is evaluated, and no secret of it is kept.
-package djangosettings
+package settings
 
 import (
 	"bufio"

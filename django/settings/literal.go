@@ -1,4 +1,4 @@
-package djangosettings
+package settings
 
 import (
 	"errors"

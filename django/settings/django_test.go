@@ -1,4 +1,4 @@
-package djangosettings_test
+package settings_test
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 
-	"github.com/caddy-sesame/caddy-sesame/djangosettings"
+	"github.com/caddy-sesame/caddy-sesame/django/settings"
 	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
 )
 
@@ -141,7 +141,7 @@ SESAME_PACKER = "crew.packers.ObjectIdPacker"`,
 			for name, value := range test.env {
 				t.Setenv(name, value)
 			}
-			exact := p.block(t, p.manage(t, djangosettings.Script, "shell"))
+			exact := p.block(t, p.manage(t, settings.Script, "shell"))
 			for _, arguments := range [][]string{{"--all"}, {"--all", "--output=unified"}} {
 				block := p.block(t, p.manage(t, "", append([]string{"diffsettings"}, arguments...)...))
 				if isEqual := block == exact; isEqual != test.isExact {
@@ -151,7 +151,7 @@ SESAME_PACKER = "crew.packers.ObjectIdPacker"`,
 					adapted(t, block)
 				}
 			}
-			if _, err := djangosettings.Read(strings.NewReader(p.manage(t, "", "diffsettings"))); err != nil {
+			if _, err := settings.Read(strings.NewReader(p.manage(t, "", "diffsettings"))); err != nil {
 				t.Errorf("without --all: %v", err)
 			}
 			checkAccepts(t, exact, token)
@@ -191,7 +191,7 @@ func (p *project) manage(t *testing.T, input string, arguments ...string) string
 // block is the block for what a project has printed.
 func (p *project) block(t *testing.T, printed string) string {
 	t.Helper()
-	read, err := djangosettings.Read(strings.NewReader(printed))
+	read, err := settings.Read(strings.NewReader(printed))
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, printed)
 	}
