@@ -14,7 +14,7 @@ import (
 // TestReadmeCommands compares the README's commands and flags with those in the
 // code.
 func TestReadmeCommands(t *testing.T) {
-	_, operators, found := strings.Cut(readFile(t, "README.md"), "\n## For operators\n")
+	_, operators, found := strings.Cut(readFile(t, "docs/operating.md"), "\n## For operators\n")
 	if !found {
 		t.Fatal("the README has no section for operators")
 	}
@@ -71,7 +71,7 @@ func documentedFlags(text string) []string {
 // TestReadmeChecks compares the README's table of checks with those in the
 // code.
 func TestReadmeChecks(t *testing.T) {
-	table := section(t, readFile(t, "README.md"), "### caddy sesame check")
+	table := section(t, readFile(t, "docs/operating.md"), "### caddy sesame check")
 	var documented []string
 	for line := range strings.Lines(table) {
 		if first, _, found := strings.Cut(strings.TrimPrefix(line, "| "), " | "); found && strings.HasPrefix(first, "`") && !strings.HasPrefix(first, "`--") {
@@ -96,7 +96,7 @@ func TestReadmeChecks(t *testing.T) {
 
 // TestReadmeAdminAPI compares the README's paths with the routes.
 func TestReadmeAdminAPI(t *testing.T) {
-	text := section(t, readFile(t, "README.md"), "### The admin API")
+	text := section(t, readFile(t, "docs/operating.md"), "### The admin API")
 	paths := regexp.MustCompile(`Pattern: "([^"]+)"`).FindAllStringSubmatch(readFile(t, "admin.go"), -1)
 	if len(paths) == 0 {
 		t.Fatal("admin.go has no routes")

@@ -20,7 +20,7 @@ import (
 // code.
 func TestReadmeOptions(t *testing.T) {
 	syntax := caddyfileSyntax(t)
-	reference := section(t, readFile(t, "README.md"), "## Caddyfile reference")
+	reference := section(t, readFile(t, "docs/reference.md"), "## Caddyfile reference")
 	blocks := codeBlocks(reference, "text")
 	if len(blocks) == 0 || strings.TrimSpace(blocks[0]) != syntax {
 		t.Errorf("the reference's syntax isn't that of UnmarshalCaddyfile:\n%s", syntax)
@@ -45,7 +45,7 @@ func TestReadmeOptions(t *testing.T) {
 
 // TestReadmeReasons compares the README's table of reasons with the reasons.
 func TestReadmeReasons(t *testing.T) {
-	table := section(t, readFile(t, "README.md"), "### Why was a token refused?")
+	table := section(t, readFile(t, "docs/operating.md"), "### Why was a token refused?")
 	documented := tableNames(table)
 	for _, reason := range token.Reasons() {
 		if !strings.Contains(table, "\n| `"+reason.String()+"` | `"+reason.Public()+"` |") {
@@ -61,7 +61,7 @@ func TestReadmeReasons(t *testing.T) {
 // TestReadmeSessionReasons compares the README's table of why sessions are
 // refused with the reasons, which are there in their order.
 func TestReadmeSessionReasons(t *testing.T) {
-	table := section(t, readFile(t, "README.md"), "### Why was a session refused?")
+	table := section(t, readFile(t, "docs/operating.md"), "### Why was a session refused?")
 	var want []string
 	for _, reason := range session.Reasons() {
 		want = append(want, reason.String())
@@ -85,7 +85,7 @@ func TestReadmeMetrics(t *testing.T) {
 			}
 			want["| `caddy_sesame_"+name+"` | "+strings.Join(append(names, "|"), ", ")] = true
 		}
-		table := section(t, readFile(t, "README.md"), "### Metrics")
+		table := section(t, readFile(t, "docs/operating.md"), "### Metrics")
 		rows := strings.Count(table, "\n| `caddy_sesame_")
 		if rows == 0 || rows != len(want) {
 			t.Errorf("the table has %d rows for %d metrics", rows, len(want))
@@ -101,7 +101,7 @@ func TestReadmeMetrics(t *testing.T) {
 // TestReadmePages compares the README's table of pages with those in the code.
 func TestReadmePages(t *testing.T) {
 	var documented, want []string
-	table := section(t, readFile(t, "README.md"), "### The look of the pages")
+	table := section(t, readFile(t, "docs/login.md"), "### The look of the pages")
 	for line := range strings.Lines(table) {
 		if first, _, found := strings.Cut(strings.TrimPrefix(line, "| "), " | "); found && first[0] == '`' {
 			for name := range strings.SplitSeq(first, ", ") {
