@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -102,7 +103,7 @@ func (a *audit) forbidden(r *http.Request, user *userstore.User) {
 		return
 	}
 	data := requestData(r, requestID(r))
-	data["reason"] = string(pageForbidden)
+	data["reason"] = string(page.Forbidden)
 	data["user"] = user.PrimaryKey.String()
 	a.events.Emit(a.ctx, eventRejected, data)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/dustin/go-humanize"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -666,11 +667,11 @@ func sizeArg(d *caddyfile.Dispenser) (int64, error) {
 }
 
 // pagesBlock reads the pages option with its block.
-func pagesBlock(d *caddyfile.Dispenser, lines optionLines) (*PagesConfig, error) {
+func pagesBlock(d *caddyfile.Dispenser, lines optionLines) (*page.Config, error) {
 	if d.NextArg() {
 		return nil, d.ArgErr()
 	}
-	cfg := &PagesConfig{Texts: make(map[string]string), Colors: make(map[string][]string)}
+	cfg := &page.Config{Texts: make(map[string]string), Colors: make(map[string][]string)}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
 		var err error

@@ -1,6 +1,7 @@
 package sesame
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"encoding/base64"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
+	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -57,7 +60,7 @@ func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return h.serveBesideToken(w, r, next, c, err)
 	}
 	if isConfirmed {
-		h.confirmCookie.clear(w, r)
+		h.confirmCookie.Clear(w, r)
 	}
 	v := &visitor{user: user}
 	if h.watcher != nil && h.UserStore.Revocations != "" {
@@ -134,18 +137,18 @@ func (h *Handler) signConfirmation(cookie, token string) string {
 // newConfirmCookie makes the cookie that the page sets. Only the browser that
 // was shown the page has it: no other site can press the button for its
 // visitors.
-func newConfirmCookie(l *logins) cookie {
-	c := cookie{name: cookieName, path: "/", secure: secureAuto, sameSite: http.SameSiteLaxMode}
-	if l != nil {
-		c.name, c.secure = l.cookie.name, l.cookie.secure
+func newConfirmCookie(cfg *SessionConfig) (cookie.Cookie, error) {
+	confirm := cookie.Config{Name: cookie.DefaultName}
+	if cfg != nil {
+		confirm.Name, confirm.Secure = cmp.Or(cfg.Name, confirm.Name), cfg.Secure
 	}
-	c.name += "-confirm"
-	return c
+	confirm.Name += "-confirm"
+	return cookie.New(confirm)
 }
 
 // takeConfirmation takes out of the request what it has of the page.
 func (h *Handler) takeConfirmation(r *http.Request) confirmation {
-	given := confirmation{cookies: h.confirmCookie.take(r)}
+	given := confirmation{cookies: h.confirmCookie.Take(r)}
 	name := h.sources.confirmName
 	if !rawuri.HasParameter(r.URL.RawQuery, name) {
 		return given
@@ -177,7 +180,7 @@ func (h *Handler) isConfirmed(c claims) bool {
 func (h *Handler) askToConfirm(w http.ResponseWriter, r *http.Request, c claims, user, replaced *userstore.User) error {
 	counted.requests[outcomePage].Add(1)
 	value := rand.Text()
-	h.confirmCookie.set(w, r, value, confirmAge)
+	h.confirmCookie.Set(w, r, value, confirmAge)
 
 	uri, separator := ownURI(r), "?"
 	if strings.Contains(uri, "?") {
@@ -187,11 +190,11 @@ func (h *Handler) askToConfirm(w http.ResponseWriter, r *http.Request, c claims,
 		h.sources.name:        {c.token.token},
 		h.sources.confirmName: {h.signConfirmation(value, c.token.token)},
 	}.Encode()
-	page := pageData{Kind: pageConfirm, Action: action, User: displayName(user)}
+	shown := page.Data{Kind: page.Confirm, Action: action, User: displayName(user)}
 	if replaced != nil {
-		page.Kind, page.Current = pageSwitch, displayName(replaced)
+		shown.Kind, shown.Current = page.Switch, displayName(replaced)
 	}
-	return h.pages.write(w, r, http.StatusOK, page)
+	return h.pages.Write(w, r, http.StatusOK, shown)
 }
 
 // displayName is what people know a user by.

@@ -56,7 +56,7 @@ func (h *Handler) take(r *http.Request, isExposed bool) claims {
 	}
 	c := claims{token: h.sources.take(r, isExposed), confirmation: h.takeConfirmation(r)}
 	if h.logins != nil {
-		c.cookies = h.logins.cookie.take(r)
+		c.cookies = h.logins.cookie.Take(r)
 	}
 	return c
 }
@@ -111,7 +111,7 @@ func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request, next cadd
 		return h.fail(w, r, err)
 	}
 	if len(c.cookies) > 0 && !errors.Is(err, errOtherScope) {
-		h.logins.cookie.clear(w, r)
+		h.logins.cookie.Clear(w, r)
 	}
 	if limited, ok := errors.AsType[*overLimit](err); ok && !h.Optional {
 		return h.fail(w, r, limited)

@@ -28,7 +28,7 @@ const hintAge = time.Hour
 // withHint adds the hint to a refusal, where it is asked for and a person is
 // there to see it. It costs a lookup.
 func (h *Handler) withHint(r *http.Request, parsed *token.Parsed, refused error) error {
-	if refused != token.Expired || !h.pages.config.ExpiredHint || !acceptsHTML(r) { //nolint:errorlint // Parse doesn't wrap it
+	if refused != token.Expired || !h.pages.Config().ExpiredHint || !acceptsHTML(r) { //nolint:errorlint // Parse doesn't wrap it
 		return refused
 	}
 	made, err := h.credentials(r.Context())
@@ -41,12 +41,12 @@ func (h *Handler) withHint(r *http.Request, parsed *token.Parsed, refused error)
 	}
 	id, until := user.PrimaryKey.String(), strconv.FormatInt(h.now().Add(hintAge).Unix(), 10)
 	separator := "?"
-	if strings.Contains(h.pages.config.HelpURL, "?") {
+	if strings.Contains(h.pages.Config().HelpURL, "?") {
 		separator = "&"
 	}
 	return &expiredLink{
 		name: displayName(user),
-		helpURL: h.pages.config.HelpURL + separator + "user=" + url.QueryEscape(id) +
+		helpURL: h.pages.Config().HelpURL + separator + "user=" + url.QueryEscape(id) +
 			"&until=" + until + "&signature=" + h.signHint(id, until),
 	}
 }

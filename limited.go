@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -140,5 +141,5 @@ func (h *Handler) rememberStanding(presented string, err error) {
 func (h *Handler) refuseOverLimit(w http.ResponseWriter, r *http.Request, wait time.Duration) error {
 	counted.requests[outcomeLimited].Add(1)
 	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-	return h.answer(w, r, refusal{status: http.StatusTooManyRequests, page: pageData{Kind: pageLimited}})
+	return h.answer(w, r, refusal{status: http.StatusTooManyRequests, page: page.Data{Kind: page.Limited}})
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
+	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -57,6 +59,11 @@ type SessionConfig struct {
 	Redirect string `json:"redirect,omitempty"`
 }
 
+// cookie is the configuration of the session's cookie.
+func (cfg *SessionConfig) cookie() cookie.Config {
+	return cookie.Config{Name: cfg.Name, Domain: cfg.Domain, Path: cfg.Path, SameSite: cfg.SameSite, Secure: cfg.Secure}
+}
+
 // The values of SessionConfig.Redirect.
 const (
 	redirectOn        = "on"
@@ -66,7 +73,7 @@ const (
 
 // logins makes and checks sessions.
 type logins struct {
-	cookie          cookie
+	cookie          cookie.Cookie
 	redirect        string
 	updateLastLogin bool
 	settings        session.Settings // without the encoding
@@ -75,8 +82,8 @@ type logins struct {
 func newLogins(cfg *SessionConfig) (*logins, error) {
 	l := &logins{redirect: cfg.Redirect, updateLastLogin: cfg.UpdateLastLogin == nil || *cfg.UpdateLastLogin}
 	var err error
-	if l.cookie, err = newCookie(cfg); err != nil {
-		return nil, err
+	if l.cookie, err = cookie.New(cfg.cookie()); err != nil {
+		return nil, fmt.Errorf("session: %w", err)
 	}
 	switch l.redirect {
 	case "":
@@ -195,7 +202,7 @@ const maxCookies = 4
 
 // boundScope is what a session is bound to: the site and the scope.
 func (l *logins) boundScope(r *http.Request, scope string) string {
-	return l.cookie.site(r) + "\x00" + scope
+	return l.cookie.Site(r) + "\x00" + scope
 }
 
 // sessionRefused tells an operator who has debug logs on why a session is not
@@ -229,7 +236,7 @@ func (h *Handler) startSession(w http.ResponseWriter, r *http.Request, user *use
 		return fmt.Errorf("making a session: %w", err)
 	}
 	counted.logins.Add(1)
-	h.logins.cookie.set(w, r, value, made.sessions.Settings().MaxAge)
+	h.logins.cookie.Set(w, r, value, made.sessions.Settings().MaxAge)
 	return nil
 }
 
@@ -246,7 +253,7 @@ func (h *Handler) renewSession(w http.ResponseWriter, r *http.Request, v *visito
 	}
 	w.Header().Add("Cache-Control", "private") // no cache that others share may hand it on
 	end := v.session.Issued().Add(made.sessions.Settings().MaxAge)
-	h.logins.cookie.set(w, r, value, end.Sub(now))
+	h.logins.cookie.Set(w, r, value, end.Sub(now))
 	return nil
 }
 
@@ -303,7 +310,7 @@ func isSafari(agent string) bool {
 
 // acceptsHTML reports whether a request is one for a page, as browsers make it.
 func acceptsHTML(r *http.Request) bool {
-	return preferredType(r.Header["Accept"]) == typeHTML
+	return page.Preferred(r.Header["Accept"]) == page.HTML
 }
 
 // serveVisitor passes a visitor's request on.

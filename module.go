@@ -17,6 +17,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
+	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -191,7 +193,7 @@ type Handler struct {
 	LimitFailures *FailureLimit `json:"limit_failures,omitempty"`
 
 	// The pages of the gateway: confirmation, refusal, logout.
-	Pages *PagesConfig `json:"pages,omitempty"`
+	Pages *page.Config `json:"pages,omitempty"`
 
 	logger        *zap.Logger
 	audit         audit
@@ -200,7 +202,7 @@ type Handler struct {
 	identity      *identity
 	assertions    *assertions // nil without
 	logins        *logins     // nil without sessions
-	pages         *pages
+	pages         *page.Pages
 	watcher       *watcher     // nil for never
 	failures      *failures    // nil for no limit
 	queue         *lookupQueue // of clients over it
@@ -210,7 +212,7 @@ type Handler struct {
 	forgetSources func()                      // nil without an HTTP app
 	made          atomic.Pointer[credentials] // nil until the store knows its table
 	confirmKey    signingKey
-	confirmCookie cookie
+	confirmCookie cookie.Cookie
 	hintKey       signingKey
 	outages       outageLog
 	now           func() time.Time
@@ -335,9 +337,13 @@ func (h *Handler) provisionLogin() error {
 	if path := h.ReservedPath; path != "" && path != reservedOff && !(strings.HasPrefix(path, "/") && strings.HasSuffix(path, "/") && len(path) > 2) {
 		return fmt.Errorf("reserved_path %q: it must be %s, or begin and end with a slash, as %s", path, reservedOff, defaultReservedPath)
 	}
-	h.confirmCookie = newConfirmCookie(h.logins)
-	h.pages, err = newPages(h.Pages)
-	return err
+	if h.confirmCookie, err = newConfirmCookie(h.Session); err != nil {
+		return fmt.Errorf("session: %w", err)
+	}
+	if h.pages, err = page.New(h.Pages); err != nil {
+		return fmt.Errorf("pages: %w", err)
+	}
+	return nil
 }
 
 // provisionSettings resolves the secrets and checks the token settings.

@@ -109,7 +109,7 @@ func TestReadmePages(t *testing.T) {
 			}
 		}
 	}
-	for _, match := range regexp.MustCompile(`(?m)^\tpage\w+ +pageKind = "(\w+)"$`).FindAllStringSubmatch(readFile(t, "pages.go"), -1) {
+	for _, match := range regexp.MustCompile(`(?m)^\t\w+ +Kind = "(\w+)"$`).FindAllStringSubmatch(readFile(t, "internal/page/page.go"), -1) {
 		want = append(want, match[1])
 	}
 	if len(want) == 0 || !slices.Equal(documented, want) {

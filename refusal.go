@@ -10,13 +10,14 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
 // refusal is an answer of the gateway's own, in the place of the upstream's.
 type refusal struct {
 	status int
-	page   pageData
+	page   page.Data
 }
 
 // errorPlaceholder is the placeholder of the page's name, for the error
@@ -30,7 +31,7 @@ const retryAfter = 2
 // the reason, or wraps it.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, reason token.Reason, err error) error {
 	counted.refuse(reason)
-	answer := refusal{status: http.StatusUnauthorized, page: pageData{Kind: pageKind(reason.Public())}}
+	answer := refusal{status: http.StatusUnauthorized, page: page.Data{Kind: page.Kind(reason.Public())}}
 	if expired, ok := errors.AsType[*expiredLink](err); ok {
 		answer.page.User, answer.page.HelpURL = expired.name, expired.helpURL
 	}
@@ -41,7 +42,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, reason token.Re
 // refuseForNow answers a request that can't be checked.
 func (h *Handler) refuseForNow(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-	return h.answer(w, r, refusal{status: http.StatusServiceUnavailable, page: pageData{Kind: pageUnavailable}})
+	return h.answer(w, r, refusal{status: http.StatusServiceUnavailable, page: page.Data{Kind: page.Unavailable}})
 }
 
 // challenge is the value of WWW-Authenticate, as in RFC 6750, section 3: no
@@ -51,13 +52,13 @@ func (h *Handler) challenge(answer refusal) string {
 	if h.Realm != "" {
 		challenge += " realm=" + quotedString(h.Realm)
 	}
-	if answer.page.Kind == pageMissing {
+	if answer.page.Kind == page.Missing {
 		return challenge
 	}
 	if h.Realm != "" {
 		challenge += ","
 	}
-	if answer.page.Kind == pageForbidden {
+	if answer.page.Kind == page.Forbidden {
 		return challenge + ` error="insufficient_scope", error_description="The user may not do this"`
 	}
 	return fmt.Sprintf(`%s error="invalid_token", error_description="The token is %s"`, challenge, answer.page.Kind)
@@ -72,71 +73,19 @@ func quotedString(s string) string {
 // none of them does. It doesn't return an error to Caddy: see accesslog.go.
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request, answer refusal) error {
 	forbidLinking(w.Header())
-	page := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		return h.pages.write(w, r, answer.status, answer.page)
+	write := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		return h.pages.Write(w, r, answer.status, answer.page)
 	})
 	if isErrorRoute(r.Context()) {
-		return page(w, r) // the error routes would come back here
+		return write(w, r) // the error routes would come back here
 	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Set(errorPlaceholder, string(answer.page.Kind))
 	}
 	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	err := caddyhttp.Error(answer.status, errors.New("sesame: "+string(answer.page.Kind)))
-	if serveErrorRoutes(server, w, r, err, page) != nil {
-		return page(w, r)
+	if serveErrorRoutes(server, w, r, err, write) != nil {
+		return write(w, r)
 	}
 	return nil
-}
-
-// The types that a small page comes in.
-type pageType uint8
-
-const (
-	typeText pageType = iota
-	typeHTML
-	typeJSON
-)
-
-// preferredType chooses from the values of Accept (RFC 9110, section 12.5.1).
-// Only types that are named count: */* is what scripts send, and they get text.
-func preferredType(accept []string) pageType {
-	best, bestWeight := typeText, 0.0
-	for _, value := range accept {
-		for part := range strings.SplitSeq(value, ",") {
-			mediaType, parameters, _ := strings.Cut(part, ";")
-			candidate := pageTypeOf(strings.ToLower(strings.TrimSpace(mediaType)))
-			if weight := weightOf(parameters); candidate != typeText && weight > bestWeight {
-				best, bestWeight = candidate, weight
-			}
-		}
-	}
-	return best
-}
-
-func pageTypeOf(mediaType string) pageType {
-	switch {
-	case mediaType == "application/json", mediaType == "text/json",
-		strings.HasPrefix(mediaType, "application/") && strings.HasSuffix(mediaType, "+json"):
-		return typeJSON
-	case mediaType == "text/html", mediaType == "application/xhtml+xml":
-		return typeHTML
-	default:
-		return typeText
-	}
-}
-
-// weightOf is the q of a media range's parameters; 1 where it has none.
-func weightOf(parameters string) float64 {
-	for parameter := range strings.SplitSeq(parameters, ";") {
-		name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
-		if strings.EqualFold(name, "q") {
-			weight, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				return 0
-			}
-			return weight
-		}
-	}
-	return 1
 }

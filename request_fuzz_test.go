@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	whatwg "github.com/nlnwa/whatwg-url/url"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
@@ -350,31 +351,6 @@ func wantOnSite(t *testing.T, location string) {
 	}
 }
 
-// FuzzPreferredType reads any Accept.
-func FuzzPreferredType(f *testing.F) {
-	for _, accept := range []string{
-		"", "*/*", "text/html", "text/html;q=0.1, application/json", "application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-		"TEXT/HTML; Q=0.5 , application/problem+json;q=0.500", "text/html;q=NaN,application/json;q=-1", "text/html;level=1;q=0", ",,;;q=1e400,",
-	} {
-		f.Add(accept, "application/json")
-	}
-	f.Fuzz(func(t *testing.T, accept, more string) {
-		got := preferredType([]string{accept, more})
-		if together := preferredType([]string{accept + "," + more}); together != got {
-			t.Errorf("%q and %q: %v, as one field %v", accept, more, got, together)
-		}
-		lower := strings.ToLower(accept + "," + more)
-		switch {
-		case got == typeHTML && !strings.Contains(lower, "text/html") && !strings.Contains(lower, "application/xhtml+xml"),
-			got == typeJSON && !strings.Contains(lower, "json"):
-			t.Errorf("%q: %v, which isn't named", lower, got)
-		}
-		if unacceptable := preferredType([]string{accept, more, "text/html;q=0", "application/json;q=0"}); unacceptable != got {
-			t.Errorf("%q: %v, and %v with types that are refused", lower, got, unacceptable)
-		}
-	})
-}
-
 // FuzzChallenge makes a refusal of any reason for any realm: the challenge is one
 // that can be read.
 func FuzzChallenge(f *testing.F) {
@@ -382,7 +358,7 @@ func FuzzChallenge(f *testing.F) {
 	f.Add(`\`, uint8(token.Missing))
 	f.Fuzz(func(t *testing.T, realm string, reason uint8) {
 		h := &Handler{Realm: realm}
-		challenge := h.challenge(refusal{page: pageData{Kind: pageKind(token.Reason(reason).Public())}})
+		challenge := h.challenge(refusal{page: page.Data{Kind: page.Kind(token.Reason(reason).Public())}})
 		rest, ok := strings.CutPrefix(challenge, "Bearer")
 		if !ok {
 			t.Fatalf("challenge %q", challenge)

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -226,7 +227,7 @@ func (h *Handler) forbid(r *http.Request, claim presented, err error) error {
 func (h *Handler) refuseUser(w http.ResponseWriter, r *http.Request, err error) error {
 	f, _ := errors.AsType[*forbidden](err)
 	counted.requests[outcomeForbidden].Add(1)
-	answer := refusal{status: http.StatusForbidden, page: pageData{Kind: pageForbidden, User: displayName(f.user)}}
+	answer := refusal{status: http.StatusForbidden, page: page.Data{Kind: page.Forbidden, User: displayName(f.user)}}
 	w.Header().Set("WWW-Authenticate", h.challenge(answer))
 	return h.answer(w, r, answer)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
@@ -128,7 +129,7 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, c claims) 
 		if next != "" {
 			action += url.Values{nextParameter: {next}}.Encode()
 		}
-		return h.pages.write(w, r, http.StatusOK, pageData{Kind: pageLogout, Action: action})
+		return h.pages.Write(w, r, http.StatusOK, page.Data{Kind: page.Logout, Action: action})
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", "GET, HEAD, POST")
 		w.WriteHeader(http.StatusMethodNotAllowed)
@@ -142,12 +143,12 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, c claims) 
 	if len(c.cookies) > 0 {
 		counted.logouts.Add(1)
 		h.audit.logout(r, h.sessionUser(r, c))
-		h.logins.cookie.clear(w, r)
+		h.logins.cookie.Clear(w, r)
 	}
 	if next != "" {
 		return seeOther(w, next)
 	}
-	return h.pages.write(w, r, http.StatusOK, pageData{Kind: pageLoggedOut})
+	return h.pages.Write(w, r, http.StatusOK, page.Data{Kind: page.LoggedOut})
 }
 
 // sessionUser is whose session a request has, authentic, though it may be over.

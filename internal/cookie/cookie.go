@@ -1,8 +1,11 @@
-package sesame
+// Package cookie reads and sets the cookies of the gateway: their names,
+// attributes and prefixes.
+package cookie
 
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,16 +15,26 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// cookieName is that of the session cookie where session.name is not set.
-const cookieName = "sesame"
+// DefaultName is the name of the session cookie where Config.Name is not set.
+const DefaultName = "sesame"
 
 // hostPrefix in front of a cookie's name makes browsers accept it only over
 // HTTPS, for this very host, and for the whole of it (RFC 6265bis, section
 // 4.1.3.2): no other site of the domain can plant one.
 const hostPrefix = "__Host-"
 
-// cookie is how a cookie is read from requests and set in responses.
-type cookie struct {
+// Config is what an operator says of a cookie. Its zero value is that of all
+// defaults.
+type Config struct {
+	Name     string // without the prefix; DefaultName if empty
+	Domain   string // the host alone if empty
+	Path     string // "/" if empty
+	SameSite string // lax, strict or none, in any case; lax if empty
+	Secure   string // on, off or auto; auto if empty
+}
+
+// Cookie is how a cookie is read from requests and set in responses.
+type Cookie struct {
 	name     string // without the prefix
 	domain   string
 	path     string
@@ -29,39 +42,41 @@ type cookie struct {
 	secure   string // on, off, auto
 }
 
-// The values of SessionConfig.Secure.
+// The values of Config.Secure.
 const (
 	secureAuto = "auto"
 	secureOn   = "on"
 	secureOff  = "off"
 )
 
-func newCookie(cfg *SessionConfig) (cookie, error) {
-	c := cookie{name: cfg.Name, domain: strings.TrimPrefix(strings.ToLower(cfg.Domain), "."), path: cfg.Path, secure: cfg.Secure}
+// New returns the cookie of a configuration. The error names the option that
+// can't be right.
+func New(cfg Config) (Cookie, error) {
+	c := Cookie{name: cfg.Name, domain: strings.TrimPrefix(strings.ToLower(cfg.Domain), "."), path: cfg.Path, secure: cfg.Secure}
 	if c.name == "" {
-		c.name = cookieName
+		c.name = DefaultName
 	}
 	if strings.HasPrefix(c.name, "__") {
-		return c, fmt.Errorf("session: name %s: a prefix is put in front of it by itself where it can be", c.name)
+		return c, fmt.Errorf("name %s: a prefix is put in front of it by itself where it can be", c.name)
 	}
 	if !httpguts.ValidHeaderFieldName(c.name) {
-		return c, fmt.Errorf("session: name %q: that is not a name of a cookie", c.name)
+		return c, fmt.Errorf("name %q: that is not a name of a cookie", c.name)
 	}
 	if c.path == "" {
 		c.path = "/"
 	}
 	if c.path[0] != '/' || strings.ContainsAny(c.path, ";\r\n") {
-		return c, fmt.Errorf("session: path %q: it must begin with a slash", c.path)
+		return c, fmt.Errorf("path %q: it must begin with a slash", c.path)
 	}
 	if strings.ContainsAny(c.domain, "/:; ") {
-		return c, fmt.Errorf("session: domain %q: it must be a name such as example.com", cfg.Domain)
+		return c, fmt.Errorf("domain %q: it must be a name such as example.com", cfg.Domain)
 	}
 	switch c.secure {
 	case "":
 		c.secure = secureAuto
 	case secureAuto, secureOn, secureOff:
 	default:
-		return c, fmt.Errorf("session: secure %q: it must be auto, on or off", c.secure)
+		return c, fmt.Errorf("secure %q: it must be auto, on or off", c.secure)
 	}
 	switch strings.ToLower(cfg.SameSite) {
 	case "", "lax":
@@ -71,19 +86,19 @@ func newCookie(cfg *SessionConfig) (cookie, error) {
 	case "none":
 		c.sameSite = http.SameSiteNoneMode
 		if c.secure == secureOff {
-			return c, errors.New("session: same_site none: browsers take such a cookie only with secure on")
+			return c, errors.New("same_site none: browsers take such a cookie only with secure on")
 		}
 	default:
-		return c, fmt.Errorf("session: same_site %q: it must be lax, strict or none", cfg.SameSite)
+		return c, fmt.Errorf("same_site %q: it must be lax, strict or none", cfg.SameSite)
 	}
 	return c, nil
 }
 
-// take removes the cookie from a request, with the prefix and without, and
+// Take removes the cookie from a request, with the prefix and without, and
 // returns the values of the one that set sets. There should be one, but without
 // the prefix another site of the domain may have planted more. The other
 // cookies stay byte for byte.
-func (c *cookie) take(r *http.Request) (values []string) {
+func (c *Cookie) Take(r *http.Request) (values []string) {
 	lines := r.Header["Cookie"]
 	isNamed := func(line string) bool { return strings.Contains(line, c.name) }
 	if !slices.ContainsFunc(lines, isNamed) {
@@ -111,7 +126,7 @@ func (c *cookie) take(r *http.Request) (values []string) {
 
 // cut takes the cookie out of a line of cookies, with the prefix and without.
 // The values are those of the full name.
-func (c *cookie) cut(line, fullName string) (rest string, values []string) {
+func (c *Cookie) cut(line, fullName string) (rest string, values []string) {
 	kept := make([]byte, 0, len(line))
 	isFirst, isCut := true, false
 	for pair := range strings.SplitSeq(line, ";") {
@@ -136,18 +151,18 @@ func (c *cookie) cut(line, fullName string) (rest string, values []string) {
 	return string(kept), values
 }
 
-// set sets the cookie in a response. Without an age it lasts as long as the
+// Set sets the cookie in a response. Without an age it lasts as long as the
 // browser runs.
-func (c *cookie) set(w http.ResponseWriter, r *http.Request, value string, age time.Duration) {
+func (c *Cookie) Set(w http.ResponseWriter, r *http.Request, value string, age time.Duration) {
 	http.SetCookie(w, c.make(r, value, int(age/time.Second)))
 }
 
-// clear makes the browser forget the cookie.
-func (c *cookie) clear(w http.ResponseWriter, r *http.Request) {
+// Clear makes the browser forget the cookie.
+func (c *Cookie) Clear(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, c.make(r, "", -1))
 }
 
-func (c *cookie) make(r *http.Request, value string, maxAge int) *http.Cookie {
+func (c *Cookie) make(r *http.Request, value string, maxAge int) *http.Cookie {
 	return &http.Cookie{ //nolint:gosec // Secure is what the operator and the request say
 		Name: c.nameFor(r), Value: value, MaxAge: maxAge,
 		Path: c.path, Domain: c.domain,
@@ -158,7 +173,7 @@ func (c *cookie) make(r *http.Request, value string, maxAge int) *http.Cookie {
 
 // nameFor is the cookie's full name for a browser that comes by the request's
 // scheme.
-func (c *cookie) nameFor(r *http.Request) string {
+func (c *Cookie) nameFor(r *http.Request) string {
 	if c.domain == "" && c.path == "/" && c.isSecure(r) {
 		return hostPrefix + c.name
 	}
@@ -166,7 +181,7 @@ func (c *cookie) nameFor(r *http.Request) string {
 }
 
 // isSecure reports whether the cookie is for HTTPS only.
-func (c *cookie) isSecure(r *http.Request) bool {
+func (c *Cookie) isSecure(r *http.Request) bool {
 	switch c.secure {
 	case secureOn:
 		return true
@@ -186,11 +201,20 @@ func isHTTPS(r *http.Request) bool {
 	return trusted && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
 }
 
-// site is what a session is for, besides its scope: the domain of the cookie,
+// Site is what a session is for, besides its scope: the domain of the cookie,
 // or the host that it was set by.
-func (c *cookie) site(r *http.Request) string {
+func (c *Cookie) Site(r *http.Request) string {
 	if c.domain != "" {
 		return c.domain
 	}
 	return strings.ToLower(hostOf(r.Host))
+}
+
+// hostOf is a host without its port.
+func hostOf(hostport string) string {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return hostport
+	}
+	return host
 }

@@ -1,4 +1,4 @@
-package sesame
+package cookie
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 
 func TestTakeCookie(t *testing.T) {
 	t.Parallel()
-	c := cookie{name: "sesame", path: "/", secure: secureAuto}
+	c := Cookie{name: "sesame", path: "/", secure: secureAuto}
 	for _, test := range []struct {
 		lines, rest, values []string
 	}{
@@ -29,7 +29,7 @@ func TestTakeCookie(t *testing.T) {
 		if test.lines != nil {
 			r.Header["Cookie"] = test.lines
 		}
-		values := c.take(r)
+		values := c.Take(r)
 		if rest := r.Header["Cookie"]; fmt.Sprintf("%q", values) != fmt.Sprintf("%q", test.values) || fmt.Sprintf("%q", rest) != fmt.Sprintf("%q", test.rest) {
 			t.Errorf("%q: %q, values %q; want %q, %q", test.lines, rest, values, test.rest, test.values)
 		}

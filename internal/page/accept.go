@@ -1,0 +1,59 @@
+package page
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Type is a type that a page comes in.
+type Type uint8
+
+// The types. Text is for clients that ask for neither of the others.
+const (
+	Text Type = iota
+	HTML
+	JSON
+)
+
+// Preferred chooses from the values of Accept (RFC 9110, section 12.5.1).
+// Only types that are named count: */* is what scripts send, and they get text.
+func Preferred(accept []string) Type {
+	best, bestWeight := Text, 0.0
+	for _, value := range accept {
+		for part := range strings.SplitSeq(value, ",") {
+			mediaType, parameters, _ := strings.Cut(part, ";")
+			candidate := typeOf(strings.ToLower(strings.TrimSpace(mediaType)))
+			if weight := weightOf(parameters); candidate != Text && weight > bestWeight {
+				best, bestWeight = candidate, weight
+			}
+		}
+	}
+	return best
+}
+
+func typeOf(mediaType string) Type {
+	switch {
+	case mediaType == "application/json", mediaType == "text/json",
+		strings.HasPrefix(mediaType, "application/") && strings.HasSuffix(mediaType, "+json"):
+		return JSON
+	case mediaType == "text/html", mediaType == "application/xhtml+xml":
+		return HTML
+	default:
+		return Text
+	}
+}
+
+// weightOf is the q of a media range's parameters; 1 where it has none.
+func weightOf(parameters string) float64 {
+	for parameter := range strings.SplitSeq(parameters, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
+		if strings.EqualFold(name, "q") {
+			weight, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				return 0
+			}
+			return weight
+		}
+	}
+	return 1
+}

@@ -1,0 +1,229 @@
+// Package page writes the HTML pages of the gateway, as JSON or text for
+// clients that prefer it: the page with the button, those that say why a
+// request was rejected, and the one to log out.
+package page
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+)
+
+// Config changes the pages of the gateway: the one with the button, the
+// refusals, and logging out.
+type Config struct {
+	// Where people get a new link. Refusals link to it.
+	HelpURL string `json:"help_url,omitempty"`
+
+	// Whether an expired link that was once valid says for whom it was, and
+	// takes that to `help_url`, signed, so that a new link can be sent at once.
+	// Default: false.
+	ExpiredHint bool `json:"expired_hint,omitempty"`
+
+	// The language of the texts, for `<html lang>`. Default: `en`.
+	Language string `json:"language,omitempty"`
+
+	// Texts that replace the built-in ones, by page and part, such as
+	// `confirm.title`, `confirm.message`, `confirm.button`, `expired.message`.
+	// `{user}` and `{current}` in them stand for the names of users.
+	Texts map[string]string `json:"texts,omitempty"`
+
+	// Colours that replace the built-in ones: `accent`, `background` and
+	// `text`, each for a light and, behind it, a dark screen.
+	Colors map[string][]string `json:"colors,omitempty"`
+
+	// A file with a template of your own (Go's html/template) for all of the
+	// pages. It gets what the built-in one gets: Page, Title, Message, Button,
+	// Action, HelpURL, HelpText, Language, Style.
+	Template string `json:"template,omitempty"`
+}
+
+// Kind says which page it is. It is also the first half of the names of
+// its texts.
+type Kind string
+
+// The pages. The refusals are named as token.Reason's public names.
+const (
+	Confirm     Kind = "confirm"
+	Switch      Kind = "switch"
+	Logout      Kind = "logout"
+	LoggedOut   Kind = "logged_out"
+	Missing     Kind = "missing"
+	Malformed   Kind = "malformed"
+	Expired     Kind = "expired"
+	Invalid     Kind = "invalid"
+	Forbidden   Kind = "forbidden"
+	Limited     Kind = "limited"
+	Unavailable Kind = "unavailable"
+)
+
+// Data is what a page is about.
+type Data struct {
+	Kind    Kind
+	Action  string // where the button leads
+	User    string // who would be logged in
+	Current string // who is
+	HelpURL string // in the place of the configured one
+}
+
+// view is what a template gets.
+type view struct {
+	Page     Kind
+	Title    string
+	Message  string
+	Button   string
+	Action   string
+	HelpURL  string
+	HelpText string
+	Language string
+	Style    template.CSS
+}
+
+// Pages writes the pages of the gateway.
+type Pages struct {
+	config    Config
+	template  *template.Template
+	texts     map[Kind]wording
+	helpText  string
+	ownerText string
+	style     template.CSS
+	policy    string // Content-Security-Policy
+}
+
+//go:embed page.html
+var builtInPage string
+
+// New returns the pages of a configuration, which may be nil. The error names
+// the option that can't be right.
+func New(cfg *Config) (*Pages, error) {
+	p := &Pages{helpText: helpText, ownerText: ownerText}
+	if cfg != nil {
+		p.config = *cfg
+	}
+	if p.config.Language == "" {
+		p.config.Language = "en"
+	}
+	if err := p.setTexts(); err != nil {
+		return nil, err
+	}
+	if err := p.setStyle(); err != nil {
+		return nil, err
+	}
+	if err := checkHelpURL(p.config.HelpURL); err != nil {
+		return nil, err
+	}
+	if p.config.ExpiredHint && (p.config.HelpURL == "" || strings.HasPrefix(p.config.HelpURL, "mailto:") || strings.Contains(p.config.HelpURL, "#")) {
+		return nil, errors.New("expired_hint needs a help_url that parameters can be added to")
+	}
+	return p, p.setTemplate()
+}
+
+// checkHelpURL makes sure that help_url is a link and no script.
+func checkHelpURL(helpURL string) error {
+	parsed, err := url.Parse(helpURL)
+	if err != nil || parsed.Scheme != "" && parsed.Scheme != "https" && parsed.Scheme != "http" && parsed.Scheme != "mailto" {
+		return fmt.Errorf("help_url %q: it must be an https: or mailto: URL, or a path", helpURL)
+	}
+	return nil
+}
+
+// Config returns the configuration of the pages, with defaults filled in.
+func (p *Pages) Config() *Config { return &p.config }
+
+// setTemplate parses the operator's template, or ours.
+func (p *Pages) setTemplate() error {
+	text := builtInPage
+	if p.config.Template != "" {
+		own, err := os.ReadFile(p.config.Template)
+		if err != nil {
+			return fmt.Errorf("reading the template: %w", err)
+		}
+		text = string(own)
+		// What their template needs isn't known; scripts and other sites it
+		// can't have, since the page holds the token.
+		p.policy = "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; " +
+			"base-uri 'none'; frame-ancestors 'none'"
+	}
+	parsed, err := template.New("page").Parse(text)
+	if err != nil {
+		return fmt.Errorf("template: %w", err)
+	}
+	p.template = parsed
+	// Show each once, so that a mistake in it is found now.
+	for kind := range p.texts {
+		if err := parsed.Execute(new(bytes.Buffer), p.view(Data{Kind: kind, Action: "/", User: "x", Current: "y"})); err != nil {
+			return fmt.Errorf("template: %w", err)
+		}
+	}
+	return nil
+}
+
+// view fills in the texts.
+func (p *Pages) view(data Data) view {
+	names := strings.NewReplacer("{user}", data.User, "{current}", data.Current)
+	words := p.texts[data.Kind]
+	view := view{
+		Page:     data.Kind,
+		Title:    names.Replace(words.title),
+		Message:  names.Replace(words.message),
+		Button:   names.Replace(words.button),
+		Action:   data.Action,
+		Language: p.config.Language,
+		Style:    p.style,
+	}
+	if data.Kind == Expired && data.User != "" {
+		view.Message = names.Replace(p.ownerText) + " " + view.Message
+	}
+	switch data.Kind {
+	case Missing, Malformed, Expired, Invalid:
+		view.HelpURL, view.HelpText = p.config.HelpURL, p.helpText
+		if data.HelpURL != "" {
+			view.HelpURL = data.HelpURL
+		}
+	}
+	return view
+}
+
+// Write writes a page: JSON for whom prefers that to HTML, else HTML for whom
+// accepts it, else text.
+func (p *Pages) Write(w http.ResponseWriter, r *http.Request, status int, data Data) error {
+	view := p.view(data)
+	header := w.Header()
+	// No cache keeps the page, and no link on it tells its URL.
+	header["Cache-Control"] = []string{"no-store"}
+	header["Referrer-Policy"] = []string{"no-referrer"}
+	header.Add("Vary", "Accept")
+	header.Set("X-Content-Type-Options", "nosniff")
+	switch Preferred(r.Header["Accept"]) {
+	case JSON:
+		header.Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		told := map[string]string{"error": string(data.Kind), "error_description": view.Title + ". " + view.Message}
+		if status < http.StatusBadRequest {
+			told = map[string]string{"page": string(data.Kind), "message": view.Title + ". " + view.Message}
+		}
+		return json.NewEncoder(w).Encode(told)
+	case HTML:
+		var page bytes.Buffer
+		if err := p.template.Execute(&page, view); err != nil {
+			return fmt.Errorf("writing the page %s: %w", data.Kind, err)
+		}
+		header.Set("Content-Type", "text/html; charset=utf-8")
+		header.Set("Content-Security-Policy", p.policy)
+		w.WriteHeader(status)
+		_, err := page.WriteTo(w)
+		return err
+	default:
+		header.Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(status)
+		_, err := fmt.Fprintf(w, "%s. %s\n", view.Title, view.Message)
+		return err
+	}
+}

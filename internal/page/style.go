@@ -1,0 +1,60 @@
+package page
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"strconv"
+	"strings"
+)
+
+//go:embed style.css
+var builtInStyle string
+
+// setStyle puts the operator's colours into the style, and allows that style
+// and nothing else.
+func (p *Pages) setStyle() error {
+	var light, dark strings.Builder
+	for _, name := range []string{"accent", "background", "text"} {
+		colors := p.config.Colors[name]
+		if len(colors) > 2 {
+			return fmt.Errorf("color %s: a light and a dark one are enough", name)
+		}
+		for _, color := range colors {
+			if !isColor(color) {
+				return fmt.Errorf("color %s: %q is not a colour such as #0a7f5a or teal", name, color)
+			}
+		}
+		if len(colors) > 0 {
+			fmt.Fprintf(&light, "--%s: %s; ", name, colors[0])
+			fmt.Fprintf(&dark, "--%s: %s; ", name, colors[len(colors)-1])
+		}
+	}
+	for name := range p.config.Colors {
+		if name != "accent" && name != "background" && name != "text" {
+			return fmt.Errorf("color %s: it must be accent, background or text", name)
+		}
+	}
+	style := builtInStyle
+	if light.Len() > 0 {
+		style += fmt.Sprintf(":root { %s}\n@media (prefers-color-scheme: dark) { :root { %s} }\n", light.String(), dark.String())
+	}
+	p.style = template.CSS(style) //nolint:gosec // ours, and colours that isColor has checked
+	hash := sha256.Sum256([]byte(style))
+	p.policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) +
+		"'; base-uri 'none'; frame-ancestors 'none'"
+	return nil
+}
+
+// isColor reports whether s is a colour's name or its hexadecimal form.
+func isColor(s string) bool {
+	digits, isHexadecimal := strings.CutPrefix(s, "#")
+	if isHexadecimal {
+		_, err := strconv.ParseUint(digits, 16, 32)
+		return err == nil && (len(digits) == 3 || len(digits) == 6)
+	}
+	isOther := func(c rune) bool { return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') }
+	return s != "" && !strings.ContainsFunc(s, isOther)
+}

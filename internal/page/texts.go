@@ -1,0 +1,107 @@
+package page
+
+import (
+	"fmt"
+	"strings"
+)
+
+// wording is a page's texts: for its title, its message and its button.
+type wording struct{ title, message, button string }
+
+// builtInTexts say what has happened and what to do now.
+var builtInTexts = map[Kind]wording{
+	Confirm: {
+		"Log in",
+		"You are about to log in as {user}.",
+		"Continue as {user}",
+	},
+	Switch: {
+		"Switch to another account?",
+		"You are logged in as {current}. This link is for {user}. If somebody else sent it to you, don't go on: you would work in their account.",
+		"Continue as {user}",
+	},
+	Logout: {
+		"Log out",
+		"You will need a new link to get in again.",
+		"Log out",
+	},
+	LoggedOut: {
+		"You are logged out",
+		"You can close this page.",
+		"",
+	},
+	Missing: {
+		"You need a link to get in",
+		"This page opens with a personal link. Use the one that was sent to you, or ask for one.",
+		"",
+	},
+	Malformed: {
+		"This link is incomplete",
+		"A part of it got lost on the way. Copy the whole link, or ask for a new one.",
+		"",
+	},
+	Expired: {
+		"This link has expired",
+		"Links are valid for a limited time. Ask for a new one.",
+		"",
+	},
+	Invalid: {
+		"This link is not valid",
+		"It may have been used or replaced already. Ask for a new one.",
+		"",
+	},
+	Forbidden: {
+		"You may not see this page",
+		"You are {user}, and this page is for others. Ask whoever gave you access if you need it.",
+		"",
+	},
+	Unavailable: {
+		"Please try again in a moment",
+		"We can't check who you are right now. Nothing is wrong with your link.",
+		"",
+	},
+	Limited: {
+		"Too many attempts",
+		"Too many links that aren't valid were opened from your network. Wait a moment, then open the newest link that you have.",
+		"",
+	},
+}
+
+// helpText is the text of the link to help_url, ownerText what an expired link
+// says of whom it was for.
+const (
+	helpText  = "Get a new link"
+	ownerText = "It was for {user}."
+)
+
+// setTexts puts the operator's texts in the place of the built-in ones.
+func (p *Pages) setTexts() error {
+	p.texts = make(map[Kind]wording, len(builtInTexts))
+	for kind, texts := range builtInTexts {
+		p.texts[kind] = texts
+	}
+	for name, text := range p.config.Texts {
+		switch name {
+		case "help":
+			p.helpText = text
+			continue
+		case "owner":
+			p.ownerText = text
+			continue
+		}
+		page, part, _ := strings.Cut(name, ".")
+		texts, ok := p.texts[Kind(page)]
+		switch {
+		case ok && part == "title":
+			texts.title = text
+		case ok && part == "message":
+			texts.message = text
+		case ok && part == "button" && texts.button != "":
+			texts.button = text
+		default:
+			return fmt.Errorf("text %s: there is no such text; it must be like confirm.title, expired.message, logout.button, help or owner", name)
+		}
+		p.texts[Kind(page)] = texts
+	}
+	return nil
+}
