@@ -1,0 +1,69 @@
+// Package nearest finds the name that a misspelled one was meant to be.
+package nearest
+
+import (
+	"slices"
+	"strings"
+)
+
+// Name returns the one of the names that word is most probably a misspelling
+// of, or "" if none is near. Case, dashes for underscores, and the prefix of
+// django-sesame's settings (SESAME_MAX_AGE for max_age) count as no difference.
+func Name(word string, names []string) string {
+	word = normalize(word)
+	best, bestDistance := "", allowed(word)+1
+	for _, name := range slices.Sorted(slices.Values(names)) {
+		if d := distance(word, normalize(name), bestDistance); d < bestDistance {
+			best, bestDistance = name, d
+		}
+	}
+	return best
+}
+
+// Hint returns "; did you mean NAME?" for the nearest name, or "".
+func Hint(word string, names []string) string {
+	if name := Name(word, names); name != "" {
+		return "; did you mean " + name + "?"
+	}
+	return ""
+}
+
+// allowed is how many letters may differ: a third of the word, at least one.
+func allowed(word string) int { return max(1, len(word)/3) }
+
+func normalize(name string) string {
+	name = strings.ReplaceAll(strings.ToLower(name), "-", "_")
+	return strings.TrimPrefix(name, "sesame_")
+}
+
+// longest bounds the words that are compared: the work is quadratic, and no
+// option has a longer name.
+const longest = 64
+
+// distance is the optimal string alignment distance of two words: how many
+// letters to insert, delete, replace or swap with their neighbor. It returns at
+// least limit for words that are further apart.
+func distance(a, b string, limit int) int {
+	if len(a) > longest || len(b) > longest || max(len(a), len(b))-min(len(a), len(b)) >= limit {
+		return limit
+	}
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		before, last, row = last, row, before
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+	}
+	return row[len(b)]
+}
