@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/rawuri"
 )
 
@@ -143,7 +144,7 @@ func (e *exposed) writeAccessLine(r *http.Request) {
 	}
 	var userID string
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		userID, _ = repl.GetString(userPlaceholder + "id")
+		userID, _ = repl.GetString(identity.Placeholder + "id")
 	}
 	for _, logger := range loggersFor(e.logs.access, e.server, r) {
 		if c := logger.Check(level, message); c != nil {

@@ -15,7 +15,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/dustin/go-humanize"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
+	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -196,7 +198,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, option string, lines o
 	case "realm":
 		h.Realm, err = oneArg(d)
 	case "identity":
-		h.Identity, err = identityBlock(d)
+		h.Identity, err = identity.UnmarshalHeaders(d)
 	case "assertion":
 		h.Assertion, err = assertionBlock(d, lines)
 	case "cache":
@@ -224,7 +226,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, option string, lines o
 // unmarshalRequire reads a requirement, of which there may be several.
 func (h *Handler) unmarshalRequire(d *caddyfile.Dispenser, lines optionLines) error {
 	line := d.Line()
-	r, err := requireArgs(d)
+	r, err := require.Unmarshal(d)
 	if err != nil {
 		return err
 	}
@@ -586,11 +588,11 @@ func sessionBlock(d *caddyfile.Dispenser, lines optionLines) (*SessionConfig, er
 }
 
 // assertionBlock reads the assertion option with its block.
-func assertionBlock(d *caddyfile.Dispenser, lines optionLines) (*AssertionConfig, error) {
+func assertionBlock(d *caddyfile.Dispenser, lines optionLines) (*identity.AssertionConfig, error) {
 	if d.NextArg() {
 		return nil, d.ArgErr()
 	}
-	cfg := new(AssertionConfig)
+	cfg := new(identity.AssertionConfig)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
 		var err error
@@ -604,7 +606,7 @@ func assertionBlock(d *caddyfile.Dispenser, lines optionLines) (*AssertionConfig
 		case "ttl":
 			cfg.TTL, err = durationArg(d)
 		case "claim":
-			var claim AssertionClaim
+			var claim identity.AssertionClaim
 			if !d.AllArgs(&claim.Name, &claim.Value) {
 				return nil, d.ArgErr()
 			}
@@ -743,26 +745,6 @@ func failureLimitArgs(d *caddyfile.Dispenser) (*FailureLimit, error) {
 		return nil, d.Errf("%s; %q is no time", form, args[2])
 	}
 	return &FailureLimit{Failures: failures, Per: caddy.Duration(per)}, nil
-}
-
-// identityBlock reads header fields and their values.
-func identityBlock(d *caddyfile.Dispenser) ([]IdentityHeader, error) {
-	if d.NextArg() {
-		return nil, d.ArgErr()
-	}
-	var headers []IdentityHeader
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		header := IdentityHeader{Name: d.Val()}
-		var err error
-		if header.Value, err = oneArg(d); err != nil {
-			return nil, err
-		}
-		headers = append(headers, header)
-	}
-	if len(headers) == 0 {
-		return nil, d.Err("identity is empty: it needs lines of a header field and its value, or leave it out")
-	}
-	return headers, nil
 }
 
 // Interface guards

@@ -15,6 +15,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -235,11 +236,11 @@ func (c *checker) checkAssertion(settings token.Settings) bool {
 	if c.assertions == nil {
 		return true
 	}
-	if err := c.assertions.resolve(c.Assertion, settings, resolveNamed); err != nil {
+	if err := c.assertions.Resolve(c.Assertion, settings, resolveNamed); err != nil {
 		c.failWith(check, err)
 		return false
 	}
-	ids := c.assertions.keys.ids
+	ids := c.assertions.KeyIDs()
 	published := ""
 	if len(ids) > 1 {
 		published = "; also published: " + strings.Join(ids[1:], ", ")
@@ -269,7 +270,7 @@ func (c *checker) checkAccessLog() {
 		c.warn(check, fmt.Sprintf("%s stands in front of sesame, and logs URLs with tokens at level DEBUG", strings.Join(loggers, " and ")),
 			"raise the log's level, exclude http.handlers."+loggers[0]+" from it, or place sesame in front in a route block")
 	}
-	assertions := c.Assertion != nil && cmp.Or(c.Assertion.Header, defaultAssertionHeader) != defaultAssertionHeader &&
+	assertions := c.Assertion != nil && cmp.Or(c.Assertion.Header, identity.DefaultAssertionHeader) != identity.DefaultAssertionHeader &&
 		(c.config.logsAtDebug("http.handlers.reverse_proxy") || c.config.logsAtDebug("http.reverse_proxy.transport.fastcgi"))
 	if assertions {
 		c.warn(check, "at level DEBUG, Caddy's proxies log the header fields that they send, assertions among them",

@@ -430,7 +430,7 @@ func TestReferenceReasons(t *testing.T) {
 // handler and its store logs.
 func TestReferenceLogs(t *testing.T) {
 	var messages, fields []string
-	for _, dir := range []string{".", "userstore"} {
+	for _, dir := range []string{".", "userstore", "internal/identity"} {
 		for name, file := range parsed(t, dir) {
 			ast.Inspect(file, func(node ast.Node) bool {
 				call, ok := node.(*ast.CallExpr)

@@ -1,36 +1,10 @@
 package sesame
 
 import (
-	"time"
-
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
-
-// groupsColumn is what the list of groups is called among the user's columns.
-const groupsColumn = "groups"
-
-// groupsWarning is the least time between two warnings that a group was left
-// out of the list: its users may send many requests.
-const groupsWarning = time.Minute
-
-// warnOfGroups tells an operator that an upstream isn't told all of a user's
-// groups. A name with a comma would be read as two, of which one may be that of
-// another group.
-func (id *identity) warnOfGroups(user *userstore.User, logger *zap.Logger) {
-	_, leftOut := user.GroupList()
-	if leftOut == 0 {
-		return
-	}
-	now, last := time.Now().UnixNano(), id.warned.Load()
-	if now-last < int64(groupsWarning) || !id.warned.CompareAndSwap(last, now) {
-		return
-	}
-	logger.Warn("groups left out of the list: a name with a comma, a control character, or a space at an end would be read as others",
-		zap.Stringer("user", user.PrimaryKey), zap.Int("omitted", leftOut))
-}
 
 // columnArg reads the name of a column, which is by default that of the option.
 func columnArg(d *caddyfile.Dispenser) (string, error) {

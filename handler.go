@@ -12,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/identity"
+	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -51,7 +53,7 @@ func (c *claims) loginTarget(r *http.Request) string {
 // take takes the claims out of a request. Nothing of them goes on. An assertion
 // of an earlier handler's is none of them.
 func (h *Handler) take(r *http.Request, isExposed bool) claims {
-	if putBack := hideAssertion(r); putBack != nil {
+	if putBack := identity.HideAssertion(r); putBack != nil {
 		defer putBack()
 	}
 	c := claims{token: h.sources.take(r, isExposed), confirmation: h.takeConfirmation(r)}
@@ -63,7 +65,7 @@ func (h *Handler) take(r *http.Request, isExposed bool) claims {
 
 // serve decides by what a request had to say who it is from.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims) error {
-	h.identity.remove(r) // not before take: Authorization may be one of ours
+	h.identity.Remove(r) // not before take: Authorization may be one of ours
 	if isEarly(r) && !isSafe(r.Method) && (c.token.found || len(c.cookies) > 0) {
 		return h.fail(w, r, errTooEarly)
 	}
@@ -72,7 +74,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	}
 	if isPreflight(r) && h.passesPreflight() {
 		counted.requests[outcomeAnonymous].Add(1)
-		h.identity.restore(r, h.logger)
+		h.identity.Restore(r, h.logger)
 		return next.ServeHTTP(w, r)
 	}
 
@@ -126,7 +128,7 @@ func (h *Handler) serveNobody(w http.ResponseWriter, r *http.Request, next caddy
 	}
 	if h.Optional && !isPreflight(r) {
 		counted.requests[outcomeAnonymous].Add(1)
-		h.identity.restore(r, h.logger)
+		h.identity.Restore(r, h.logger)
 		return next.ServeHTTP(w, r)
 	}
 	return h.fail(w, r, h.rejected(r, presented{}, nil, token.Missing))
@@ -164,9 +166,9 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	switch {
 	case isReason:
 		return h.refuse(w, r, reason, err)
-	case isForbidden(err):
+	case require.IsForbidden(err):
 		return h.refuseUser(w, r, err)
-	case errors.Is(err, errUnread):
+	case errors.Is(err, require.ErrUnread):
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	case errors.Is(err, errAhead):
 		counted.requests[outcomeAhead].Add(1)

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -261,7 +262,7 @@ func TestNobodyGoesOn(t *testing.T) {
 		for user, want := range map[*userstore.User]string{nil: "", {PrimaryKey: token.IntKey(7)}: "7"} {
 			r := receive(test.method, "/", test.fields+"\nRemote-User: admin")
 			if user != nil {
-				caddyhttp.SetVar(r.Context(), userVar, user)
+				identity.SetUser(r, user)
 			}
 			before := counted.requests[outcomeAnonymous].Load()
 			err := h.ServeHTTP(httptest.NewRecorder(), r, caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {

@@ -320,7 +320,7 @@ func (h *Handler) serveVisitor(w http.ResponseWriter, r *http.Request, next cadd
 		by = outcomeSession
 	}
 	counted.requests[by].Add(1)
-	h.identity.set(r, v.user, h.logger)
+	h.identity.Set(r, v.user, h.logger)
 	caddyhttp.SetVar(r.Context(), proverVar, h)
 	if h.watcher == nil {
 		return next.ServeHTTP(w, r)

@@ -8,7 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-sesame/caddy-sesame/userstore"
+	"github.com/caddy-sesame/caddy-sesame/internal/identity"
+	"github.com/caddy-sesame/caddy-sesame/internal/require"
 )
 
 func init() {
@@ -22,7 +23,7 @@ func init() {
 // It matches nobody where no such handler stands in front. What a requirement is
 // about must be read by that handler's store: else the request is answered 500,
 // also within `not`, since it isn't known whether it holds.
-type MatchUser []Requirement
+type MatchUser require.Requirements
 
 // CaddyModule returns the Caddy module information.
 func (*MatchUser) CaddyModule() caddy.ModuleInfo {
@@ -43,7 +44,7 @@ func (m *MatchUser) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	*m = MatchUser{}
 	for d.Next() {
 		if d.CountRemainingArgs() > 0 {
-			r, err := requireArgs(d)
+			r, err := require.Unmarshal(d)
 			if err != nil {
 				return err
 			}
@@ -59,14 +60,14 @@ func (m *MatchUser) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // Provision checks the requirements, and has them checked against the handlers
 // when Caddy starts.
 func (m *MatchUser) Provision(ctx caddy.Context) error {
-	if err := requirements(*m).validate(); err != nil {
+	if err := require.Requirements(*m).Validate(); err != nil {
 		return fmt.Errorf("sesame_user: %w", err)
 	}
 	rights, err := rightsOf(ctx)
 	if err != nil || rights == nil {
 		return err
 	}
-	rights.asked(*m)
+	rights.asked(require.Requirements(*m))
 	return nil
 }
 
@@ -78,20 +79,15 @@ func (m *MatchUser) Match(r *http.Request) bool {
 
 // MatchWithError reports whether the request's user meets the requirements.
 func (m *MatchUser) MatchWithError(r *http.Request) (bool, error) {
-	user, ok := caddyhttp.GetVar(r.Context(), userVar).(*userstore.User)
+	user, ok := identity.UserOf(r)
 	if !ok {
 		return false, nil
 	}
-	for i := range *m {
-		requirement := &(*m)[i]
-		if err := requirement.readable(user); err != nil {
-			return false, caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("sesame_user %w", err))
-		}
-		if !requirement.isMet(user) {
-			return false, nil
-		}
+	matches, err := require.Requirements(*m).AreMet(user)
+	if err != nil {
+		return false, caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("sesame_user %w", err))
 	}
-	return true, nil
+	return matches, nil
 }
 
 // Interface guards

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -64,7 +65,6 @@ type tally struct {
 	logouts       atomic.Uint64
 	sessionsEnded [session.Revoked + 1]atomic.Uint64
 	cut           atomic.Uint64
-	assertions    atomic.Uint64
 
 	clientsLimited atomic.Uint64
 }
@@ -170,7 +170,7 @@ func (collector) Collect(to chan<- prometheus.Metric) {
 		count(sessionsEndedDesc, counted.sessionsEnded[reason].Load(), reason.String())
 	}
 	count(cutDesc, counted.cut.Load())
-	count(assertionsDesc, counted.assertions.Load())
+	count(assertionsDesc, identity.Signed())
 	count(clientsLimitedDesc, counted.clientsLimited.Load())
 	collectStores(to)
 }

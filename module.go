@@ -18,7 +18,9 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
+	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
+	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -146,16 +148,16 @@ type Handler struct {
 	// What a user must meet: all of it. Others are answered 403, and their links
 	// neither log in nor are used up. Requests without a user are answered 401,
 	// also where `optional` is set. Default: nothing.
-	Require []Requirement `json:"require,omitempty"`
+	Require require.Requirements `json:"require,omitempty"`
 
 	// The header fields that tell the upstream who the user is. No client can
 	// set them. Default: `Remote-User`, `Remote-User-Id` and `Remote-Email`, and
 	// `Remote-Groups` where groups are read.
-	Identity []IdentityHeader `json:"identity,omitempty"`
+	Identity []identity.Header `json:"identity,omitempty"`
 
 	// Tells the upstream who the user is in a way that it can verify. Default:
 	// none.
-	Assertion *AssertionConfig `json:"assertion,omitempty"`
+	Assertion *identity.AssertionConfig `json:"assertion,omitempty"`
 
 	// The realm in WWW-Authenticate. Default: none.
 	Realm string `json:"realm,omitempty"`
@@ -199,9 +201,9 @@ type Handler struct {
 	audit         audit
 	logs          requestLogs
 	sources       *tokenSources
-	identity      *identity
-	assertions    *assertions // nil without
-	logins        *logins     // nil without sessions
+	identity      *identity.Fields
+	assertions    *identity.Assertions // nil without
+	logins        *logins              // nil without sessions
 	pages         *page.Pages
 	watcher       *watcher     // nil for never
 	failures      *failures    // nil for no limit
@@ -280,7 +282,7 @@ func (h *Handler) provisionRequest() error {
 	if h.sources, err = newTokenSources(h.TokenName, h.TokenFrom); err != nil {
 		return err
 	}
-	if h.identity, err = newIdentity(h.Identity, h.UserStore.Groups != nil); err != nil {
+	if h.identity, err = identity.New(h.Identity, h.UserStore.Groups != nil); err != nil {
 		return err
 	}
 	if err := h.provisionRequire(); err != nil {
@@ -290,7 +292,7 @@ func (h *Handler) provisionRequest() error {
 		return err
 	}
 	for _, source := range h.sources.ordered {
-		if source.From == fromHeader && h.identity.isOurs(source.Name) {
+		if source.From == fromHeader && h.identity.IsOurs(source.Name) {
 			return fmt.Errorf("token_from header %s: that is an identity header field, which no client can send", source.Name)
 		}
 	}
@@ -311,14 +313,13 @@ func (h *Handler) provisionAssertion() error {
 		return nil
 	}
 	var err error
-	if h.assertions, err = newAssertions(h.Assertion, h.UserStore); err != nil {
+	if h.assertions, err = identity.NewAssertions(h.Assertion, h.UserStore); err != nil {
 		return err
 	}
 	if h.ReservedPath == reservedOff {
 		return errors.New("reserved_path off: then nobody could get the keys that assertion is verified by")
 	}
-	h.identity.assertions = h.assertions
-	return h.identity.reserve("assertion: header", h.assertions.header)
+	return h.identity.UseAssertions(h.assertions)
 }
 
 // provisionLogin prepares sessions and pages.
@@ -356,7 +357,7 @@ func (h *Handler) provisionSettings() error {
 		return err
 	}
 	if h.assertions != nil {
-		if err := h.assertions.resolve(h.Assertion, h.settings, resolveSecret); err != nil {
+		if err := h.assertions.Resolve(h.Assertion, h.settings, resolveSecret); err != nil {
 			return err
 		}
 	}

@@ -81,7 +81,7 @@ func FuzzTake(f *testing.F) {
 		before := r.Clone(r.Context())
 		isExposed := h.sources.isExposed(r)
 		c := h.take(r, isExposed)
-		h.identity.remove(r)
+		h.identity.Remove(r)
 
 		wantTaken(t, before, c)
 		wantNothingLeft(t, r)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -23,8 +24,8 @@ func init() {
 // them before all handlers, and others after.
 type Rights struct {
 	mu    sync.Mutex
-	reads []userstore.Reads // of each handler
-	asks  []requirements    // of each matcher
+	reads []userstore.Reads      // of each handler
+	asks  []require.Requirements // of each matcher
 }
 
 // CaddyModule returns the Caddy module information.
@@ -52,7 +53,7 @@ func (a *Rights) read(reads userstore.Reads) {
 }
 
 // asked notes what a matcher asks.
-func (a *Rights) asked(rs []Requirement) {
+func (a *Rights) asked(rs require.Requirements) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.asks = append(a.asks, rs)
@@ -66,11 +67,11 @@ func (a *Rights) Start() error {
 		if len(a.reads) == 0 {
 			return errors.New("sesame_user: there is no sesame handler that could tell who the user is")
 		}
-		want := rs.reads()
-		if slices.ContainsFunc(a.reads, func(have userstore.Reads) bool { _, ok := covers(have, want); return ok }) {
+		want := rs.Reads()
+		if slices.ContainsFunc(a.reads, func(have userstore.Reads) bool { _, ok := require.Covers(have, want); return ok }) {
 			continue
 		}
-		lacking, _ := covers(a.reads[0], want)
+		lacking, _ := require.Covers(a.reads[0], want)
 		return fmt.Errorf("sesame_user: no sesame handler reads what it asks about users: add %s to userstore", lacking)
 	}
 	return nil

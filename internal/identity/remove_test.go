@@ -1,4 +1,4 @@
-package sesame
+package identity
 
 import (
 	"maps"
@@ -9,7 +9,7 @@ import (
 // BenchmarkRemoveIdentity measures what is done with the header of every
 // request, in which mostly nothing is ours.
 func BenchmarkRemoveIdentity(b *testing.B) {
-	id, err := newIdentity(nil, false)
+	id, err := New(nil, false)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func BenchmarkRemoveIdentity(b *testing.B) {
 				if bench.name == "forged" {
 					r.Header = maps.Clone(bench.header)
 				}
-				id.remove(r)
+				id.Remove(r)
 			}
 		})
 	}

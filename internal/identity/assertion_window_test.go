@@ -1,4 +1,4 @@
-package sesame
+package identity
 
 import (
 	"encoding/json"
@@ -14,15 +14,15 @@ import (
 )
 
 // newTestAssertions makes assertions whose clock is the caller's.
-func newTestAssertions(t testing.TB, cfg AssertionConfig, now *time.Time) *assertions {
+func newTestAssertions(t testing.TB, cfg AssertionConfig, now *time.Time) *Assertions {
 	t.Helper()
 	cfg.Audience = []string{"app"}
-	a, err := newAssertions(&cfg, userstore.Config{})
+	a, err := NewAssertions(&cfg, userstore.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	asIs := func(_, value string) (string, error) { return value, nil }
-	if err := a.resolve(&cfg, token.Settings{SecretKey: "secret"}, asIs); err != nil {
+	if err := a.Resolve(&cfg, token.Settings{SecretKey: "secret"}, asIs); err != nil {
 		t.Fatal(err)
 	}
 	if now != nil {

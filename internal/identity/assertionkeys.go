@@ -1,4 +1,4 @@
-package sesame
+package identity
 
 import (
 	"crypto"
@@ -10,7 +10,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -135,27 +134,4 @@ func deriveAssertionKey(secret string) (ed25519.PrivateKey, error) {
 	key := ed25519.NewKeyFromSeed(seed)
 	derivedKeys.Store(hash, key)
 	return key, nil
-}
-
-// keySetAge is for how long others may keep the key set.
-const keySetAge = "public, max-age=300"
-
-// serveKeySet tells whoever asks by which keys assertions are verified.
-func (h *Handler) serveKeySet(w http.ResponseWriter, r *http.Request) error {
-	counted.requests[outcomePage].Add(1)
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		w.WriteHeader(http.StatusMethodNotAllowed)
-		return nil
-	}
-	header := w.Header()
-	header.Set("Content-Type", "application/jwk-set+json")
-	header.Set("Cache-Control", keySetAge)
-	header.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(http.StatusOK)
-	if r.Method == http.MethodHead {
-		return nil
-	}
-	_, err := w.Write(h.assertions.keys.set)
-	return err
 }

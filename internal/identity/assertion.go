@@ -1,4 +1,4 @@
-package sesame
+package identity
 
 import (
 	"cmp"
@@ -8,10 +8,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/maypok86/otter/v2"
 	"go.uber.org/zap"
@@ -20,89 +20,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// AssertionConfig has each request of a user carry a signed assertion of who
-// that is: a JSON Web Token (RFC 7519), which an application on another host
-// can verify, where a plain header field would have to be trusted. Its claims
-// are `iss`, `sub` (the primary key), `aud`, `iat`, `nbf`, `exp`, and those in
-// `claims`. It is signed with Ed25519 (`alg` is `EdDSA`), and the public keys
-// are at `jwks.json` below `reserved_path`.
-//
-// An assertion is signed once for a user and a window of time, and serves all
-// requests of that window. It is never older than the user's row: what changes
-// there is in the next request's assertion.
-type AssertionConfig struct {
-	// The header field that carries the assertion. No client can set it.
-	// `Authorization` has `Bearer` in front of it, as most software expects;
-	// the field that a client sent ends here. Caddy hides it in all of its
-	// logs. Of any other field, its proxies log the value at level DEBUG, and at
-	// ERROR when an upstream breaks off. Default: `Authorization`.
-	Header string `json:"header,omitempty"`
-
-	// Whom the assertion is for: a name for the application, which it must
-	// find there. Without that, an assertion for one application would do for
-	// any other that trusts the same keys. Required.
-	Audience []string `json:"audience,omitempty"`
-
-	// Who made the assertion. Default: `caddy-sesame`.
-	Issuer string `json:"issuer,omitempty"`
-
-	// How long an assertion is valid, in whole seconds from 2s to 1h. It is
-	// renewed when less than half of that is left. Default: 60s.
-	TTL caddy.Duration `json:"ttl,omitempty"`
-
-	// What the assertion says of the user besides the primary key. Default:
-	// `preferred_username`, `email`, and `groups` where groups are read.
-	Claims []AssertionClaim `json:"claims,omitempty"`
-
-	// Private keys: Ed25519, in PEM, as `openssl genpkey -algorithm ed25519`
-	// writes them. The first signs; all are published, so that keys can be
-	// changed. Placeholders as in `secret_key`. Default: keys that are derived
-	// from `secret_key` and, published only, from `secret_key_fallbacks`. Then
-	// whoever knows SECRET_KEY can sign.
-	Keys []string `json:"keys,omitempty"`
-}
-
-// AssertionClaim is a claim of an assertion.
-type AssertionClaim struct {
-	// The name of the claim.
-	Name string `json:"name"`
-
-	// Its value: text, in which `{http.auth.user.<column>}` stands for what the
-	// store reads. Nothing else of a request can be in it. Where the value is
-	// empty, there is no such claim. `{http.auth.user.groups}` alone, or
-	// `permissions`, is a list of all names, which may be empty.
-	Value string `json:"value"`
-}
-
-// The defaults and limits of AssertionConfig.
-const (
-	defaultAssertionHeader = headerAuthorization
-	defaultAssertionIssuer = "caddy-sesame"
-	defaultAssertionTTL    = time.Minute
-	leastAssertionTTL      = 2 * time.Second
-	mostAssertionTTL       = time.Hour
-)
-
-// headerAuthorization is the header field that Caddy hides in its logs.
-const headerAuthorization = "Authorization"
-
-// defaultClaims is used where claims is not set. The names are those of OpenID
-// Connect Core 1.0, section 5.1.
-var defaultClaims = []AssertionClaim{
-	{Name: "preferred_username", Value: "{" + userPlaceholder + "username}"},
-	{Name: "email", Value: "{" + userPlaceholder + "email}"},
-}
-
-// groupsClaim is one of them where groups are read.
-var groupsClaim = AssertionClaim{Name: "groups", Value: "{" + userPlaceholder + groupsColumn + "}"}
-
-// registeredClaims are those that the gateway decides (RFC 7519, section 4.1).
-// There is no jti: it would tell a verifier to refuse a second use, and an
-// assertion is used for many requests.
-var registeredClaims = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
-
-// assertions makes assertions, and keeps them for as long as they serve.
-type assertions struct {
+// Assertions makes assertions, and keeps them for as long as they serve.
+type Assertions struct {
 	header  string // its canonical name
 	scheme  string // in front of the assertion
 	ttl     time.Duration
@@ -132,10 +51,10 @@ type claimPart struct {
 	column string // or empty
 }
 
-// newAssertions checks what can be checked without secrets.
-func newAssertions(cfg *AssertionConfig, store userstore.Config) (*assertions, error) {
-	a := &assertions{
-		header: http.CanonicalHeaderKey(cmp.Or(cfg.Header, defaultAssertionHeader)),
+// NewAssertions checks what can be checked without secrets.
+func NewAssertions(cfg *AssertionConfig, store userstore.Config) (*Assertions, error) {
+	a := &Assertions{
+		header: http.CanonicalHeaderKey(cmp.Or(cfg.Header, DefaultAssertionHeader)),
 		ttl:    cmp.Or(time.Duration(cfg.TTL), defaultAssertionTTL),
 		now:    time.Now,
 	}
@@ -164,7 +83,7 @@ func newAssertions(cfg *AssertionConfig, store userstore.Config) (*assertions, e
 }
 
 // addClaim takes in a claim, and what it takes of a row.
-func (a *assertions) addClaim(c AssertionClaim, store userstore.Config) error {
+func (a *Assertions) addClaim(c AssertionClaim, store userstore.Config) error {
 	parts, err := parseClaim(c.Value, store)
 	switch {
 	case err != nil:
@@ -205,12 +124,12 @@ func parseClaim(value string, store userstore.Config) ([]claimPart, error) {
 			break
 		}
 		placeholder, rest, closed := strings.Cut(rest, "}")
-		column, isUsers := strings.CutPrefix(placeholder, userPlaceholder)
+		column, isUsers := strings.CutPrefix(placeholder, Placeholder)
 		switch {
 		case !closed:
 			return nil, fmt.Errorf("%q: the brace } is missing", "{"+placeholder)
 		case !isUsers || column == "":
-			return nil, fmt.Errorf("{%s}: only {%s<column>} can be in it, since an assertion serves more than one request", placeholder, userPlaceholder)
+			return nil, fmt.Errorf("{%s}: only {%s<column>} can be in it, since an assertion serves more than one request", placeholder, Placeholder)
 		case (column == groupsColumn || column == permissionsColumn) && !readsColumn(store, column):
 			return nil, fmt.Errorf("{%s}: the store doesn't read them; add %s to userstore", placeholder, column)
 		case !readsColumn(store, column):
@@ -237,50 +156,15 @@ func (c *assertedClaim) valueFor(user *userstore.User) (value any, ok bool) {
 	for _, part := range c.parts {
 		b.WriteString(part.text)
 		if part.column != "" {
-			value, _ := userColumn(user, part.column)
+			value, _ := Column(user, part.column)
 			b.WriteString(value)
 		}
 	}
 	return b.String(), utf8.ValidString(b.String())
 }
 
-// permissionsColumn is what the list of permissions is called among the user's
-// columns.
-const permissionsColumn = "permissions"
-
-// readsColumn reports whether {http.auth.user.<column>} can have a value with a
-// store, by its configuration.
-func readsColumn(store userstore.Config, column string) bool {
-	reads, columns := store.Reads(userstore.Needs{}), store.Columns
-	switch column {
-	case "id", "username", "email":
-		return true
-	case groupsColumn:
-		return reads.Groups
-	case permissionsColumn:
-		return reads.Permissions
-	case userstore.NoColumn:
-		return false
-	case columns.Username, columns.Email:
-		return true
-	}
-	if column == "is_staff" && reads.Staff || column == "is_superuser" && reads.Superuser {
-		return true
-	}
-	same := func(extra string) bool { return strings.EqualFold(extra, column) } // the table's spelling, too
-	return slices.ContainsFunc(columns.Extra, same)
-}
-
-// userList is a list that the store reads of a user.
-func userList(user *userstore.User, column string) []string {
-	if column == permissionsColumn {
-		return user.Permissions()
-	}
-	return user.Groups()
-}
-
-// resolve takes in what may be placeholders: names and keys.
-func (a *assertions) resolve(cfg *AssertionConfig, settings token.Settings, resolve func(option, value string) (string, error)) error {
+// Resolve takes in what may be placeholders: names and keys.
+func (a *Assertions) Resolve(cfg *AssertionConfig, settings token.Settings, resolve func(option, value string) (string, error)) error {
 	var err error
 	if a.issuer, err = resolve("assertion: issuer", cmp.Or(cfg.Issuer, defaultAssertionIssuer)); err != nil {
 		return err
@@ -310,48 +194,12 @@ type assertion struct {
 	lists  [][]string
 }
 
-// Limits of what is kept. A user who finds no room gets an assertion all the
-// same, signed for the request.
-const (
-	mostKeptAssertions = 32 << 20 // bytes
-	restOfAssertion    = 256      // bytes of an entry besides its strings, about
-	restOfString       = 16       // bytes of a string besides its text
-)
-
-// size is about what an assertion takes of the memory.
-func (k *assertion) size() int {
-	size := restOfAssertion + len(k.text)
-	for _, values := range append(k.lists[:len(k.lists):len(k.lists)], k.values) {
-		for _, value := range values {
-			size += restOfString + len(value)
-		}
-	}
-	return size
-}
-
-// openKept makes what assertions are kept in. It runs nothing that would have
-// to be stopped, as nothing in it expires by itself.
-func (a *assertions) openKept() error {
-	var err error
-	a.kept, err = otter.New(&otter.Options[token.PrimaryKey, *assertion]{
-		MaximumWeight: mostKeptAssertions,
-		Weigher: func(_ token.PrimaryKey, kept *assertion) uint32 {
-			return uint32(min(kept.size(), mostKeptAssertions)) //nolint:gosec // no more than that
-		},
-		Logger: &otter.NoopLogger{},
-	})
-	if err != nil {
-		return fmt.Errorf("assertion: %w", err)
-	}
-	return nil
-}
-
 // assertionVar is the variable of a request that holds the assertion that was
 // set for its user.
 const assertionVar = "sesame.assertion"
 
 // set has a request carry the assertion for its user, whose value lies in value.
-func (a *assertions) set(r *http.Request, user *userstore.User, value []string, logger *zap.Logger) {
+func (a *Assertions) set(r *http.Request, user *userstore.User, value []string, logger *zap.Logger) {
 	var err error
 	if value[0], err = a.of(user, logger); err != nil {
 		logger.Warn("assertion left out", zap.Stringer("user", user.PrimaryKey), zap.Error(err))
@@ -363,10 +211,10 @@ func (a *assertions) set(r *http.Request, user *userstore.User, value []string, 
 	}
 }
 
-// hideAssertion takes the assertion that an earlier handler has set out of
+// HideAssertion takes the assertion that an earlier handler has set out of
 // Authorization, where it would be taken for a token. What it returns puts it
 // back.
-func hideAssertion(r *http.Request) (putBack func()) {
+func HideAssertion(r *http.Request) (putBack func()) {
 	set, ok := caddyhttp.GetVar(r.Context(), assertionVar).(*string)
 	values := r.Header[headerAuthorization]
 	if !ok || len(values) != 1 || values[0] != *set {
@@ -376,9 +224,22 @@ func hideAssertion(r *http.Request) (putBack func()) {
 	return func() { r.Header[headerAuthorization] = values }
 }
 
+// signedTotal counts the assertions that were signed since the process began.
+var signedTotal atomic.Uint64
+
+// Signed is how many assertions were signed since the process began, those of
+// former configurations included.
+func Signed() uint64 { return signedTotal.Load() }
+
+// KeySet is the JSON Web Key Set (RFC 7517) by which assertions are verified.
+func (a *Assertions) KeySet() []byte { return a.keys.set }
+
+// KeyIDs are the ids of the keys in KeySet; the first one's signs.
+func (a *Assertions) KeyIDs() []string { return a.keys.ids }
+
 // of returns the assertion for a user: the one that is kept, if it says what
 // the row says and is fresh enough, or a new one.
-func (a *assertions) of(user *userstore.User, logger *zap.Logger) (string, error) {
+func (a *Assertions) of(user *userstore.User, logger *zap.Logger) (string, error) {
 	now := a.now().Unix()
 	if kept, ok := a.kept.GetIfPresent(user.PrimaryKey); ok && a.serves(kept, user, now) {
 		return kept.text, nil
@@ -387,7 +248,7 @@ func (a *assertions) of(user *userstore.User, logger *zap.Logger) (string, error
 }
 
 // renew signs an assertion, unless another request just did.
-func (a *assertions) renew(user *userstore.User, now int64, logger *zap.Logger) (text string, err error) {
+func (a *Assertions) renew(user *userstore.User, now int64, logger *zap.Logger) (text string, err error) {
 	a.kept.Compute(user.PrimaryKey, func(kept *assertion, found bool) (*assertion, otter.ComputeOp) {
 		if found && a.serves(kept, user, now) {
 			text = kept.text
@@ -406,12 +267,12 @@ func (a *assertions) renew(user *userstore.User, now int64, logger *zap.Logger) 
 // serves reports whether an assertion says of a user what the row says, and
 // half of its time is left. One from the future was signed before the clock was
 // set back.
-func (a *assertions) serves(kept *assertion, user *userstore.User, now int64) bool {
+func (a *Assertions) serves(kept *assertion, user *userstore.User, now int64) bool {
 	if now < kept.signed || now-kept.signed >= int64(a.ttl/time.Second)/2 {
 		return false
 	}
 	for i, column := range a.columns {
-		if value, _ := userColumn(user, column); value != kept.values[i] {
+		if value, _ := Column(user, column); value != kept.values[i] {
 			return false
 		}
 	}
@@ -424,7 +285,7 @@ func (a *assertions) serves(kept *assertion, user *userstore.User, now int64) bo
 }
 
 // sign makes an assertion of a user's row.
-func (a *assertions) sign(user *userstore.User, now int64, logger *zap.Logger) (*assertion, error) {
+func (a *Assertions) sign(user *userstore.User, now int64, logger *zap.Logger) (*assertion, error) {
 	if !utf8.ValidString(user.ID()) {
 		return nil, errors.New("the primary key isn't UTF-8, as JSON must be")
 	}
@@ -434,7 +295,7 @@ func (a *assertions) sign(user *userstore.User, now int64, logger *zap.Logger) (
 	}
 	made := &assertion{signed: now, values: make([]string, len(a.columns))}
 	for i, column := range a.columns {
-		made.values[i], _ = userColumn(user, column)
+		made.values[i], _ = Column(user, column)
 	}
 	for _, column := range a.lists {
 		made.lists = append(made.lists, userList(user, column))
@@ -463,6 +324,6 @@ func (a *assertions) sign(user *userstore.User, now int64, logger *zap.Logger) (
 		return nil, fmt.Errorf("writing the signature: %w", err)
 	}
 	made.text = a.scheme + text
-	counted.assertions.Add(1)
+	signedTotal.Add(1)
 	return made, nil
 }

@@ -1,0 +1,88 @@
+package identity
+
+import (
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// AssertionConfig has each request of a user carry a signed assertion of who
+// that is: a JSON Web Token (RFC 7519), which an application on another host
+// can verify, where a plain header field would have to be trusted. Its claims
+// are `iss`, `sub` (the primary key), `aud`, `iat`, `nbf`, `exp`, and those in
+// `claims`. It is signed with Ed25519 (`alg` is `EdDSA`), and the public keys
+// are at `jwks.json` below `reserved_path`.
+//
+// An assertion is signed once for a user and a window of time, and serves all
+// requests of that window. It is never older than the user's row: what changes
+// there is in the next request's assertion.
+type AssertionConfig struct {
+	// The header field that carries the assertion. No client can set it.
+	// `Authorization` has `Bearer` in front of it, as most software expects;
+	// the field that a client sent ends here. Caddy hides it in all of its
+	// logs. Of any other field, its proxies log the value at level DEBUG, and at
+	// ERROR when an upstream breaks off. Default: `Authorization`.
+	Header string `json:"header,omitempty"`
+
+	// Whom the assertion is for: a name for the application, which it must
+	// find there. Without that, an assertion for one application would do for
+	// any other that trusts the same keys. Required.
+	Audience []string `json:"audience,omitempty"`
+
+	// Who made the assertion. Default: `caddy-sesame`.
+	Issuer string `json:"issuer,omitempty"`
+
+	// How long an assertion is valid, in whole seconds from 2s to 1h. It is
+	// renewed when less than half of that is left. Default: 60s.
+	TTL caddy.Duration `json:"ttl,omitempty"`
+
+	// What the assertion says of the user besides the primary key. Default:
+	// `preferred_username`, `email`, and `groups` where groups are read.
+	Claims []AssertionClaim `json:"claims,omitempty"`
+
+	// Private keys: Ed25519, in PEM, as `openssl genpkey -algorithm ed25519`
+	// writes them. The first signs; all are published, so that keys can be
+	// changed. Placeholders as in `secret_key`. Default: keys that are derived
+	// from `secret_key` and, published only, from `secret_key_fallbacks`. Then
+	// whoever knows SECRET_KEY can sign.
+	Keys []string `json:"keys,omitempty"`
+}
+
+// AssertionClaim is a claim of an assertion.
+type AssertionClaim struct {
+	// The name of the claim.
+	Name string `json:"name"`
+
+	// Its value: text, in which `{http.auth.user.<column>}` stands for what the
+	// store reads. Nothing else of a request can be in it. Where the value is
+	// empty, there is no such claim. `{http.auth.user.groups}` alone, or
+	// `permissions`, is a list of all names, which may be empty.
+	Value string `json:"value"`
+}
+
+// The defaults and limits of AssertionConfig.
+const (
+	DefaultAssertionHeader = headerAuthorization
+	defaultAssertionIssuer = "caddy-sesame"
+	defaultAssertionTTL    = time.Minute
+	leastAssertionTTL      = 2 * time.Second
+	mostAssertionTTL       = time.Hour
+)
+
+// headerAuthorization is the header field that Caddy hides in its logs.
+const headerAuthorization = "Authorization"
+
+// defaultClaims is used where claims is not set. The names are those of OpenID
+// Connect Core 1.0, section 5.1.
+var defaultClaims = []AssertionClaim{
+	{Name: "preferred_username", Value: "{" + Placeholder + "username}"},
+	{Name: "email", Value: "{" + Placeholder + "email}"},
+}
+
+// groupsClaim is one of them where groups are read.
+var groupsClaim = AssertionClaim{Name: "groups", Value: "{" + Placeholder + groupsColumn + "}"}
+
+// registeredClaims are those that the gateway decides (RFC 7519, section 4.1).
+// There is no jti: it would tell a verifier to refuse a second use, and an
+// assertion is used for many requests.
+var registeredClaims = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}

@@ -1,0 +1,164 @@
+// Package identity tells upstreams who the user is: by header fields, which it
+// removes from the requests of clients, and by a signed assertion.
+package identity
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// Header is a header field that tells the upstream who the user is.
+type Header struct {
+	// The name of the field.
+	Name string `json:"name"`
+
+	// Its value, with placeholders. Those of the user are
+	// `{http.auth.user.id}`, `{http.auth.user.username}`,
+	// `{http.auth.user.email}` and one for each column that the store reads.
+	// Where the value is empty, the field is not set.
+	Value string `json:"value"`
+}
+
+// defaultIdentity is used where identity is not set.
+var defaultIdentity = []Header{
+	{Name: "Remote-User", Value: "{" + Placeholder + "username}"},
+	{Name: "Remote-User-Id", Value: "{" + Placeholder + "id}"},
+	{Name: "Remote-Email", Value: "{" + Placeholder + "email}"},
+}
+
+// groupsHeader is one of them where groups are read. No client can set it then,
+// whatever identity says.
+var groupsHeader = Header{Name: "Remote-Groups", Value: "{" + Placeholder + groupsColumn + "}"}
+
+// Fields sets the header fields of a user, and removes those of clients.
+type Fields struct {
+	fields     []field
+	folded     []string     // the names, folded, that of the assertion included
+	assertions *Assertions  // nil for none
+	warned     atomic.Int64 // when it was warned of groups, in Unix nanoseconds
+}
+
+type field struct {
+	name     string // canonical
+	column   string // the user's, where the value is just its placeholder
+	template string // else
+}
+
+// unsuitableHeaders can't tell who the user is, since they mean something to
+// proxies and servers.
+var unsuitableHeaders = []string{
+	"Host", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade",
+	"Trailer", "Te", "Keep-Alive", "Proxy-Connection", "Content-Type", "Cookie",
+}
+
+// New prepares the header fields of a configuration; without any, the default
+// ones. Where withGroups is set, the user's groups are read.
+func New(headers []Header, withGroups bool) (*Fields, error) {
+	if len(headers) == 0 {
+		headers = defaultIdentity
+		if withGroups {
+			headers = append(slices.Clip(headers), groupsHeader)
+		}
+	}
+	id := new(Fields)
+	for _, header := range headers {
+		field := field{name: http.CanonicalHeaderKey(header.Name), template: header.Value}
+		if err := id.Reserve("identity", header.Name); err != nil {
+			return nil, err
+		}
+		if column, ok := strings.CutPrefix(header.Value, "{"+Placeholder); ok && strings.IndexByte(column, '}') == len(column)-1 {
+			field.column = strings.TrimSuffix(column, "}")
+		}
+		id.fields = append(id.fields, field)
+	}
+	if folded := fold(groupsHeader.Name); withGroups && !slices.Contains(id.folded, folded) {
+		id.folded = append(id.folded, folded)
+	}
+	return id, nil
+}
+
+// UseAssertions has the fields carry an assertion as well.
+func (id *Fields) UseAssertions(a *Assertions) error {
+	id.assertions = a
+	return id.Reserve("assertion: header", a.header)
+}
+
+// Reserve makes a name one of ours, which an option gives.
+func (id *Fields) Reserve(option, name string) error {
+	if !httpguts.ValidHeaderFieldName(name) {
+		return fmt.Errorf("%s %q: that is not a name of a header field", option, name)
+	}
+	for _, unsuitable := range unsuitableHeaders {
+		if http.CanonicalHeaderKey(name) == unsuitable {
+			return fmt.Errorf("%s %s: this header field has another meaning; use a name of your own", option, name)
+		}
+	}
+	folded := fold(name)
+	if folded == "" {
+		return fmt.Errorf("%s: a name needs a letter or a digit", option)
+	}
+	if slices.Contains(id.folded, folded) {
+		return fmt.Errorf("%s %s is named twice, or can't be told from another by some servers", option, name)
+	}
+	id.folded = append(id.folded, folded)
+	return nil
+}
+
+// Set tells the upstream, placeholders and Caddy's access log who the user is.
+func (id *Fields) Set(r *http.Request, user *userstore.User, logger *zap.Logger) {
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	setUserPlaceholders(r, repl, user)
+	values := make([]string, len(id.folded)) // of all fields, each a part of it
+	for i, field := range id.fields {
+		var value string
+		if field.column != "" {
+			value, _ = Column(user, field.column)
+			if field.column == groupsColumn {
+				id.warnOfGroups(user, logger)
+			}
+		} else {
+			value = repl.ReplaceAll(field.template, "")
+		}
+		if value == "" {
+			continue
+		}
+		if !survivesHeader(value) {
+			if c := logger.Check(zap.WarnLevel, "identity header left out: its value has a control character, or a space at an end, which a header can't carry"); c != nil {
+				c.Write(zap.String("header", field.name), zap.Stringer("user", user.PrimaryKey))
+			}
+			continue
+		}
+		values[i] = value
+		r.Header[field.name] = values[i : i+1 : i+1]
+	}
+	if id.assertions != nil {
+		i := len(id.fields) // there is room, as the assertion's name is reserved
+		id.assertions.set(r, user, values[i:i+1:i+1], logger)
+	}
+}
+
+// Restore sets the fields again that an earlier handler has set for its user,
+// and that remove has taken for the client's: that user is proven.
+func (id *Fields) Restore(r *http.Request, logger *zap.Logger) {
+	if user, ok := UserOf(r); ok {
+		id.Set(r, user, logger)
+	}
+}
+
+// survivesHeader reports whether a value arrives as it is in a header field.
+// Control characters are not allowed there, and white space at the ends is cut
+// off on the way: "bob" and "bob " would become one.
+func survivesHeader(value string) bool {
+	return httpguts.ValidHeaderFieldValue(value) &&
+		!strings.ContainsRune(value, '\t') &&
+		value[0] != ' ' && value[len(value)-1] != ' '
+}

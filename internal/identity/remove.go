@@ -1,0 +1,141 @@
+package identity
+
+import (
+	"io"
+	"net/http"
+	"strings"
+)
+
+// Remove takes out of a request every header field that an upstream might take
+// for one of ours: CGI, WSGI and PHP make HTTP_REMOTE_USER of Remote-User, of
+// Remote_User and of remote.user, and old ones of Remote~User. So a name is
+// ours if its letters and digits are.
+func (id *Fields) Remove(r *http.Request) {
+	for name := range r.Header {
+		if id.IsOurs(name) {
+			delete(r.Header, name)
+		}
+	}
+	if values := r.Header["Connection"]; len(values) > 0 {
+		id.removeFromConnection(r.Header, values)
+	}
+	if r.Trailer != nil {
+		id.removeFromTrailer(r)
+	}
+}
+
+// removeFromConnection takes our names out of Connection. A proxy drops the
+// fields that it names before it forwards a request, ours included.
+func (id *Fields) removeFromConnection(header http.Header, values []string) {
+	namesOurs := func(option string) bool { return id.IsOurs(option) }
+	if !anyOption(values, namesOurs) {
+		return
+	}
+	var kept []string
+	for _, value := range values {
+		for option := range strings.SplitSeq(value, ",") {
+			if option = strings.Trim(option, " \t"); option != "" && !id.IsOurs(option) {
+				kept = append(kept, option)
+			}
+		}
+	}
+	if len(kept) == 0 {
+		delete(header, "Connection")
+		return
+	}
+	header["Connection"] = []string{strings.Join(kept, ", ")}
+}
+
+// anyOption reports whether is holds for one of the options of Connection.
+func anyOption(values []string, is func(string) bool) bool {
+	for _, value := range values {
+		for option := range strings.SplitSeq(value, ",") {
+			if is(strings.Trim(option, " \t")) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// removeFromTrailer takes our names out of the trailers, which arrive behind
+// the body: now those that were announced, and at the end of the body whatever
+// came.
+func (id *Fields) removeFromTrailer(r *http.Request) {
+	id.removeFrom(r.Trailer)
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &trailerCleaner{ReadCloser: r.Body, fields: id, trailer: r.Trailer}
+	}
+}
+
+func (id *Fields) removeFrom(header http.Header) {
+	for name := range header {
+		if id.IsOurs(name) {
+			delete(header, name)
+		}
+	}
+}
+
+// trailerCleaner is a request body that cleans the trailers when it ends,
+// before its reader can look at them.
+type trailerCleaner struct {
+	io.ReadCloser
+	fields  *Fields
+	trailer http.Header
+}
+
+func (c *trailerCleaner) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	if err != nil {
+		c.fields.removeFrom(c.trailer)
+	}
+	return n, err
+}
+
+// IsOurs reports whether name is one of ours once both are folded.
+func (id *Fields) IsOurs(name string) bool {
+	for _, ours := range id.folded {
+		if foldsTo(name, ours) {
+			return true
+		}
+	}
+	return false
+}
+
+// fold keeps the letters, in lower case, and the digits of a name.
+func fold(name string) string {
+	folded := make([]byte, 0, len(name))
+	for i := range len(name) {
+		if c, ok := foldByte(name[i]); ok {
+			folded = append(folded, c)
+		}
+	}
+	return string(folded)
+}
+
+// foldsTo reports whether fold(name) is folded, without allocating.
+func foldsTo(name, folded string) bool {
+	n := 0
+	for i := range len(name) {
+		c, ok := foldByte(name[i])
+		if !ok {
+			continue
+		}
+		if n == len(folded) || folded[n] != c {
+			return false
+		}
+		n++
+	}
+	return n == len(folded)
+}
+
+func foldByte(c byte) (folded byte, ok bool) {
+	switch {
+	case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		return c, true
+	case 'A' <= c && c <= 'Z':
+		return c | 0x20, true
+	default:
+		return 0, false
+	}
+}

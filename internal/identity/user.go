@@ -1,0 +1,102 @@
+package identity
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// Placeholder starts the placeholders of the user.
+const Placeholder = "http.auth.user."
+
+// userVar is the variable of a request that holds its user.
+const userVar = "sesame.user"
+
+// UserOf returns the user whom a handler has proven that the request has passed.
+func UserOf(r *http.Request) (*userstore.User, bool) {
+	user, ok := caddyhttp.GetVar(r.Context(), userVar).(*userstore.User)
+	return user, ok
+}
+
+// SetUser replaces the user of a request, by a newer row of the same one.
+func SetUser(r *http.Request, user *userstore.User) {
+	caddyhttp.SetVar(r.Context(), userVar, user)
+}
+
+// setUserPlaceholders provides {http.auth.user.*}. Where basic_auth was before,
+// the id goes where it has put its own, which is looked at first.
+func setUserPlaceholders(r *http.Request, repl *caddy.Replacer, user *userstore.User) {
+	_, isProvided := UserOf(r)
+	if _, isSet := repl.Get(Placeholder + "id"); isSet {
+		repl.Set(Placeholder+"id", user.ID())
+	}
+	SetUser(r, user)
+	if isProvided {
+		return
+	}
+	ctx := r.Context()
+	repl.Map(func(key string) (any, bool) {
+		column, ok := strings.CutPrefix(key, Placeholder)
+		if !ok {
+			return nil, false
+		}
+		user, ok := caddyhttp.GetVar(ctx, userVar).(*userstore.User)
+		if !ok {
+			return nil, false
+		}
+		return Column(user, column)
+	})
+}
+
+// Column is what {http.auth.user.<column>} stands for. A table without a
+// column of user names has the primary key in its place.
+func Column(user *userstore.User, column string) (string, bool) {
+	if column == "id" {
+		return user.ID(), true
+	}
+	value, ok := user.Column(column)
+	if !ok && column == "username" {
+		return user.ID(), true
+	}
+	return value, ok
+}
+
+// permissionsColumn is what the list of permissions is called among the user's
+// columns.
+const permissionsColumn = "permissions"
+
+// readsColumn reports whether {http.auth.user.<column>} can have a value with a
+// store, by its configuration.
+func readsColumn(store userstore.Config, column string) bool {
+	reads, columns := store.Reads(userstore.Needs{}), store.Columns
+	switch column {
+	case "id", "username", "email":
+		return true
+	case groupsColumn:
+		return reads.Groups
+	case permissionsColumn:
+		return reads.Permissions
+	case userstore.NoColumn:
+		return false
+	case columns.Username, columns.Email:
+		return true
+	}
+	if column == "is_staff" && reads.Staff || column == "is_superuser" && reads.Superuser {
+		return true
+	}
+	same := func(extra string) bool { return strings.EqualFold(extra, column) } // the table's spelling, too
+	return slices.ContainsFunc(columns.Extra, same)
+}
+
+// userList is a list that the store reads of a user.
+func userList(user *userstore.User, column string) []string {
+	if column == permissionsColumn {
+		return user.Permissions()
+	}
+	return user.Groups()
+}
