@@ -16,6 +16,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
+	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -212,7 +213,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, option string, lines o
 	case "watch":
 		h.Watch, err = watchArg(d)
 	case "limit_failures":
-		h.LimitFailures, err = failureLimitArgs(d)
+		h.LimitFailures, err = limit.ParseArgs(d)
 	case "pages":
 		h.Pages, err = pagesBlock(d, lines)
 	case "userstore":
@@ -724,27 +725,6 @@ func watchArg(d *caddyfile.Dispenser) (*caddy.Duration, error) {
 	}
 	interval, err := durationArg(d)
 	return &interval, err
-}
-
-// failureLimitArgs reads a number per duration, or off.
-func failureLimitArgs(d *caddyfile.Dispenser) (*FailureLimit, error) {
-	const form = "limit_failures: it must be a number per time, such as 20 per 1m, or off"
-	args := d.RemainingArgs()
-	if len(args) == 1 && args[0] == "off" {
-		return &FailureLimit{Off: true}, nil
-	}
-	if len(args) != 3 || args[1] != "per" {
-		return nil, d.Err(form)
-	}
-	failures, err := strconv.Atoi(args[0])
-	if err != nil || failures < 1 {
-		return nil, d.Errf("%s; %q is no number of at least 1", form, args[0])
-	}
-	per, err := caddy.ParseDuration(args[2])
-	if err != nil || per <= 0 {
-		return nil, d.Errf("%s; %q is no time", form, args[2])
-	}
-	return &FailureLimit{Failures: failures, Per: caddy.Duration(per)}, nil
 }
 
 // Interface guards

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
+	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -115,7 +116,7 @@ func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request, next cadd
 	if len(c.cookies) > 0 && !errors.Is(err, errOtherScope) {
 		h.logins.cookie.Clear(w, r)
 	}
-	if limited, ok := errors.AsType[*overLimit](err); ok && !h.Optional {
+	if limited, ok := errors.AsType[*limit.Exceeded](err); ok && !h.Optional {
 		return h.fail(w, r, limited)
 	}
 	return h.serveNobody(w, r, next)
@@ -159,8 +160,8 @@ func (h *Handler) serveBesideToken(w http.ResponseWriter, r *http.Request, next 
 // user who doesn't meet what is required, 429 for a client over the limit, 503
 // where the store has no answer.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error {
-	if limited, ok := errors.AsType[*overLimit](err); ok {
-		return h.refuseOverLimit(w, r, limited.wait)
+	if limited, ok := errors.AsType[*limit.Exceeded](err); ok {
+		return h.refuseOverLimit(w, r, limited.Wait)
 	}
 	reason, isReason := errors.AsType[token.Reason](err)
 	switch {

@@ -16,7 +16,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	sesame "github.com/caddy-sesame/caddy-sesame"
+	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 )
 
 // startOnSocket runs a gateway that listens on a Unix socket, whose listener
@@ -133,7 +133,8 @@ func reloadUnderLoad(t *testing.T, db *database, up *upstream, times int) {
 func ourGoroutines() (stacks []string) {
 	all := make([]byte, 16<<20)
 	for stack := range strings.SplitSeq(string(all[:runtime.Stack(all, true)]), "\n\n") {
-		ours := strings.Contains(stack, "caddy-sesame/caddy-sesame.") || strings.Contains(stack, "caddy-sesame/caddy-sesame/userstore.") || strings.Contains(stack, "maypok86/otter")
+		ours := strings.Contains(stack, "caddy-sesame/caddy-sesame.") || strings.Contains(stack, "caddy-sesame/caddy-sesame/userstore.") ||
+			strings.Contains(stack, "caddy-sesame/caddy-sesame/internal/limit.") || strings.Contains(stack, "caddy-sesame/caddy-sesame/internal/watch.") || strings.Contains(stack, "maypok86/otter")
 		if ours && !strings.Contains(stack, "_test.go") {
 			stacks = append(stacks, stack)
 		}
@@ -150,7 +151,7 @@ func TestReloads(t *testing.T) {
 			t.Helper()
 			poll(t, "the connections' end", func() bool { return len(connectionIDs(t, db)) == 0 })
 			poll(t, "the goroutines' end", func() bool { return len(ourGoroutines()) == 0 })
-			poll(t, "the end of what is counted", func() bool { return sesame.FailuresInUse() == 0 })
+			poll(t, "the end of what is counted", func() bool { return limit.InUse() == 0 })
 			runtime.GC()
 			runtime.GC()
 			var memory runtime.MemStats

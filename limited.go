@@ -10,30 +10,16 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// overLimit is the refusal of a client that is over limit_failures.
-type overLimit struct {
-	wait   time.Duration // until it isn't any more
-	reason error         // the token.Reason that another client would get, or nil
-}
-
-func (e *overLimit) Error() string {
-	if e.reason == nil {
-		return "the client is over limit_failures"
-	}
-	return "the client is over limit_failures: " + e.reason.Error()
-}
-
-func (e *overLimit) Unwrap() error { return e.reason }
-
 // isRefusal reports whether an error says that a token doesn't hold, or that
 // its client is over the limit. Any other says that there is no answer.
 func isRefusal(err error) bool {
-	if _, limited := errors.AsType[*overLimit](err); limited {
+	if _, limited := errors.AsType[*limit.Exceeded](err); limited {
 		return true
 	}
 	_, isReason := errors.AsType[token.Reason](err)
@@ -41,14 +27,14 @@ func isRefusal(err error) bool {
 }
 
 // clientOf is the client that a request is from.
-func (h *Handler) clientOf(r *http.Request) client {
+func (h *Handler) clientOf(r *http.Request) limit.Client {
 	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	return h.failures.clientOf(address)
+	return h.failures.ClientOf(address)
 }
 
 // isLimited reports whether a request is from a client over the limit.
 func (h *Handler) isLimited(r *http.Request) bool {
-	return h.failures != nil && h.failures.wait(h.clientOf(r)) > 0
+	return h.failures != nil && h.failures.Wait(h.clientOf(r)) > 0
 }
 
 // failed counts a failure against a request's client: a token that was refused
@@ -61,23 +47,22 @@ func (h *Handler) failed(r *http.Request, reason error) error {
 	if h.failures == nil {
 		return reason
 	}
-	noted := h.failures.note(h.clientOf(r))
-	if noted.crowded {
-		h.tellCrowded()
+	noted := h.failures.Note(h.clientOf(r))
+	if noted.Crowded {
+		h.logger.Warn("more clients fail than limit_failures can tell apart: those with the fewest failures are forgotten")
 	}
-	if noted.wait == 0 {
+	if noted.Wait == 0 {
 		return reason
 	}
-	if noted.first {
-		counted.clientsLimited.Add(1)
+	if noted.First {
 		h.tellLimited(r)
 	}
-	return &overLimit{noted.wait, reason}
+	return &limit.Exceeded{Wait: noted.Wait, Reason: reason}
 }
 
 // tellLimited tells that a client is over the limit, once for each and a while.
 func (h *Handler) tellLimited(r *http.Request) {
-	omitted, ok := h.failures.lines.take()
+	omitted, ok := h.failures.TakeLine()
 	if !ok {
 		return
 	}
@@ -87,27 +72,18 @@ func (h *Handler) tellLimited(r *http.Request) {
 	h.audit.limited(r)
 }
 
-// tellCrowded tells that more clients fail than can be told apart.
-func (h *Handler) tellCrowded() {
-	if !h.failures.crowded.CompareAndSwap(false, true) {
-		return
-	}
-	time.AfterFunc(linesForTime, func() { h.failures.crowded.Store(false) })
-	h.logger.Warn("more clients fail than limit_failures can tell apart: those with the fewest failures are forgotten")
-}
-
 // findInTurn is findUser for the token of a client over the limit. What the
 // cache or the token's standing can answer is answered at once; other
 // lookups wait in a queue, where those of clients within the limit never are.
 func (h *Handler) findInTurn(r *http.Request, presented string, pk token.PrimaryKey, fresh bool, check func(*userstore.User) error) (*userstore.User, error) {
-	switch h.failures.standing(presented) {
-	case standingValid:
+	switch h.failures.Standing(presented) {
+	case limit.Valid:
 		user, err := h.findUser(r.Context(), pk, fresh, check)
 		h.rememberStanding(presented, err)
 		return user, err
-	case standingRefused:
-		noted := h.failures.note(h.clientOf(r))
-		return nil, &overLimit{wait: max(noted.wait, refusedFor)}
+	case limit.Rejected:
+		noted := h.failures.Note(h.clientOf(r))
+		return nil, &limit.Exceeded{Wait: max(noted.Wait, limit.RejectedFor)}
 	}
 	if h.cache != nil && !fresh {
 		if user, known := h.cache.Kept(pk); known && (user == nil || check(user) == nil) {
@@ -118,9 +94,9 @@ func (h *Handler) findInTurn(r *http.Request, presented string, pk token.Primary
 	if span != nil {
 		defer span.End()
 	}
-	user, err := h.queue.find(ctx, h.clientOf(r), pk)
-	if errors.Is(err, errTurnedAway) {
-		return nil, &overLimit{wait: time.Second}
+	user, err := h.queue.Find(ctx, h.clientOf(r), pk)
+	if errors.Is(err, limit.ErrTurnedAway) {
+		return nil, &limit.Exceeded{Wait: time.Second}
 	}
 	user, err = checked(user, err, check)
 	h.rememberStanding(presented, err)
@@ -130,9 +106,9 @@ func (h *Handler) findInTurn(r *http.Request, presented string, pk token.Primary
 // rememberStanding keeps what findUser said of a token.
 func (h *Handler) rememberStanding(presented string, err error) {
 	if err == nil {
-		h.failures.remember(presented, standingValid)
+		h.failures.Remember(presented, limit.Valid)
 	} else if _, isReason := errors.AsType[token.Reason](err); isReason {
-		h.failures.remember(presented, standingRefused)
+		h.failures.Remember(presented, limit.Rejected)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
+	"github.com/caddy-sesame/caddy-sesame/internal/watch"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -335,7 +336,7 @@ func (h *Handler) serveWatched(w http.ResponseWriter, r *http.Request, next cadd
 	if v.session != nil {
 		until = v.session.Expires()
 	}
-	w, r, done := h.watcher.guardResponse(w, r, v.user.PrimaryKey, until, v.whyEnded(mayEnter))
+	w, r, done := h.watcher.Guard(w, r, v.user.PrimaryKey, until, v.whyEnded(mayEnter))
 	defer done()
 	return next.ServeHTTP(w, r)
 }
@@ -343,18 +344,18 @@ func (h *Handler) serveWatched(w http.ResponseWriter, r *http.Request, next cadd
 // whyEnded returns what tells why a user's row no longer lets a visitor in: the
 // password isn't what it was, somebody has ended the session or token, or the
 // user doesn't meet what is required.
-func (v *visitor) whyEnded(mayEnter func(*userstore.User) error) func(*userstore.User) ended {
+func (v *visitor) whyEnded(mayEnter func(*userstore.User) error) func(*userstore.User) watch.Reason {
 	password, fingerprint, since := v.user.Password, v.fingerprint, v.since
 	if v.session != nil {
 		since = v.session.Issued()
 	}
-	return func(now *userstore.User) ended {
+	return func(now *userstore.User) watch.Reason {
 		switch {
 		case now.IsRevoked(fingerprint, since), (password == nil) != (now.Password == nil),
 			password != nil && *password != *now.Password:
-			return endedChanged
+			return watch.Changed
 		case mayEnter(now) != nil:
-			return endedForbids
+			return watch.Forbidden
 		}
 		return ""
 	}

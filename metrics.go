@@ -2,12 +2,15 @@ package sesame
 
 import (
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
+	"github.com/caddy-sesame/caddy-sesame/internal/limit"
+	"github.com/caddy-sesame/caddy-sesame/internal/watch"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -64,9 +67,6 @@ type tally struct {
 	logins        atomic.Uint64
 	logouts       atomic.Uint64
 	sessionsEnded [session.Revoked + 1]atomic.Uint64
-	cut           atomic.Uint64
-
-	clientsLimited atomic.Uint64
 }
 
 var counted tally
@@ -127,8 +127,6 @@ var (
 	sessionsStartedDesc = describe("sessions_started_total", "Sessions that were started.")
 	sessionsEndedDesc   = describe("sessions_ended_total", "Sessions that were ended by a logout, or refused for a reason.", "reason")
 	assertionsDesc      = describe("assertions_signed_total", "Assertions that were signed. Each serves many requests.")
-	cutDesc             = describe("responses_cut_total", "Long responses that were cut off since their user may no longer log in.")
-	clientsLimitedDesc  = describe("clients_limited_total", "Clients that came over limit_failures, each once in a while.")
 	batchSizeDesc       = describe("batch_size", "Users that one lookup query reads.")
 	poolDesc            = describe("pool_connections", "Connections to MySQL by state.", "state")
 	poolMaxDesc         = describe("pool_max_connections", "Connections to MySQL that may be open.")
@@ -140,7 +138,7 @@ var (
 // Describe implements prometheus.Collector.
 func (collector) Describe(to chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		requestsDesc, loginFailuresDesc, consumptionsDesc, sessionsStartedDesc, sessionsEndedDesc, cutDesc, assertionsDesc, clientsLimitedDesc,
+		requestsDesc, loginFailuresDesc, consumptionsDesc, sessionsStartedDesc, sessionsEndedDesc, assertionsDesc,
 		batchSizeDesc, poolDesc, poolMaxDesc, breakerDesc, cacheUsersDesc, cacheLookupsDesc,
 	} {
 		to <- desc
@@ -169,9 +167,7 @@ func (collector) Collect(to chan<- prometheus.Metric) {
 	for _, reason := range session.Reasons() {
 		count(sessionsEndedDesc, counted.sessionsEnded[reason].Load(), reason.String())
 	}
-	count(cutDesc, counted.cut.Load())
 	count(assertionsDesc, identity.Signed())
-	count(clientsLimitedDesc, counted.clientsLimited.Load())
 	collectStores(to)
 }
 
@@ -231,7 +227,8 @@ func collectStores(to chan<- prometheus.Metric) {
 // registerMetrics adds the metrics to a registry, of which each configuration
 // has its own, and each handler of it may be the first.
 func registerMetrics(registry *prometheus.Registry) error {
-	for _, metric := range []prometheus.Collector{collector{}, lookupSeconds} {
+	metrics := slices.Concat([]prometheus.Collector{collector{}, lookupSeconds}, limit.Metrics(), watch.Metrics())
+	for _, metric := range metrics {
 		err := registry.Register(metric)
 		if _, isThere := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !isThere {
 			return err

@@ -19,8 +19,10 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
+	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
+	"github.com/caddy-sesame/caddy-sesame/internal/watch"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -192,7 +194,7 @@ type Handler struct {
 
 	// How often a client may come with what is refused. Default: 100 times at
 	// once, and of these one more every 0.6s.
-	LimitFailures *FailureLimit `json:"limit_failures,omitempty"`
+	LimitFailures *limit.Config `json:"limit_failures,omitempty"`
 
 	// The pages of the gateway: confirmation, refusal, logout.
 	Pages *page.Config `json:"pages,omitempty"`
@@ -205,9 +207,9 @@ type Handler struct {
 	assertions    *identity.Assertions // nil without
 	logins        *logins              // nil without sessions
 	pages         *page.Pages
-	watcher       *watcher     // nil for never
-	failures      *failures    // nil for no limit
-	queue         *lookupQueue // of clients over it
+	watcher       *watch.Watcher  // nil for never
+	failures      *limit.Failures // nil for no limit
+	queue         *limit.Queue    // of clients over it
 	settings      token.Settings
 	store         userStore
 	cache         *userstore.Cache            // nil for none
@@ -301,7 +303,7 @@ func (h *Handler) provisionRequest() error {
 	default:
 		return fmt.Errorf("preflight %q: it must be %s or %s", h.Preflight, preflightPass, preflightRefuse)
 	}
-	if err := h.LimitFailures.validate(); err != nil {
+	if err := h.LimitFailures.Validate(); err != nil {
 		return err
 	}
 	return h.provisionLogin()
@@ -463,9 +465,9 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 	}
 	h.store = store
 	store.ObserveLookups(observeLookup)
-	if limit := h.LimitFailures.withDefaults(); !limit.Off {
-		h.queue = newLookupQueue(store.LookupMany, cmp.Or(time.Duration(cfg.QueryTimeout), userstore.DefaultQueryTimeout))
-		if h.failures, err = acquireFailures(limit); err != nil {
+	if allowed := h.LimitFailures.WithDefaults(); !allowed.Off {
+		h.queue = limit.NewQueue(store.LookupMany, cmp.Or(time.Duration(cfg.QueryTimeout), userstore.DefaultQueryTimeout))
+		if h.failures, err = limit.Acquire(allowed); err != nil {
 			return err
 		}
 	}
@@ -478,7 +480,7 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 		return err
 	}
 	if interval := h.watchInterval(); interval > 0 {
-		h.watcher = newWatcher(interval, store.LookupMany, h.logger.Named("watch"))
+		h.watcher = watch.New(interval, store.LookupMany, h.logger.Named("watch"))
 	}
 	register(h)
 	return nil
@@ -584,7 +586,7 @@ func (h *Handler) Cleanup() error {
 		h.forgetSources()
 	}
 	if h.watcher != nil {
-		h.watcher.stop()
+		h.watcher.Stop()
 	}
 	if h.store == nil {
 		return nil
@@ -603,8 +605,8 @@ func (h *Handler) Cleanup() error {
 func (h *Handler) closeStore() error {
 	var errs []error
 	if h.failures != nil {
-		h.queue.stop()
-		errs = append(errs, releaseFailures(h.failures))
+		h.queue.Stop()
+		errs = append(errs, h.failures.Release())
 	}
 	if h.cache != nil {
 		errs = append(errs, h.cache.Close())

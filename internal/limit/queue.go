@@ -1,4 +1,4 @@
-package sesame
+package limit
 
 import (
 	"context"
@@ -12,17 +12,17 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// lookupQueue looks users up for clients over the limit, on the side: one query
+// A Queue looks users up for clients over the limit, on the side: one query
 // at a time, so many in a second and no more, whatever they send. The lookups
 // of all others don't meet it.
 //
 // Clients take turns. Where one of them has more lookups waiting than there is
 // room for, it is that one's lookups that are turned away.
-type lookupQueue struct {
+type Queue struct {
 	lookup  func(context.Context, []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error)
 	timeout time.Duration // how long a lookup waits for its turn
 
-	ctx    context.Context // ends with stop
+	ctx    context.Context // ends with Stop
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
@@ -33,7 +33,7 @@ type lookupQueue struct {
 	running bool           // whether there is a goroutine
 }
 
-// The limits of a lookupQueue.
+// The limits of a Queue.
 const (
 	queueInterval = 50 * time.Millisecond // between two queries
 	queueBatch    = 32                    // keys in a query
@@ -46,7 +46,7 @@ const (
 
 // clientQueue has the lookups of a client.
 type clientQueue struct {
-	client  client
+	client  Client
 	lookups []*queuedLookup
 }
 
@@ -59,25 +59,25 @@ type queuedLookup struct {
 	err  error
 }
 
-// errTurnedAway: there is no room in the queue, or it is too long to wait.
-var errTurnedAway = errors.New("too many lookups are waiting")
+// ErrTurnedAway: there is no room in the queue, or it is too long to wait.
+var ErrTurnedAway = errors.New("too many lookups are waiting")
 
-func newLookupQueue(lookup func(context.Context, []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error), timeout time.Duration) *lookupQueue {
-	q := &lookupQueue{lookup: lookup, timeout: timeout}
+func NewQueue(lookup func(context.Context, []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error), timeout time.Duration) *Queue {
+	q := &Queue{lookup: lookup, timeout: timeout}
 	q.ctx, q.cancel = context.WithCancel(context.Background())
 	return q
 }
 
-// stop ends the queries. Lookups that wait get the context's error.
-func (q *lookupQueue) stop() { q.cancel() }
+// Stop ends the queries. Lookups that wait get the context's error.
+func (q *Queue) Stop() { q.cancel() }
 
-// find reads the user with a primary key for a client, from a query that is
-// sent after the call. The error is errTurnedAway, that of the lookup, that
+// Find reads the user with a primary key for a client, from a query that is
+// sent after the call. The error is ErrTurnedAway, that of the lookup, that
 // MySQL has no answer, or the context's.
-func (q *lookupQueue) find(ctx context.Context, from client, key token.PrimaryKey) (*userstore.User, error) {
+func (q *Queue) Find(ctx context.Context, from Client, key token.PrimaryKey) (*userstore.User, error) {
 	l := &queuedLookup{key: key, done: make(chan struct{})}
 	if !q.join(from, l) {
-		return nil, errTurnedAway
+		return nil, ErrTurnedAway
 	}
 	timer := time.NewTimer(q.timeout)
 	defer timer.Stop()
@@ -105,17 +105,17 @@ var errInVain = fmt.Errorf("%w: MySQL has no answer for the lookups before this 
 
 // whyInVain is the error of a lookup that has waited too long: for others, or
 // for a MySQL that doesn't answer.
-func (q *lookupQueue) whyInVain() error {
+func (q *Queue) whyInVain() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.asking && time.Since(q.sent) >= q.timeout/2 {
 		return errInVain
 	}
-	return errTurnedAway
+	return ErrTurnedAway
 }
 
 // join adds a lookup, and reports whether there was room.
-func (q *lookupQueue) join(from client, l *queuedLookup) bool {
+func (q *Queue) join(from Client, l *queuedLookup) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i := q.turnOf(from)
@@ -140,13 +140,13 @@ func (q *lookupQueue) join(from client, l *queuedLookup) bool {
 }
 
 // turnOf is the place of a client among the turns, or -1. There are few of them.
-func (q *lookupQueue) turnOf(from client) int {
+func (q *Queue) turnOf(from Client) int {
 	return slices.IndexFunc(q.turns, func(c *clientQueue) bool { return c.client == from })
 }
 
 // makeRoom turns away the last lookup of the client with the most, if that has
 // more than the one that room is made for.
-func (q *lookupQueue) makeRoom(own *clientQueue) bool {
+func (q *Queue) makeRoom(own *clientQueue) bool {
 	longest := own
 	for _, c := range q.turns {
 		if len(c.lookups) > len(longest.lookups) {
@@ -157,14 +157,14 @@ func (q *lookupQueue) makeRoom(own *clientQueue) bool {
 		return false
 	}
 	last := len(longest.lookups) - 1
-	longest.lookups[last].end(nil, errTurnedAway)
+	longest.lookups[last].end(nil, ErrTurnedAway)
 	longest.lookups = slices.Delete(longest.lookups, last, last+1)
 	q.waiting--
 	return true
 }
 
 // leave takes a lookup out, and reports whether it was still waiting.
-func (q *lookupQueue) leave(from client, l *queuedLookup) bool {
+func (q *Queue) leave(from Client, l *queuedLookup) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	turn := q.turnOf(from)
@@ -184,7 +184,7 @@ func (q *lookupQueue) leave(from client, l *queuedLookup) bool {
 }
 
 // run sends queries, until no lookup waits.
-func (q *lookupQueue) run() {
+func (q *Queue) run() {
 	for {
 		q.mu.Lock()
 		pause := time.Until(q.sent.Add(queueInterval))
@@ -207,7 +207,7 @@ func (q *lookupQueue) run() {
 
 // take takes the lookups of the next query, one of each client in turn. It
 // returns nil, and ends the goroutine, where there is none.
-func (q *lookupQueue) take() []*queuedLookup {
+func (q *Queue) take() []*queuedLookup {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.waiting == 0 {
@@ -233,7 +233,7 @@ func (q *lookupQueue) take() []*queuedLookup {
 }
 
 // send reads the users of a batch.
-func (q *lookupQueue) send(batch []*queuedLookup) {
+func (q *Queue) send(batch []*queuedLookup) {
 	keys := make([]token.PrimaryKey, len(batch))
 	for i, l := range batch {
 		keys[i] = l.key
@@ -262,7 +262,7 @@ func (q *lookupQueue) send(batch []*queuedLookup) {
 }
 
 // fail ends all lookups that wait: MySQL has no answer for them, either.
-func (q *lookupQueue) fail(err error) {
+func (q *Queue) fail(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, c := range q.turns {

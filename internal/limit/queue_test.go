@@ -1,4 +1,4 @@
-package sesame
+package limit
 
 import (
 	"context"
@@ -55,13 +55,13 @@ type answers struct {
 	wait   sync.WaitGroup
 }
 
-func (a *answers) find(q *lookupQueue, from client, key token.PrimaryKey) {
+func (a *answers) find(q *Queue, from Client, key token.PrimaryKey) {
 	began := time.Now()
 	a.wait.Go(func() {
-		user, err := q.find(context.Background(), from, key)
+		user, err := q.Find(context.Background(), from, key)
 		got := "found"
 		switch {
-		case errors.Is(err, errTurnedAway):
+		case errors.Is(err, ErrTurnedAway):
 			got = "turned away"
 		case errors.Is(err, userstore.ErrNotFound):
 			got = "nobody"
@@ -81,7 +81,7 @@ func (a *answers) find(q *lookupQueue, from client, key token.PrimaryKey) {
 	})
 }
 
-func (q *lookupQueue) state() (lookups, clients int, running bool) {
+func (q *Queue) state() (lookups, clients int, running bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.waiting, len(q.turns), q.running
@@ -92,8 +92,8 @@ func TestQueueIsPaced(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var queries recordedQueries
-		q := newLookupQueue(queries.lookup, 2*time.Second)
-		defer q.stop()
+		q := NewQueue(queries.lookup, 2*time.Second)
+		defer q.Stop()
 		var got answers
 		const seconds = 3
 		for at := range seconds * 100 { // 3,000 lookups a second
@@ -130,13 +130,13 @@ func TestQueueIsShared(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		queries := recordedQueries{takes: 10 * time.Millisecond}
-		q := newLookupQueue(queries.lookup, time.Minute)
-		defer q.stop()
+		q := NewQueue(queries.lookup, time.Minute)
+		defer q.Stop()
 		var got answers
 		const hungry = 20
 		for range 2 * queueShare {
 			for from := range hungry {
-				got.find(q, client(1+from), token.IntKey(1))
+				got.find(q, Client(1+from), token.IntKey(1))
 			}
 		}
 		synctest.Wait()
@@ -144,7 +144,7 @@ func TestQueueIsShared(t *testing.T) {
 			t.Errorf("%d lookups wait", lookups)
 		}
 		for from := range 100 {
-			got.find(q, client(1000+from), token.IntKey(2))
+			got.find(q, Client(1000+from), token.IntKey(2))
 		}
 		synctest.Wait()
 		if lookups, _, _ := q.state(); lookups > queueLength {
@@ -169,15 +169,15 @@ func TestQueueAnswers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		queries := recordedQueries{takes: 5 * time.Second}
-		q := newLookupQueue(queries.lookup, 2*time.Second)
-		defer q.stop()
+		q := NewQueue(queries.lookup, 2*time.Second)
+		defer q.Stop()
 		var got answers
 		got.find(q, 1, token.IntKey(1))
 		synctest.Wait()
 		got.find(q, 2, token.IntKey(2))
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if _, err := q.find(ctx, 3, token.IntKey(3)); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := q.Find(ctx, 3, token.IntKey(3)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a lookup that is given up: %v", err)
 		}
 		got.wait.Wait()
@@ -208,7 +208,7 @@ func TestQueueTellsWhoseErrorItIs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ambiguous := fmt.Errorf("%w: %w", userstore.ErrUnavailable, userstore.ErrAmbiguous)
-		q := newLookupQueue(func(_ context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error) {
+		q := NewQueue(func(_ context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error) {
 			if slices.Contains(keys, token.IntKey(7)) {
 				return nil, ambiguous
 			}
@@ -218,10 +218,10 @@ func TestQueueTellsWhoseErrorItIs(t *testing.T) {
 			}
 			return users, nil
 		}, time.Second)
-		defer q.stop()
+		defer q.Stop()
 		var got answers
 		for i := range 10 {
-			got.find(q, client(1+i), token.IntKey(int64(i)))
+			got.find(q, Client(1+i), token.IntKey(int64(i)))
 		}
 		got.wait.Wait()
 		for i := range 10 {
@@ -242,8 +242,8 @@ func TestQueueIsTooLong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		queries := recordedQueries{takes: time.Millisecond}
-		q := newLookupQueue(queries.lookup, 4*queueInterval)
-		defer q.stop()
+		q := NewQueue(queries.lookup, 4*queueInterval)
+		defer q.Stop()
 		var got answers
 		for range queueShare {
 			got.find(q, 1, token.IntKey(1))

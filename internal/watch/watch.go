@@ -1,4 +1,5 @@
-package sesame
+// Package watch ends long responses when their user may no longer log in.
+package watch
 
 import (
 	"context"
@@ -10,30 +11,32 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// ended is why a response was ended before its own end. To whoever asks the
-// context it is a cancellation: any other error the reverse proxy would take
-// for its upstream's fault, count it, and try the next one.
-type ended string
+// A Reason is why a response was ended before its own end. It is the cause of
+// the request context's end, and errors.Is takes it for context.Canceled: the
+// reverse proxy would count any other error against its upstream, and try the
+// next one.
+type Reason string
 
-func (e ended) Error() string      { return string(e) }
-func (ended) Is(target error) bool { return target == context.Canceled }
+func (e Reason) Error() string      { return string(e) }
+func (Reason) Is(target error) bool { return target == context.Canceled }
 
-// The reasons.
+// The reasons for which responses are ended.
 const (
-	endedUnknown  ended = "the user was deleted"
-	endedInactive ended = "the user was deactivated"
-	endedChanged  ended = "the user's credentials changed"
-	endedOver     ended = "the session is over"
-	endedForbids  ended = "the user no longer meets what is required"
+	Unknown   Reason = "the user was deleted"
+	Inactive  Reason = "the user was deactivated"
+	Changed   Reason = "the user's credentials changed"
+	Over      Reason = "the session is over"
+	Forbidden Reason = "the user no longer meets what is required"
 )
 
-// watcher ends WebSockets, event streams, downloads and other long responses
+// A Watcher ends WebSockets, event streams, downloads and other long responses
 // when what they were begun with no longer holds. It looks the users of all of
 // them up together, every so often: a response ends within an interval after
 // its user's row changed, or within two if it had just begun.
@@ -41,11 +44,11 @@ const (
 // Nearly all responses are over before an interval is. They cost a timer that
 // is stopped again; nothing is looked up for them, and they take no lock that
 // others take.
-type watcher struct {
+type Watcher struct {
 	interval time.Duration
 	lookup   func(context.Context, []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error)
 	logger   *zap.Logger
-	ctx      context.Context // ends with stop
+	ctx      context.Context // ends with Stop
 	cancel   context.CancelFunc
 	spare    sync.Pool // of *guarded, of responses that were short
 
@@ -54,20 +57,22 @@ type watcher struct {
 	running bool       // whether there is a goroutine
 }
 
-// newWatcher makes a watcher that looks users up once in an interval.
-func newWatcher(interval time.Duration, lookup func(context.Context, []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error), logger *zap.Logger) *watcher {
-	w := &watcher{interval: interval, lookup: lookup, logger: logger}
+// New makes a watcher that looks users up once in an interval. lookup returns
+// the rows of the users that exist; logger gets a line for each response that is
+// ended.
+func New(interval time.Duration, lookup func(context.Context, []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error), logger *zap.Logger) *Watcher {
+	w := &Watcher{interval: interval, lookup: lookup, logger: logger}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
 }
 
-// stop ends the lookups. Responses go on, as they do when Caddy loads another
+// Stop ends the lookups. Responses go on, as they do when Caddy loads another
 // configuration and this one's servers drain; sessions still end in time.
-func (w *watcher) stop() { w.cancel() }
+func (w *Watcher) Stop() { w.cancel() }
 
 // guarded is a response that can be ended.
 type guarded struct {
-	watcher *watcher
+	watcher *Watcher
 	timer   *time.Timer // for the end of the first interval, and for until
 	done    func()      // finish, bound once for all responses
 
@@ -75,7 +80,7 @@ type guarded struct {
 	writer *endingWriter
 	key    token.PrimaryKey
 	until  time.Time
-	why    func(*userstore.User) ended
+	why    func(*userstore.User) Reason
 	cancel context.CancelCauseFunc
 	index  int // in watcher.long, whose lock it is under
 	state  guardState
@@ -84,16 +89,16 @@ type guarded struct {
 // guardState are marks that are set and never taken back.
 type guardState struct{ listed, ended, finished bool }
 
-// guardResponse returns the request with a context that ends with the user's
+// Guard returns the request with a context that ends with the user's
 // access, and the writer for the response, which takes no more from then on: not
 // every handler minds the context, those for files and FastCGI don't. The user's
 // access ends at until, unless that is zero, or when the user is gone, inactive,
-// or as why says, which has nothing to say of one who may go on.
+// or when why, which gets the row as it is, returns a reason that isn't empty.
 //
 // The function is to be called once, by defer, when the response is done. It
 // panics with http.ErrAbortHandler if the response was cut off, as the reverse
 // proxy does, so that no client takes a part for the whole.
-func (w *watcher) guardResponse(to http.ResponseWriter, r *http.Request, key token.PrimaryKey, until time.Time, why func(*userstore.User) ended) (http.ResponseWriter, *http.Request, func()) {
+func (w *Watcher) Guard(to http.ResponseWriter, r *http.Request, key token.PrimaryKey, until time.Time, why func(*userstore.User) Reason) (http.ResponseWriter, *http.Request, func()) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	writer := &endingWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: to}}
 	g, _ := w.spare.Get().(*guarded)
@@ -125,7 +130,7 @@ func (g *guarded) wake() {
 	case g.state.finished || g.state.ended:
 		return
 	case g.isOver():
-		g.end(endedOver)
+		g.end(Over)
 		return
 	case !g.state.listed:
 		g.state.listed = true
@@ -144,19 +149,19 @@ func (g *guarded) isOver() bool {
 }
 
 // end ends the response. g.mu is held.
-func (g *guarded) end(why ended) {
+func (g *guarded) end(why Reason) {
 	if g.state.ended || g.state.finished {
 		return
 	}
 	g.state.ended = true
 	level := zap.InfoLevel
-	if why == endedOver {
+	if why == Over {
 		level = zap.DebugLevel // as foreseen
 	}
 	if c := g.watcher.logger.Check(level, "a response was ended before its time"); c != nil {
 		c.Write(zap.Error(why), zap.Stringer("user", g.key))
 	}
-	counted.cut.Add(1)
+	cut.Inc()
 	g.writer.ended.Store(true)
 	g.cancel(why)
 }
@@ -245,7 +250,7 @@ func (w *endingWriter) ReadFrom(r io.Reader) (written int64, err error) {
 
 // add lists a response that has lasted an interval, and sees to it that
 // somebody goes through the list.
-func (w *watcher) add(g *guarded) {
+func (w *Watcher) add(g *guarded) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	g.index = len(w.long)
@@ -256,7 +261,7 @@ func (w *watcher) add(g *guarded) {
 	}
 }
 
-func (w *watcher) remove(g *guarded) {
+func (w *Watcher) remove(g *guarded) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	last := len(w.long) - 1
@@ -270,7 +275,7 @@ func (w *watcher) remove(g *guarded) {
 }
 
 // run looks the users up while there are responses to end.
-func (w *watcher) run() {
+func (w *Watcher) run() {
 	ticker := time.NewTicker(w.interval)
 	defer ticker.Stop()
 	// At once, because the first user has not been looked up for an interval.
@@ -284,7 +289,7 @@ func (w *watcher) run() {
 }
 
 // open returns the responses to check, or none if the goroutine is to end.
-func (w *watcher) open() []*guarded {
+func (w *Watcher) open() []*guarded {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.running = len(w.long) > 0
@@ -293,7 +298,7 @@ func (w *watcher) open() []*guarded {
 
 // check ends the responses that must not go on. It reports whether there is
 // anything to come back for.
-func (w *watcher) check() bool {
+func (w *Watcher) check() bool {
 	open := w.open()
 	if len(open) == 0 {
 		return false
@@ -324,7 +329,7 @@ func (g *guarded) endOver() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.isOver() {
-		g.end(endedOver)
+		g.end(Over)
 	}
 }
 
@@ -336,15 +341,24 @@ func (g *guarded) endUnlessFor(user *userstore.User) {
 	switch {
 	case g.state.finished:
 	case user == nil:
-		g.end(endedUnknown)
+		g.end(Unknown)
 	case !user.IsActive:
-		g.end(endedInactive)
+		g.end(Inactive)
 	default:
 		if why := g.why(user); why != "" {
 			g.end(why)
 		}
 	}
 }
+
+// cut counts the responses that were ended.
+var cut = prometheus.NewCounter(prometheus.CounterOpts{
+	Name: "caddy_sesame_responses_cut_total",
+	Help: "Long responses that were cut off since their user may no longer log in.",
+})
+
+// Metrics are what this package counts, of all watchers of the process.
+func Metrics() []prometheus.Collector { return []prometheus.Collector{cut} }
 
 // Interface guards
 var (

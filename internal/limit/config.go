@@ -1,0 +1,94 @@
+// Package limit limits how often a client may come with what is rejected, and
+// has a queue for the lookups of clients over the limit.
+package limit
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// Config limits how often a client may come with what is refused: a token
+// that doesn't hold, or a session cookie that is forged. A client is an address
+// of IPv4, or a network /64 of IPv6, as Caddy's `trusted_proxies` tell it.
+//
+// A client over the limit gets 429 where it would get 401. A valid token or
+// session of such a client is still served, after its turn in a queue of its
+// own, so that many who share an address aren't locked out by one of them.
+type Config struct {
+	// How many failures a client may have at once. Default: 100.
+	Failures int `json:"failures,omitempty"`
+
+	// In which time so many are forgiven again, one after the other. 24h at
+	// most. Default: 1m.
+	Per caddy.Duration `json:"per,omitempty"`
+
+	// Whether there is no limit. Default: false.
+	Off bool `json:"off,omitempty"`
+}
+
+// The defaults of Config, and its longest time. A page with fifty images,
+// all of them asked for with a cookie or link that no longer holds, is one
+// mistake of one person.
+const (
+	defaultFailures = 100
+	defaultPer      = time.Minute
+	longestPer      = 24 * time.Hour
+)
+
+// Validate checks the limit, which may be nil.
+func (l *Config) Validate() error {
+	switch {
+	case l == nil:
+		return nil
+	case l.Failures < 0 || l.Failures > math.MaxInt32:
+		return fmt.Errorf("limit_failures %d: it must be a number of failures, at least 1", l.Failures)
+	case l.Per < 0 || time.Duration(l.Per) > longestPer:
+		return fmt.Errorf("limit_failures: per %s: it must be a duration such as 1m, at most %s", time.Duration(l.Per), longestPer)
+	case l.Off && (l.Failures != 0 || l.Per != 0):
+		return errors.New("limit_failures: it can't be off and have a number")
+	}
+	return nil
+}
+
+// WithDefaults is the limit with its defaults; nil is one of defaults only.
+func (l *Config) WithDefaults() Config {
+	limit := Config{Failures: defaultFailures, Per: caddy.Duration(defaultPer)}
+	if l != nil {
+		limit.Off = l.Off
+		if l.Failures > 0 {
+			limit.Failures = l.Failures
+		}
+		if l.Per > 0 {
+			limit.Per = l.Per
+		}
+	}
+	return limit
+}
+
+// ParseArgs reads the arguments of limit_failures from the rest of a line: a
+// number per duration, or off.
+func ParseArgs(d *caddyfile.Dispenser) (*Config, error) {
+	const form = "limit_failures: it must be a number per time, such as 20 per 1m, or off"
+	args := d.RemainingArgs()
+	if len(args) == 1 && args[0] == "off" {
+		return &Config{Off: true}, nil
+	}
+	if len(args) != 3 || args[1] != "per" {
+		return nil, d.Err(form)
+	}
+	failures, err := strconv.Atoi(args[0])
+	if err != nil || failures < 1 {
+		return nil, d.Errf("%s; %q is no number of at least 1", form, args[0])
+	}
+	per, err := caddy.ParseDuration(args[2])
+	if err != nil || per <= 0 {
+		return nil, d.Errf("%s; %q is no time", form, args[2])
+	}
+	return &Config{Failures: failures, Per: caddy.Duration(per)}, nil
+}

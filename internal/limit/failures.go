@@ -1,0 +1,203 @@
+package limit
+
+import (
+	"fmt"
+	"hash/maphash"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// A Client stands for who is told apart by the limit: an address of IPv4, a
+// network of IPv6. It is a hash under a key that this process has made up, so
+// that nobody can choose addresses which fall together. It is never 0.
+type Client uint64
+
+// ClientOf is the client with an address, as Caddy writes it. All whose address
+// isn't one, as over a Unix socket, are the same client.
+func (f *Failures) ClientOf(address string) Client {
+	var text [9]byte // the kind, and what is told apart
+	if addr, err := netip.ParseAddr(address); err == nil {
+		if addr = addr.Unmap(); addr.Is4() {
+			ip := addr.As4()
+			text[0] = 4
+			copy(text[1:], ip[:])
+		} else {
+			ip := addr.As16()
+			text[0] = 6
+			copy(text[1:], ip[:8])
+		}
+	}
+	return Client(max(maphash.Bytes(f.seed, text[:]), 1))
+}
+
+// Failures counts the failures of clients, in memory that doesn't grow. All
+// handlers with the same limit share it, in this configuration and the next.
+//
+// Of each client it knows a point in time: when all of its failures will be
+// forgiven. A failure moves it on by an interval, and a client for which it is
+// further away than the limit allows is limited (the generic cell rate
+// algorithm, ITU-T I.371, appendix I). So the failures of a client that has
+// gone are forgotten without anybody's doing.
+type Failures struct {
+	limit     Config
+	interval  int64 // nanoseconds in which one failure is forgiven
+	most      int64 // how far ahead the time of a client can be
+	seed      maphash.Seed
+	began     time.Time
+	buckets   [failureBuckets]failureBucket
+	standings standings
+	lines     lineLimit   // for clients over the limit
+	crowded   atomic.Bool // whether that was told a moment ago
+}
+
+// The size of the table. A client may be in any slot of one bucket. Where that
+// is full, the client with the fewest failures that still count is forgotten:
+// it takes as many failures as others have to push them out, and nobody is
+// limited for the lack of a slot.
+const (
+	failureBuckets = 1 << 13
+	failureSlots   = 8
+)
+
+// failureBucket is written to by failures only, and read without its lock.
+type failureBucket struct {
+	mu    sync.Mutex
+	slots [failureSlots]failureSlot
+}
+
+type failureSlot struct {
+	client   atomic.Uint64
+	forgiven atomic.Int64 // in nanoseconds since Failures.began
+	told     int64        // when the log was told last, or 0; under the bucket's lock
+}
+
+// failuresOf has the failures of each limit in this process, so that a reload
+// doesn't forget them.
+var failuresOf = caddy.NewUsagePool()
+
+// Acquire returns the failures of a limit, which all handlers with that limit
+// share. Each call needs one Release.
+func Acquire(limit Config) (*Failures, error) {
+	value, _, err := failuresOf.LoadOrNew(limit, func() (caddy.Destructor, error) { return newFailures(limit), nil })
+	if err != nil {
+		return nil, fmt.Errorf("limit_failures: %w", err)
+	}
+	return value.(*Failures), nil
+}
+
+// Release gives the failures back that Acquire returned.
+func (f *Failures) Release() error {
+	if _, err := failuresOf.Delete(f.limit); err != nil {
+		return fmt.Errorf("limit_failures: %w", err)
+	}
+	return nil
+}
+
+// InUse is for how many limits this process counts failures.
+func InUse() int {
+	n := 0
+	failuresOf.Range(func(any, any) bool {
+		n++
+		return true
+	})
+	return n
+}
+
+func newFailures(limit Config) *Failures {
+	interval := max(int64(limit.Per)/int64(limit.Failures), 1)
+	return &Failures{
+		limit:    limit,
+		interval: interval,
+		most:     interval * int64(limit.Failures),
+		seed:     maphash.MakeSeed(),
+		began:    time.Now(),
+	}
+}
+
+// Destruct does nothing: there is only memory. UsagePool calls it.
+func (f *Failures) Destruct() error { return nil }
+
+// now is the time on a clock that nobody sets.
+func (f *Failures) now() int64 { return int64(time.Since(f.began)) }
+
+func (f *Failures) bucket(c Client) *failureBucket {
+	return &f.buckets[uint64(c)%failureBuckets]
+}
+
+// Wait is how long a client is limited, if it doesn't fail any more; 0 is a
+// client that isn't limited. It takes no lock.
+func (f *Failures) Wait(c Client) time.Duration {
+	b := f.bucket(c)
+	for i := range b.slots {
+		if b.slots[i].client.Load() == uint64(c) {
+			return f.waitUntil(b.slots[i].forgiven.Load(), f.now())
+		}
+	}
+	return 0
+}
+
+// waitUntil is Wait for a client whose failures will be forgiven at a time.
+func (f *Failures) waitUntil(forgiven, now int64) time.Duration {
+	return time.Duration(max(forgiven-now-(f.most-f.interval), 0))
+}
+
+// A Failure is what follows from a failure.
+type Failure struct {
+	Wait    time.Duration // as Failures.Wait was before it; 0 is within the limit
+	First   bool          // of those over the limit, for a while
+	Crowded bool          // another client had to be forgotten; told once in a while
+}
+
+// Note counts a failure of a client.
+func (f *Failures) Note(c Client) Failure {
+	b, now := f.bucket(c), f.now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	slot, crowded := b.slotFor(c, now)
+	noted := Failure{Wait: f.waitUntil(slot.forgiven.Load(), now), Crowded: crowded && f.tellCrowded()}
+	slot.forgiven.Store(min(max(slot.forgiven.Load(), now)+f.interval, now+f.most))
+	if noted.Wait > 0 && (slot.told == 0 || now-slot.told >= f.most) {
+		noted.First, slot.told = true, now
+		clientsLimited.Inc()
+	}
+	return noted
+}
+
+// tellCrowded reports whether it is time to tell that clients are forgotten.
+func (f *Failures) tellCrowded() bool {
+	if !f.crowded.CompareAndSwap(false, true) {
+		return false
+	}
+	time.AfterFunc(linesForTime, func() { f.crowded.Store(false) })
+	return true
+}
+
+// TakeLine reports whether a line about a client over the limit may be logged,
+// and how many were left out since the last.
+func (f *Failures) TakeLine() (omitted int, ok bool) { return f.lines.take() }
+
+// slotFor is the slot of a client, which is given one if it has none. crowded
+// reports that another one lost it. The caller holds the bucket's lock.
+func (b *failureBucket) slotFor(c Client, now int64) (slot *failureSlot, crowded bool) {
+	least := &b.slots[0]
+	for i := range b.slots {
+		s := &b.slots[i]
+		if s.client.Load() == uint64(c) {
+			return s, false
+		}
+		if s.forgiven.Load() < least.forgiven.Load() {
+			least = s
+		}
+	}
+	crowded = least.forgiven.Load() > now
+	// The time first: for a moment a reader may take a limited client for one
+	// that isn't, and never the reverse.
+	least.forgiven.Store(now)
+	least.client.Store(uint64(c))
+	least.told = 0
+	return least, crowded
+}

@@ -1,0 +1,158 @@
+package limit
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+func newTestFailures(n int, per time.Duration) *Failures {
+	return newFailures(Config{Failures: n, Per: caddy.Duration(per)})
+}
+
+// TestClientOf tells who is the same client.
+func TestClientOf(t *testing.T) {
+	t.Parallel()
+	f := newTestFailures(20, time.Minute)
+	for _, test := range []struct {
+		name, a, b string
+		same       bool
+	}{
+		{"IPv4", "192.0.2.1", "192.0.2.1", true},
+		{"neighbours of IPv4", "192.0.2.1", "192.0.2.2", false},
+		{"IPv4 in IPv6", "192.0.2.1", "::ffff:192.0.2.1", true},
+		{"IPv4 in IPv6 in hexadecimal", "192.0.2.1", "::ffff:c000:201", true},
+		{"neighbours of IPv4 in IPv6", "::ffff:192.0.2.1", "::ffff:192.0.2.2", false},
+		{"one /64", "2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", true},
+		{"two /64", "2001:db8:1:2::1", "2001:db8:1:3::1", false},
+		{"zones of a /64", "fe80::1%eth0", "fe80::2%eth1", true},
+		{"an IPv6 address that begins as IPv4 does", "192.0.2.1", "c000:201::", false},
+		{"no address", "", "@", true},
+		{"no address and one", "", "0.0.0.0", false},
+	} {
+		if same := f.ClientOf(test.a) == f.ClientOf(test.b); same != test.same {
+			t.Errorf("%s: %s and %s are the same client: %t", test.name, test.a, test.b, same)
+		}
+	}
+}
+
+// TestFailuresAreForgiven has a client fail until it is limited, and wait.
+func TestFailuresAreForgiven(t *testing.T) {
+	t.Parallel()
+	f := newTestFailures(20, time.Minute)
+	at := time.Now()
+	goTo := func(passed time.Duration) { f.began = at.Add(-passed) } // the clock shows passed
+	bad, good := f.ClientOf("192.0.2.1"), f.ClientOf("192.0.2.2")
+	goTo(time.Hour)
+	for i := range 20 {
+		if noted := f.Note(bad); noted.Wait != 0 || noted.First {
+			t.Fatalf("failure %d is over the limit: %+v", i+1, noted)
+		}
+	}
+	if wait := f.Wait(bad); wait <= 2*time.Second || wait > 3*time.Second {
+		t.Errorf("after 20 failures it waits %s, want 3s", wait)
+	}
+	if noted := f.Note(bad); noted.Wait == 0 || !noted.First {
+		t.Errorf("failure 21: %+v", noted)
+	}
+	if noted := f.Note(bad); noted.Wait == 0 || noted.First {
+		t.Errorf("failure 22: %+v, want it told once", noted)
+	}
+	for range 1000 {
+		f.Note(bad)
+	}
+	if wait := f.Wait(good); wait != 0 {
+		t.Errorf("another client waits %s", wait)
+	}
+
+	goTo(time.Hour + 4*time.Second) // one is forgiven, however many there were
+	if wait := f.Wait(bad); wait != 0 {
+		t.Errorf("after 4s it still waits %s", wait)
+	}
+	if noted := f.Note(bad); noted.Wait != 0 {
+		t.Errorf("after 4s: %+v", noted)
+	}
+	if noted := f.Note(bad); noted.Wait == 0 {
+		t.Errorf("after 4s, the second: %+v", noted)
+	}
+	goTo(time.Hour + 2*time.Minute)
+	for i := range 20 {
+		if noted := f.Note(bad); noted.Wait != 0 {
+			t.Fatalf("after 2m, failure %d: %+v", i+1, noted)
+		}
+	}
+	if noted := f.Note(bad); !noted.First {
+		t.Errorf("after 2m it isn't told again: %+v", noted)
+	}
+}
+
+// TestFailuresOfManyClients has a million addresses fail. The memory stays what
+// it is, a client that fails more than they do stays limited, and those that
+// never failed aren't.
+func TestFailuresOfManyClients(t *testing.T) {
+	f := newTestFailures(20, time.Hour)
+	flooder := f.ClientOf("192.0.2.1")
+	for range 30 {
+		f.Note(flooder)
+	}
+	address := func(i int) Client {
+		ip := [16]byte{0x20, 0x01}
+		binary.BigEndian.PutUint32(ip[4:], uint32(i)) //nolint:gosec // it is small
+		return f.ClientOf(netip.AddrFrom16(ip).String())
+	}
+	runtime.GC()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var crowded bool
+	var failing sync.WaitGroup
+	var mu sync.Mutex
+	for part := range 4 {
+		failing.Go(func() {
+			for i := part; i < 1_000_000; i += 4 {
+				if noted := f.Note(address(i)); noted.Crowded {
+					mu.Lock()
+					crowded = true
+					mu.Unlock()
+				} else if noted.Wait > 0 {
+					t.Errorf("address %d is limited at its first failure", i)
+				}
+			}
+		})
+	}
+	failing.Wait()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20 {
+		t.Errorf("the memory has grown by %d bytes", grown)
+	}
+	if !crowded {
+		t.Error("nobody was told that clients were forgotten")
+	}
+	if f.Wait(flooder) == 0 {
+		t.Error("the client with the most failures was forgotten")
+	}
+	for i := range 100_000 {
+		if wait := f.Wait(address(2_000_000 + i)); wait != 0 {
+			t.Fatalf("a client that never failed waits %s", wait)
+		}
+	}
+}
+
+// TestFailuresAllocateNothing looks at what each request costs.
+func TestFailuresAllocateNothing(t *testing.T) {
+	f := newTestFailures(20, time.Minute)
+	f.Note(f.ClientOf("2001:db8::1"))
+	for _, address := range []string{"192.0.2.1", "2001:db8::1"} {
+		if n := testing.AllocsPerRun(100, func() { f.Wait(f.ClientOf(address)) }); n != 0 {
+			t.Errorf("asking for %s allocates %v times", address, n)
+		}
+		if n := testing.AllocsPerRun(100, func() { f.Note(f.ClientOf(address)) }); n != 0 {
+			t.Errorf("a failure of %s allocates %v times", address, n)
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package watch
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// BenchmarkGuard is what a short response pays.
+func BenchmarkGuard(b *testing.B) {
+	w := newTestWatcher(b, &watchedUsers{})
+	connection, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	type name int
+	request := func() (*http.Request, context.CancelFunc) {
+		ctx, cancel := context.WithCancel(connection)
+		for i := range name(8) { // about what Caddy puts into it
+			ctx = context.WithValue(ctx, i, i)
+		}
+		return httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx), cancel
+	}
+	until := time.Now().Add(time.Hour)
+	for _, bench := range []struct {
+		name  string
+		until time.Time
+	}{{"Token", time.Time{}}, {"Session", until}} {
+		b.Run(bench.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				r, cancel := request()
+				defer cancel()
+				writer := httptest.NewRecorder()
+				for pb.Next() {
+					_, _, done := w.Guard(writer, r, token.IntKey(1), bench.until, anyUser)
+					done()
+				}
+			})
+		})
+	}
+	// A new request each time, as it is: its context has no children yet.
+	b.Run("FirstOfRequest", func(b *testing.B) {
+		b.ReportAllocs()
+		writer := httptest.NewRecorder()
+		parents := make([]*http.Request, 0, 1000)
+		for b.Loop() {
+			if len(parents) == 0 {
+				b.StopTimer()
+				for range 1000 {
+					r, cancel := request()
+					b.Cleanup(cancel)
+					parents = append(parents, r)
+				}
+				b.StartTimer()
+			}
+			r := parents[len(parents)-1]
+			parents = parents[:len(parents)-1]
+			_, _, done := w.Guard(writer, r, token.IntKey(1), until, anyUser)
+			done()
+		}
+	})
+}
+
+// BenchmarkGuardLong is the memory of a response that is watched, and what it
+// takes to look through all of them.
+func BenchmarkGuardLong(b *testing.B) {
+	const n = 10_000
+	w := New(time.Nanosecond, nil, zap.NewNop())
+	w.Stop() // no lookups by the clock
+	writer, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	open := make([]*http.Request, n)
+	for i := range n {
+		_, guarded, done := w.Guard(writer, r, token.IntKey(int64(i)), time.Now().Add(time.Hour), anyUser)
+		defer done()
+		open[i] = guarded
+	}
+	poll := time.NewTicker(time.Millisecond)
+	defer poll.Stop()
+	for len(w.open()) < n {
+		<-poll.C
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	perResponse := float64(after.HeapAlloc-before.HeapAlloc) / n
+	runtime.KeepAlive(open)
+	all := make(map[token.PrimaryKey]*userstore.User)
+	for i := range n {
+		all[token.IntKey(int64(i))] = &userstore.User{IsActive: true}
+	}
+	w.lookup = func(context.Context, []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error) {
+		return all, nil
+	}
+	for b.Loop() {
+		w.check()
+	}
+	b.ReportMetric(perResponse, "B/response")
+}
