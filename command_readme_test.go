@@ -81,7 +81,7 @@ func TestReadmeChecks(t *testing.T) {
 		}
 	}
 	var checks []string
-	code := readFile(t, "command_check.go")
+	code := readFile(t, "internal/operator/check.go")
 	for _, match := range regexp.MustCompile(`(?:c\.(?:ok|warn|fail|failWith)\(|check := |const check = )"([a-z_]+)"`).FindAllStringSubmatch(code, -1) {
 		if !slices.Contains(checks, match[1]) {
 			checks = append(checks, match[1])
@@ -97,9 +97,9 @@ func TestReadmeChecks(t *testing.T) {
 // TestReadmeAdminAPI compares the README's paths with the routes.
 func TestReadmeAdminAPI(t *testing.T) {
 	text := section(t, readFile(t, "docs/operating.md"), "### The admin API")
-	paths := regexp.MustCompile(`Pattern: "([^"]+)"`).FindAllStringSubmatch(readFile(t, "admin.go"), -1)
+	paths := regexp.MustCompile(`Pattern: "([^"]+)"`).FindAllStringSubmatch(readFile(t, "internal/operator/api.go"), -1)
 	if len(paths) == 0 {
-		t.Fatal("admin.go has no routes")
+		t.Fatal("internal/operator/api.go has no routes")
 	}
 	for _, path := range paths {
 		if !regexp.MustCompile("(?m)^\\| `(GET|POST) " + path[1] + "` \\|").MatchString(text) {

@@ -538,9 +538,9 @@ func TestReferenceNames(t *testing.T) {
 		heading, file, pattern string
 	}{
 		{"## Events", "audit.go", `(?m)^\tevent\w+ += "([^"]+)"$`},
-		{"### What explain finds", "token/explain.go command_explain.go", `(?m)^(?:\t|const )[Cc]ause\w+ +(?:token\.)?Cause = "([^"]+)"`},
-		{"### What check looks at", "command_check.go", `(?:check = |c\.(?:ok|warn|fail|failWith)\()"([a-z_]+)"`},
-		{"## The admin endpoint", "admin.go", `Pattern: "([^"]+)"`},
+		{"### What explain finds", "token/explain.go internal/operator/explain.go", `(?m)^(?:\t|const )[Cc]ause\w+ +(?:token\.)?Cause = "([^"]+)"`},
+		{"### What check looks at", "internal/operator/check.go", `(?:check = |c\.(?:ok|warn|fail|failWith)\()"([a-z_]+)"`},
+		{"## The admin endpoint", "internal/operator/api.go", `Pattern: "([^"]+)"`},
 	} {
 		var documented, inCode []string
 		for _, row := range rows(reference(t, test.heading)) {

@@ -20,6 +20,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
+	"github.com/caddy-sesame/caddy-sesame/internal/operator"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/internal/watch"
@@ -220,6 +221,7 @@ type Handler struct {
 	hintKey       signingKey
 	outages       outageLog
 	now           func() time.Time
+	forOperator   *operator.Handler // as commands and the admin API know it
 }
 
 // userStore is what the handler needs of a store.
@@ -482,6 +484,8 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 	if interval := h.watchInterval(); interval > 0 {
 		h.watcher = watch.New(interval, store.LookupMany, h.logger.Named("watch"))
 	}
+	h.forOperator = h.operated()
+	h.forOperator.Live = h.live(store)
 	register(h)
 	return nil
 }

@@ -106,9 +106,12 @@ func (p *tokenPlaces) all() []TokenSource {
 	return nil
 }
 
+// defaultTokenName is Handler.TokenName where it is not set.
+const defaultTokenName = "sesame"
+
 func newTokenSources(name string, sources []TokenSource) (*tokenSources, error) {
 	if name == "" {
-		name = "sesame"
+		name = defaultTokenName
 	}
 	if len(sources) == 0 {
 		sources = defaultTokenSources

@@ -1,4 +1,4 @@
-package sesame
+package operator
 
 import (
 	"bufio"
@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func tokenCommand() *cobra.Command {
-	cmd := newCommand("token [USER]", "Makes a token or a link for a user", `
+func (m maker) tokenCommand() *cobra.Command {
+	cmd := m.command("token [USER]", "Makes a token or a link for a user", `
 Prints a token for a user, or with --url a whole link, and nothing else on
 stdout. The user is named by the primary key that tokens hold, the user name or
 the e-mail address; if these are several users, none is taken, and --by says
@@ -92,14 +92,14 @@ func (c *command) mint() (m *mint, closeStore func(), err error) {
 		return nil, nil, err
 	}
 	var scope *string
-	but := notForTokens
+	equal := issueAlike
 	if c.Flags().Changed("scope") {
 		scope = new(c.text("scope"))
-		but = append(but[:len(but):len(but)], "scope")
+		equal = issueAlikeForScope
 	}
 	link := c.text("url")
 	u, _ := url.Parse(link) // newMint says what is wrong with it
-	chosen, err := c.choose(config, u, but...)
+	chosen, err := c.choose(config, u, equal)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,4 +1,4 @@
-package sesame
+package operator
 
 import (
 	"context"
@@ -13,13 +13,12 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
-	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-func revokeCommand() *cobra.Command {
-	cmd := newCommand("revoke [TOKEN]", "Ends a token before its time, or all of a user's", `
+func (m maker) revokeCommand() *cobra.Command {
+	cmd := m.command("revoke [TOKEN]", "Ends a token before its time, or all of a user's", `
 Ends one token, or with --user all that a user has, and says for each kind of
 token and for sessions whether they are ended, and what is to be done else.
 
@@ -50,7 +49,7 @@ func (c *command) printRevocationsTable() error {
 	}
 	handlers := config.handlers
 	if route := c.text("route"); route != "" {
-		chosen, err := choose(handlers, route, nil)
+		chosen, err := choose(handlers, route, nil, areSame)
 		if err != nil {
 			return err
 		}
@@ -58,8 +57,8 @@ func (c *command) printRevocationsTable() error {
 	}
 	name := revocationsName
 	for _, h := range handlers {
-		if h.UserStore.Revocations != "" {
-			name = h.UserStore.Revocations
+		if h.Issues.Store.Revocations != "" {
+			name = h.Issues.Store.Revocations
 			break
 		}
 	}
@@ -99,7 +98,7 @@ func runRevoke(cmd *command, args []string) (int, error) {
 		}
 		link = parseWhole(strings.TrimSpace(text))
 	}
-	chosen, err := choose(config.handlers, cmd.text("route"), link, notForTokens...)
+	chosen, err := choose(config.handlers, cmd.text("route"), link, issueAlike)
 	if err != nil {
 		return exitFailed, err
 	}
@@ -141,7 +140,7 @@ var errNoTable = errors.New("userstore has no option revocations: make the table
 
 // endToken ends one token.
 func (r *revocation) endToken(ctx context.Context, text string) error {
-	if r.UserStore.Revocations == "" {
+	if r.Issues.Store.Revocations == "" {
 		return errNoTable
 	}
 	tokenText, link := r.cutToken(text)
@@ -186,19 +185,19 @@ func (r *revocation) expiry(parsed *token.Parsed) time.Time {
 func (r *revocation) endAll(ctx context.Context, user *userstore.User) error {
 	var left []string
 	hasTime := r.tokens.Settings().MaxAge != nil
-	byTable := r.UserStore.Revocations != "" && (hasTime || r.Session != nil)
+	byTable := r.Issues.Store.Revocations != "" && (hasTime || r.SessionMaxAge > 0)
 	if byTable {
 		if err := r.store.RevokeAll(ctx, user, r.now.Add(r.longest())); err != nil {
 			return r.rights(err)
 		}
 	}
-	if r.OneTime {
+	if r.Issues.Settings.OneTime {
 		if err := r.writeLastLogin(ctx, user); err != nil {
 			return err
 		}
 	}
 	switch {
-	case r.OneTime:
+	case r.Issues.Settings.OneTime:
 		fmt.Fprintf(r.out, "Ended the one-time tokens of user %s: last_login is now.\n", user.ID())
 	case hasTime && byTable:
 		fmt.Fprintf(r.out, "Ended the tokens of user %s that were made up to now.\n", user.ID())
@@ -208,7 +207,7 @@ func (r *revocation) endAll(ctx context.Context, user *userstore.User) error {
 		left = append(left, "tokens, which hold no time, so that new ones are the same as old ones")
 	}
 	switch {
-	case r.Session == nil:
+	case r.SessionMaxAge == 0:
 	case byTable:
 		fmt.Fprintf(r.out, "Ended the sessions of user %s that began up to now.\n", user.ID())
 	default:
@@ -218,7 +217,7 @@ func (r *revocation) endAll(ctx context.Context, user *userstore.User) error {
 		return nil
 	}
 	advice := "set a new password, or an unusable one (in Django: user.set_unusable_password(), user.save()), which ends all of them"
-	if r.UserStore.Revocations == "" && (hasTime || r.Session != nil) {
+	if r.Issues.Store.Revocations == "" && (hasTime || r.SessionMaxAge > 0) {
 		advice += "; or " + errNoTable.Error()
 	}
 	return fmt.Errorf("not ended are %s: %s", strings.Join(left, ", and "), advice)
@@ -226,13 +225,7 @@ func (r *revocation) endAll(ctx context.Context, user *userstore.User) error {
 
 // longest is how long anything that is ended could have lasted.
 func (r *revocation) longest() time.Duration {
-	var longest time.Duration
-	if r.Session != nil {
-		longest = time.Duration(r.Session.MaxAge)
-		if longest == 0 {
-			longest = session.DefaultMaxAge
-		}
-	}
+	longest := r.SessionMaxAge
 	if maxAge := r.tokens.Settings().MaxAge; maxAge != nil {
 		longest = max(longest, *maxAge)
 	}
@@ -241,7 +234,7 @@ func (r *revocation) longest() time.Duration {
 
 // writeLastLogin uses all one-time tokens of a user up.
 func (r *revocation) writeLastLogin(ctx context.Context, user *userstore.User) error {
-	cfg, needs, err := r.readingStore(r.tokens.Settings())
+	cfg, needs, err := r.reading(r.tokens.Settings())
 	if err != nil {
 		return err
 	}
@@ -265,5 +258,5 @@ func (r *revocation) writeLastLogin(ctx context.Context, user *userstore.User) e
 
 // rights adds what to do to an error of writing the table.
 func (r *revocation) rights(err error) error {
-	return fmt.Errorf("%w; it takes INSERT and DELETE on %s, for the MySQL user of the configuration or of another one (--config)", err, r.UserStore.Revocations)
+	return fmt.Errorf("%w; it takes INSERT and DELETE on %s, for the MySQL user of the configuration or of another one (--config)", err, r.Issues.Store.Revocations)
 }

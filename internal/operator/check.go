@@ -1,4 +1,4 @@
-package sesame
+package operator
 
 import (
 	"cmp"
@@ -15,13 +15,12 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-func checkCommand() *cobra.Command {
-	cmd := newCommand("check", "Checks the configuration against the database", `
+func (m maker) checkCommand() *cobra.Command {
+	cmd := m.command("check", "Checks the configuration against the database", `
 Looks at the configuration and the database that it names, and prints a line for
 each thing that was looked at: ok, warn or fail, and what to do about it. It
 writes nothing. Without --route, all handlers are checked.
@@ -76,7 +75,7 @@ func runCheck(cmd *command, _ []string) (int, error) {
 	}
 	handlers := distinctSurroundings(config.handlers)
 	if cmd.text("route") != "" {
-		chosen, err := cmd.choose(config, nil)
+		chosen, err := cmd.choose(config, nil, areSame)
 		if err != nil {
 			return exitFailed, err
 		}
@@ -115,16 +114,9 @@ func runCheck(cmd *command, _ []string) (int, error) {
 // distinctSurroundings returns the first of handlers that are equal and are
 // surrounded by the same.
 func distinctSurroundings(handlers []*configured) []*configured {
-	seen := make(map[string]bool)
-	var list []*configured
-	for _, c := range handlers {
-		text := fmt.Sprint(c.relevant(), c.before, c.logsCredentials)
-		if !seen[text] {
-			seen[text] = true
-			list = append(list, c)
-		}
-	}
-	return list
+	return distinct(handlers, func(a, b *configured) bool {
+		return areSame(a, b) && slices.Equal(a.before, b.before) && a.logsCredentials == b.logsCredentials
+	})
 }
 
 func writeFindings(w io.Writer, findings []finding) error {
@@ -182,9 +174,9 @@ func (c *checker) run(ctx context.Context) {
 	if !ok {
 		return
 	}
-	cfg, needs, err := c.readingStore(settings)
+	cfg, needs, err := c.reading(settings)
 	if err == nil {
-		needs.LastLogin = needs.LastLogin || c.logins != nil && c.logins.updateLastLogin
+		needs.LastLogin = needs.LastLogin || c.WritesLastLogin
 		cfg.QueryTimeout = caddy.Duration(c.timeout)
 		c.needs = needs
 		c.inspector, err = userstore.NewInspector(cfg, needs)
@@ -211,18 +203,18 @@ func (c *checker) run(ctx context.Context) {
 
 // checkSettings checks what can be without a database.
 func (c *checker) checkSettings() (token.Settings, bool) {
-	err := c.provisionRequest()
+	err := c.Validate()
 	if err != nil {
 		c.failWith("settings", err)
 		return token.Settings{}, false
 	}
-	settings, err := c.namedSettings()
+	settings, err := c.Settings()
 	if err != nil {
 		c.failWith("settings", err)
 		return settings, false
 	}
 	switch {
-	case settings.MaxAge == nil && !c.OneTime:
+	case settings.MaxAge == nil && !settings.OneTime:
 		c.warn("settings", "links are good for ever, as neither max_age nor one_time is set", "set SESAME_MAX_AGE in Django, and max_age here")
 	default:
 		c.ok("settings", "they can be used, and the secrets are there")
@@ -233,20 +225,20 @@ func (c *checker) checkSettings() (token.Settings, bool) {
 // checkAssertion shows the keys of assertions by what upstreams know them by.
 func (c *checker) checkAssertion(settings token.Settings) bool {
 	const check = "assertion"
-	if c.assertions == nil {
+	if c.AssertionKeys == nil {
 		return true
 	}
-	if err := c.assertions.Resolve(c.Assertion, settings, resolveNamed); err != nil {
+	ids, isDerived, err := c.AssertionKeys(settings)
+	if err != nil {
 		c.failWith(check, err)
 		return false
 	}
-	ids := c.assertions.KeyIDs()
 	published := ""
 	if len(ids) > 1 {
 		published = "; also published: " + strings.Join(ids[1:], ", ")
 	}
 	from := ""
-	if len(c.Assertion.Keys) == 0 {
+	if isDerived {
 		from = ", which is derived from secret_key"
 	}
 	c.ok(check, "signed by the key %s%s%s", ids[0], from, published)
@@ -270,7 +262,7 @@ func (c *checker) checkAccessLog() {
 		c.warn(check, fmt.Sprintf("%s stands in front of sesame, and logs URLs with tokens at level DEBUG", strings.Join(loggers, " and ")),
 			"raise the log's level, exclude http.handlers."+loggers[0]+" from it, or place sesame in front in a route block")
 	}
-	assertions := c.Assertion != nil && cmp.Or(c.Assertion.Header, identity.DefaultAssertionHeader) != identity.DefaultAssertionHeader &&
+	assertions := c.LogsAssertions &&
 		(c.config.logsAtDebug("http.handlers.reverse_proxy") || c.config.logsAtDebug("http.reverse_proxy.transport.fastcgi"))
 	if assertions {
 		c.warn(check, "at level DEBUG, Caddy's proxies log the header fields that they send, assertions among them",
@@ -347,7 +339,7 @@ func (c *checker) checkTable(ctx context.Context) (*userstore.Table, bool) {
 	c.ok("table", "%s %s", kind, table.Name)
 	c.ok("columns", "%s", strings.Join(columns, ", "))
 	c.checkRights(table)
-	switch active := c.UserStore.Columns.IsActive; {
+	switch active := c.Issues.Store.Columns.IsActive; {
 	case table.HasIsActive:
 	case active == userstore.NoColumn:
 		c.ok("is_active", "none, as configured: every user may log in")
@@ -442,7 +434,7 @@ func (c *checker) checkLastLogin(ctx context.Context, table *userstore.Table) {
 	switch {
 	case table.LastLoginPrecision >= djangoPrecision:
 		c.ok(check, "%s keeps microseconds", column.Type)
-	case c.OneTime:
+	case c.Issues.Settings.OneTime:
 		c.fail(check, fmt.Sprintf("%s cuts off the microseconds on which Django's one-time tokens depend: "+
 			"those that it makes right after a login are refused", column.Type), advice)
 	default:

@@ -1,10 +1,9 @@
-package sesame
+package operator
 
 import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +33,7 @@ func newMint(i *issuer, scope *string, rawURL string, at time.Time) (*mint, erro
 		m.scope = *scope
 	} else if m.scope, err = i.expectedScope(u); err != nil {
 		return nil, fmt.Errorf("the scope can't be told, as the handler's is the template %s: "+
-			"name the scope that the token is for (%w)", i.Scope, err)
+			"name the scope that the token is for (%w)", i.Issues.Scope, err)
 	}
 	if m.scope != "" && i.tokens.Settings().Versions[0] == token.V1 {
 		return nil, fmt.Errorf("%w: the first of tokens in the configuration must be v2", token.ScopeUnsupported)
@@ -51,7 +50,7 @@ func (h *Handler) parseLink(rawURL string) (*url.URL, error) {
 	switch {
 	case err != nil || u.Opaque != "":
 		return nil, errors.New("that is not a URL to which a token can be added: write https://app.example.com/page")
-	case len(h.TokenFrom) > 0 && !slices.ContainsFunc(h.TokenFrom, func(s TokenSource) bool { return s.From == fromQuery }):
+	case !h.Issues.FromQuery:
 		return nil, errors.New("token_from doesn't name query, so that the handler takes no token out of a link: make a token alone")
 	}
 	return u, nil
@@ -74,7 +73,7 @@ func (m *mint) link(made string) string {
 	if m.url == "" {
 		return ""
 	}
-	return addParameter(m.url, m.issuer.queryName(), made)
+	return addParameter(m.url, m.issuer.Issues.TokenName, made)
 }
 
 // expires is when the tokens are too old; ok is false for never.
@@ -85,16 +84,6 @@ func (m *mint) expires() (at time.Time, ok bool) {
 	}
 	return m.at.Truncate(time.Second).Add(*maxAge).UTC(), true
 }
-
-// queryName is the name of the query parameter with the token.
-func (h *Handler) queryName() string {
-	if h.TokenName == "" {
-		return defaultTokenName
-	}
-	return h.TokenName
-}
-
-const defaultTokenName = "sesame"
 
 // addParameter adds a parameter to a URL's query, in the place of any of that
 // name. The rest stays byte for byte.
@@ -124,7 +113,7 @@ func (h *Handler) cutToken(text string) (made string, u *url.URL) {
 	if !hasQuery {
 		return text, parseWhole(trimmed)
 	}
-	_, value, found := rawuri.CutParameter(query, h.queryName())
+	_, value, found := rawuri.CutParameter(query, h.Issues.TokenName)
 	if !found {
 		return text, parseWhole(trimmed)
 	}

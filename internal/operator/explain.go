@@ -1,4 +1,4 @@
-package sesame
+package operator
 
 import (
 	"context"
@@ -17,8 +17,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-func explainCommand() *cobra.Command {
-	cmd := newCommand("explain TOKEN", "Says why a token is or isn't valid", `
+func (m maker) explainCommand() *cobra.Command {
+	cmd := m.command("explain TOKEN", "Says why a token is or isn't valid", `
 Says what a token holds, whether the handler accepts it, and if not, why: what
 differs here from where it was made, or what has changed since.
 
@@ -72,7 +72,7 @@ func runExplain(cmd *command, args []string) (int, error) {
 			return exitUnknown, err
 		}
 	}
-	chosen, err := cmd.choose(config, parseWhole(strings.TrimSpace(text)), notForTokens...)
+	chosen, err := cmd.choose(config, parseWhole(strings.TrimSpace(text)), issueAlike)
 	if err != nil {
 		return exitUnknown, err
 	}
@@ -104,7 +104,7 @@ func runExplain(cmd *command, args []string) (int, error) {
 	switch {
 	case explanation.openScope:
 		return exitUnknown, fmt.Errorf("the handler's scope is the template %s, so that it depends on the request whether the token is valid: "+
-			"give the whole link, or the scope with --scope", i.Scope)
+			"give the whole link, or the scope with --scope", i.Issues.Scope)
 	case explanation.Reason != 0:
 		return exitFailed, nil
 	}
@@ -213,7 +213,7 @@ func (q *question) candidates(u *url.URL) token.ExplainCandidates {
 			c.Scopes = append(c.Scopes, scope)
 		}
 		// Of another handler the secrets may not be there, which is no matter.
-		settings, err := other.namedSettings()
+		settings, err := other.Settings()
 		if err != nil {
 			continue
 		}

@@ -1,4 +1,4 @@
-package sesame
+package operator
 
 import (
 	"errors"
@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/django/settings"
 )
 
-func importCommand() *cobra.Command {
-	cmd := newCommand("import-django [FILE]", "Writes a Caddyfile from a Django project's settings", `
+func (m maker) importCommand() *cobra.Command {
+	cmd := m.command("import-django [FILE]", "Writes a Caddyfile from a Django project's settings", `
 Reads the settings of a Django project, from a file or stdin, and prints the
 block of a Caddyfile that goes with them. On stderr it says which environment
 variables Caddy needs, and what can't be carried over.

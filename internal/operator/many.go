@@ -1,4 +1,4 @@
-package sesame
+package operator
 
 import (
 	"bufio"

@@ -1,0 +1,121 @@
+package operator
+
+import (
+	"bytes"
+	"fmt"
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/certmagic"
+
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// issueAlike reports whether handlers issue the same tokens.
+func issueAlike(a, b *configured) bool { return reflect.DeepEqual(a.Issues, b.Issues) }
+
+// issueAlikeForScope does so for tokens of a scope that is given.
+func issueAlikeForScope(a, b *configured) bool {
+	x, y := a.Issues, b.Issues
+	x.Scope, y.Scope = "", ""
+	return reflect.DeepEqual(x, y)
+}
+
+// areSame reports whether handlers are equal in all that is configured.
+func areSame(a, b *configured) bool { return bytes.Equal(a.raw, b.raw) }
+
+// distinct returns the first of handlers that are equal.
+func distinct(handlers []*configured, equal func(a, b *configured) bool) []*configured {
+	var list []*configured
+	for _, c := range handlers {
+		if !slices.ContainsFunc(list, func(other *configured) bool { return equal(c, other) }) {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// isNamed reports whether a selector means this handler: its number, its place
+// in the JSON, a host, or an address that its server listens on.
+func (c *configured) isNamed(selector string) bool {
+	if n, err := strconv.Atoi(selector); err == nil {
+		return n == c.number
+	}
+	return selector == c.path || slices.Contains(c.listen, selector) ||
+		slices.ContainsFunc(c.hosts, func(host string) bool { return strings.EqualFold(host, selector) })
+}
+
+// serves reports whether the handler is for requests to a URL, as far as its
+// host tells.
+func (c *configured) serves(u *url.URL) bool {
+	return slices.ContainsFunc(c.hosts, func(host string) bool {
+		return certmagic.MatchWildcard(strings.ToLower(u.Hostname()), strings.ToLower(host))
+	})
+}
+
+// choose finds the handler that a selector means; or, without one, the one
+// that serves a URL, which may be nil; or the only one. Those that are equal
+// are one.
+func choose(handlers []*configured, selector string, u *url.URL, equal func(a, b *configured) bool) (*configured, error) {
+	candidates := handlers
+	if selector != "" {
+		candidates = slices.DeleteFunc(slices.Clone(handlers), func(c *configured) bool { return !c.isNamed(selector) })
+		if len(candidates) == 0 {
+			return nil, &choiceError{fmt.Sprintf("no sesame handler is called %q. There are:", selector), handlers}
+		}
+	}
+	candidates = distinct(candidates, equal)
+	if len(candidates) > 1 && u != nil && u.Host != "" {
+		serving := slices.DeleteFunc(slices.Clone(candidates), func(c *configured) bool { return !c.serves(u) })
+		if len(serving) > 0 {
+			candidates = serving
+		}
+	}
+	if len(candidates) > 1 {
+		return nil, &choiceError{"there are several sesame handlers, which differ. Name one by its host, its place in the JSON, or its number:", candidates}
+	}
+	return candidates[0], nil
+}
+
+// choiceError lists the handlers there are.
+type choiceError struct {
+	message  string
+	handlers []*configured
+}
+
+func (e *choiceError) Error() string {
+	var b strings.Builder
+	b.WriteString(e.message)
+	for _, c := range e.handlers {
+		fmt.Fprintf(&b, "\n  %s", c)
+	}
+	return b.String()
+}
+
+// String describes a handler in a line.
+func (c *configured) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d", c.number)
+	switch {
+	case len(c.hosts) > 0:
+		fmt.Fprintf(&b, "  %s", strings.Join(c.hosts, ", "))
+	case len(c.listen) > 0:
+		fmt.Fprintf(&b, "  %s", strings.Join(c.listen, ", "))
+	}
+	fmt.Fprintf(&b, "  %s", c.path)
+	if len(c.matchers) > 0 {
+		fmt.Fprintf(&b, "  matcher %s", strings.Join(c.matchers, " "))
+	}
+	if c.Issues.Scope != "" {
+		fmt.Fprintf(&b, "  scope %q", c.Issues.Scope)
+	}
+	table := c.Issues.Store.Table
+	if table == "" {
+		table = userstore.DefaultTable
+	}
+	fmt.Fprintf(&b, "  table %s", table)
+	return b.String()
+}

@@ -1,0 +1,191 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// AddCommands adds the commands to `caddy sesame`. decode reads the handlers of
+// the configuration that they are for.
+func AddCommands(parent *cobra.Command, decode Decode) {
+	m := maker{decode}
+	parent.AddCommand(m.tokenCommand(), m.explainCommand(), m.checkCommand(), m.importCommand(), m.revokeCommand())
+}
+
+// maker makes commands.
+type maker struct{ decode Decode }
+
+// The exit statuses of commands. What 1 means depends on the command.
+const (
+	exitOK      = 0
+	exitFailed  = 1
+	exitUnknown = 2 // of explain
+)
+
+// command is what the commands' code gets of cobra.
+type command struct {
+	*cobra.Command
+	stdin  io.Reader
+	decode Decode
+}
+
+// command makes a command whose exit status run returns, beside an error to
+// be shown.
+func (m maker) command(use, short, long string, args cobra.PositionalArgs, run func(cmd *command, args []string) (status int, err error)) *cobra.Command {
+	return &cobra.Command{
+		Use:   use,
+		Short: short,
+		Long:  "\n" + strings.TrimSpace(long) + "\n",
+		Args:  args,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			status, err := run(&command{Command: cmd, stdin: cmd.InOrStdin(), decode: m.decode}, args)
+			if err != nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %v\n", cmd.CommandPath(), err)
+				status = max(status, exitFailed)
+			}
+			return exitWith(cmd, status)
+		},
+	}
+}
+
+// errFailed ends a command with status 1, whose error has been shown.
+var errFailed = errors.New("exit status 1")
+
+// exitWith has Caddy's main function exit with a status.
+func exitWith(cmd *cobra.Command, status int) error {
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	switch status {
+	case exitOK:
+		return nil
+	case exitFailed:
+		return errFailed
+	default:
+		return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return status, nil })(cmd, nil)
+	}
+}
+
+// misused shows that a command wasn't called as it must be, and ends it with
+// the status for that.
+func misused(cmd *cobra.Command, status int, err error) error {
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %v\nSee '%[1]s --help'.\n", cmd.CommandPath(), err)
+	return exitWith(cmd, status)
+}
+
+// defaultTimeout is more than a gateway gives MySQL, since nobody's request
+// waits.
+const defaultTimeout = 10 * time.Second
+
+// addConfigFlags adds the flags by which a handler is found.
+func addConfigFlags(cmd *cobra.Command) {
+	cmd.Flags().StringP("config", "c", "", "Configuration file (default: the Caddyfile in the current directory)")
+	cmd.Flags().StringP("adapter", "a", "", "Name of config adapter to apply")
+	cmd.Flags().String("route", "", "Which sesame handler: its host, its place in the JSON, or its number")
+	cmd.Flags().Duration("timeout", defaultTimeout, "How long to wait for each answer of MySQL")
+}
+
+// configuration reads the configuration that the flags name.
+func (c *command) configuration() (*configuration, error) {
+	file := c.text("config")
+	if file == "-" && c.readsStdin() {
+		return nil, errors.New("the configuration and the input can't both come from stdin")
+	}
+	return loadConfiguration(file, c.text("adapter"), c.decode)
+}
+
+// choose finds the handler that --route means, as choose does.
+func (c *command) choose(config *configuration, u *url.URL, equal func(a, b *configured) bool) (*configured, error) {
+	chosen, err := choose(config.handlers, c.text("route"), u, equal)
+	if err != nil {
+		return nil, fmt.Errorf("--route: %w", err)
+	}
+	return chosen, nil
+}
+
+// readsStdin reports whether the command's input is there.
+func (c *command) readsStdin() bool {
+	if stdin, err := c.Flags().GetBool("stdin"); err == nil && stdin {
+		return true
+	}
+	args := c.Flags().Args()
+	return len(args) > 0 && args[0] == "-"
+}
+
+// context lasts as long as the command.
+func (c *command) context() context.Context {
+	if ctx := c.Context(); ctx != nil {
+		return ctx
+	}
+	return context.Background()
+}
+
+// text is the value of a flag.
+func (c *command) text(name string) string {
+	value, _ := c.Flags().GetString(name) // it is there
+	return value
+}
+
+// isOn is the value of a flag that is a switch.
+func (c *command) isOn(name string) bool {
+	value, _ := c.Flags().GetBool(name) // it is there
+	return value
+}
+
+func (c *command) timeout() (time.Duration, error) {
+	value, err := c.Flags().GetDuration("timeout")
+	if err == nil && value <= 0 {
+		err = errors.New("--timeout must be more than nothing")
+	}
+	return value, err
+}
+
+// at is the time that --at names, or now.
+func (c *command) at() (time.Time, error) {
+	text := c.text("at")
+	if text == "" {
+		return time.Now(), nil
+	}
+	at, err := parseTime(text, time.Now())
+	if err != nil {
+		return at, fmt.Errorf("--at: %w", err)
+	}
+	return at, nil
+}
+
+// parseTime reads a time: as in RFC 3339, as one of this machine's zone, in
+// Unix seconds, or as what lies before or after now.
+func parseTime(text string, now time.Time) (time.Time, error) {
+	if strings.HasPrefix(text, "-") || strings.HasPrefix(text, "+") {
+		if offset, err := time.ParseDuration(text); err == nil {
+			return now.Add(offset), nil
+		}
+	}
+	if unix, err := strconv.ParseInt(text, 10, 64); err == nil && unix >= 0 {
+		return time.Unix(unix, 0), nil
+	}
+	if at, err := time.Parse(time.RFC3339, text); err == nil {
+		return at, nil
+	}
+	for _, layout := range []string{"2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02"} {
+		if at, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+			return at, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is no time: write 2026-11-23T20:15:00Z, 2026-11-23 20:15:00, Unix seconds, or -10m", text)
+}
+
+// isTerminal reports whether a person looks at a stream.
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}

@@ -1,0 +1,224 @@
+package operator
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+)
+
+// configured is a sesame handler as it stands in a configuration.
+type configured struct {
+	*Handler
+	raw json.RawMessage
+
+	// Number counts the handlers of the configuration from 1, and path is where
+	// this one is in its JSON.
+	number int
+	path   string
+
+	// What leads to it.
+	listen   []string
+	hosts    []string
+	matchers []string // other than hosts, as JSON
+
+	before          []string // the modules of the handlers in front of it
+	logsCredentials bool     // of its server
+}
+
+// configuration is what commands need of a configuration's file.
+type configuration struct {
+	handlers []*configured
+	logs     map[string]logConfig
+}
+
+// logConfig is a log of Caddy's.
+type logConfig struct {
+	Level   string   `json:"level"`
+	Include []string `json:"include"`
+	Exclude []string `json:"exclude"`
+}
+
+// loadConfiguration reads a configuration's file as `caddy run` does.
+func loadConfiguration(file, adapter string, decode Decode) (*configuration, error) {
+	config, file, _, err := caddycmd.LoadConfig(file, adapter)
+	if err != nil {
+		return nil, err
+	}
+	if len(config) == 0 {
+		return nil, errors.New("there is no configuration: name its file with --config, or be in the directory of a Caddyfile")
+	}
+	c, err := parseConfiguration(config, decode)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return c, nil
+}
+
+// parseConfiguration finds the sesame handlers in a configuration.
+func parseConfiguration(config []byte, decode Decode) (*configuration, error) {
+	var root struct {
+		Apps struct {
+			HTTP struct {
+				Servers map[string]json.RawMessage `json:"servers"`
+			} `json:"http"`
+		} `json:"apps"`
+		Logging struct {
+			Logs map[string]logConfig `json:"logs"`
+		} `json:"logging"`
+	}
+	if err := json.Unmarshal(config, &root); err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	w := &handlerWalk{decode: decode}
+	for _, name := range slices.Sorted(maps.Keys(root.Apps.HTTP.Servers)) {
+		if _, err := w.visit(root.Apps.HTTP.Servers[name], configured{path: "apps.http.servers." + name}); err != nil {
+			return nil, err
+		}
+	}
+	if len(w.found) == 0 {
+		return nil, errors.New("no sesame handler is in this configuration")
+	}
+	return &configuration{handlers: w.found, logs: root.Logging.Logs}, nil
+}
+
+// handlerWalk finds sesame handlers wherever they stand in a server: in
+// routes, in subroutes, and in what else has handlers.
+type handlerWalk struct {
+	decode Decode
+	found  []*configured
+}
+
+// visit looks into a part of a configuration. at is where it is, and what a
+// handler there is told. It returns the modules of all handlers in it.
+func (w *handlerWalk) visit(raw json.RawMessage, at configured) (modules []string, err error) {
+	switch first(raw) {
+	case '[':
+		var elements []json.RawMessage
+		if err := json.Unmarshal(raw, &elements); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", at.path, err)
+		}
+		path := at.path
+		for i, element := range elements {
+			at.path = path + "." + strconv.Itoa(i)
+			within, err := w.visit(element, at)
+			if err != nil {
+				return nil, err
+			}
+			modules = append(modules, within...)
+			if !endsRoutes(element) {
+				at.before = slices.Concat(at.before, within)
+			}
+		}
+	case '{':
+		return w.visitObject(raw, at)
+	}
+	return modules, nil
+}
+
+func (w *handlerWalk) visitObject(raw json.RawMessage, at configured) (modules []string, err error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", at.path, err)
+	}
+	var module string
+	if json.Unmarshal(fields["handler"], &module) == nil && module != "" {
+		modules = append(modules, module)
+	}
+	if module == "sesame" {
+		return modules, w.add(fields, at)
+	}
+	at.lookAtRoute(fields)
+	path := at.path
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		at.path = path + "." + name
+		within, err := w.visit(fields[name], at)
+		if err != nil {
+			return nil, err
+		}
+		modules = append(modules, within...)
+	}
+	return modules, nil
+}
+
+// lookAtRoute takes from a route, or a server, what tells its handlers apart.
+func (c *configured) lookAtRoute(fields map[string]json.RawMessage) {
+	var listen []string
+	if json.Unmarshal(fields["listen"], &listen) == nil && listen != nil {
+		c.listen = listen
+	}
+	var logs struct {
+		Credentials bool `json:"should_log_credentials"`
+	}
+	if json.Unmarshal(fields["logs"], &logs) == nil && logs.Credentials {
+		c.logsCredentials = true
+	}
+	var sets []map[string]json.RawMessage
+	if json.Unmarshal(fields["match"], &sets) != nil {
+		return
+	}
+	for _, set := range sets {
+		var hosts []string
+		if json.Unmarshal(set["host"], &hosts) == nil {
+			c.hosts = append(slices.Clip(c.hosts), hosts...)
+		}
+		delete(set, "host")
+		if len(set) > 0 {
+			text, _ := json.Marshal(set) // it has just been read
+			c.matchers = append(slices.Clip(c.matchers), string(text))
+		}
+	}
+}
+
+// add takes a handler in.
+func (w *handlerWalk) add(fields map[string]json.RawMessage, at configured) error {
+	delete(fields, "handler")
+	text, err := json.Marshal(fields)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", at.path, err)
+	}
+	if at.Handler, err = w.decode(text); err != nil {
+		return fmt.Errorf("%s: %w", at.path, err)
+	}
+	at.raw = text
+	at.number = len(w.found) + 1
+	w.found = append(w.found, &at)
+	return nil
+}
+
+// first is the first byte of a JSON value.
+func first(raw json.RawMessage) byte {
+	if trimmed := bytes.TrimLeft(raw, " \t\r\n"); len(trimmed) > 0 {
+		return trimmed[0]
+	}
+	return 0
+}
+
+// endsRoutes reports whether nothing behind a route sees its requests.
+func endsRoutes(route json.RawMessage) bool {
+	var fields struct {
+		Terminal bool `json:"terminal"`
+	}
+	return json.Unmarshal(route, &fields) == nil && fields.Terminal
+}
+
+// logsAtDebug reports whether some log has a logger's lines of level DEBUG.
+func (c *configuration) logsAtDebug(logger string) bool {
+	under := func(names []string) bool {
+		return slices.ContainsFunc(names, func(name string) bool {
+			return logger == name || strings.HasPrefix(logger, name+".")
+		})
+	}
+	for _, log := range c.logs {
+		if strings.EqualFold(log.Level, "DEBUG") && (len(log.Include) == 0 || under(log.Include)) && !under(log.Exclude) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,104 @@
+// Package operator does the work of the commands and of the admin API: it
+// makes, explains and revokes tokens, checks a configuration against its
+// database, and imports a Django project's settings.
+//
+// It knows a handler only by what the module fills into a Handler.
+package operator
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// Handler is what there is to know of a sesame handler, of a configuration's
+// file or of the process that runs.
+type Handler struct {
+	Issues Issues
+
+	// Settings returns the token settings, checked, with the secrets in them. An
+	// error names the environment variable or the file that is missing.
+	Settings func() (token.Settings, error)
+
+	// Store returns the configuration of the primary server, with the secrets in
+	// it, and what tokens and requirements need of a row.
+	Store func() (userstore.Config, userstore.Needs, error)
+
+	// Validate checks all that can be checked without secrets and without a
+	// database.
+	Validate func() error
+
+	// AssertionKeys returns the IDs of the keys that assertions are signed by,
+	// the current one first, and whether it is derived from secret_key. It is nil
+	// without assertions.
+	AssertionKeys func(token.Settings) (ids []string, isDerived bool, err error)
+
+	// LogsAssertions is whether Caddy's proxies would log assertions at DEBUG.
+	LogsAssertions bool
+
+	// SessionMaxAge is how long sessions last, or 0 without sessions.
+	SessionMaxAge time.Duration
+
+	// WritesLastLogin is whether a login writes last_login.
+	WritesLastLogin bool
+
+	// Live is nil unless the handler runs in this process.
+	Live *Live
+}
+
+// Issues is what tokens of a handler, and the links with them, depend on, as it
+// is configured: secrets are placeholders. Handlers with equal Issues issue the
+// same tokens.
+type Issues struct {
+	TokenName      string // of the query parameter
+	FromQuery      bool   // whether links work
+	Scope          string // a template
+	Tokens         []string
+	Settings       token.Settings
+	PackerEncoding string
+	Store          userstore.Config
+}
+
+// Live is a handler that runs.
+type Live struct {
+	Store  Store
+	Cache  *userstore.Cache // nil for none
+	Tokens func(ctx context.Context) (*token.Tokens, error)
+	Logger *zap.Logger
+}
+
+// Users is what is needed of a store to make and explain tokens.
+type Users interface {
+	Schema(ctx context.Context) (userstore.Schema, error)
+	Lookup(ctx context.Context, pk token.PrimaryKey) (*userstore.User, error)
+	LookupMany(ctx context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error)
+	FindMany(ctx context.Context, by userstore.Field, values []string) (map[string][]*userstore.User, error)
+}
+
+// Store is what is needed of a store that runs.
+type Store interface {
+	Users
+	Stats() userstore.Stats
+	Servers() []userstore.ServerStats
+	Ping(ctx context.Context) error
+}
+
+// Decode reads a handler from the JSON of a configuration.
+type Decode func(raw json.RawMessage) (*Handler, error)
+
+// Source gives access to the handlers that run in this process.
+type Source struct {
+	// List returns them in the order in which they were provisioned.
+	List func() []*Handler
+	// Of returns what List has for a handler of a route, or nil for a handler of
+	// another module.
+	Of func(caddyhttp.MiddlewareHandler) *Handler
+	// Reasons counts requests by what became of them, since Caddy was started.
+	Reasons func() map[string]uint64
+}

@@ -1,0 +1,152 @@
+package sesame
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/identity"
+	"github.com/caddy-sesame/caddy-sesame/internal/operator"
+	"github.com/caddy-sesame/caddy-sesame/session"
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// decodeOperated reads a handler for commands.
+func decodeOperated(raw json.RawMessage) (*operator.Handler, error) {
+	h := new(Handler)
+	if err := caddy.StrictUnmarshalJSON(raw, h); err != nil {
+		return nil, err
+	}
+	return h.operated(), nil
+}
+
+// runningForOperator lists the handlers that run, for the admin API.
+func runningForOperator() []*operator.Handler {
+	var list []*operator.Handler
+	for _, h := range running() {
+		list = append(list, h.forOperator)
+	}
+	return list
+}
+
+// operatedOf is what the admin API knows of a handler, or nil where it isn't a
+// sesame handler.
+func operatedOf(handler caddyhttp.MiddlewareHandler) *operator.Handler {
+	if h, ok := handler.(*Handler); ok {
+		return h.forOperator
+	}
+	return nil
+}
+
+// operated is what commands and the admin API need of the handler, which need
+// not be provisioned.
+func (h *Handler) operated() *operator.Handler {
+	o := &operator.Handler{
+		Issues:          h.issues(),
+		Settings:        h.namedSettings,
+		Store:           h.readingStore,
+		Validate:        h.provisionRequest,
+		LogsAssertions:  h.Assertion != nil && cmp.Or(h.Assertion.Header, identity.DefaultAssertionHeader) != identity.DefaultAssertionHeader,
+		WritesLastLogin: h.Session != nil && (h.Session.UpdateLastLogin == nil || *h.Session.UpdateLastLogin),
+	}
+	if h.Session != nil {
+		o.SessionMaxAge = cmp.Or(time.Duration(h.Session.MaxAge), session.DefaultMaxAge)
+	}
+	if h.Assertion != nil {
+		o.AssertionKeys = func(settings token.Settings) ([]string, bool, error) {
+			err := h.assertions.Resolve(h.Assertion, settings, resolveNamed)
+			if err != nil {
+				return nil, false, err
+			}
+			return h.assertions.KeyIDs(), len(h.Assertion.Keys) == 0, nil
+		}
+	}
+	return o
+}
+
+// issues is what the handler's tokens depend on, with placeholders for secrets.
+func (h *Handler) issues() operator.Issues {
+	asWritten := func(_, secret string) (string, error) { return secret, nil }
+	settings, _ := h.tokenSettings(asWritten) // Tokens and PackerEncoding have what is wrong
+	settings.Encoding = nil
+	store := h.storeConfig()
+	// What tokens are made of has nothing to do with rights, nor with replicas.
+	store.Groups, store.Permissions, store.Replicas, store.ReplicaFiles = nil, nil, nil, nil
+	return operator.Issues{
+		TokenName:      cmp.Or(h.TokenName, defaultTokenName),
+		FromQuery:      len(h.TokenFrom) == 0 || slices.ContainsFunc(h.TokenFrom, func(s TokenSource) bool { return s.From == fromQuery }),
+		Scope:          h.Scope,
+		Tokens:         h.Tokens,
+		Settings:       settings,
+		PackerEncoding: h.PackerEncoding,
+		Store:          store,
+	}
+}
+
+// live is what the admin API needs of a handler that runs.
+func (h *Handler) live(store *userstore.MySQL) *operator.Live {
+	return &operator.Live{
+		Store: store, Cache: h.cache, Logger: h.logger,
+		Tokens: func(ctx context.Context) (*token.Tokens, error) {
+			made, err := h.credentials(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return made.tokens, nil
+		},
+	}
+}
+
+// namedSettings are the checked token settings of a handler that isn't
+// provisioned. An error names the variable that is missing.
+func (h *Handler) namedSettings() (token.Settings, error) {
+	settings, err := h.tokenSettings(resolveNamed)
+	if err != nil {
+		return settings, err
+	}
+	return settings, h.checkSettings(settings)
+}
+
+// readingStore is the configuration of the handler's store, and what its tokens
+// need of it.
+func (h *Handler) readingStore() (userstore.Config, userstore.Needs, error) {
+	cfg := h.storeConfig()
+	needs := h.requiredFlags()
+	needs.Email, needs.LastLogin = h.InvalidateOnEmailChange, h.OneTime
+	if err := resolveStore(&cfg, resolveNamed); err != nil {
+		return cfg, needs, err
+	}
+	// Commands ask the primary server alone.
+	cfg.Replicas, cfg.ReplicaFiles = nil, nil
+	return cfg, needs, nil
+}
+
+// unresolvable are the placeholders of a secret that depend on where a command
+// runs.
+var unresolvable = regexp.MustCompile(`\{(env|file)\.([^{}\s]+)\}`)
+
+// resolveNamed is resolveSecret with an error that names what is missing.
+func resolveNamed(option, secret string) (string, error) {
+	resolved, err := resolveSecret(option, secret)
+	if err == nil {
+		return resolved, nil
+	}
+	for _, match := range unresolvable.FindAllStringSubmatch(secret, -1) {
+		if value, _ := caddy.NewReplacer().GetString(match[1] + "." + match[2]); value != "" {
+			continue
+		}
+		if match[1] == "env" {
+			return "", fmt.Errorf("%s: the environment variable %s is empty or not set here: set it as it is where Caddy runs", option, match[2])
+		}
+		return "", fmt.Errorf("%s: the file %s is empty, or can't be read by this user", option, match[2])
+	}
+	return "", err
+}
