@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/dustin/go-humanize"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
@@ -533,13 +534,13 @@ func tokenSourceArgs(d *caddyfile.Dispenser) ([]TokenSource, error) {
 	var sources []TokenSource
 	for i := 0; i < len(args); i++ {
 		source := TokenSource{From: args[i]}
-		if source.From == fromHeader {
+		if source.From == claim.FromHeader {
 			if i++; i == len(args) {
 				return nil, d.Err("token_from header: the name of the header field is missing")
 			}
 			source.Name = args[i]
 		}
-		if err := source.validate(); err != nil {
+		if err := source.Validate(); err != nil {
 			return nil, d.WrapErr(err)
 		}
 		sources = append(sources, source)

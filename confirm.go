@@ -13,9 +13,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
-	"github.com/caddy-sesame/caddy-sesame/internal/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -39,7 +40,7 @@ func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if isAhead(r) || isPlanted(r) && !isConfirmed {
 		return h.serveAhead(w, r, next, user)
 	}
-	isLink := c.token.from == fromQuery
+	isLink := c.token.From == claim.FromQuery
 	if isLink && r.Method == http.MethodGet && acceptsHTML(r) {
 		replaced, err := h.replacedBy(r, c, user)
 		if err != nil {
@@ -149,11 +150,11 @@ func newConfirmCookie(cfg *SessionConfig) (cookie.Cookie, error) {
 // takeConfirmation takes out of the request what it has of the page.
 func (h *Handler) takeConfirmation(r *http.Request) confirmation {
 	given := confirmation{cookies: h.confirmCookie.Take(r)}
-	name := h.sources.confirmName
+	name := h.sources.ConfirmName
 	if !rawuri.HasParameter(r.URL.RawQuery, name) {
 		return given
 	}
-	signature, _ := takeParameter(r, name)
+	signature, _ := claim.TakeParameter(r, name)
 	if r.Method == http.MethodPost {
 		given.signature = signature
 	}
@@ -167,7 +168,7 @@ func (h *Handler) isConfirmed(c claims) bool {
 		return false
 	}
 	for _, value := range c.confirmation.cookies {
-		if value != "" && hmac.Equal([]byte(h.signConfirmation(value, c.token.token)), []byte(c.confirmation.signature)) {
+		if value != "" && hmac.Equal([]byte(h.signConfirmation(value, c.token.Value)), []byte(c.confirmation.signature)) {
 			return true
 		}
 	}
@@ -187,8 +188,8 @@ func (h *Handler) askToConfirm(w http.ResponseWriter, r *http.Request, c claims,
 		separator = "&"
 	}
 	action := uri + separator + url.Values{
-		h.sources.name:        {c.token.token},
-		h.sources.confirmName: {h.signConfirmation(value, c.token.token)},
+		h.sources.Name:        {c.token.Value},
+		h.sources.ConfirmName: {h.signConfirmation(value, c.token.Value)},
 	}.Encode()
 	shown := page.Data{Kind: page.Confirm, Action: action, User: displayName(user)}
 	if replaced != nil {

@@ -3,6 +3,8 @@ package sesame
 import (
 	"errors"
 	"net/http"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 )
 
 // Early data is what a browser sends with the first packet of a resumed TLS 1.3
@@ -43,7 +45,7 @@ var errTooEarly = errors.New("the request came as early data")
 // answerTooEarly has the client send its request again when the handshake is
 // complete. Browsers do that by themselves.
 func answerTooEarly(w http.ResponseWriter) error {
-	forbidLinking(w.Header())
+	claim.ForbidLinking(w.Header())
 	w.WriteHeader(http.StatusTooEarly)
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
@@ -22,13 +24,13 @@ import (
 // ServeHTTP authenticates the request and passes it on, or refuses it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	markEarly(r)
-	if !h.sources.isExposed(r) {
+	if !h.sources.IsExposed(r) {
 		return h.serve(w, r, next, h.take(r, false))
 	}
-	exposed, w := newExposed(h.logs, h.sources, w, r)
-	defer exposed.writeAccessLine(r)
+	exposed, w := accesslog.NewRequest(h.logs, h.sources, w, r)
+	defer exposed.WriteAccessLine(r)
 	if err := h.serve(w, r, next, h.take(r, true)); err != nil {
-		exposed.handleError(w, r, err)
+		exposed.HandleError(w, r, err)
 	}
 	return nil
 }
@@ -36,7 +38,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // claims are what a request has to say who it is from, and what that is
 // checked against.
 type claims struct {
-	token        presented
+	token        claim.Token
 	confirmation confirmation
 	cookies      []string // session cookies
 	scope        string
@@ -57,7 +59,7 @@ func (h *Handler) take(r *http.Request, isExposed bool) claims {
 	if putBack := identity.HideAssertion(r); putBack != nil {
 		defer putBack()
 	}
-	c := claims{token: h.sources.take(r, isExposed), confirmation: h.takeConfirmation(r)}
+	c := claims{token: h.sources.Take(r, isExposed), confirmation: h.takeConfirmation(r)}
 	if h.logins != nil {
 		c.cookies = h.logins.cookie.Take(r)
 	}
@@ -67,7 +69,7 @@ func (h *Handler) take(r *http.Request, isExposed bool) claims {
 // serve decides by what a request had to say who it is from.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims) error {
 	h.identity.Remove(r) // not before take: Authorization may be one of ours
-	if isEarly(r) && !isSafe(r.Method) && (c.token.found || len(c.cookies) > 0) {
+	if isEarly(r) && !isSafe(r.Method) && (c.token.Found || len(c.cookies) > 0) {
 		return h.fail(w, r, errTooEarly)
 	}
 	if page := h.reservedPage(r); page != "" {
@@ -79,7 +81,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return next.ServeHTTP(w, r)
 	}
 
-	if !c.token.found && len(c.cookies) == 0 {
+	if !c.token.Found && len(c.cookies) == 0 {
 		return h.serveNobody(w, r, next)
 	}
 	var err error
@@ -91,7 +93,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 
 // serveClaims passes on a request with a token or a session, if it holds.
 func (h *Handler) serveClaims(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims) error {
-	if !c.token.found {
+	if !c.token.Found {
 		return h.serveSession(w, r, next, c)
 	}
 	user, err := h.checkToken(r, c)
@@ -132,7 +134,7 @@ func (h *Handler) serveNobody(w http.ResponseWriter, r *http.Request, next caddy
 		h.identity.Restore(r, h.logger)
 		return next.ServeHTTP(w, r)
 	}
-	return h.fail(w, r, h.rejected(r, presented{}, nil, token.Missing))
+	return h.fail(w, r, h.rejected(r, claim.Token{}, nil, token.Missing))
 }
 
 // serveBesideToken answers a request whose token doesn't hold: a session
@@ -197,12 +199,12 @@ func (h *Handler) checkToken(r *http.Request, c claims) (*userstore.User, error)
 	if err != nil {
 		return nil, err
 	}
-	parsed, err := made.tokens.Parse(c.token.token, token.Expectation{Scope: c.scope, Now: h.now()})
+	parsed, err := made.tokens.Parse(c.token.Value, token.Expectation{Scope: c.scope, Now: h.now()})
 	if err != nil {
 		return nil, h.withHint(r, &parsed, h.rejected(r, c.token, &parsed, err))
 	}
 	// What a token is used up for, or a login, rests on the row as it is.
-	fresh := h.OneTime || h.logins != nil && c.token.from == fromQuery
+	fresh := h.OneTime || h.logins != nil && c.token.From == claim.FromQuery
 	check := func(user *userstore.User) error {
 		switch {
 		case user == nil:
@@ -222,7 +224,7 @@ func (h *Handler) checkToken(r *http.Request, c claims) (*userstore.User, error)
 	}
 	var user *userstore.User
 	if h.isLimited(r) {
-		user, err = h.findInTurn(r, c.token.token+"\x00"+c.scope, parsed.PrimaryKey(), fresh, check)
+		user, err = h.findInTurn(r, c.token.Value+"\x00"+c.scope, parsed.PrimaryKey(), fresh, check)
 	} else {
 		user, err = h.findUser(r.Context(), parsed.PrimaryKey(), fresh, check)
 	}
@@ -257,7 +259,7 @@ func (h *Handler) fingerprint(r *http.Request, c claims) (fingerprint string, cr
 	if err != nil {
 		return "", time.Time{} // unreachable: the token was checked
 	}
-	parsed, err := made.tokens.Parse(c.token.token, token.Expectation{Scope: c.scope, Now: h.now()})
+	parsed, err := made.tokens.Parse(c.token.Value, token.Expectation{Scope: c.scope, Now: h.now()})
 	if err != nil && !errors.Is(err, token.Expired) { // in the meantime
 		return "", time.Time{}
 	}
@@ -282,15 +284,15 @@ func (h *Handler) scopeOf(r *http.Request) (string, error) {
 
 // rejected tells an operator who has debug logs on why a request is refused,
 // and returns the reason, or what takes its place for a client over the limit.
-func (h *Handler) rejected(r *http.Request, claim presented, parsed *token.Parsed, reason error, more ...zap.Field) error {
-	if reason, ok := reason.(token.Reason); ok && h.logins != nil && claim.from == fromQuery && claim.found { //nolint:errorlint // Parse and Verify don't wrap it
+func (h *Handler) rejected(r *http.Request, given claim.Token, parsed *token.Parsed, reason error, more ...zap.Field) error {
+	if reason, ok := reason.(token.Reason); ok && h.logins != nil && given.From == claim.FromQuery && given.Found { //nolint:errorlint // Parse and Verify don't wrap it
 		counted.loginFailures[reason].Add(1)
 	}
 	refused := reason
-	if claim.found {
+	if given.Found {
 		refused = h.failed(r, reason)
 	}
-	if claim.found && refused == reason { //nolint:errorlint // another one takes its place
+	if given.Found && refused == reason { //nolint:errorlint // another one takes its place
 		h.audit.rejected(r, reason)
 	}
 	c := h.logger.Check(zap.DebugLevel, "token refused")
@@ -301,8 +303,8 @@ func (h *Handler) rejected(r *http.Request, claim presented, parsed *token.Parse
 	if reason, ok := reason.(token.Reason); ok { //nolint:errorlint // Parse and Verify don't wrap it
 		fields = append(fields, zap.Stringer("reason", reason))
 	}
-	if claim.found {
-		fields = append(fields, zap.String("token_from", claim.from))
+	if given.Found {
+		fields = append(fields, zap.String("token_from", given.From))
 	}
 	if parsed != nil && !parsed.PrimaryKey().IsZero() {
 		fields = append(fields, zap.Stringer("user", parsed.PrimaryKey()))
@@ -374,7 +376,7 @@ func containsFold(s, substr string) bool {
 // and as nobody's it would be a wrong answer. What was asked for ahead must not
 // be kept and shown later, since the click must come here.
 func answerAhead(w http.ResponseWriter, r *http.Request) error {
-	forbidLinking(w.Header())
+	claim.ForbidLinking(w.Header())
 	if r.Method == http.MethodHead {
 		w.WriteHeader(http.StatusOK)
 		return nil

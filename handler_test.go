@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -135,15 +136,15 @@ func TestRejectedLine(t *testing.T) {
 		parsed, _ := tokens.Parse(made, token.Expectation{Now: now})
 		return &parsed
 	}
-	presented42 := presented{token: "made", from: fromBearer, found: true}
+	presented42 := claim.Token{Value: "made", From: claim.FromBearer, Found: true}
 	for _, test := range []struct {
 		name   string
-		claim  presented
+		given  claim.Token
 		parsed *token.Parsed
 		reason error
 		want   map[string]any
 	}{
-		{"missing", presented{}, nil, token.Missing, map[string]any{"reason": "missing"}},
+		{"missing", claim.Token{}, nil, token.Missing, map[string]any{"reason": "missing"}},
 		{"not parsed", presented42, new(token.Parsed), token.Malformed, map[string]any{"reason": "malformed", "token_from": "bearer"}},
 		{"expired", presented42, parse(tokens), token.Expired, map[string]any{
 			"reason": "expired", "token_from": "bearer", "user": "42", "version": "v2", "age": 90 * time.Second, "created": now.Add(-90 * time.Second),
@@ -157,7 +158,7 @@ func TestRejectedLine(t *testing.T) {
 			t.Parallel()
 			core, logged := observer.New(zapcore.DebugLevel)
 			h := &Handler{logger: zap.New(core), now: func() time.Time { return now }}
-			if err := h.rejected(receive(http.MethodGet, "/path?q=1", ""), test.claim, test.parsed, test.reason); !errors.Is(err, test.reason) {
+			if err := h.rejected(receive(http.MethodGet, "/path?q=1", ""), test.given, test.parsed, test.reason); !errors.Is(err, test.reason) {
 				t.Errorf("returned %v", err)
 			}
 			lines := logged.TakeAll()
@@ -179,7 +180,7 @@ func TestRejectedLine(t *testing.T) {
 
 			core, logged = observer.New(zapcore.InfoLevel)
 			h.logger = zap.New(core)
-			if err := h.rejected(receive(http.MethodGet, "/", ""), test.claim, test.parsed, test.reason); !errors.Is(err, test.reason) || logged.Len() > 0 {
+			if err := h.rejected(receive(http.MethodGet, "/", ""), test.given, test.parsed, test.reason); !errors.Is(err, test.reason) || logged.Len() > 0 {
 				t.Errorf("returned %v, logged %v", err, logged.All())
 			}
 		})
@@ -193,17 +194,17 @@ func TestLoginFailuresAreCounted(t *testing.T) {
 	const reason = token.MaxAgeUnsupported
 	for _, test := range []struct {
 		logins *logins
-		claim  presented
+		given  claim.Token
 		want   uint64
 	}{
-		{new(logins), presented{from: fromQuery, found: true}, 1},
-		{new(logins), presented{from: fromBearer, found: true}, 0},
-		{new(logins), presented{from: fromQuery}, 0},
-		{nil, presented{from: fromQuery, found: true}, 0},
+		{new(logins), claim.Token{From: claim.FromQuery, Found: true}, 1},
+		{new(logins), claim.Token{From: claim.FromBearer, Found: true}, 0},
+		{new(logins), claim.Token{From: claim.FromQuery}, 0},
+		{nil, claim.Token{From: claim.FromQuery, Found: true}, 0},
 	} {
 		h := &Handler{logger: zap.NewNop(), logins: test.logins}
 		before := counted.loginFailures[reason].Load()
-		_ = h.rejected(receive(http.MethodGet, "/", ""), test.claim, nil, reason)
+		_ = h.rejected(receive(http.MethodGet, "/", ""), test.given, nil, reason)
 		if got := counted.loginFailures[reason].Load() - before; got != test.want {
 			t.Errorf("%+v: counted %d, want %d", test, got, test.want)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/watch"
@@ -178,7 +179,7 @@ func (h *Handler) visitorBySession(r *http.Request, c claims, mayEnter func(*use
 			return &visitor{user: user, session: &parsed}, nil
 		}
 		if _, isReason := errors.AsType[session.Reason](err); !isReason {
-			return nil, h.forbid(r, presented{}, err)
+			return nil, h.forbid(r, claim.Token{}, err)
 		}
 		h.sessionRefused(r, &parsed, err)
 	}

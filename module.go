@@ -17,6 +17,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
@@ -31,6 +33,9 @@ import (
 func init() {
 	caddy.RegisterModule(new(Handler))
 }
+
+// TokenSource is a place in a request where a token is looked for.
+type TokenSource = claim.Source
 
 // Handler authenticates requests with tokens of django-sesame, against the
 // user's row in MySQL, and tells the next handlers who the user is.
@@ -202,8 +207,8 @@ type Handler struct {
 
 	logger        *zap.Logger
 	audit         audit
-	logs          requestLogs
-	sources       *tokenSources
+	logs          accesslog.Logs
+	sources       *claim.Sources
 	identity      *identity.Fields
 	assertions    *identity.Assertions // nil without
 	logins        *logins              // nil without sessions
@@ -254,7 +259,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision sets the handler up. It connects to the store.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
-	h.logs = newRequestLogs(ctx)
+	h.logs = accesslog.New(ctx)
 	h.audit = newAudit(ctx)
 	h.now = time.Now
 	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
@@ -266,9 +271,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionSettings(); err != nil {
 		return err
 	}
-	if app := httpApp(ctx); app != nil {
+	if app := accesslog.HTTPApp(ctx); app != nil {
 		// Not by ctx.OnCancel: ctx is a copy, whose functions nobody calls.
-		h.forgetSources = h.sources.register(app)
+		h.forgetSources = h.sources.Register(app)
 	}
 	rights, err := rightsOf(ctx)
 	if err != nil {
@@ -283,7 +288,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // provisionRequest prepares what is done with requests.
 func (h *Handler) provisionRequest() error {
 	var err error
-	if h.sources, err = newTokenSources(h.TokenName, h.TokenFrom); err != nil {
+	if h.sources, err = claim.New(h.TokenName, h.TokenFrom); err != nil {
 		return err
 	}
 	if h.identity, err = identity.New(h.Identity, h.UserStore.Groups != nil); err != nil {
@@ -295,8 +300,8 @@ func (h *Handler) provisionRequest() error {
 	if err := h.provisionAssertion(); err != nil {
 		return err
 	}
-	for _, source := range h.sources.ordered {
-		if source.From == fromHeader && h.identity.IsOurs(source.Name) {
+	for _, source := range h.sources.Ordered {
+		if source.From == claim.FromHeader && h.identity.IsOurs(source.Name) {
 			return fmt.Errorf("token_from header %s: that is an identity header field, which no client can send", source.Name)
 		}
 	}

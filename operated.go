@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/operator"
 	"github.com/caddy-sesame/caddy-sesame/session"
@@ -81,8 +82,8 @@ func (h *Handler) issues() operator.Issues {
 	// What tokens are made of has nothing to do with rights, nor with replicas.
 	store.Groups, store.Permissions, store.Replicas, store.ReplicaFiles = nil, nil, nil, nil
 	return operator.Issues{
-		TokenName:      cmp.Or(h.TokenName, defaultTokenName),
-		FromQuery:      len(h.TokenFrom) == 0 || slices.ContainsFunc(h.TokenFrom, func(s TokenSource) bool { return s.From == fromQuery }),
+		TokenName:      cmp.Or(h.TokenName, claim.DefaultName),
+		FromQuery:      len(h.TokenFrom) == 0 || slices.ContainsFunc(h.TokenFrom, func(s TokenSource) bool { return s.From == claim.FromQuery }),
 		Scope:          h.Scope,
 		Tokens:         h.Tokens,
 		Settings:       settings,

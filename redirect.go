@@ -3,11 +3,13 @@ package sesame
 import (
 	"net/http"
 	"strings"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 )
 
 // seeOther sends a browser to another page of the same site.
 func seeOther(w http.ResponseWriter, target string) error {
-	forbidLinking(w.Header())
+	claim.ForbidLinking(w.Header())
 	w.Header().Set("Location", target)
 	w.WriteHeader(http.StatusSeeOther)
 	return nil
@@ -18,7 +20,7 @@ func seeOther(w http.ResponseWriter, target string) error {
 // for a path like //evil.example, which alone would be a link to that host.
 func ownURI(r *http.Request) string {
 	uri := ""
-	switch original, ok := originalRequest(r); {
+	switch original, ok := claim.OriginalRequest(r); {
 	case !ok:
 		uri = r.URL.RequestURI()
 	case strings.HasPrefix(original.RequestURI, "/"):

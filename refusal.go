@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
@@ -70,13 +72,13 @@ func quotedString(s string) string {
 }
 
 // answer answers through the server's error routes, or with a small page where
-// none of them does. It doesn't return an error to Caddy: see accesslog.go.
+// none of them does. It doesn't return an error to Caddy: see internal/accesslog.
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request, answer refusal) error {
-	forbidLinking(w.Header())
+	claim.ForbidLinking(w.Header())
 	write := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		return h.pages.Write(w, r, answer.status, answer.page)
 	})
-	if isErrorRoute(r.Context()) {
+	if accesslog.IsErrorRoute(r.Context()) {
 		return write(w, r) // the error routes would come back here
 	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
@@ -84,7 +86,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, answer refusal)
 	}
 	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	err := caddyhttp.Error(answer.status, errors.New("sesame: "+string(answer.page.Kind)))
-	if serveErrorRoutes(server, w, r, err, write) != nil {
+	if accesslog.ServeErrorRoutes(server, w, r, err, write) != nil {
 		return write(w, r)
 	}
 	return nil

@@ -15,8 +15,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	whatwg "github.com/nlnwa/whatwg-url/url"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
-	"github.com/caddy-sesame/caddy-sesame/internal/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -25,7 +26,7 @@ func fuzzHandler(f *testing.F) *Handler {
 	f.Helper()
 	h := &Handler{
 		Session:   new(SessionConfig),
-		TokenFrom: []TokenSource{{From: fromQuery}, {From: fromBearer}, {From: fromHeader, Name: "X-Token"}},
+		TokenFrom: []TokenSource{{From: claim.FromQuery}, {From: claim.FromBearer}, {From: claim.FromHeader, Name: "X-Token"}},
 	}
 	if err := h.provisionRequest(); err != nil {
 		f.Fatal(err)
@@ -79,17 +80,17 @@ func FuzzTake(f *testing.F) {
 			return // nor does the server take it
 		}
 		before := r.Clone(r.Context())
-		isExposed := h.sources.isExposed(r)
+		isExposed := h.sources.IsExposed(r)
 		c := h.take(r, isExposed)
 		h.identity.Remove(r)
 
 		wantTaken(t, before, c)
 		wantNothingLeft(t, r)
 		wantRestUntouched(t, before, r)
-		if inLogs := c.token.found && c.token.from != fromBearer; inLogs && !isExposed {
-			t.Errorf("a token from the %s isn't noticed", c.token.from)
+		if inLogs := c.token.Found && c.token.From != claim.FromBearer; inLogs && !isExposed {
+			t.Errorf("a token from the %s isn't noticed", c.token.From)
 		}
-		if again := h.take(r, h.sources.isExposed(r)); again.token.found || len(again.cookies)+len(again.confirmation.cookies) > 0 || again.confirmation.signature != "" {
+		if again := h.take(r, h.sources.IsExposed(r)); again.token.Found || len(again.cookies)+len(again.confirmation.cookies) > 0 || again.confirmation.signature != "" {
 			t.Errorf("taken once more: %+v", again)
 		}
 	})
@@ -125,30 +126,30 @@ var bearerField = regexp.MustCompile(`(?is)^[ \t]*bearer(?:[ \t]+(.*?))?[ \t]*$`
 // wantTaken fails the test unless the first source that has a token gave it.
 func wantTaken(t *testing.T, before *http.Request, c claims) {
 	t.Helper()
-	want := presented{}
+	want := claim.Token{}
 	for _, p := range parametersOf(before.URL.RawQuery, "&") {
 		if p.name == "sesame" {
-			want = presented{token: p.value, from: fromQuery, found: true}
+			want = claim.Token{Value: p.value, From: claim.FromQuery, Found: true}
 		}
 	}
 	for _, value := range before.Header["Authorization"] {
 		bearer := bearerField.FindStringSubmatch(value)
 		switch {
-		case bearer == nil || want.from == fromQuery:
-		case want.found:
-			want.token = "" // of several, none counts
+		case bearer == nil || want.From == claim.FromQuery:
+		case want.Found:
+			want.Value = "" // of several, none counts
 		default:
-			want = presented{token: bearer[1], from: fromBearer, found: true}
+			want = claim.Token{Value: bearer[1], From: claim.FromBearer, Found: true}
 		}
 	}
-	if values := before.Header["X-Token"]; !want.found && len(values) > 0 {
-		want = presented{from: fromHeader, found: true}
+	if values := before.Header["X-Token"]; !want.Found && len(values) > 0 {
+		want = claim.Token{From: claim.FromHeader, Found: true}
 		if len(values) == 1 {
-			want.token = values[0]
+			want.Value = values[0]
 		}
 	}
-	if !want.found {
-		want.from = c.token.from
+	if !want.Found {
+		want.From = c.token.From
 	}
 	if c.token != want {
 		t.Errorf("took %+v, want %+v", c.token, want)
@@ -167,7 +168,7 @@ func wantTaken(t *testing.T, before *http.Request, c claims) {
 // a session, or an identity that isn't ours.
 func wantNothingLeft(t *testing.T, r *http.Request) {
 	t.Helper()
-	original, ok := originalRequest(r)
+	original, ok := claim.OriginalRequest(r)
 	if !ok {
 		t.Fatal("there is no original request")
 	}
@@ -291,7 +292,7 @@ func FuzzConfirmed(f *testing.F) {
 		}
 		confirmed := func(cookie, made, signature string) bool {
 			return h.isConfirmed(claims{
-				token:        presented{token: made, from: fromQuery, found: true},
+				token:        claim.Token{Value: made, From: claim.FromQuery, Found: true},
 				confirmation: confirmation{signature: signature, cookies: []string{"another", cookie}},
 			})
 		}
@@ -323,7 +324,7 @@ func FuzzOwnURI(f *testing.F) {
 		if r == nil {
 			return
 		}
-		h.take(r, h.sources.isExposed(r))
+		h.take(r, h.sources.IsExposed(r))
 		location := ownURI(r)
 		wantOnSite(t, location)
 		if strings.ContainsFunc(location, func(c rune) bool { return c < ' ' || c == 0x7f }) {

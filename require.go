@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
@@ -45,8 +46,8 @@ func (h *Handler) mayEnter(user *userstore.User) error {
 func anybody(*userstore.User) error { return nil }
 
 // forbid tells an operator who has debug logs on why a user's request is
-// refused. claim is what it was made with, or a session's.
-func (h *Handler) forbid(r *http.Request, claim presented, err error) error {
+// refused. given is what it was made with, or a session's.
+func (h *Handler) forbid(r *http.Request, given claim.Token, err error) error {
 	f, ok := errors.AsType[*require.Forbidden](err)
 	if !ok {
 		return err
@@ -54,8 +55,8 @@ func (h *Handler) forbid(r *http.Request, claim presented, err error) error {
 	h.audit.forbidden(r, f.User)
 	if c := h.logger.Check(zap.DebugLevel, "user refused"); c != nil {
 		fields := []zap.Field{zap.String("requirement", f.Requirement), zap.Stringer("user", f.User.PrimaryKey)}
-		if claim.found {
-			fields = append(fields, zap.String("token_from", claim.from))
+		if given.Found {
+			fields = append(fields, zap.String("token_from", given.From))
 		}
 		c.Write(append(fields, requestFields(r)...)...)
 	}
@@ -80,7 +81,7 @@ const proverVar = "sesame.prover"
 func (h *Handler) serveProven(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	user, ok := identity.UserOf(r)
 	if !ok {
-		return h.fail(w, r, h.rejected(r, presented{}, nil, token.Missing))
+		return h.fail(w, r, h.rejected(r, claim.Token{}, nil, token.Missing))
 	}
 	prover, _ := caddyhttp.GetVar(r.Context(), proverVar).(*Handler)
 	err := h.mayEnter(user)
@@ -96,7 +97,7 @@ func (h *Handler) serveProven(w http.ResponseWriter, r *http.Request, next caddy
 		}
 	}
 	if err != nil {
-		return h.fail(w, r, h.forbid(r, presented{}, err))
+		return h.fail(w, r, h.forbid(r, claim.Token{}, err))
 	}
 	counted.requests[outcomeAnonymous].Add(1)
 	h.identity.Restore(r, h.logger)

@@ -10,8 +10,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
-	"github.com/caddy-sesame/caddy-sesame/internal/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -65,7 +66,7 @@ func (h *Handler) serveReserved(w http.ResponseWriter, r *http.Request, page str
 	if page == reservedKeySet && h.assertions != nil {
 		return h.serveKeySet(w, r)
 	}
-	forbidLinking(w.Header())
+	claim.ForbidLinking(w.Header())
 	switch page {
 	case reservedLogin:
 		return h.serveLogin(w, r, c)
@@ -98,7 +99,7 @@ func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, c claims) e
 // fallback.
 func (h *Handler) nextOf(r *http.Request, fallback string) string {
 	next := rawuri.OwnTarget(r.URL.Query().Get(nextParameter), fallback)
-	return rawuri.CutFromText(next, h.sources.name)
+	return rawuri.CutFromText(next, h.sources.Name)
 }
 
 // scopeOfTarget is the scope that a token must have for another page of the
@@ -214,7 +215,7 @@ func (h *Handler) serveWhoami(w http.ResponseWriter, r *http.Request, c claims) 
 		return h.fail(w, r, h.rejected(r, c.token, nil, err))
 	}
 	v, err := h.visitorBySession(r, c, h.mayEnter)
-	if errors.Is(err, errNoSession) && c.token.found {
+	if errors.Is(err, errNoSession) && c.token.Found {
 		v = new(visitor)
 		v.user, err = h.checkToken(r, c)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -35,7 +36,7 @@ func (*Rights) CaddyModule() caddy.ModuleInfo {
 
 // rightsOf is the one of a configuration; nil outside of any, as in tests.
 func rightsOf(ctx caddy.Context) (*Rights, error) {
-	if httpApp(ctx) == nil {
+	if accesslog.HTTPApp(ctx) == nil {
 		return nil, nil
 	}
 	app, err := ctx.App("sesame")

@@ -1,0 +1,43 @@
+package claim
+
+import (
+	"io"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// UnlinkedWriter sees to it that the page behind a URL with a token neither
+// tells the URL to others nor is kept, whatever the upstream says of that.
+type UnlinkedWriter struct {
+	*caddyhttp.ResponseWriterWrapper
+	wroteHeader bool
+}
+
+func (w *UnlinkedWriter) WriteHeader(status int) {
+	if !w.wroteHeader && status >= http.StatusOK {
+		w.wroteHeader = true
+		ForbidLinking(w.Header())
+	}
+	w.ResponseWriterWrapper.WriteHeader(status)
+}
+
+func (w *UnlinkedWriter) Write(p []byte) (int, error) {
+	if !w.wroteHeader {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriterWrapper.Write(p)
+}
+
+func (w *UnlinkedWriter) ReadFrom(r io.Reader) (int64, error) {
+	if !w.wroteHeader {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriterWrapper.ReadFrom(r)
+}
+
+// ForbidLinking keeps a response out of caches, and its URL out of Referer.
+func ForbidLinking(header http.Header) {
+	header["Cache-Control"] = []string{"no-store"}
+	header["Referrer-Policy"] = []string{"no-referrer"}
+}

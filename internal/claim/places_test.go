@@ -1,0 +1,26 @@
+package claim
+
+import (
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// What an app's handlers share would keep the whole configuration in memory
+// after it is gone.
+func TestUnregisterForgetsTheApp(t *testing.T) {
+	t.Parallel()
+	app := new(caddyhttp.App)
+	sources, err := New("", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unregister := sources.Register(app)
+	if _, ok := placesOf.Load(app); !ok {
+		t.Fatal("the app isn't known")
+	}
+	unregister()
+	if _, ok := placesOf.Load(app); ok {
+		t.Error("the app is still known")
+	}
+}
