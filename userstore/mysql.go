@@ -2,10 +2,8 @@ package userstore
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -223,97 +221,6 @@ func (s *MySQL) limit(ctx context.Context) (context.Context, context.CancelFunc)
 		return context.WithoutCancel(ctx), func() {}
 	}
 	return context.WithTimeout(ctx, s.timeout)
-}
-
-// row is the memory that a row is scanned into. It is used again, so that a
-// lookup doesn't allocate it.
-type row struct {
-	raw  []sql.RawBytes
-	dest []any
-}
-
-func newRow(width int) *row {
-	r := &row{raw: make([]sql.RawBytes, width), dest: make([]any, width)}
-	for i := range r.raw {
-		r.dest[i] = &r.raw[i]
-	}
-	return r
-}
-
-// get returns a column's value until the next row; i may be -1 for a column
-// that isn't read, which counts as NULL.
-func (r *row) get(i int) sql.RawBytes {
-	if i < 0 {
-		return nil
-	}
-	return r.raw[i]
-}
-
-// scan makes a user of the row that rows is at.
-func (s *MySQL) scan(p *plan, rows *sql.Rows, kind token.Kind) (*User, error) {
-	r, _ := s.rows.Get().(*row)
-	if r == nil {
-		r = newRow(p.width)
-	}
-	defer s.rows.Put(r)
-	if err := rows.Scan(r.dest...); err != nil {
-		return nil, fmt.Errorf("reading the user's row: %w", err)
-	}
-	key, err := p.key.parse(r.raw[0], kind)
-	if err != nil {
-		return nil, misfit{err}
-	}
-	u := &User{PrimaryKey: key, id: key.String(), plan: p}
-
-	// One string that all values are parts of.
-	var all strings.Builder
-	size := 0
-	for _, raw := range r.raw[1:] {
-		size += len(raw)
-	}
-	all.Grow(size)
-	cut := func(raw sql.RawBytes) string {
-		start := all.Len()
-		all.Write(raw)
-		return all.String()[start:]
-	}
-	if raw := r.get(p.password); raw != nil {
-		u.values.password = cut(raw)
-		u.Password = &u.values.password
-	}
-	if raw := r.get(p.email); raw != nil {
-		u.values.email = cut(raw)
-		u.Email = &u.values.email
-	}
-	if raw := r.get(p.lastLogin); raw != nil {
-		u.lastLogin = nullable{cut(raw), true}
-		at, ok, err := parseLastLogin(u.lastLogin.text)
-		if err != nil {
-			return nil, misfit{err}
-		}
-		if ok {
-			u.values.lastLogin = at
-			u.LastLogin = &u.values.lastLogin
-		}
-	}
-	u.IsActive = p.isActive < 0 || string(r.raw[p.isActive]) == "1"
-	u.Username = cut(r.get(p.username))
-	if err := u.readRights(p, r, cut); err != nil {
-		return nil, err
-	}
-	if raw := r.get(p.revocations); p.revocations >= 0 && string(raw) != "0:" {
-		if err := checkEntries(string(raw)); err != nil {
-			return nil, err
-		}
-		_, u.revocations, _ = strings.Cut(cut(raw), ":")
-	}
-	if extra := r.raw[p.extra:]; len(extra) > 0 {
-		u.extra = make([]nullable, len(extra))
-		for i, raw := range extra {
-			u.extra[i] = nullable{cut(raw), raw != nil}
-		}
-	}
-	return u, nil
 }
 
 // errNotOneTime is a mistake in the calling code, not in the configuration.

@@ -92,6 +92,19 @@ func (s *MySQL) checkRevocations(ctx context.Context) error {
 	return rows.Err()
 }
 
+// readRevocations takes what of the user's is ended from a row.
+func (u *User) readRevocations(p *plan, r *row, copies *texts) error {
+	raw := r.get(p.revocations)
+	if p.revocations < 0 || string(raw) == "0:" {
+		return nil
+	}
+	if err := checkEntries(string(raw)); err != nil {
+		return err
+	}
+	_, u.revocations, _ = strings.Cut(copies.add(raw), ":")
+	return nil
+}
+
 // checkEntries makes sure that a list came whole: MySQL cuts at
 // group_concat_max_len, and what is cut off would be valid again.
 func checkEntries(text string) error {

@@ -2,7 +2,6 @@ package userstore
 
 import (
 	"context"
-	"database/sql"
 )
 
 // Reads says what a store reads of a user's rights.
@@ -97,7 +96,7 @@ func flag(yes bool) string {
 }
 
 // readRights takes the user's rights from a row.
-func (u *User) readRights(p *plan, r *row, cut func(sql.RawBytes) string) error {
+func (u *User) readRights(p *plan, r *row, copies *texts) error {
 	u.IsStaff = string(r.get(p.isStaff)) == "1"
 	u.IsSuperuser = string(r.get(p.isSuperuser)) == "1"
 	if p.groups >= 0 {
@@ -111,9 +110,9 @@ func (u *User) readRights(p *plan, r *row, cut func(sql.RawBytes) string) error 
 		return nil
 	}
 	var err error
-	if u.permissions, err = parseNames(cut(r.get(p.permissions))); err != nil {
+	if u.permissions, err = parseNames(copies.add(r.get(p.permissions))); err != nil {
 		return err
 	}
-	u.groupPermissions, err = parseNames(cut(r.get(p.groupPermissions)))
+	u.groupPermissions, err = parseNames(copies.add(r.get(p.groupPermissions)))
 	return err
 }

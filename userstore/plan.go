@@ -1,0 +1,163 @@
+package userstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+)
+
+// plan is everything that lookups need and that follows from the table.
+type plan struct {
+	schema Schema
+	key    keyColumn
+
+	// Positions in a row that is read; -1 for what isn't read. The key is at 0,
+	// and the extra columns come last.
+	password, lastLogin, isActive, email, username, revocations, extra, width int
+	isStaff, isSuperuser, groups, permissions, groupPermissions               int
+
+	// reads says what of these is there to be asked for.
+	reads Reads
+
+	// What is read beside the table of the users, and by which of its columns.
+	related     []relatedColumns
+	relationKey string // empty for nothing
+
+	// names tells for User.Column where a column is: its position among the
+	// extra ones, or one of the name constants.
+	names map[string]int
+
+	selectSQL, updateSQL string
+	revokeSQL, forgetSQL string    // empty without a table of revoked tokens
+	lookup, consume      *sql.Stmt // consume is nil unless tokens are one-time
+	batches              batchStatements
+}
+
+// lookupCondition ends selectSQL. A second row, which only a view can have,
+// must be seen to be refused.
+const lookupCondition = " = ? LIMIT 2"
+
+const (
+	nameUsername = -1
+	nameEmail    = -2
+
+	nameIsStaff     = -3
+	nameIsSuperuser = -4
+	nameGroups      = -5
+	namePermissions = -6
+)
+
+// check looks at the table and prepares the statements. Its errors are misfits
+// where the configuration must change.
+func (s *MySQL) check(ctx context.Context) (*plan, error) {
+	if s.isReplica {
+		return s.checkReading(ctx)
+	}
+	_, p, err := s.lookAtTable(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// Preparing makes the server check the privileges on each column.
+	if p.lookup, err = s.prepare(ctx, p.selectSQL); err != nil {
+		return nil, s.setupFailed("preparing to read users", err)
+	}
+	if p.updateSQL == "" {
+		return p, nil
+	}
+	if p.consume, err = s.prepare(ctx, p.updateSQL); err != nil {
+		_ = p.close() // err says what is wrong
+		return nil, s.setupFailed("preparing to write last_login, which consumes one-time tokens", err)
+	}
+	return p, nil
+}
+
+// lookAtTable is the part of check that needs no right to the columns.
+func (s *MySQL) lookAtTable(ctx context.Context) (table, *plan, error) {
+	t, err := s.describe(ctx, tableName{s.schema, s.name.table})
+	if err == nil && len(t.columns) == 0 {
+		err = s.whyInvisible(ctx, t)
+	}
+	if err != nil {
+		return t, nil, s.setupFailed("looking at the table", err)
+	}
+	p, err := s.newPlan(ctx, t)
+	if err != nil {
+		return t, nil, s.setupFailed("checking the columns", err)
+	}
+	if err := s.checkRevocations(ctx); err != nil {
+		return t, nil, s.setupFailed("looking at the table of revoked tokens", err)
+	}
+	return t, p, nil
+}
+
+func (s *MySQL) prepare(ctx context.Context, statement string) (*sql.Stmt, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.pool.db.PrepareContext(ctx, statement) //nolint:sqlclosecheck // the plan closes it
+}
+
+func (p *plan) close() error {
+	err := errors.Join(p.lookup.Close(), p.batches.close())
+	if p.consume != nil {
+		err = errors.Join(err, p.consume.Close())
+	}
+	return err
+}
+
+// newPlan maps the configuration to the table.
+func (s *MySQL) newPlan(ctx context.Context, t table) (*plan, error) {
+	p := &plan{names: make(map[string]int)}
+	p.schema.View = t.view
+	if err := s.chooseKey(ctx, t, p); err != nil {
+		return nil, err
+	}
+	build := builder{plan: p, table: t, columns: []string{quote(p.key.name)}}
+	if err := s.choosePassword(&build); err != nil {
+		return nil, err
+	}
+	if err := s.chooseLastLogin(&build); err != nil {
+		return nil, err
+	}
+	if err := s.chooseIsActive(ctx, &build); err != nil {
+		return nil, err
+	}
+	if err := s.chooseNames(&build); err != nil {
+		return nil, err
+	}
+	if err := s.chooseRevocations(&build); err != nil {
+		return nil, err
+	}
+	if err := s.chooseRights(ctx, &build); err != nil {
+		return nil, err
+	}
+	if err := s.chooseExtra(&build); err != nil {
+		return nil, err
+	}
+	p.revokeSQL, p.forgetSQL = s.revokeStatements(&build)
+	p.width = len(build.columns)
+
+	p.selectSQL = "SELECT " + strings.Join(build.columns, ", ") + " FROM " + s.name.sql() +
+		" WHERE " + quote(p.key.name) + lookupCondition
+	if s.needs.LastLogin {
+		p.updateSQL = "UPDATE " + s.name.sql() + " SET " + build.lastLogin + " = ? WHERE " +
+			strings.Join(append([]string{quote(p.key.name) + " = ?"}, build.conditions...), " AND ")
+	}
+	return p, nil
+}
+
+// builder collects the parts of the statements.
+type builder struct {
+	plan       *plan
+	table      table
+	columns    []string // of the SELECT
+	conditions []string // of the UPDATE, in the order of consumeArgs
+	lastLogin  string   // quoted
+	related    []related
+}
+
+// add has the SELECT read an expression, and returns its position.
+func (b *builder) add(expression string) int {
+	b.columns = append(b.columns, expression)
+	return len(b.columns) - 1
+}
