@@ -3,7 +3,6 @@ package sesame
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,9 +12,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/dustin/go-humanize"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/directive"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
@@ -126,201 +125,101 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    }
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the directive
-	lines := optionLines{file: d.File(), directive: d.Line(), options: make(map[string]int)}
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		if option == "require" {
-			if err := h.unmarshalRequire(d, lines); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := lines.add(d, option); err != nil {
-			return err
-		}
-		if err := h.unmarshalOption(d, option, lines); err != nil {
-			return err
-		}
-	}
-	return lines.locate(h.checkCaddyfile())
-}
-
-// unmarshalOption reads an option of the directive.
-func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, option string, lines optionLines) (err error) {
-	switch option {
-	case "secret_key":
-		h.SecretKey, err = secretArg(d)
-	case "secret_key_fallbacks":
-		h.SecretKeyFallbacks, err = secretArgs(d)
-	case "token_name":
-		h.TokenName, err = oneArg(d)
-	case "token_from":
-		h.TokenFrom, err = tokenSourceArgs(d)
-	case "max_age":
-		h.MaxAge, err = maxAgeArg(d)
-	case "one_time":
-		h.OneTime, err = switchArg(d)
-	case "invalidate_on_password_change":
-		h.InvalidateOnPasswordChange, err = switchPointerArg(d)
-	case "invalidate_on_email_change":
-		h.InvalidateOnEmailChange, err = switchArg(d)
-	case "packer":
-		h.Packer, err = oneArg(d)
-	case "packer_encoding":
-		h.PackerEncoding, err = oneArg(d)
-	case "primary_key_field":
-		h.PrimaryKeyField, err = oneArg(d)
-	case "tokens":
-		h.Tokens, err = manyArgs(d)
-	case "key":
-		h.Key, err = secretArg(d)
-	case "signature_size":
-		h.SignatureSize, err = positiveArg(d)
-	case "salt":
-		// An empty one would be the default here, and another one in Django.
-		h.Salt, err = secretArg(d)
-	case "digest":
-		h.Digest, err = oneArg(d)
-	case "iterations":
-		h.Iterations, err = positiveArg(d)
-	case "use_tz":
-		h.UseTZ, err = switchPointerArg(d)
-	case "time_zone":
-		h.TimeZone, err = oneArg(d)
-	case "scope":
-		h.Scope, err = oneArg(d)
-	case "optional":
-		h.Optional, err = switchArg(d)
-	case "preflight":
-		h.Preflight, err = oneArg(d)
-	case "realm":
-		h.Realm, err = oneArg(d)
-	case "identity":
-		h.Identity, err = identity.UnmarshalHeaders(d)
-	case "assertion":
-		h.Assertion, err = assertionBlock(d, lines)
-	case "cache":
-		h.Cache, err = cacheBlock(d, lines)
-	case "session":
-		h.Session, err = sessionBlock(d, lines)
-	case "confirm":
-		h.Confirm, err = oneArg(d)
-	case "reserved_path":
-		h.ReservedPath, err = oneArg(d)
-	case "watch":
-		h.Watch, err = watchArg(d)
-	case "limit_failures":
-		h.LimitFailures, err = limit.ParseArgs(d)
-	case "pages":
-		h.Pages, err = pagesBlock(d, lines)
-	case "userstore":
-		err = unmarshalUserStore(d, &h.UserStore, lines)
-	default:
-		err = d.Errf("unrecognized option %q", option)
-	}
-	return err
-}
-
-// unmarshalRequire reads a requirement, of which there may be several.
-func (h *Handler) unmarshalRequire(d *caddyfile.Dispenser, lines optionLines) error {
-	line := d.Line()
-	r, err := require.Unmarshal(d)
+	lines, err := directive.Read(d, h.options())
 	if err != nil {
 		return err
 	}
-	h.Require = append(h.Require, r)
-	lines.options["require "+r.String()] = line
-	return nil
-}
-
-// unmarshalUserStore reads the userstore option with its block.
-func unmarshalUserStore(d *caddyfile.Dispenser, cfg *userstore.Config, lines optionLines) error {
-	kind, err := oneArg(d)
-	if err != nil {
-		return err
-	}
-	if kind != "mysql" {
-		return d.Errf("userstore %q: the only kind of store is mysql", kind)
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		if err := lines.add(d, "userstore: "+option); err != nil {
-			return err
-		}
-		if err := unmarshalStoreOption(d, cfg, option); err != nil {
-			return err
-		}
+	if err := h.checkCaddyfile(); err != nil {
+		file, line := lines.Of(err)
+		return fmt.Errorf("sesame: %w, at %s:%d", err, file, line)
 	}
 	return nil
 }
 
-// unmarshalStoreOption reads an option of a userstore block.
-func unmarshalStoreOption(d *caddyfile.Dispenser, cfg *userstore.Config, option string) (err error) {
-	switch option {
-	case "dsn":
-		cfg.DSN, err = secretArg(d)
-	case "dsn_file":
-		cfg.DSNFile, err = oneArg(d)
-	case "replica":
-		cfg.Replicas, err = secretArgs(d)
-	case "replica_file":
-		cfg.ReplicaFiles, err = manyArgs(d)
-	case "tls_ca":
-		cfg.TLSCA, err = oneArg(d)
-	case "tls_cert":
-		cfg.TLSCert, err = oneArg(d)
-	case "tls_key":
-		cfg.TLSKey, err = oneArg(d)
-	case "tls_server_name":
-		cfg.TLSServerName, err = oneArg(d)
-	case "table":
-		cfg.Table, err = oneArg(d)
-	case "primary_key":
-		cfg.Columns.PrimaryKey, err = oneArg(d)
-	case "password":
-		cfg.Columns.Password, err = oneArg(d)
-	case "last_login":
-		cfg.Columns.LastLogin, err = oneArg(d)
-	case "is_active":
-		cfg.Columns.IsActive, err = oneArg(d)
-	case "email":
-		cfg.Columns.Email, err = oneArg(d)
-	case "username":
-		cfg.Columns.Username, err = oneArg(d)
-	case "is_staff":
-		cfg.Columns.IsStaff, err = columnArg(d)
-	case "is_superuser":
-		cfg.Columns.IsSuperuser, err = columnArg(d)
-	case "relation_key":
-		cfg.Columns.RelationKey, err = oneArg(d)
-	case "groups":
-		cfg.Groups, err = groupsArgs(d)
-	case "permissions":
-		cfg.Permissions, err = permissionsArgs(d)
-	case "columns":
-		cfg.Columns.Extra, err = manyArgs(d)
-	case "revocations":
-		cfg.Revocations, err = oneArg(d)
-	case "query_timeout":
-		cfg.QueryTimeout, err = durationArg(d)
-	case "max_open_conns":
-		cfg.MaxOpenConns, err = positiveArg(d)
-	case "max_idle_conns":
-		cfg.MaxIdleConns, err = positiveArg(d)
-	case "conn_max_lifetime":
-		cfg.ConnMaxLifetime, err = durationArg(d)
-	case "conn_max_idle_time":
-		cfg.ConnMaxIdleTime, err = durationArg(d)
-	case "start_without":
-		cfg.StartWithout, err = switchArg(d)
-	default:
-		err = d.Errf("unrecognized option %q of userstore", option)
+// options are the options of the directive.
+func (h *Handler) options() directive.Options {
+	return directive.Options{
+		"secret_key":                    directive.Text(&h.SecretKey, "a key, as {env.DJANGO_SECRET_KEY}").Secret(),
+		"secret_key_fallbacks":          directive.Texts(&h.SecretKeyFallbacks, "one key or more, as {env.DJANGO_SECRET_KEY_OLD}").Secret(),
+		"token_name":                    directive.Text(&h.TokenName, "the name of a query parameter"),
+		"token_from":                    directive.Any(1, "query, bearer, or header and a name", h.readTokenFrom),
+		"max_age":                       directive.Values(1, 1, "a duration such as 10m or 1d, or a number of seconds", h.readMaxAge),
+		"one_time":                      directive.Switch(&h.OneTime),
+		"invalidate_on_password_change": directive.SwitchPointer(&h.InvalidateOnPasswordChange),
+		"invalidate_on_email_change":    directive.Switch(&h.InvalidateOnEmailChange),
+		"packer":                        directive.Text(&h.Packer, "the dotted path of a packer"),
+		"packer_encoding":               directive.Text(&h.PackerEncoding, "a packer of django-sesame's, or hex:<digits>"),
+		"primary_key_field":             directive.Text(&h.PrimaryKeyField, "the name of a field"),
+		"tokens":                        directive.Texts(&h.Tokens, "v2, v1 or both"),
+		"key":                           directive.Text(&h.Key, "a key, as {env.SESAME_KEY}").Secret(),
+		"signature_size":                directive.Positive(&h.SignatureSize),
+		// An empty salt would be the default here, and another one in Django.
+		"salt":           directive.Text(&h.Salt, "a text").Secret(),
+		"digest":         directive.Text(&h.Digest, "md5, sha1, sha256 or sha512"),
+		"iterations":     directive.Positive(&h.Iterations),
+		"use_tz":         directive.SwitchPointer(&h.UseTZ),
+		"time_zone":      directive.Text(&h.TimeZone, "a name such as Europe/Paris"),
+		"scope":          directive.Text(&h.Scope, "a text, which may have placeholders"),
+		"optional":       directive.Switch(&h.Optional),
+		"preflight":      directive.Text(&h.Preflight, "pass or refuse"),
+		"require":        directive.Any(1, "group, permission or user with names, or staff, or superuser", h.readRequire).Repeated(),
+		"realm":          directive.Text(&h.Realm, "a text"),
+		"identity":       directive.Free("a header field and its value", h.readIdentity),
+		"assertion":      assertionOption(&h.Assertion),
+		"cache":          cacheOption(&h.Cache),
+		"session":        sessionOption(&h.Session),
+		"confirm":        directive.Text(&h.Confirm, "always, one_time or off"),
+		"reserved_path":  directive.Text(&h.ReservedPath, "a path such as /_sesame/, or off"),
+		"watch":          directive.Values(1, 1, "a duration such as 30s, or off", h.readWatch),
+		"limit_failures": directive.Any(0, "a number per time, such as 20 per 1m, or off", h.readLimitFailures),
+		"pages":          pagesOption(&h.Pages),
+		"userstore":      storeOption(&h.UserStore),
 	}
-	return err
+}
+
+// storeOption is the userstore option with its block.
+func storeOption(cfg *userstore.Config) directive.Option {
+	return directive.Values(1, 1, "the kind of store, mysql", func(args []string) error {
+		if args[0] != "mysql" {
+			return fmt.Errorf("%q: the only kind of store is mysql", args[0])
+		}
+		return nil
+	}).With(storeOptions(cfg))
+}
+
+// storeOptions are the options of a userstore block.
+func storeOptions(cfg *userstore.Config) directive.Options {
+	const column = "the name of a column, or -"
+	return directive.Options{
+		"dsn":                directive.Text(&cfg.DSN, "a DSN, as {env.SESAME_DSN}").Secret(),
+		"dsn_file":           directive.Text(&cfg.DSNFile, "a path"),
+		"replica":            directive.Texts(&cfg.Replicas, "one DSN or more").Secret(),
+		"replica_file":       directive.Texts(&cfg.ReplicaFiles, "one path or more"),
+		"tls_ca":             directive.Text(&cfg.TLSCA, "a path"),
+		"tls_cert":           directive.Text(&cfg.TLSCert, "a path"),
+		"tls_key":            directive.Text(&cfg.TLSKey, "a path"),
+		"tls_server_name":    directive.Text(&cfg.TLSServerName, "the name in the server's certificate"),
+		"table":              directive.Text(&cfg.Table, "the name of a table"),
+		"primary_key":        directive.Text(&cfg.Columns.PrimaryKey, "the name of a column"),
+		"password":           directive.Text(&cfg.Columns.Password, column),
+		"last_login":         directive.Text(&cfg.Columns.LastLogin, column),
+		"is_active":          directive.Text(&cfg.Columns.IsActive, column),
+		"email":              directive.Text(&cfg.Columns.Email, column),
+		"username":           directive.Text(&cfg.Columns.Username, column),
+		"is_staff":           columnOption(&cfg.Columns.IsStaff, "is_staff"),
+		"is_superuser":       columnOption(&cfg.Columns.IsSuperuser, "is_superuser"),
+		"relation_key":       directive.Text(&cfg.Columns.RelationKey, "the name of a column"),
+		"groups":             groupsOption(cfg),
+		"permissions":        permissionsOption(cfg),
+		"columns":            directive.Texts(&cfg.Columns.Extra, "the name of a column, or several"),
+		"revocations":        directive.Text(&cfg.Revocations, "the name of a table"),
+		"query_timeout":      directive.Duration(&cfg.QueryTimeout),
+		"max_open_conns":     directive.Positive(&cfg.MaxOpenConns),
+		"max_idle_conns":     directive.Positive(&cfg.MaxIdleConns),
+		"conn_max_lifetime":  directive.Duration(&cfg.ConnMaxLifetime),
+		"conn_max_idle_time": directive.Duration(&cfg.ConnMaxIdleTime),
+		"start_without":      directive.Switch(&cfg.StartWithout),
+	}
 }
 
 // checkCaddyfile finds what can't be right while the line is still known. The
@@ -373,359 +272,154 @@ func assumedDSN(dsn string) string {
 	return dsn
 }
 
-// optionLines remembers where options are, for errors that are found later.
-type optionLines struct {
-	file      string
-	directive int
-	options   map[string]int
-}
-
-// add notes an option, which must not be there twice.
-func (l optionLines) add(d *caddyfile.Dispenser, option string) error {
-	if line, ok := l.options[option]; ok {
-		return d.Errf("%s is already set in line %d", option, line)
-	}
-	l.options[option] = d.Line()
-	return nil
-}
-
-// locate adds the line of the option that an error begins with, or that of
-// the directive.
-func (l optionLines) locate(err error) error {
-	if err == nil {
-		return nil
-	}
-	line := l.directive
-	longest := 0
-	for option, at := range l.options {
-		if len(option) > longest && strings.HasPrefix(err.Error(), option) {
-			longest, line = len(option), at
-		}
-	}
-	return fmt.Errorf("sesame: %w, at %s:%d", err, l.file, line)
-}
-
-// oneArg reads the only argument of an option.
-func oneArg(d *caddyfile.Dispenser) (string, error) {
-	var arg string
-	if !d.AllArgs(&arg) {
-		return "", d.ArgErr()
-	}
-	return arg, nil
-}
-
-// manyArgs reads the arguments of an option, at least one.
-func manyArgs(d *caddyfile.Dispenser) ([]string, error) {
-	args := d.RemainingArgs()
-	if len(args) == 0 {
-		return nil, d.ArgErr()
-	}
-	return args, nil
-}
-
-// secretArg is oneArg with an error that doesn't repeat what was read.
-func secretArg(d *caddyfile.Dispenser) (string, error) {
-	args, err := secretArgs(d)
-	if err != nil {
-		return "", err
-	}
-	if len(args) != 1 {
-		return "", d.Err("one value is expected here, not more; quote it if it has spaces")
-	}
-	return args[0], nil
-}
-
-// secretArgs is manyArgs with an error that doesn't repeat what was read.
-func secretArgs(d *caddyfile.Dispenser) ([]string, error) {
-	option := d.Val()
-	args := d.RemainingArgs()
-	if len(args) == 0 {
-		return nil, d.Errf("%s has no value", option)
-	}
-	for _, arg := range args {
-		if arg == "" {
-			return nil, d.Errf("%s has an empty value; is an environment variable missing?", option)
-		}
-	}
-	return args, nil
-}
-
-// switchArg reads on or off; nothing is on.
-func switchArg(d *caddyfile.Dispenser) (bool, error) {
-	option := d.Val()
-	args := d.RemainingArgs()
-	switch {
-	case len(args) == 0:
-		return true, nil
-	case len(args) > 1:
-		return false, d.ArgErr()
-	}
-	switch args[0] {
-	case "on", "true":
-		return true, nil
-	case "off", "false":
-		return false, nil
-	}
-	return false, d.Errf("%s: it must be on or off, not %q", option, args[0])
-}
-
-func switchPointerArg(d *caddyfile.Dispenser) (*bool, error) {
-	on, err := switchArg(d)
-	return &on, err
-}
-
-// positiveArg reads a whole number of at least 1.
-func positiveArg(d *caddyfile.Dispenser) (int, error) {
-	option := d.Val()
-	arg, err := oneArg(d)
-	if err != nil {
-		return 0, err
-	}
-	n, err := strconv.Atoi(arg)
-	if err != nil || n < 1 {
-		return 0, d.Errf("%s: it must be a whole number of at least 1, not %q", option, arg)
-	}
-	return n, nil
-}
-
-// durationArg reads a duration, which isn't negative or zero.
-func durationArg(d *caddyfile.Dispenser) (caddy.Duration, error) {
-	option := d.Val()
-	arg, err := oneArg(d)
-	if err != nil {
-		return 0, err
-	}
-	duration, err := caddy.ParseDuration(arg)
-	if err != nil || duration <= 0 {
-		return 0, d.Errf("%s: it must be a duration such as 2s or 5m, not %q", option, arg)
-	}
-	return caddy.Duration(duration), nil
-}
-
-// maxAgeArg reads a duration as Caddy writes it, or a number of seconds as
+// readMaxAge reads a duration as Caddy writes it, or a number of seconds as
 // Django does.
-func maxAgeArg(d *caddyfile.Dispenser) (*caddy.Duration, error) {
-	arg, err := oneArg(d)
-	if err != nil {
-		return nil, err
-	}
-	duration, err := caddy.ParseDuration(arg)
-	if seconds, floatErr := strconv.ParseFloat(arg, 64); floatErr == nil {
+func (h *Handler) readMaxAge(args []string) error {
+	duration, err := caddy.ParseDuration(args[0])
+	if seconds, floatErr := strconv.ParseFloat(args[0], 64); floatErr == nil {
 		duration, err = time.Duration(seconds*float64(time.Second)), nil
 		if seconds > maxAgeLimit.Seconds() {
-			return nil, d.Errf("max_age: %q is too long", arg)
+			return fmt.Errorf("%q is too long", args[0])
 		}
 	}
 	if err != nil || duration <= 0 {
-		return nil, d.Errf("max_age: it must be a duration such as 10m or 1d, or a number of seconds, not %q", arg)
+		return fmt.Errorf("it must be a duration such as 10m or 1d, or a number of seconds, not %q", args[0])
 	}
-	return (*caddy.Duration)(&duration), nil
+	h.MaxAge = (*caddy.Duration)(&duration)
+	return nil
 }
 
 // maxAgeLimit is more than any timestamp of a v2 token can be old.
 const maxAgeLimit = 200 * 365 * 24 * time.Hour
 
-// tokenSourceArgs reads sources in their order.
-func tokenSourceArgs(d *caddyfile.Dispenser) ([]TokenSource, error) {
-	args, err := manyArgs(d)
-	if err != nil {
-		return nil, err
-	}
-	var sources []TokenSource
+// readTokenFrom reads sources in their order.
+func (h *Handler) readTokenFrom(args []string) error {
 	for i := 0; i < len(args); i++ {
 		source := TokenSource{From: args[i]}
 		if source.From == claim.FromHeader {
 			if i++; i == len(args) {
-				return nil, d.Err("token_from header: the name of the header field is missing")
+				return errors.New("token_from header: the name of the header field is missing")
 			}
 			source.Name = args[i]
 		}
 		if err := source.Validate(); err != nil {
-			return nil, d.WrapErr(err)
+			return err
 		}
-		sources = append(sources, source)
+		h.TokenFrom = append(h.TokenFrom, source)
 	}
-	return sources, nil
+	return nil
 }
 
-// sessionBlock reads the session option with its block, which may be missing.
-func sessionBlock(d *caddyfile.Dispenser, lines optionLines) (*SessionConfig, error) {
-	if d.NextArg() {
-		return nil, d.ArgErr()
+// readIdentity reads a header field of the identity block.
+func (h *Handler) readIdentity(name string, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("wrong argument count: the header field %s takes one value, and there are %d; quote a value that has spaces", name, len(args))
 	}
-	cfg := new(SessionConfig)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		if err := lines.add(d, "session: "+option); err != nil {
-			return nil, err
-		}
-		var err error
-		switch option {
-		case "name":
-			cfg.Name, err = oneArg(d)
-		case "max_age":
-			cfg.MaxAge, err = durationArg(d)
-		case "idle":
-			cfg.Idle, err = durationArg(d)
-		case "domain":
-			cfg.Domain, err = oneArg(d)
-		case "path":
-			cfg.Path, err = oneArg(d)
-		case "same_site":
-			cfg.SameSite, err = oneArg(d)
-		case "secure":
-			cfg.Secure, err = oneArg(d)
-		case "update_last_login":
-			cfg.UpdateLastLogin, err = switchPointerArg(d)
-		case "redirect":
-			cfg.Redirect, err = oneArg(d)
-		default:
-			err = d.Errf("unrecognized option %q of session", option)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return cfg, nil
+	h.Identity = append(h.Identity, identity.Header{Name: name, Value: args[0]})
+	return nil
 }
 
-// assertionBlock reads the assertion option with its block.
-func assertionBlock(d *caddyfile.Dispenser, lines optionLines) (*identity.AssertionConfig, error) {
-	if d.NextArg() {
-		return nil, d.ArgErr()
+// readWatch reads a duration or off.
+func (h *Handler) readWatch(args []string) error {
+	h.Watch = new(caddy.Duration)
+	if args[0] == "off" {
+		return nil
 	}
-	cfg := new(identity.AssertionConfig)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		var err error
-		switch option {
-		case "audience":
-			cfg.Audience, err = manyArgs(d)
-		case "header":
-			cfg.Header, err = oneArg(d)
-		case "issuer":
-			cfg.Issuer, err = oneArg(d)
-		case "ttl":
-			cfg.TTL, err = durationArg(d)
-		case "claim":
-			var claim identity.AssertionClaim
-			if !d.AllArgs(&claim.Name, &claim.Value) {
-				return nil, d.ArgErr()
-			}
-			option += " " + claim.Name
-			cfg.Claims = append(cfg.Claims, claim)
-		case "keys":
-			cfg.Keys, err = secretArgs(d)
-		default:
-			err = d.Errf("unrecognized option %q of assertion", option)
-		}
-		if err == nil {
-			err = lines.add(d, "assertion: "+option)
-		}
-		if err != nil {
-			return nil, err
-		}
+	duration, err := caddy.ParseDuration(args[0])
+	if err != nil || duration <= 0 {
+		return fmt.Errorf("it must be a duration such as 30s, or off, not %q", args[0])
 	}
-	return cfg, nil
+	*h.Watch = caddy.Duration(duration)
+	return nil
 }
 
-// cacheBlock reads the cache option, whose block may be missing.
-func cacheBlock(d *caddyfile.Dispenser, lines optionLines) (*userstore.CacheConfig, error) {
-	cfg := new(userstore.CacheConfig)
-	var err error
-	if cfg.For, err = durationArg(d); err != nil {
-		return nil, err
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		if err := lines.add(d, "cache: "+option); err != nil {
-			return nil, err
-		}
-		switch option {
-		case "max_users":
-			cfg.MaxUsers, err = positiveArg(d)
-		case "max_size":
-			cfg.MaxSize, err = sizeArg(d)
-		default:
-			err = d.Errf("unrecognized option %q of cache", option)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return cfg, nil
-}
-
-// sizeArg reads a size in bytes, written as Caddy's other sizes are: 64MiB.
-func sizeArg(d *caddyfile.Dispenser) (int64, error) {
-	option := d.Val()
-	arg, err := oneArg(d)
+// readRequire reads a requirement, of which there may be several.
+func (h *Handler) readRequire(args []string) error {
+	r, err := require.Parse(args)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	size, err := humanize.ParseBytes(arg)
-	if err != nil || size == 0 || size > math.MaxInt64 {
-		return 0, d.Errf("%s %q: it must be a size such as 64MiB", option, arg)
-	}
-	return int64(size), nil
+	h.Require = append(h.Require, r)
+	return nil
 }
 
-// pagesBlock reads the pages option with its block.
-func pagesBlock(d *caddyfile.Dispenser, lines optionLines) (*page.Config, error) {
-	if d.NextArg() {
-		return nil, d.ArgErr()
+// readLimitFailures reads a number per duration, or off.
+func (h *Handler) readLimitFailures(args []string) (err error) {
+	h.LimitFailures, err = limit.ParseArgs(args)
+	return err
+}
+
+// sessionOption is the session option with its block.
+func sessionOption(to **SessionConfig) directive.Option {
+	cfg := new(SessionConfig)
+	return directive.Block(func() { *to = cfg }, directive.Options{
+		"name":              directive.Text(&cfg.Name, "the name of a cookie"),
+		"max_age":           directive.Duration(&cfg.MaxAge),
+		"idle":              directive.Duration(&cfg.Idle),
+		"domain":            directive.Text(&cfg.Domain, "a domain"),
+		"path":              directive.Text(&cfg.Path, "a path"),
+		"same_site":         directive.Text(&cfg.SameSite, "lax, strict or none"),
+		"secure":            directive.Text(&cfg.Secure, "auto, on or off"),
+		"update_last_login": directive.SwitchPointer(&cfg.UpdateLastLogin),
+		"redirect":          directive.Text(&cfg.Redirect, "on, off or safari_off"),
+	}).Example("session { max_age 7d }")
+}
+
+// assertionOption is the assertion option with its block.
+func assertionOption(to **identity.AssertionConfig) directive.Option {
+	cfg := new(identity.AssertionConfig)
+	claim := func(args []string) error {
+		cfg.Claims = append(cfg.Claims, identity.AssertionClaim{Name: args[0], Value: args[1]})
+		return nil
 	}
+	return directive.Block(func() { *to = cfg }, directive.Options{
+		"audience": directive.Texts(&cfg.Audience, "one name or more"),
+		"header":   directive.Text(&cfg.Header, "the name of a header field"),
+		"issuer":   directive.Text(&cfg.Issuer, "a name"),
+		"ttl":      directive.Duration(&cfg.TTL),
+		"claim":    directive.Values(2, 2, "a name and a value", claim).RepeatedBy(firstOf),
+		"keys":     directive.Texts(&cfg.Keys, "one key or more").Secret(),
+	})
+}
+
+// cacheOption is the cache option, whose block may be missing.
+func cacheOption(to **userstore.CacheConfig) directive.Option {
+	cfg := new(userstore.CacheConfig)
+	duration := directive.Duration(&cfg.For)
+	return duration.Then(func() { *to = cfg }).With(directive.Options{
+		"max_users": directive.Positive(&cfg.MaxUsers),
+		"max_size":  directive.Size(&cfg.MaxSize),
+	})
+}
+
+// pagesOption is the pages option with its block.
+func pagesOption(to **page.Config) directive.Option {
 	cfg := &page.Config{Texts: make(map[string]string), Colors: make(map[string][]string)}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		var err error
-		switch option {
-		case "help_url":
-			cfg.HelpURL, err = oneArg(d)
-		case "expired_hint":
-			cfg.ExpiredHint, err = switchArg(d)
-		case "language":
-			cfg.Language, err = oneArg(d)
-		case "template":
-			cfg.Template, err = oneArg(d)
-		case "text":
-			var name, text string
-			if !d.AllArgs(&name, &text) {
-				return nil, d.ArgErr()
-			}
-			option += " " + name
-			cfg.Texts[name] = text
-		case "color":
-			args := d.RemainingArgs()
-			if len(args) < 2 {
-				return nil, d.ArgErr()
-			}
-			option += " " + args[0]
-			cfg.Colors[args[0]] = args[1:]
-		default:
-			err = d.Errf("unrecognized option %q of pages", option)
-		}
-		if err == nil {
-			err = lines.add(d, "pages: "+option)
-		}
-		if err != nil {
-			return nil, err
-		}
+	text := func(args []string) error {
+		cfg.Texts[args[0]] = args[1]
+		return nil
 	}
-	return cfg, nil
+	color := func(args []string) error {
+		cfg.Colors[args[0]] = args[1:]
+		return nil
+	}
+	const colorForm = `a name and one or two colors; quote a color that begins with #, as "#1a5fb4", since # begins a comment`
+	return directive.Block(func() { *to = cfg }, directive.Options{
+		"help_url":     directive.Text(&cfg.HelpURL, "a URL"),
+		"expired_hint": directive.Switch(&cfg.ExpiredHint),
+		"language":     directive.Text(&cfg.Language, "a code such as de"),
+		"template":     directive.Text(&cfg.Template, "a path"),
+		"text":         directive.Values(2, 2, "a name and a text", text).RepeatedBy(firstOf),
+		"color":        directive.Any(2, colorForm, color).RepeatedBy(firstOf),
+	})
 }
 
-// watchArg reads a duration or off.
-func watchArg(d *caddyfile.Dispenser) (*caddy.Duration, error) {
-	never := caddy.Duration(0)
-	if args := d.CountRemainingArgs(); args == 1 {
-		if d.NextArg(); d.Val() == "off" {
-			return &never, nil
-		}
-		d.Prev()
+// firstOf tells lines of a repeated option apart by their first value.
+func firstOf(args []string) string {
+	if len(args) == 0 {
+		return ""
 	}
-	interval, err := durationArg(d)
-	return &interval, err
+	return args[0]
 }
 
 // Interface guards

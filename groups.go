@@ -1,58 +1,58 @@
 package sesame
 
 import (
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"errors"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/directive"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// columnArg reads the name of a column, which is by default that of the option.
-func columnArg(d *caddyfile.Dispenser) (string, error) {
-	option := d.Val()
-	switch args := d.RemainingArgs(); len(args) {
-	case 0:
-		return option, nil
-	case 1:
-		return args[0], nil
-	default:
-		return "", d.ArgErr()
-	}
+// columnOption is the name of a column, which is by default that of the option.
+func columnOption(to *string, option string) directive.Option {
+	return directive.Values(0, 1, "the name of a column, or -", func(args []string) error {
+		*to = option
+		if len(args) == 1 {
+			*to = args[0]
+		}
+		return nil
+	})
 }
 
-// groupsArgs reads where groups are: in Django's tables, or the table that says
-// who is in which, its columns, and where the names are.
-func groupsArgs(d *caddyfile.Dispenser) (*userstore.GroupsConfig, error) {
-	cfg := new(userstore.GroupsConfig)
-	args := d.RemainingArgs()
-	switch len(args) {
-	case 6:
-		cfg.Names = &userstore.GroupNames{Table: args[3], Key: args[4], Name: args[5]}
-		fallthrough
-	case 3:
-		cfg.User, cfg.Group = args[1], args[2]
-		fallthrough
-	case 1:
-		cfg.Table = args[0]
-	case 0:
-	default:
-		return nil, d.Err("groups: it takes nothing, a table, that and its columns with the user and the group, " +
-			"or those and a table of groups with its columns for key and name")
-	}
-	return cfg, nil
+// groupsOption says where groups are: in Django's tables, or the table that
+// says who is in which, its columns, and where the names are.
+func groupsOption(cfg *userstore.Config) directive.Option {
+	const form = "nothing, a table, that and its columns with the user and the group, " +
+		"or those and a table of groups with its columns for key and name"
+	return directive.Values(0, 6, form, func(args []string) error {
+		cfg.Groups = new(userstore.GroupsConfig)
+		switch len(args) {
+		case 6:
+			cfg.Groups.Names = &userstore.GroupNames{Table: args[3], Key: args[4], Name: args[5]}
+			fallthrough
+		case 3:
+			cfg.Groups.User, cfg.Groups.Group = args[1], args[2]
+			fallthrough
+		case 1:
+			cfg.Groups.Table = args[0]
+		case 0:
+		default:
+			return errors.New("it takes " + form)
+		}
+		return nil
+	})
 }
 
-// permissionsArgs reads where the permissions of users are.
-func permissionsArgs(d *caddyfile.Dispenser) (*userstore.PermissionsConfig, error) {
-	cfg := new(userstore.PermissionsConfig)
-	switch args := d.RemainingArgs(); len(args) {
-	case 2:
-		cfg.User = args[1]
-		fallthrough
-	case 1:
-		cfg.Table = args[0]
-	case 0:
-	default:
-		return nil, d.ArgErr()
-	}
-	return cfg, nil
+// permissionsOption says where the permissions of users are.
+func permissionsOption(cfg *userstore.Config) directive.Option {
+	return directive.Values(0, 2, "nothing, a table, or that and its column with the user", func(args []string) error {
+		cfg.Permissions = new(userstore.PermissionsConfig)
+		switch len(args) {
+		case 2:
+			cfg.Permissions.User = args[1]
+			fallthrough
+		case 1:
+			cfg.Permissions.Table = args[0]
+		}
+		return nil
+	})
 }

@@ -43,10 +43,10 @@ func (*MatchUser) CaddyModule() caddy.ModuleInfo {
 func (m *MatchUser) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	*m = MatchUser{}
 	for d.Next() {
-		if d.CountRemainingArgs() > 0 {
-			r, err := require.Unmarshal(d)
+		if words := d.RemainingArgs(); len(words) > 0 {
+			r, err := require.Parse(words)
 			if err != nil {
-				return err
+				return d.WrapErr(err)
 			}
 			*m = append(*m, r)
 		}

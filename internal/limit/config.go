@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
 // Config limits how often a client may come with what is refused: a token
@@ -71,24 +71,22 @@ func (l *Config) WithDefaults() Config {
 	return limit
 }
 
-// ParseArgs reads the arguments of limit_failures from the rest of a line: a
-// number per duration, or off.
-func ParseArgs(d *caddyfile.Dispenser) (*Config, error) {
+// ParseArgs reads the values of limit_failures: a number per duration, or off.
+func ParseArgs(args []string) (*Config, error) {
 	const form = "limit_failures: it must be a number per time, such as 20 per 1m, or off"
-	args := d.RemainingArgs()
 	if len(args) == 1 && args[0] == "off" {
 		return &Config{Off: true}, nil
 	}
 	if len(args) != 3 || args[1] != "per" {
-		return nil, d.Err(form)
+		return nil, fmt.Errorf("%s, not %q", form, strings.Join(args, " "))
 	}
 	failures, err := strconv.Atoi(args[0])
 	if err != nil || failures < 1 {
-		return nil, d.Errf("%s; %q is no number of at least 1", form, args[0])
+		return nil, fmt.Errorf("%s; %q is no number of at least 1", form, args[0])
 	}
 	per, err := caddy.ParseDuration(args[2])
 	if err != nil || per <= 0 {
-		return nil, d.Errf("%s; %q is no time", form, args[2])
+		return nil, fmt.Errorf("%s; %q is no time", form, args[2])
 	}
 	return &Config{Failures: failures, Per: caddy.Duration(per)}, nil
 }

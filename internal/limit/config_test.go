@@ -1,11 +1,11 @@
 package limit
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
 // TestParseArgs reads limit_failures.
@@ -36,9 +36,7 @@ func TestParseArgs(t *testing.T) {
 		{"20 per 2d", nil},
 		{"99999999999 per 1m", nil},
 	} {
-		d := caddyfile.NewTestDispenser("limit_failures " + test.args)
-		d.Next()
-		got, err := ParseArgs(d)
+		got, err := ParseArgs(strings.Fields(test.args))
 		if err == nil {
 			err = got.Validate()
 		}
@@ -59,13 +57,7 @@ func FuzzParseArgs(f *testing.F) {
 		f.Add(args)
 	}
 	f.Fuzz(func(t *testing.T, args string) {
-		tokens, err := caddyfile.Tokenize([]byte("limit_failures "+args), "Caddyfile")
-		if err != nil {
-			return // Caddy has rejected it
-		}
-		d := caddyfile.NewDispenser(tokens)
-		d.Next()
-		read, err := ParseArgs(d)
+		read, err := ParseArgs(strings.Fields(args))
 		if err != nil || read.Validate() != nil {
 			return
 		}

@@ -9,6 +9,7 @@ import (
 // Name returns the one of the names that word is most probably a misspelling
 // of, or "" if none is near. Case, dashes for underscores, and the prefix of
 // django-sesame's settings (SESAME_MAX_AGE for max_age) count as no difference.
+// A word that is part of one name only stands for that name.
 func Name(word string, names []string) string {
 	word = normalize(word)
 	best, bestDistance := "", allowed(word)+1
@@ -17,7 +18,27 @@ func Name(word string, names []string) string {
 			best, bestDistance = name, d
 		}
 	}
+	if best == "" {
+		return only(word, names)
+	}
 	return best
+}
+
+// only returns the one name that contains the word, as query_timeout contains
+// timeout; "" if there are more.
+func only(word string, names []string) string {
+	const shortest = 4
+	found := ""
+	for _, name := range names {
+		switch {
+		case len(word) < shortest || !strings.Contains(normalize(name), word):
+		case found != "":
+			return ""
+		default:
+			found = name
+		}
+	}
+	return found
 }
 
 // Hint returns "; did you mean NAME?" for the nearest name, or "".

@@ -7,7 +7,7 @@ import (
 
 func TestNameFindsWhatWasMeant(t *testing.T) {
 	t.Parallel()
-	names := []string{"max_age", "one_time", "secret_key", "secret_key_fallbacks", "scope", "session", "token_name", "token_from", "key", "salt"}
+	names := []string{"max_age", "one_time", "secret_key", "secret_key_fallbacks", "scope", "session", "token_name", "token_from", "key", "salt", "query_timeout"}
 	for word, want := range map[string]string{
 		"maxage":                "max_age",
 		"max-age":               "max_age",

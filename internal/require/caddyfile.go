@@ -1,15 +1,19 @@
 package require
 
-import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+import (
+	"errors"
+	"fmt"
 
-// Unmarshal reads a requirement from the rest of a line, as `group editors`.
-func Unmarshal(d *caddyfile.Dispenser) (Requirement, error) {
+	"github.com/caddy-sesame/caddy-sesame/internal/nearest"
+)
+
+// Parse reads a requirement from the words of a line, as `group editors`.
+func Parse(words []string) (Requirement, error) {
 	var r Requirement
-	if !d.NextArg() {
-		return r, d.ArgErr()
+	if len(words) == 0 {
+		return r, errors.New("it needs what is required: group, permission or user with names, or staff, or superuser")
 	}
-	kind := d.Val()
-	names := d.RemainingArgs()
+	kind, names := words[0], words[1:]
 	switch kind {
 	case "group":
 		r.Groups = names
@@ -20,14 +24,15 @@ func Unmarshal(d *caddyfile.Dispenser) (Requirement, error) {
 	case "staff", "superuser":
 		r.Staff, r.Superuser = kind == "staff", kind == "superuser"
 		if len(names) > 0 {
-			return r, d.Errf("%s takes no names", kind)
+			return r, fmt.Errorf("%s takes no names", kind)
 		}
 		return r, nil
 	default:
-		return r, d.Errf("unrecognized requirement %q: it must be group, permission, user, staff or superuser", kind)
+		return r, fmt.Errorf("unrecognized requirement %q: it must be group, permission, user, staff or superuser%s",
+			kind, nearest.Hint(kind, []string{"group", "permission", "user", "staff", "superuser"}))
 	}
 	if len(names) == 0 {
-		return r, d.Errf("%s needs a name, or several of which one is enough", kind)
+		return r, fmt.Errorf("%s needs a name, or several of which one is enough", kind)
 	}
 	return r, Requirements{r}.Validate()
 }

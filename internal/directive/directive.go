@@ -1,0 +1,283 @@
+// Package directive reads the options of a Caddyfile block. Options are named
+// in a table, so that every block treats repetitions, unknown names and wrong
+// numbers of values alike, and says what was expected.
+package directive
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/nearest"
+)
+
+// Options are the options of a block, by name.
+type Options map[string]Option
+
+// Option is one option: how many values it takes, and what reads them. Make it
+// with Text, Switch, Block and the like, or with Values for other forms.
+type Option struct {
+	form     string // the values, as documented: <duration>
+	example  string // a whole line
+	min, max int    // how many values
+	read     func(args []string) error
+	block    Options
+	free     func(name string, args []string) error // lines with names of their own choice
+	isSecret bool
+	key      func(args []string) string // tells the lines of the option apart; nil for one line only
+	repeated bool                       // any number of lines, equal ones too
+}
+
+// unlimited is Option.max where any number of values is accepted.
+const unlimited = 1 << 30
+
+// Secret returns the option with errors that don't repeat its values.
+func (o Option) Secret() Option {
+	o.isSecret = true
+	return o
+}
+
+// Example returns the option with a line that shows how it is written.
+func (o Option) Example(line string) Option {
+	o.example = line
+	return o
+}
+
+// RepeatedBy returns the option as one that a block may have several times,
+// unless key returns the same for the values of two lines.
+func (o Option) RepeatedBy(key func(args []string) string) Option {
+	o.key = key
+	return o
+}
+
+// Repeated returns the option as one that a block may have any number of times.
+func (o Option) Repeated() Option {
+	o.key = func(args []string) string { return strings.Join(args, " ") }
+	o.repeated = true
+	return o
+}
+
+// Then returns the option with done called once its values were read.
+func (o Option) Then(done func()) Option {
+	read := o.read
+	o.read = func(args []string) error {
+		if err := read(args); err != nil {
+			return err
+		}
+		done()
+		return nil
+	}
+	return o
+}
+
+// With returns the option with a block of further options behind its values.
+// The block may be missing.
+func (o Option) With(block Options) Option {
+	o.block = block
+	return o
+}
+
+// Lines remembers where options stand, for errors that are found later.
+type Lines struct {
+	file      string
+	directive int
+	options   map[string]int
+}
+
+// Read reads the block of the directive that d is at. The directive itself
+// takes no values.
+func Read(d *caddyfile.Dispenser, options Options) (*Lines, error) {
+	d.Next()
+	lines := &Lines{file: d.File(), directive: d.Line(), options: make(map[string]int)}
+	name := d.Val()
+	if args := d.RemainingArgs(); len(args) > 0 {
+		return lines, d.Errf("wrong argument count: %s takes no value here, only a matcher and a block; %q is neither", name, args[0])
+	}
+	return lines, lines.readBlock(d, "", options, options)
+}
+
+// readBlock reads the lines of a block. path is the option that has the block;
+// tree are the options of the whole directive, for the hint on a misplaced one.
+func (l *Lines) readBlock(d *caddyfile.Dispenser, path string, options, tree Options) error {
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		option, ok := options[name]
+		if !ok {
+			return d.Errf("unrecognized option %q%s%s", name, in(path), misplaced(name, path, options, tree))
+		}
+		if err := l.readOption(d, path, name, option, tree); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readOption reads the values of an option, and its block.
+func (l *Lines) readOption(d *caddyfile.Dispenser, path, name string, option Option, tree Options) error {
+	line := d.Line()
+	args := d.RemainingArgs()
+	key := join(path, name)
+	if option.key != nil {
+		key += " " + option.key(args)
+	}
+	if earlier, ok := l.options[key]; ok && !option.repeated {
+		return d.Errf("%s is already set in line %d", key, earlier)
+	}
+	l.options[key] = line
+	if len(args) < option.min || len(args) > option.max {
+		return d.Err(option.wrongCount(name, args))
+	}
+	if option.isSecret && slices.Contains(args, "") {
+		return d.Errf("%s has an empty value; is an environment variable missing?", name)
+	}
+	if option.read != nil {
+		if err := option.read(args); err != nil {
+			return d.WrapErr(named(name, err))
+		}
+	}
+	if option.free != nil {
+		return readFree(d, name, option)
+	}
+	return l.readBlock(d, join(path, name), option.block, tree)
+}
+
+// readFree reads a block whose lines begin with names of the user's choice.
+func readFree(d *caddyfile.Dispenser, name string, option Option) error {
+	lines := 0
+	for nesting := d.Nesting(); d.NextBlock(nesting); lines++ {
+		first := d.Val()
+		args := d.RemainingArgs()
+		if err := option.free(first, args); err != nil {
+			return d.WrapErr(named(name, err))
+		}
+	}
+	if lines == 0 {
+		return d.Errf("%s is empty: it needs lines of %s in a block, or leave it out", name, option.form)
+	}
+	return nil
+}
+
+// wrongCount says what an option expects. Caddy's own words come first, since
+// they are what its users search for.
+func (o Option) wrongCount(name string, args []string) string {
+	var b strings.Builder
+	b.WriteString("wrong argument count: ")
+	b.WriteString(name)
+	switch {
+	case o.max == 0 && o.block != nil:
+		b.WriteString(" takes a block, and no value")
+	case o.max == 0:
+		b.WriteString(" takes no value")
+	case o.max == 1 && o.min == 1:
+		b.WriteString(" takes one value, " + o.form)
+	default:
+		b.WriteString(" takes " + o.form)
+	}
+	b.WriteString("; ")
+	switch {
+	case len(args) == 0:
+		b.WriteString("there is none")
+	case o.isSecret:
+		fmt.Fprintf(&b, "there are %d", len(args))
+	default:
+		fmt.Fprintf(&b, "there are %d: %s", len(args), strings.Join(args, " "))
+	}
+	if len(args) > o.max && o.max == 1 {
+		b.WriteString(". " + o.remedy(args))
+	} else if o.example != "" {
+		b.WriteString(". Write it as: " + o.example)
+	}
+	return b.String()
+}
+
+// remedy says how to make one value of several.
+func (o Option) remedy(args []string) string {
+	if o.isSecret {
+		return "Quote a value that has spaces"
+	}
+	if together := strings.Join(args, ""); strings.Contains(o.form, "duration") {
+		return "Write a duration without spaces: " + together
+	}
+	return fmt.Sprintf("Quote a value that has spaces: %q", strings.Join(args, " "))
+}
+
+// misplaced is the hint on an unknown option: the block where it belongs, or
+// the option that it is near.
+func misplaced(name, path string, options, tree Options) string {
+	if _, ok := tree[name]; ok && path != "" {
+		return "; it belongs in the sesame block itself, outside of " + path
+	}
+	for _, block := range slices.Sorted(maps.Keys(tree)) {
+		if _, ok := tree[block].block[name]; ok && block != path {
+			return "; it belongs in the block of " + block
+		}
+	}
+	if near := nearest.Name(name, slices.Collect(maps.Keys(options))); near != "" {
+		return "; did you mean " + near + "?"
+	}
+	for _, block := range slices.Sorted(maps.Keys(tree)) {
+		if near := nearest.Name(name, slices.Collect(maps.Keys(tree[block].block))); near != "" && block != path {
+			return "; did you mean " + near + ", in the block of " + block + "?"
+		}
+	}
+	if near := nearest.Name(name, slices.Collect(maps.Keys(tree))); near != "" && path != "" {
+		return "; did you mean " + near + ", in the sesame block itself?"
+	}
+	return "; the options are " + strings.Join(slices.Sorted(maps.Keys(options)), ", ")
+}
+
+func in(path string) string {
+	if path == "" {
+		return ""
+	}
+	return " of " + path
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + ": " + name
+}
+
+// named is an error that begins with the option's name.
+func named(name string, err error) error {
+	if strings.HasPrefix(err.Error(), name) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+// An OptionError says which option of a configuration is wrong. Option is the
+// path of its name: "max_age", or "session: idle" for one in a block.
+type OptionError interface {
+	error
+	Option() string
+}
+
+// Of returns the line of the option that an error is about, or of the
+// directive.
+func (l *Lines) Of(err error) (file string, line int) {
+	if about, ok := errors.AsType[OptionError](err); ok {
+		if line, ok := l.options[about.Option()]; ok {
+			return l.file, line
+		}
+	}
+	return l.file, l.byText(err.Error())
+}
+
+// byText finds the line of the option whose name an error begins with, for
+// errors of packages that know nothing of Caddyfiles.
+func (l *Lines) byText(text string) int {
+	line, longest := l.directive, 0
+	for option, at := range l.options {
+		if len(option) > longest && strings.HasPrefix(text, option) {
+			longest, line = len(option), at
+		}
+	}
+	return line
+}

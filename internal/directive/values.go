@@ -1,0 +1,116 @@
+package directive
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/dustin/go-humanize"
+)
+
+// Values is an option with min to max values, which read reads. form describes
+// the values in errors: "a name and a value".
+func Values(minimum, maximum int, form string, read func(args []string) error) Option {
+	return Option{form: form, min: minimum, max: maximum, read: read}
+}
+
+// Any is Values without an upper bound.
+func Any(minimum int, form string, read func(args []string) error) Option {
+	return Values(minimum, unlimited, form, read)
+}
+
+// Block is an option that has nothing but a block, which may be missing.
+// begin is called when the option is there.
+func Block(begin func(), options Options) Option {
+	return Option{read: func([]string) error { begin(); return nil }, block: options}
+}
+
+// Free is an option with a block whose lines begin with names of the user's
+// choice. form describes a line.
+func Free(form string, read func(name string, args []string) error) Option {
+	return Option{form: form, free: read}
+}
+
+// Text is an option with one value. form describes the value.
+func Text(to *string, form string) Option {
+	return Values(1, 1, form, func(args []string) error {
+		*to = args[0]
+		return nil
+	})
+}
+
+// Texts is an option with one value or more.
+func Texts(to *[]string, form string) Option {
+	return Any(1, form, func(args []string) error {
+		*to = args
+		return nil
+	})
+}
+
+// Switch is on or off; without a value it is on.
+func Switch(to *bool) Option {
+	return Values(0, 1, "on or off", func(args []string) error {
+		if len(args) == 0 {
+			*to = true
+			return nil
+		}
+		switch args[0] {
+		case "on", "true":
+			*to = true
+		case "off", "false":
+			*to = false
+		default:
+			return fmt.Errorf("it must be on or off, not %q", args[0])
+		}
+		return nil
+	})
+}
+
+// SwitchPointer is Switch for a field that is nil where the option is missing.
+func SwitchPointer(to **bool) Option {
+	on := new(bool)
+	option := Switch(on)
+	read := option.read
+	option.read = func(args []string) error {
+		*to = on
+		return read(args)
+	}
+	return option
+}
+
+// Positive is a whole number of at least 1.
+func Positive(to *int) Option {
+	return Values(1, 1, "a whole number", func(args []string) error {
+		n, err := strconv.Atoi(args[0])
+		if err != nil || n < 1 {
+			return fmt.Errorf("it must be a whole number of at least 1, not %q", args[0])
+		}
+		*to = n
+		return nil
+	})
+}
+
+// Duration is a time of more than zero, as Caddy writes it: 2s, 5m, 1d.
+func Duration(to *caddy.Duration) Option {
+	return Values(1, 1, "a duration such as 2s or 5m", func(args []string) error {
+		duration, err := caddy.ParseDuration(args[0])
+		if err != nil || duration <= 0 {
+			return fmt.Errorf("it must be a duration such as 2s or 5m, not %q", args[0])
+		}
+		*to = caddy.Duration(duration)
+		return nil
+	})
+}
+
+// Size is a number of bytes, as Caddy writes it: 64MiB.
+func Size(to *int64) Option {
+	return Values(1, 1, "a size such as 64MiB", func(args []string) error {
+		size, err := humanize.ParseBytes(args[0])
+		if err != nil || size == 0 || size > math.MaxInt64 {
+			return fmt.Errorf("it must be a size such as 64MiB, not %q", args[0])
+		}
+		*to = int64(size)
+		return nil
+	})
+}
