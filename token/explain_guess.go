@@ -325,3 +325,15 @@ func (x *explainer) addSecretKeyPossible(a *analysis) {
 	add(CauseScope, "scope", "made for a scope that wasn't tried")
 	add(CauseAltered, "", "altered, or forged")
 }
+
+// addFacts adds what the row and the clock say.
+func (x *explainer) addFacts(a *analysis, r reading, row *Row) {
+	if maxAge := x.maxAge(); maxAge != nil && r.dated && x.isExpired(r) {
+		a.findings = append(a.findings, x.expired(r))
+	}
+	if row != nil && !row.Active {
+		a.findings = append(a.findings, Finding{
+			Cause: CauseInactiveUser, Certainty: Certain, Text: "the user's row says that they may not log in (is_active)",
+		})
+	}
+}

@@ -1,0 +1,139 @@
+package token
+
+import (
+	"crypto/subtle"
+	"hash/maphash"
+)
+
+// comparison is how a signature is compared: of which size it is made, and how
+// many bytes of it are there.
+type comparison struct{ made, compared int }
+
+// comparisons are the ways in which a signature of a size may come from one of
+// the size here: as it is, made shorter or longer, or cut short, or with
+// something behind it.
+func comparisons(size, here int, samePacker bool) []comparison {
+	var all []comparison
+	if size <= maxSignatureSize {
+		all = append(all, comparison{size, size})
+	}
+	if size != here && samePacker {
+		all = append(all, comparison{here, min(size, here)})
+	}
+	return all
+}
+
+// matches makes a signature with the key derived from input.
+func (s *searchV2) matches(input string, message, signature []byte, how comparison) bool {
+	if how.compared < 8 && s.tried[how.compared] >= 1<<(8*how.compared)/20 {
+		s.weak = true // one of them would match by accident
+		return false
+	}
+	var h maphash.Hash
+	h.SetSeed(s.seed)
+	_ = h.WriteByte(byte(how.made)) // a maphash never fails
+	_, _ = h.WriteString(input)
+	_ = h.WriteByte(0)
+	_, _ = h.Write(message)
+	sum := h.Sum64()
+	if _, ok := s.seen[sum]; ok {
+		return false // with fewer changes
+	}
+	s.seen[sum] = struct{}{}
+	s.x.trials++
+	s.tried[how.compared]++
+	made := s.sign(input, message, how.made)
+	return subtle.ConstantTimeCompare(made[:how.compared], signature[:how.compared]) == 1
+}
+
+// sign makes a signature. It is good until the next call.
+func (s *searchV2) sign(input string, message []byte, size int) []byte {
+	id := string(rune(size)) + input
+	state, ok := s.states[id]
+	if !ok {
+		state = v2State(s.scratch.hash, input, size)
+		s.states[id] = state
+	}
+	return state.sum(s.scratch.hash, s.scratch.signature[:0], message)
+}
+
+// v2State derives a signing key.
+func v2State(h resumableHash, input string, size int) blake2bState {
+	derivation, err := newBlake2bState(64, nil, v2KeyPerson)
+	if err == nil {
+		var state blake2bState
+		if state, err = newBlake2bState(size, derivation.sum(h, nil, []byte(input)), v2TokenPerson); err == nil {
+			return state
+		}
+	}
+	// unreachable: deriveV2Keys has made such states before
+	panic("token: " + err.Error())
+}
+
+// certainty is how sure a match of so many bytes is, after all that was tried.
+func (s *searchV2) certainty(size int) Certainty {
+	return certaintyOfTrials(size, s.tried[size])
+}
+
+func certaintyOfTrials(size, trials int) Certainty {
+	accident := float64(trials)
+	for range size {
+		accident /= 256
+	}
+	switch {
+	case accident < 1e-6:
+		return Certain
+	case accident < 0.02:
+		return Likely
+	default:
+		return Possible
+	}
+}
+
+// changes are what is different in a choice.
+func (s *searchV2) changes(c *choice, r *reading2, row *Row, how comparison) []change {
+	set := &s.x.t.settings
+	var all []change
+	if c[dimScope] > 0 {
+		all = append(all, scopeChange(s.x.want.Scope, s.scopes[c[dimScope]]))
+	}
+	if c[dimLogin] > 0 {
+		all = append(all, s.x.loginChanges(s.logins[0], s.logins[c[dimLogin]], V2, r.reading, row)...)
+	}
+	if c[dimDated] > 0 {
+		all = append(all, maxAgeChange(set.MaxAge != nil))
+	}
+	if c[dimPacker] > 0 {
+		all = append(all, s.packers[c[dimPacker]].change)
+	}
+	if c[dimSecretKey] > 0 {
+		all = append(all, secretChange(CauseSecretKey, "secret_key", "Django's SECRET_KEY", s.secretKeys[c[dimSecretKey]]))
+	}
+	if c[dimKey] > 0 {
+		all = append(all, secretChange(CauseKey, "key", "SESAME_KEY", s.keys[c[dimKey]]))
+	}
+	if c[dimField] > 0 {
+		all = append(all, fieldChange(set.PrimaryKeyField, s.fields[c[dimField]]))
+	}
+	if c[dimPassword] > 0 {
+		all = append(all, switchChange(CauseOnPasswordChange, "invalidate_on_password_change", *set.InvalidateOnPasswordChange))
+	}
+	if c[dimEmail] > 0 {
+		all = append(all, switchChange(CauseOnEmailChange, "invalidate_on_email_change", set.InvalidateOnEmailChange))
+	}
+	switch {
+	case how.made != set.SignatureSize:
+		all = append(all, sizeChange(set.SignatureSize, how.made))
+	case r.size < set.SignatureSize:
+		all = append(all, change{cause: CauseCutShort, text: "the end of the token is missing; what is there is right"})
+	case r.size > set.SignatureSize:
+		all = append(all, change{cause: CauseTrailing, text: "letters, digits, - or _ follow the token, which don't belong to it"})
+	}
+	if row != nil && row != r.row && c[dimField] == 0 {
+		all = append(all, change{
+			cause: CauseOtherUser,
+			text:  "made for the user that was named, whose primary key is another one here: another database, or a key that has changed",
+		})
+	}
+	return all
+}
