@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -85,7 +84,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return h.serveNobody(w, r, next)
 	}
 	var err error
-	if c.scope, err = h.scopeOf(r); err != nil {
+	if c.scope, err = h.scope.Of(r); err != nil {
 		return h.fail(w, r, h.rejected(r, c.token, nil, err))
 	}
 	return h.serveClaims(w, r, next, c)
@@ -265,21 +264,6 @@ func (h *Handler) fingerprint(r *http.Request, c claims) (fingerprint string, cr
 	}
 	created, _ = parsed.Created()
 	return parsed.Fingerprint(), created
-}
-
-// scopeOf is the scope that a request's token must have. A template that
-// comes out empty would ask for the default scope, whose tokens are not meant
-// for this.
-func (h *Handler) scopeOf(r *http.Request) (string, error) {
-	if !strings.Contains(h.Scope, "{") {
-		return h.Scope, nil
-	}
-	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	scope := repl.ReplaceAll(h.Scope, "")
-	if scope == "" {
-		return "", token.NoScope
-	}
-	return scope, nil
 }
 
 // rejected tells an operator who has debug logs on why a request is refused,

@@ -98,23 +98,6 @@ func TestAnswerAhead(t *testing.T) {
 	}
 }
 
-func TestScopeOf(t *testing.T) {
-	t.Parallel()
-	for template, want := range map[string]string{
-		"":                               "",
-		"report":                         "report",
-		"report:{http.request.uri.path}": "report:/7",
-		"{http.request.uri.query}":       "",
-		"{http.vars.none}":               "",
-	} {
-		scope, err := (&Handler{Scope: template}).scopeOf(receive(http.MethodGet, "/7", ""))
-		isEmpty := want == "" && template != ""
-		if scope != want || errors.Is(err, token.NoScope) != isEmpty {
-			t.Errorf("%q: %q, %v; want %q", template, scope, err, want)
-		}
-	}
-}
-
 // TestRejectedLine: what an operator who has debug logs on learns, and that the
 // others pay nothing for it.
 func TestRejectedLine(t *testing.T) {

@@ -25,6 +25,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/operator"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
+	"github.com/caddy-sesame/caddy-sesame/internal/scope"
 	"github.com/caddy-sesame/caddy-sesame/internal/watch"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -205,6 +206,7 @@ type Handler struct {
 	// The pages of the gateway: confirmation, refusal, logout.
 	Pages *page.Config `json:"pages,omitempty"`
 
+	scope         *scope.Template
 	logger        *zap.Logger
 	audit         audit
 	logs          accesslog.Logs
@@ -288,6 +290,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // provisionRequest prepares what is done with requests.
 func (h *Handler) provisionRequest() error {
 	var err error
+	if h.scope, err = scope.Parse(h.Scope); err != nil {
+		return err
+	}
 	if h.sources, err = claim.New(h.TokenName, h.TokenFrom); err != nil {
 		return err
 	}

@@ -86,7 +86,7 @@ func (h *Handler) serveReserved(w http.ResponseWriter, r *http.Request, page str
 func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, c claims) error {
 	c.target = h.nextOf(r, "/")
 	var err error
-	if c.scope, err = h.scopeOfTarget(r, c.target); err != nil {
+	if c.scope, err = h.scope.OfTarget(r, c.target); err != nil {
 		return h.fail(w, r, h.rejected(r, c.token, nil, err))
 	}
 	toTarget := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
@@ -100,23 +100,6 @@ func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, c claims) e
 func (h *Handler) nextOf(r *http.Request, fallback string) string {
 	next := rawuri.OwnTarget(r.URL.Query().Get(nextParameter), fallback)
 	return rawuri.CutFromText(next, h.sources.Name)
-}
-
-// scopeOfTarget is the scope that a token must have for another page of the
-// site.
-func (h *Handler) scopeOfTarget(r *http.Request, target string) (string, error) {
-	if !strings.Contains(h.Scope, "{") {
-		return h.Scope, nil
-	}
-	parsed, err := url.Parse(target)
-	if err != nil {
-		return "", token.NoScope // unreachable: ownTarget has parsed it
-	}
-	// Placeholders look at the request's own URL.
-	own := *r.URL
-	defer func() { *r.URL = own }()
-	r.URL.Path, r.URL.RawPath, r.URL.RawQuery = parsed.Path, parsed.RawPath, parsed.RawQuery
-	return h.scopeOf(r)
 }
 
 // serveLogout ends the session of a browser that asks for it with the button
@@ -211,7 +194,7 @@ type whoami struct {
 func (h *Handler) serveWhoami(w http.ResponseWriter, r *http.Request, c claims) error {
 	r.Header["Accept"] = []string{"application/json"} // for refusals, too
 	var err error
-	if c.scope, err = h.scopeOf(r); err != nil {
+	if c.scope, err = h.scope.Of(r); err != nil {
 		return h.fail(w, r, h.rejected(r, c.token, nil, err))
 	}
 	v, err := h.visitorBySession(r, c, h.mayEnter)

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/scope"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -100,10 +100,13 @@ var errScope = errors.New("it depends on the request")
 // expectedScope is the scope of tokens at a URL, which may be nil: with it, a
 // template comes out as for a request to it, unless it takes more than a URL.
 func (h *Handler) expectedScope(u *url.URL) (string, error) {
-	if !strings.Contains(h.Issues.Scope, "{") {
+	template, err := scope.Parse(h.Issues.Scope)
+	switch {
+	case err != nil:
+		return "", err
+	case template.IsFixed():
 		return h.Issues.Scope, nil
-	}
-	if u == nil || u.Host == "" {
+	case u == nil || u.Host == "":
 		return "", errScope
 	}
 	request := &http.Request{
@@ -112,10 +115,13 @@ func (h *Handler) expectedScope(u *url.URL) (string, error) {
 	}
 	request.RequestURI = request.URL.RequestURI()
 	repl := caddy.NewReplacer()
-	caddyhttp.PrepareRequest(request, repl, nil, nil)
-	scope, err := repl.ReplaceOrErr(h.Issues.Scope, true, true)
-	if err != nil || scope == "" {
+	request = caddyhttp.PrepareRequest(request, repl, nil, nil)
+	if _, err := template.Of(request); err != nil {
+		return "", fmt.Errorf("%w: %w", errScope, err)
+	}
+	expected, err := repl.ReplaceOrErr(h.Issues.Scope, true, true)
+	if err != nil || expected == "" {
 		return "", errScope
 	}
-	return scope, nil
+	return expected, nil
 }

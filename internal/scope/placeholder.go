@@ -1,0 +1,97 @@
+package scope
+
+import (
+	"fmt"
+	"strings"
+)
+
+// reads is what of a request target a placeholder reads.
+type reads uint8
+
+const (
+	readsNothing   reads = iota
+	readsPath            // the path, or the target byte for byte
+	readsParameter       // one query parameter
+	readsUnknown         // what another handler or matcher made, of anything
+)
+
+// placeholder is one of Caddy's, in a template.
+type placeholder struct {
+	key       string
+	reads     reads
+	parameter string // of readsParameter
+	start     string // what its value starts with, if that is known
+	end       string // what follows it up to the next placeholder's value
+}
+
+// The prefixes of placeholders, from Caddy's modules/caddyhttp/replacer.go.
+const (
+	parameterPrefix = "http.request.uri.query."
+	headerPrefix    = "http.request.header."
+	cookiePrefix    = "http.request.cookie."
+	bodyPrefix      = "http.request.body"
+)
+
+// classify tells what a placeholder reads. It rejects those by which the client
+// alone chooses the scope.
+func classify(key string) (placeholder, error) {
+	p := placeholder{key: key}
+	switch {
+	case strings.HasPrefix(key, headerPrefix), strings.HasPrefix(key, cookiePrefix), strings.HasPrefix(key, bodyPrefix):
+		return p, fmt.Errorf("{%s} is a part of the request that its client chooses freely, beside the URL: "+
+			"with a token for one scope it could ask for any URL. Take the scope from the path, as in {http.request.uri.path.1}, "+
+			"from a query parameter or from the host; of a field that a trusted proxy sets, make a variable with the directive vars", key)
+	case strings.HasPrefix(key, parameterPrefix):
+		p.reads, p.parameter = readsParameter, key[len(parameterPrefix):]
+		if !isPlainName(p.parameter) {
+			return p, fmt.Errorf("{%s}: servers read the name of this query parameter in different ways (PHP takes a.b for a_b, and a[] for a list): "+
+				"use a name of letters, digits, hyphens and underscores", key)
+		}
+	case key == "http.request.uri", strings.HasPrefix(key, "http.request.uri."),
+		key == "http.request.orig_uri", strings.HasPrefix(key, "http.request.orig_uri."),
+		strings.HasPrefix(key, "http.request.uri_"):
+		p.reads, p.start = readsPath, startOf(key)
+	case isIndependent(key):
+	default:
+		p.reads = readsUnknown
+	}
+	return p, nil
+}
+
+// isIndependent reports whether a placeholder reads nothing of the request
+// target.
+func isIndependent(key string) bool {
+	for _, prefix := range []string{"http.request.", "http.auth.user.", "env.", "file.", "system.", "time."} {
+		if strings.HasPrefix(key, prefix) {
+			return true
+		}
+	}
+	return key == "http.vars.client_ip" || key == "http.vars.trusted_proxy"
+}
+
+// startOf is what the value of a placeholder starts with, or empty.
+func startOf(key string) string {
+	switch strings.Replace(key, "orig_uri", "uri", 1) {
+	case "http.request.uri", "http.request.uri.path", "http.request.uri.path.dir":
+		return "/"
+	case "http.request.uri.prefixed_query":
+		return "?"
+	default:
+		return ""
+	}
+}
+
+// isPlainName reports whether all servers read a parameter's name as it is
+// written.
+func isPlainName(name string) bool {
+	for i := range len(name) {
+		if !isPlain(name[i]) {
+			return false
+		}
+	}
+	return name != ""
+}
+
+func isPlain(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_'
+}
