@@ -129,6 +129,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
+	h.Source = lines.Directive()
 	if err := h.checkCaddyfile(); err != nil {
 		file, line := lines.Of(err)
 		return fmt.Errorf("sesame: %w, at %s:%d", err, file, line)
@@ -233,6 +234,7 @@ func (h *Handler) checkCaddyfile() error {
 		return errors.New("userstore is missing, or has no dsn: it says where the users are")
 	}
 	checked := Handler{
+		MaxAge: h.MaxAge, Watch: h.Watch, Cache: h.Cache,
 		TokenName: h.TokenName, TokenFrom: h.TokenFrom, Preflight: h.Preflight, Identity: h.Identity,
 		Assertion: h.Assertion, UserStore: h.UserStore, Require: h.Require,
 		Session: h.Session, Confirm: h.Confirm, ReservedPath: h.ReservedPath, Pages: h.Pages, LimitFailures: h.LimitFailures,

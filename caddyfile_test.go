@@ -222,7 +222,8 @@ func TestCaddyfileToJSON(t *testing.T) {
 		`"cache":{"for":5000000000,"max_users":1000,"max_size":8388608},` +
 		`"session":{"name":"s","max_age":3600000000000,"idle":600000000000,"domain":"example.com","path":"/app","same_site":"strict","secure":"on","update_last_login":false,"redirect":"safari_off"},` +
 		`"confirm":"always","reserved_path":"/-/","watch":10000000000,` +
-		`"pages":{"help_url":"/help","expired_hint":true,"language":"de","texts":{"confirm.title":"Hallo"},"colors":{"accent":["teal","#0fa"]}}}`
+		`"pages":{"help_url":"/help","expired_hint":true,"language":"de","texts":{"confirm.title":"Hallo"},"colors":{"accent":["teal","#0fa"]}},` +
+		`"source":"Testfile:1"}`
 	h := new(Handler)
 	if err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(directive)); err != nil {
 		t.Fatal(err)
@@ -233,5 +234,35 @@ func TestCaddyfileToJSON(t *testing.T) {
 	}
 	if string(got) != want {
 		t.Errorf("JSON:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// TestDurationsThatAreNanosecondsAreRejected reads numbers of JSON that were
+// meant to be seconds.
+func TestDurationsThatAreNanosecondsAreRejected(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ option, want string }{
+		{`"max_age": 600`, `max_age: 600ns is too short to be meant: a number in JSON is nanoseconds; write seconds as "600s"`},
+		{`"max_age": 600000`, "max_age: 600µs is too short"},
+		{`"watch": 30`, "watch: 30ns is too short"},
+		{`"session": {"max_age": 3600}`, "session: max_age: 3.6µs is too short"},
+		{`"session": {"idle": 60}`, "session: idle: 60ns"},
+		{`"cache": {"for": 5}`, "cache: for: 5ns"},
+		{`"assertion": {"audience": ["x"], "ttl": 30}`, "assertion: ttl: 30ns"},
+		{`"limit_failures": {"failures": 20, "per": 60}`, "limit_failures: per: 60ns"},
+		{`"userstore": {"dsn": "x", "query_timeout": 2}`, "userstore: query_timeout: 2ns"},
+		{`"userstore": {"dsn": "x", "conn_max_lifetime": 60}`, "userstore: conn_max_lifetime: 60ns"},
+		{`"userstore": {"dsn": "x", "conn_max_idle_time": 60}`, "userstore: conn_max_idle_time: 60ns"},
+		{`"max_age": "600s"`, ""},
+		{`"max_age": 600000000000, "watch": 0`, ""},
+	} {
+		h := new(Handler)
+		if err := json.Unmarshal([]byte("{"+test.option+"}"), h); err != nil {
+			t.Fatal(err)
+		}
+		err := h.provisionRequest()
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%s: error %v, want %q in it", test.option, err, test.want)
+		}
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/internal/scope"
+	"github.com/caddy-sesame/caddy-sesame/internal/secret"
 	"github.com/caddy-sesame/caddy-sesame/internal/watch"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -206,7 +207,11 @@ type Handler struct {
 	// The pages of the gateway: confirmation, refusal, logout.
 	Pages *page.Config `json:"pages,omitempty"`
 
-	scope         *scope.Template
+	scope *scope.Template
+	// Where the handler stands, as file:line, for error messages. The Caddyfile
+	// adapter fills it in. Default: unknown.
+	Source string `json:"source,omitempty"`
+
 	logger        *zap.Logger
 	audit         audit
 	logs          accesslog.Logs
@@ -261,6 +266,13 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision sets the handler up. It connects to the store.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
+	if err := h.provision(ctx); err != nil {
+		return h.located(ctx, err)
+	}
+	return nil
+}
+
+func (h *Handler) provision(ctx caddy.Context) error {
 	h.logs = accesslog.New(ctx)
 	h.audit = newAudit(ctx)
 	h.now = time.Now
@@ -289,6 +301,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 // provisionRequest prepares what is done with requests.
 func (h *Handler) provisionRequest() error {
+	if err := h.checkDurations(); err != nil {
+		return err
+	}
 	var err error
 	if h.scope, err = scope.Parse(h.Scope); err != nil {
 		return err
@@ -364,14 +379,14 @@ func (h *Handler) provisionLogin() error {
 // provisionSettings resolves the secrets and checks the token settings.
 func (h *Handler) provisionSettings() error {
 	var err error
-	if h.settings, err = h.tokenSettings(resolveSecret); err != nil {
+	if h.settings, err = h.tokenSettings(secret.Resolve); err != nil {
 		return err
 	}
 	if err := h.checkSettings(h.settings); err != nil {
 		return err
 	}
 	if h.assertions != nil {
-		if err := h.assertions.Resolve(h.Assertion, h.settings, resolveSecret); err != nil {
+		if err := h.assertions.Resolve(h.Assertion, h.settings, secret.Resolve); err != nil {
 			return err
 		}
 	}
@@ -458,7 +473,7 @@ func (h *Handler) checkSettings(settings token.Settings) error {
 // the settings name none.
 func (h *Handler) provisionStore(ctx caddy.Context) error {
 	cfg := h.storeConfig()
-	if err := resolveStore(&cfg, resolveSecret); err != nil {
+	if err := resolveStore(&cfg, secret.Resolve); err != nil {
 		return err
 	}
 	needs := h.requiredFlags()
@@ -572,19 +587,6 @@ func (h *Handler) credentials(ctx context.Context) (*credentials, error) {
 	}
 	h.logger.Named("userstore").Debug("chose the packer by the type of the primary key's column", zap.String("packer", schema.Packer))
 	return h.made.Load(), nil
-}
-
-// resolveSecret replaces the placeholders of a secret. An error doesn't hold
-// any of it.
-func resolveSecret(option, secret string) (string, error) {
-	resolved, err := caddy.NewReplacer().ReplaceOrErr(secret, true, true)
-	if err != nil {
-		return "", fmt.Errorf("%s: a placeholder in it is unknown or empty; is the environment variable or file there?", option)
-	}
-	if resolved == "" && secret != "" {
-		return "", fmt.Errorf("%s is empty", option)
-	}
-	return strings.TrimRight(resolved, "\r\n"), nil
 }
 
 // drainTime is how long requests may still come after Cleanup. When Caddy

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
-	"regexp"
 	"slices"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/operator"
+	"github.com/caddy-sesame/caddy-sesame/internal/secret"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -63,7 +62,7 @@ func (h *Handler) operated() *operator.Handler {
 	}
 	if h.Assertion != nil {
 		o.AssertionKeys = func(settings token.Settings) ([]string, bool, error) {
-			err := h.assertions.Resolve(h.Assertion, settings, resolveNamed)
+			err := h.assertions.Resolve(h.Assertion, settings, secret.Resolve)
 			if err != nil {
 				return nil, false, err
 			}
@@ -107,9 +106,9 @@ func (h *Handler) live(store *userstore.MySQL) *operator.Live {
 }
 
 // namedSettings are the checked token settings of a handler that isn't
-// provisioned. An error names the variable that is missing.
+// provisioned.
 func (h *Handler) namedSettings() (token.Settings, error) {
-	settings, err := h.tokenSettings(resolveNamed)
+	settings, err := h.tokenSettings(secret.Resolve)
 	if err != nil {
 		return settings, err
 	}
@@ -122,32 +121,10 @@ func (h *Handler) readingStore() (userstore.Config, userstore.Needs, error) {
 	cfg := h.storeConfig()
 	needs := h.requiredFlags()
 	needs.Email, needs.LastLogin = h.InvalidateOnEmailChange, h.OneTime
-	if err := resolveStore(&cfg, resolveNamed); err != nil {
+	if err := resolveStore(&cfg, secret.Resolve); err != nil {
 		return cfg, needs, err
 	}
 	// Commands ask the primary server alone.
 	cfg.Replicas, cfg.ReplicaFiles = nil, nil
 	return cfg, needs, nil
-}
-
-// unresolvable are the placeholders of a secret that depend on where a command
-// runs.
-var unresolvable = regexp.MustCompile(`\{(env|file)\.([^{}\s]+)\}`)
-
-// resolveNamed is resolveSecret with an error that names what is missing.
-func resolveNamed(option, secret string) (string, error) {
-	resolved, err := resolveSecret(option, secret)
-	if err == nil {
-		return resolved, nil
-	}
-	for _, match := range unresolvable.FindAllStringSubmatch(secret, -1) {
-		if value, _ := caddy.NewReplacer().GetString(match[1] + "." + match[2]); value != "" {
-			continue
-		}
-		if match[1] == "env" {
-			return "", fmt.Errorf("%s: the environment variable %s is empty or not set here: set it as it is where Caddy runs", option, match[2])
-		}
-		return "", fmt.Errorf("%s: the file %s is empty, or can't be read by this user", option, match[2])
-	}
-	return "", err
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -258,6 +259,9 @@ type OptionError interface {
 	error
 	Option() string
 }
+
+// Directive returns where the directive itself stands, as file:line.
+func (l *Lines) Directive() string { return l.file + ":" + strconv.Itoa(l.directive) }
 
 // Of returns the line of the option that an error is about, or of the
 // directive.

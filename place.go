@@ -1,0 +1,135 @@
+package sesame
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
+	"github.com/caddy-sesame/caddy-sesame/internal/directive"
+)
+
+// located is the error of a handler that can't be set up. It begins with the
+// site and the line of the option that is wrong. Caddy puts the way through its
+// modules in front of it, so the error is logged by itself as well.
+func (h *Handler) located(ctx caddy.Context, err error) error {
+	place := h.place(accesslog.HTTPApp(ctx), err)
+	if place == "" {
+		return err
+	}
+	err = fmt.Errorf("%s: %w", place, err)
+	h.logger.Error("the configuration is rejected: "+err.Error(), zap.String("source", h.Source))
+	return err
+}
+
+// place is where the option stands that an error is about: the site, the file
+// and the line, as far as they are known.
+func (h *Handler) place(app *caddyhttp.App, err error) string {
+	if h.Source == "" {
+		return ""
+	}
+	place := lineOf(h.Source, err)
+	if sites := sitesWith(app, h.Source); len(sites) > 0 {
+		return strings.Join(sites, ", ") + " (" + place + ")"
+	}
+	return place
+}
+
+// lineOf returns the file and line of the option that an error is about, in the
+// directive that stands at source. The Caddyfile is read again for it; if that
+// fails, the line of the directive must do.
+func lineOf(source string, err error) string {
+	file, number, ok := cutLast(source, ":")
+	start, numErr := strconv.Atoi(number)
+	if !ok || numErr != nil {
+		return source
+	}
+	text, readErr := os.ReadFile(file)
+	if readErr != nil {
+		return source
+	}
+	tokens, tokenErr := caddyfile.Tokenize(text, file)
+	if tokenErr != nil {
+		return source
+	}
+	first := slices.IndexFunc(tokens, func(t caddyfile.Token) bool { return t.Line == start && t.Text == "sesame" })
+	if first < 0 {
+		return source
+	}
+	d := caddyfile.NewDispenser(tokens[first:])
+	d.Next()
+	lines, readErr := directive.Read(caddyfile.NewDispenser(d.NextSegment()), new(Handler).options())
+	if readErr != nil {
+		return source
+	}
+	_, line := lines.Of(err)
+	return file + ":" + strconv.Itoa(line)
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
+}
+
+// sitesWith returns the sites that have the directive at source: their hosts,
+// or the addresses of a site for any host.
+// While an HTTP app is provisioned, it still has its routes as JSON.
+func sitesWith(app *caddyhttp.App, source string) []string {
+	if app == nil {
+		return nil
+	}
+	quoted, err := json.Marshal(source)
+	if err != nil {
+		return nil // unreachable: it is a string
+	}
+	mark := append([]byte(`"source":`), quoted...)
+	var sites []string
+	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
+		for _, route := range app.Servers[name].Routes {
+			isHere := func(raw json.RawMessage) bool { return bytes.Contains(raw, mark) }
+			if !slices.ContainsFunc(route.HandlersRaw, isHere) {
+				continue
+			}
+			hosts := hostsOf(route)
+			if len(hosts) == 0 {
+				hosts = app.Servers[name].Listen
+			}
+			for _, host := range hosts {
+				if !slices.Contains(sites, host) {
+					sites = append(sites, host)
+				}
+			}
+		}
+	}
+	return sites
+}
+
+// hostsOf returns the hosts that a route is for. Its matchers are provisioned
+// before its handlers.
+func hostsOf(route caddyhttp.Route) []string {
+	var all []string
+	for _, set := range route.MatcherSets {
+		for _, matcher := range set {
+			switch hosts := matcher.(type) {
+			case *caddyhttp.MatchHost:
+				all = append(all, *hosts...)
+			case caddyhttp.MatchHost:
+				all = append(all, hosts...)
+			}
+		}
+	}
+	return all
+}
