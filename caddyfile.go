@@ -66,6 +66,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    identity {
 //	        <header> <value>
 //	    }
+//	    pass_header <header>...
 //	    assertion {
 //	        audience <name>...
 //	        header <name>
@@ -166,6 +167,7 @@ func (h *Handler) options() directive.Options {
 		"require":        directive.Any(1, "group, permission or user with names, or staff, or superuser", h.readRequire).Repeated(),
 		"realm":          directive.Text(&h.Realm, "a text"),
 		"identity":       directive.Free("a header field and its value", h.readIdentity),
+		"pass_header":    directive.Texts(&h.PassHeader, "the name of a header field, or several"),
 		"assertion":      assertionOption(&h.Assertion),
 		"cache":          cacheOption(&h.Cache),
 		"session":        sessionOption(&h.Session),
@@ -235,7 +237,7 @@ func (h *Handler) checkCaddyfile() error {
 	}
 	checked := Handler{
 		MaxAge: h.MaxAge, Watch: h.Watch, Cache: h.Cache,
-		TokenName: h.TokenName, TokenFrom: h.TokenFrom, Preflight: h.Preflight, Identity: h.Identity,
+		TokenName: h.TokenName, TokenFrom: h.TokenFrom, Preflight: h.Preflight, Identity: h.Identity, PassHeader: h.PassHeader,
 		Assertion: h.Assertion, UserStore: h.UserStore, Require: h.Require,
 		Session: h.Session, Confirm: h.Confirm, ReservedPath: h.ReservedPath, Pages: h.Pages, LimitFailures: h.LimitFailures,
 	}

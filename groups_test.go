@@ -133,12 +133,15 @@ func TestGroupsInIdentity(t *testing.T) {
 	})
 }
 
-// TestRemoteGroupsWithoutGroups: without the option, it is a field like any
-// other.
-func TestRemoteGroupsWithoutGroups(t *testing.T) {
+// TestRemoteGroupsOfAnotherGateway: without the option groups, the gateway doesn't
+// set the field, and a gateway in front may.
+func TestRemoteGroupsOfAnotherGateway(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{})
+		g.get(t, "/", append(bearer(tokenFor(t, alice)), "Remote-Groups", "of another gateway")...).wantStatus(t, http.StatusOK)
+		wantHeader(t, up.takeOne(t).header, "Remote-Groups", "")
+		g = startGateway(t, db, up, site{options: "pass_header Remote-Groups"})
 		g.get(t, "/", append(bearer(tokenFor(t, alice)), "Remote-Groups", "of another gateway")...).wantStatus(t, http.StatusOK)
 		wantHeader(t, up.takeOne(t).header, "Remote-Groups", "of another gateway")
 	})

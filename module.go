@@ -165,6 +165,14 @@ type Handler struct {
 	// `Remote-Groups` where groups are read.
 	Identity []identity.Header `json:"identity,omitempty"`
 
+	// Header fields of clients that are passed on, although applications commonly
+	// take them for who the user is, and which are removed otherwise:
+	// `X-Forwarded-User`, `X-Auth-Request-*` and others. Needed where another
+	// gateway in front sets them. A star at the end stands for any rest of a name.
+	// `Authorization` passes `Basic` and `Digest` credentials also of users whom
+	// the gateway has authenticated. Default: none.
+	PassHeader []string `json:"pass_header,omitempty"`
+
 	// Tells the upstream who the user is in a way that it can verify. Default:
 	// none.
 	Assertion *identity.AssertionConfig `json:"assertion,omitempty"`
@@ -318,6 +326,9 @@ func (h *Handler) provisionRequest() error {
 		return err
 	}
 	if err := h.provisionAssertion(); err != nil {
+		return err
+	}
+	if err := h.identity.Pass(h.PassHeader); err != nil {
 		return err
 	}
 	for _, source := range h.sources.Ordered {

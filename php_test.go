@@ -155,9 +155,9 @@ func TestPHP(t *testing.T) {
 			uri:  "/?sesame=" + valid,
 			header: []string{
 				"Remote_User", "admin", "Remote.User", "admin", "Remote-User", "admin", "REMOTE-USER", "admin",
-				"X-Remote-User", "kept", "Remote~User", "admin", "Remote_User_Id", "0", "Remote-Email", "root@example.com",
+				"X-Remote-User", "admin", "X-Real-User", "kept", "Remote~User", "admin", "Remote_User_Id", "0", "Remote-Email", "root@example.com",
 			},
-			want: map[string]any{"HTTP_X_REMOTE_USER": "kept"},
+			want: map[string]any{"HTTP_X_REMOTE_USER": nil, "HTTP_X_REAL_USER": "kept"},
 		},
 		{
 			name:   "our names in Connection",

@@ -42,9 +42,15 @@ var groupsHeader = Header{Name: "Remote-Groups", Value: "{" + Placeholder + grou
 // Fields sets the header fields of a user, and removes those of clients.
 type Fields struct {
 	fields     []field
-	folded     []string     // the names, folded, that of the assertion included
-	assertions *Assertions  // nil for none
-	warned     atomic.Int64 // when it was warned of groups, in Unix nanoseconds
+	folded     []string    // the names, folded, that of the assertion included
+	assertions *Assertions // nil for none
+
+	passed            []string // canonical names of clients' fields that are not removed
+	passedPrefixes    []string // the same for all names that begin so
+	passesCredentials bool     // Basic and Digest of a proven user
+	alone             setters  // this one, where no other handler has set fields
+
+	warned atomic.Int64 // when it was warned of groups, in Unix nanoseconds
 }
 
 type field struct {
@@ -70,6 +76,7 @@ func New(headers []Header, withGroups bool) (*Fields, error) {
 		}
 	}
 	id := new(Fields)
+	id.alone.fields = id
 	for _, header := range headers {
 		field := field{name: http.CanonicalHeaderKey(header.Name), template: header.Value}
 		if err := id.Reserve("identity", header.Name); err != nil {
@@ -117,6 +124,10 @@ func (id *Fields) Reserve(option, name string) error {
 func (id *Fields) Set(r *http.Request, user *userstore.User, logger *zap.Logger) {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	setUserPlaceholders(r, repl, user)
+	if !id.passesCredentials {
+		removeCredentials(r.Header)
+	}
+	id.noteSetter(r)
 	values := make([]string, len(id.folded)) // of all fields, each a part of it
 	for i, field := range id.fields {
 		var value string

@@ -4,15 +4,18 @@ import (
 	"io"
 	"net/http"
 	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // Remove takes out of a request every header field that an upstream might take
-// for one of ours: CGI, WSGI and PHP make HTTP_REMOTE_USER of Remote-User, of
-// Remote_User and of remote.user, and old ones of Remote~User. So a name is
-// ours if its letters and digits are.
+// for one of ours, or for another gateway's: CGI, WSGI and PHP make
+// HTTP_REMOTE_USER of Remote-User, of Remote_User and of remote.user, and old
+// ones of Remote~User. So only the letters and digits of a name count. What
+// another handler has set for the user whom it has proven stays.
 func (id *Fields) Remove(r *http.Request) {
 	for name := range r.Header {
-		if id.IsOurs(name) {
+		if id.isForged(r, name) {
 			delete(r.Header, name)
 		}
 	}
@@ -27,14 +30,13 @@ func (id *Fields) Remove(r *http.Request) {
 // removeFromConnection takes our names out of Connection. A proxy drops the
 // fields that it names before it forwards a request, ours included.
 func (id *Fields) removeFromConnection(header http.Header, values []string) {
-	namesOurs := func(option string) bool { return id.IsOurs(option) }
-	if !anyOption(values, namesOurs) {
+	if !anyOption(values, id.names) {
 		return
 	}
 	var kept []string
 	for _, value := range values {
 		for option := range strings.SplitSeq(value, ",") {
-			if option = strings.Trim(option, " \t"); option != "" && !id.IsOurs(option) {
+			if option = strings.Trim(option, " \t"); option != "" && !id.names(option) {
 				kept = append(kept, option)
 			}
 		}
@@ -70,7 +72,7 @@ func (id *Fields) removeFromTrailer(r *http.Request) {
 
 func (id *Fields) removeFrom(header http.Header) {
 	for name := range header {
-		if id.IsOurs(name) {
+		if id.IsOurs(name) || isCredentials(name) || trusted.has(name) && !id.passes(name) {
 			delete(header, name)
 		}
 	}
@@ -92,6 +94,58 @@ func (c *trailerCleaner) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// isForged reports whether a field of a request is a client's that upstreams
+// might trust.
+func (id *Fields) isForged(r *http.Request, name string) bool {
+	if id.IsOurs(name) || isDisguisedCredentials(name) {
+		return true
+	}
+	return trusted.has(name) && !id.passes(name) && !isSet(r, name)
+}
+
+// names reports whether a field is one that tells upstreams who the user is.
+func (id *Fields) names(name string) bool { return id.IsOurs(name) || trusted.has(name) }
+
+// setters are the handlers that have set fields of a request.
+type setters struct {
+	fields *Fields
+	before *setters
+}
+
+// settersVar is the variable of a request that holds its setters.
+const settersVar = "sesame.setters"
+
+// noteSetter tells later handlers that the fields of this one are no client's.
+func (id *Fields) noteSetter(r *http.Request) {
+	before, _ := caddyhttp.GetVar(r.Context(), settersVar).(*setters)
+	for s := before; s != nil; s = s.before {
+		if s.fields == id {
+			return
+		}
+	}
+	if before == nil {
+		caddyhttp.SetVar(r.Context(), settersVar, &id.alone)
+		return
+	}
+	caddyhttp.SetVar(r.Context(), settersVar, &setters{fields: id, before: before})
+}
+
+// isSet reports whether another handler has set a field.
+func isSet(r *http.Request, name string) bool {
+	s, _ := caddyhttp.GetVar(r.Context(), settersVar).(*setters)
+	for ; s != nil; s = s.before {
+		if s.fields.assertions != nil && s.fields.assertions.header == name {
+			return true
+		}
+		for i := range s.fields.fields {
+			if s.fields.fields[i].name == name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // IsOurs reports whether name is one of ours once both are folded.
 func (id *Fields) IsOurs(name string) bool {
 	for _, ours := range id.folded {
@@ -104,13 +158,16 @@ func (id *Fields) IsOurs(name string) bool {
 
 // fold keeps the letters, in lower case, and the digits of a name.
 func fold(name string) string {
-	folded := make([]byte, 0, len(name))
+	return string(appendFolded(make([]byte, 0, len(name)), name))
+}
+
+func appendFolded(folded []byte, name string) []byte {
 	for i := range len(name) {
 		if c, ok := foldByte(name[i]); ok {
 			folded = append(folded, c)
 		}
 	}
-	return string(folded)
+	return folded
 }
 
 // foldsTo reports whether fold(name) is folded, without allocating.
