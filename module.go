@@ -491,7 +491,7 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 	needs.Email = h.InvalidateOnEmailChange
 	needs.LastLogin = h.OneTime || h.logins != nil && h.logins.updateLastLogin
 	if made := h.made.Load(); made != nil {
-		needs.Kind = made.tokens.Settings().Encoding.Kind()
+		needs.KeysOf(made.tokens.Settings().Encoding)
 	}
 	var err error
 	store, err := userstore.Open(ctx, cfg, needs, h.logger.Named("userstore"))

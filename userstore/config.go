@@ -187,6 +187,15 @@ type Needs struct {
 	// Kind is what the operator's packer encodes, or 0 if none is named and it
 	// follows from the column.
 	Kind token.Kind
+
+	// HexKeys: keys of token.KindString are hexadecimal digits, whose letter case
+	// the packer doesn't keep.
+	HexKeys bool
+}
+
+// KeysOf notes what kind of keys a packer makes.
+func (n *Needs) KeysOf(packer token.Packer) {
+	n.Kind, n.HexKeys = packer.Kind(), strings.HasPrefix(packer.Name(), "hex:")
 }
 
 // Validate reports the first thing in the configuration that can't be right.

@@ -2,6 +2,7 @@ package userstore
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -156,13 +157,13 @@ func (k keyColumn) parse(raw []byte, kind token.Kind) (token.PrimaryKey, error) 
 	}
 	switch kind {
 	case token.KindInt:
-		n, err := strconv.ParseInt(k.number(raw), 10, 64)
+		n, err := strconv.ParseInt(string(raw), 10, 64)
 		if err != nil {
 			return token.PrimaryKey{}, k.unreadable(kind)
 		}
 		return token.IntKey(n), nil
 	case token.KindUint:
-		n, err := strconv.ParseUint(k.number(raw), 10, 64)
+		n, err := strconv.ParseUint(string(raw), 10, 64)
 		if err != nil {
 			return token.PrimaryKey{}, k.unreadable(kind)
 		}
@@ -180,13 +181,20 @@ func (k keyColumn) parse(raw []byte, kind token.Kind) (token.PrimaryKey, error) 
 	}
 }
 
-// number is an integer's text. Where text columns ignore trailing spaces in
-// comparisons, a row with them can be found.
-func (k keyColumn) number(raw []byte) string {
-	if k.class == keyText {
-		return strings.TrimRight(string(raw), " ")
+// isSame reports whether the key of a row is the one that was asked for. A
+// collation may find a row whose key differs in letter case, accents, trailing
+// spaces, width or ignorable characters: that is another user.
+func isSame(asked, found token.PrimaryKey, hexKeys bool) bool {
+	if asked == found {
+		return true
 	}
-	return string(raw)
+	return hexKeys && asked.Kind() == token.KindString && found.Kind() == token.KindString && strings.EqualFold(asked.Text(), found.Text())
+}
+
+// isOther reports whether an error of parse says that a row has another key
+// than the one that was asked for: a collation takes ７ for 7.
+func (k keyColumn) isOther(err error) bool {
+	return k.class == keyText && errors.As(err, new(unreadableKey))
 }
 
 func (k keyColumn) uuid(raw []byte) (id [16]byte, ok bool) {
@@ -214,9 +222,37 @@ func (k keyColumn) uuid(raw []byte) (id [16]byte, ok bool) {
 	return id, err == nil
 }
 
-// unreadable doesn't quote the value, which an attacker may have chosen.
-func (k keyColumn) unreadable(kind token.Kind) error {
-	return fmt.Errorf("the row's %q isn't the %s that the packer makes of it", k.name, kind)
+// unreadableKey is the error for a row whose value is no key of the kind.
+type unreadableKey struct {
+	column string
+	kind   token.Kind
+}
+
+// Error doesn't quote the value, which an attacker may have chosen.
+func (e unreadableKey) Error() string {
+	return fmt.Sprintf("the row's %q isn't the %s that the packer makes of it", e.column, e.kind)
+}
+
+func (k keyColumn) unreadable(kind token.Kind) error { return unreadableKey{k.name, kind} }
+
+// exactCondition is the condition of the UPDATE, beside that on the key itself,
+// that a text column has the key byte for byte, or any that equals it for a NULL
+// parameter. It is empty for other columns, which have one value for each key.
+func (k keyColumn) exactCondition() string {
+	if k.class != keyText {
+		return ""
+	}
+	exact := "CAST(CONVERT(" + quote(k.name) + " USING utf8mb4) AS BINARY)"
+	return exact + " = COALESCE(?, " + exact + ")"
+}
+
+// exactParam is the parameter of exactCondition: the text of the key, or NULL
+// for an UUID, which has many forms.
+func exactParam(pk token.PrimaryKey) any {
+	if pk.Kind() == token.KindUUID {
+		return nil
+	}
+	return []byte(pk.String())
 }
 
 // outOfRange reports whether no row of an integer column can have the key, so

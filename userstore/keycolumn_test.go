@@ -144,21 +144,6 @@ func TestKeyTypes(t *testing.T) {
 	}
 }
 
-func TestLookupReturnsTheRowsOwnKey(t *testing.T) {
-	t.Parallel()
-	d := newDatabase(t, "CREATE TABLE u (name varchar(20) PRIMARY KEY, password text)", "INSERT INTO u VALUES ('Alice', 'x')")
-	s := openStore(t, userstore.Config{DSN: d.dsn(), Table: "u"}, userstore.Needs{})
-	for _, name := range []string{"Alice", "ALICE", "alice", "alicé"} {
-		u, err := s.Lookup(t.Context(), token.StringKey(name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if u.PrimaryKey != token.StringKey("Alice") {
-			t.Errorf("%s is %v, but the row says Alice", name, u.PrimaryKey)
-		}
-	}
-}
-
 // TestPackersThatDontFit also has those that do, by their kind.
 func TestPackersThatDontFit(t *testing.T) {
 	t.Parallel()

@@ -76,8 +76,7 @@ type asked struct {
 
 // LookupMany reads the users with any number of primary keys, with few queries.
 // Of each key it says what Lookup would: the map has the user under the key
-// that was asked for, which may not be the row's, and lacks keys that Lookup
-// answers with ErrNotFound. Any other error of one key is the error of all.
+// that was asked for, and lacks keys that Lookup answers with ErrNotFound. Any other error of one key is the error of all.
 // Each query has the time that a lookup has.
 func (s *MySQL) LookupMany(ctx context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*User, error) {
 	users := make(map[token.PrimaryKey]*User, len(keys))
@@ -157,7 +156,8 @@ func (s *MySQL) readBatch(ctx context.Context, p *plan, batch []asked, users map
 		}
 	}
 	// Only of text can a column have an equal that isn't the same: 'Alice' for
-	// 'alice', where the collation says so. Which it is, only MySQL can tell.
+	// 'alice', where the collation says so. Whether that is the key in another
+	// form, Lookup tells.
 	if kind != token.KindString || p.key.class != keyText || len(rows) == 0 {
 		return nil
 	}
@@ -224,14 +224,17 @@ func (s *MySQL) queryBatch(ctx context.Context, p *plan, batch []asked, kind tok
 	}
 	defer rows.Close()
 	found := make(map[token.PrimaryKey]*User, len(batch))
-	for rows.Next() {
+	for number := 0; rows.Next(); number++ {
 		u, err := s.scan(p, rows, kind)
+		if p.key.isOther(err) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
 		// More rows than keys are at least two of one of them, even where all
 		// are written differently.
-		if _, twice := found[u.PrimaryKey]; twice || len(found) == len(batch) {
+		if _, twice := found[u.PrimaryKey]; twice || number == len(batch) {
 			return nil, misfitf("%w: make %s unique in %s", ErrAmbiguous, p.key.name, s.name.sql())
 		}
 		found[u.PrimaryKey] = u

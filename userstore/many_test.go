@@ -103,7 +103,7 @@ func TestLookupManyOfEveryType(t *testing.T) {
 				token.StringKey("alice"), token.StringKey("Alice"), token.StringKey("ALICE "), token.StringKey("bob"),
 				token.StringKey("zoe"), token.StringKey("☃"), token.StringKey("carol"), token.StringKey("\xff"),
 			},
-			6,
+			3,
 		},
 		{
 			"varchar(50) collate utf8mb4_bin", "('Alice'), ('ALICE'), ('bob')",
@@ -113,7 +113,7 @@ func TestLookupManyOfEveryType(t *testing.T) {
 		{
 			// Of the snowman, MySQL says that the column can't be compared.
 			"varchar(50) charset latin1", "('Zoë'), ('Bob')",
-			keys{token.StringKey("Zoë"), token.StringKey("☃"), token.StringKey("bob"), token.StringKey("x")},
+			keys{token.StringKey("Zoë"), token.StringKey("☃"), token.StringKey("Bob"), token.StringKey("bob"), token.StringKey("x")},
 			2,
 		},
 	}

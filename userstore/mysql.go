@@ -176,9 +176,9 @@ func (s *MySQL) lookupAlone(ctx context.Context, pk token.PrimaryKey) (*User, er
 	user, err := s.query(ctx, p, param, pk.Kind())
 	s.heard(ctx, before, err)
 	switch {
-	case err == nil:
+	case err == nil && isSame(pk, user.PrimaryKey, s.needs.HexKeys):
 		return user, nil
-	case errors.Is(err, ErrNotFound), cantBeInColumn(pk, err):
+	case err == nil, errors.Is(err, ErrNotFound), p.key.isOther(err), cantBeInColumn(pk, err):
 		return nil, ErrNotFound
 	default:
 		return nil, s.failed(ctx, doing, err)
@@ -273,7 +273,10 @@ func (s *MySQL) Consume(ctx context.Context, u *User, now time.Time) error {
 // newPlan adds conditions.
 func (s *MySQL) consumeArgs(p *plan, u *User, next string) (args []any, ok bool) {
 	key, ok := p.key.param(u.PrimaryKey)
-	args = append(make([]any, 0, 5), next, key)
+	args = append(make([]any, 0, 6), next, key)
+	if p.key.class == keyText {
+		args = append(args, exactParam(u.PrimaryKey))
+	}
 	if p.password >= 0 {
 		args = append(args, bytesParam(u.Password))
 	}

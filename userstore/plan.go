@@ -140,8 +140,12 @@ func (s *MySQL) newPlan(ctx context.Context, t table) (*plan, error) {
 	p.selectSQL = "SELECT " + strings.Join(build.columns, ", ") + " FROM " + s.name.sql() +
 		" WHERE " + quote(p.key.name) + lookupCondition
 	if s.needs.LastLogin {
+		conditions := []string{quote(p.key.name) + " = ?"}
+		if exact := p.key.exactCondition(); exact != "" {
+			conditions = append(conditions, exact)
+		}
 		p.updateSQL = "UPDATE " + s.name.sql() + " SET " + build.lastLogin + " = ? WHERE " +
-			strings.Join(append([]string{quote(p.key.name) + " = ?"}, build.conditions...), " AND ")
+			strings.Join(append(conditions, build.conditions...), " AND ")
 	}
 	return p, nil
 }

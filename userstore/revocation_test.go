@@ -35,7 +35,7 @@ func TestRevocations(t *testing.T) {
 		{"bigint unsigned", [2]string{"1", "18446744073709551615"}, [2]token.PrimaryKey{token.UintKey(1), token.UintKey(18446744073709551615)}},
 		{"char(32)", [2]string{"'01020000000000000000000000000001'", "'01020000000000000000000000000002'"}, [2]token.PrimaryKey{uuid(1), uuid(2)}},
 		{"uuid", [2]string{"'01020000-0000-0000-0000-000000000001'", "'01020000-0000-0000-0000-000000000002'"}, [2]token.PrimaryKey{uuid(1), uuid(2)}},
-		{"varchar(20) COLLATE utf8mb4_general_ci", [2]string{"'Ålice'", "'bob'"}, [2]token.PrimaryKey{token.StringKey("ålice"), token.StringKey("bob")}},
+		{"varchar(20) COLLATE utf8mb4_general_ci", [2]string{"'Ålice'", "'bob'"}, [2]token.PrimaryKey{token.StringKey("Ålice"), token.StringKey("bob")}},
 		{"varbinary(12)", [2]string{"0xff00", "0xff"}, [2]token.PrimaryKey{token.BytesKey([]byte{0xff, 0}), token.BytesKey([]byte{0xff})}},
 	} {
 		t.Run(test.column, func(t *testing.T) {

@@ -62,7 +62,7 @@ func openIssuer(ctx context.Context, h *Handler, queryTimeout time.Duration) (ma
 func (h *Handler) reading(settings token.Settings) (userstore.Config, userstore.Needs, error) {
 	cfg, needs, err := h.Store()
 	if packer := packerOf(settings); packer != nil {
-		needs.Kind = packer.Kind()
+		needs.KeysOf(packer)
 	}
 	return cfg, needs, err
 }
