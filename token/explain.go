@@ -76,6 +76,9 @@ type ExplainCandidates struct {
 	// User is whose token it should be, where that is known. The row is tried
 	// also where the token's own key leads to another one, or to none.
 	User PrimaryKey
+	// ParameterName is the name of the query parameter with the token in links.
+	// Default: sesame.
+	ParameterName string
 }
 
 // The limits of a search.
@@ -140,6 +143,8 @@ type Finding struct {
 	There   string `json:"there,omitempty"`
 	// Text is a sentence for people, without a full stop.
 	Text string `json:"text"`
+	// Remedy is what to do about it.
+	Remedy string `json:"remedy,omitempty"`
 }
 
 // Certainty is how sure a Finding is.
@@ -198,6 +203,10 @@ const (
 const (
 	CauseEmpty             Cause = "empty"
 	CauseURL               Cause = "url"                 // a whole URL or query, not the token in it
+	CauseHeader            Cause = "header_field"        // a header field, not the token in it
+	CauseParameterName     Cause = "other_parameter"     // not the one of token_name, or none
+	CauseAppended          Cause = "appended_parameters" // ?utm_source=… behind the token
+	CauseHTMLEscaped       Cause = "html_escaped"        // &amp; for &
 	CauseWhitespace        Cause = "whitespace"          // spaces or line breaks
 	CausePercentEncoded    Cause = "percent_encoded"     // %3D
 	CauseQuotedPrintable   Cause = "quoted_printable"    // 3D from a mail's =3D
@@ -404,6 +413,9 @@ func (x *explainer) addFuture(certainty Certainty) {
 func (x *explainer) finish() {
 	rank := map[Certainty]int{Certain: 0, Likely: 1, Possible: 2}
 	slices.SortStableFunc(x.Findings, func(a, b Finding) int { return rank[a.Certainty] - rank[b.Certainty] })
+	for i := range x.Findings {
+		x.Findings[i].Remedy = remedies[x.Findings[i].Cause]
+	}
 	if x.Findings == nil {
 		x.Findings = []Finding{} // [] in JSON, not null
 	}

@@ -1,8 +1,7 @@
 package token
 
 import (
-	"net/url"
-	"regexp"
+	"cmp"
 	"slices"
 	"strings"
 	"unicode"
@@ -19,36 +18,37 @@ type repair struct {
 // The limits of what is looked at for a token.
 const (
 	maxGiven   = 16 << 10 // bytes
-	maxRepairs = 24
+	maxRepairs = 48
 )
-
-// jwt is the form of a JSON Web Token (RFC 7519): three parts, the first of
-// which is base64 of {".
-var jwt = regexp.MustCompile(`^\s*(?:[Bb]earer\s+)?eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\s*$`)
 
 // explainRefused finds out why a token is refused.
 func (x *explainer) explainRefused(token string) {
-	switch {
-	case token == "":
+	if strings.TrimFunc(token, isBlank) == "" {
 		x.add(Finding{Cause: CauseEmpty, Certainty: Certain, Text: "there is no token: what was given is empty"})
-		return
-	case jwt.MatchString(token):
-		x.add(Finding{Cause: CauseNotAToken, Certainty: Certain, Text: "a JSON Web Token, which is another kind of token; if it is the application's own, leave bearer out of token_from"})
 		return
 	}
 	var best *analysis
 	var bestOf repair
-	for _, repaired := range repairs(token) {
+	given := repairs(token, cmp.Or(x.candidates.ParameterName, "sesame"))
+	for _, repaired := range given {
 		a := x.analyze(repaired.text)
 		if a == nil {
 			continue
 		}
-		if best == nil || a.sense() > best.sense() {
+		isBetter := best == nil || a.sense() > best.sense() ||
+			a.sense() == best.sense() && bestOf.isPart() && !repaired.isPart()
+		if isBetter {
 			best, bestOf = a, repaired
 		}
 	}
+	if best == nil || !best.authentic && !best.fits {
+		if kind, ok := otherKindIn(token, given); ok {
+			x.add(kind)
+			return
+		}
+	}
 	if best == nil {
-		x.explainNoToken(token)
+		x.explainNoToken(token, given)
 		return
 	}
 	x.Incomplete = x.Incomplete || best.incomplete
@@ -69,15 +69,36 @@ func (x *explainer) explainRefused(token string) {
 	}
 }
 
-// explainNoToken is for what has the form of no token, whatever is done to it.
-func (x *explainer) explainNoToken(token string) {
-	for _, repaired := range repairs(token) {
-		x.add(repaired.findings...)
+// isPart reports whether something was left out to get the text.
+func (r repair) isPart() bool {
+	return r.has(CauseTrailing) || r.has(CauseLeading) || r.has(CauseForeignCharacters)
+}
+
+// otherKindIn says what was given, or was found in it, if that is no token.
+func otherKindIn(given string, found []repair) (Finding, bool) {
+	if kind, ok := otherKindOf(given); ok {
+		return kind, true
 	}
-	short := len(strings.TrimSpace(token)) < minV2Size
-	if short && isBase64URL(strings.TrimSpace(token)) {
+	for _, r := range found {
+		// What is in other parts of a URL was not meant to be a token.
+		if kind, ok := otherKindOf(r.text); ok && !r.has(CauseParameterName) {
+			return kind, true
+		}
+	}
+	return Finding{}, false
+}
+
+// explainNoToken is for what has the form of no token, whatever is done to it.
+func (x *explainer) explainNoToken(token string, given []repair) {
+	if text := strings.TrimSpace(token); len(text) < minV2Size && isBase64URL(text) {
 		x.add(Finding{Cause: CauseCutShort, Certainty: Likely, Text: "shorter than any token: all but its first characters are missing"})
 		return
+	}
+	for _, r := range given {
+		if r.has(CauseURL) {
+			x.add(Finding{Cause: CauseNotAToken, Certainty: Certain, Text: "a URL or a query was given, and no token is in it"})
+			return
+		}
 	}
 	x.add(Finding{Cause: CauseNotAToken, Certainty: Likely, Text: "it doesn't have the form of a token: letters, digits, - and _, and in v1 colons"})
 }
@@ -88,6 +109,7 @@ type analysis struct {
 	findings   []Finding
 	authentic  bool
 	incomplete bool
+	fits       bool // whether its parts are those of a token of an existing user
 	hasReading bool // whether it makes sense in some way, which is reading
 	reading    reading
 }
@@ -125,8 +147,9 @@ func (x *explainer) analyze(text string) *analysis {
 }
 
 // repairs are the texts that what was given may have in it, itself first. Each
-// has in its findings all that was wrong.
-func repairs(given string) []repair {
+// has in its findings all that was wrong. name is the parameter's that has the
+// token in a link.
+func repairs(given, name string) []repair {
 	if len(given) > maxGiven {
 		given = given[:maxGiven]
 	}
@@ -134,8 +157,20 @@ func repairs(given string) []repair {
 		return []repair{{text: given}}
 	}
 	var all []repair
-	for _, r := range unwrap(repair{text: given}) {
-		all = append(all, cleaned(r)...)
+	type key struct {
+		text   string
+		isPart bool
+	}
+	seen := make(map[key]bool)
+	for _, decoded := range decodings(given) {
+		for _, value := range unwrap(decoded, name) {
+			for _, r := range cleaned(value) {
+				if k := (key{r.text, r.isPart()}); !seen[k] {
+					seen[k] = true
+					all = append(all, r)
+				}
+			}
+		}
 	}
 	return all[:min(len(all), maxRepairs)]
 }
@@ -145,62 +180,13 @@ func hasTokenCharacters(s string) bool {
 	return isBase64URL(strings.ReplaceAll(s, ":", ""))
 }
 
-// unwrap takes the values out of a URL, a query, or a parameter, those that
-// are likely to be a token first. What may be none of these is returned as it
-// is, too.
-func unwrap(r repair) []repair {
-	text := strings.TrimSpace(r.text)
-	before, query, hasQuery := strings.Cut(text, "?")
-	before = before[strings.LastIndexFunc(before, unicode.IsSpace)+1:]
-	if !hasQuery {
-		query = text
-	}
-	query, _, _ = strings.Cut(query, "#")
-	in := func(text string) repair {
-		return repair{text: text, findings: append([]Finding{{
-			Cause: CauseURL, Certainty: Certain,
-			Text: "a URL or a query was given, not the token in it alone",
-		}}, r.findings...)}
-	}
-	var named, others []repair
-	for parameter := range strings.SplitSeq(query, "&") {
-		parameter = strings.TrimPrefix(parameter, "amp;") // from HTML
-		name, value, ok := strings.Cut(parameter, "=")
-		switch {
-		case !ok || value == "":
-		case name == "sesame" || name == "url_auth_token":
-			named = append(named, in(value))
-		default:
-			others = append(others, in(value))
-		}
-	}
-	if hasQuery && len(named)+len(others) > 0 {
-		return append(named, others...)
-	}
-	if _, path, ok := strings.Cut(before, "://"); ok {
-		return append(named, in(path[strings.LastIndexByte(path, '/')+1:]))
-	}
-	return append(append(named, others...), r)
-}
-
 // cleaned undoes what mail programs, browsers and people do to tokens. Where
 // it can be undone in several ways, all are returned.
 func cleaned(r repair) []repair {
-	note := func(cause Cause, text string) {
-		r.findings = append(r.findings, Finding{Cause: cause, Certainty: Certain, Text: text})
-	}
-	for range 3 { // a redirect or two may have encoded it again
-		decoded, err := url.PathUnescape(r.text)
-		if err != nil || decoded == r.text {
-			break
-		}
-		r.text = decoded
-		note(CausePercentEncoded, "percent-encoded, as %3D: it wasn't decoded, or was encoded twice")
-	}
 	words := strings.FieldsFunc(r.text, isBlank)
 	if joined := strings.Join(words, ""); joined != r.text {
 		r.text = joined
-		note(CauseWhitespace, "there are spaces, line breaks or invisible characters in it or around it")
+		r = r.note(CauseWhitespace, "there are spaces, line breaks or invisible characters in it or around it")
 	}
 	all := stripped(r)
 	for _, word := range words {

@@ -12,54 +12,68 @@ import (
 // whose signature nothing makes.
 func (s *searchV2) guess(a *analysis, whole bool) {
 	x := s.x
-	here := s.reading(0, 0)
-	size := x.t.settings.SignatureSize
-	fits := whole && here != nil && here.size == size
-	if isCaseChanged(s.text) {
-		a.add(Finding{
-			Cause: CauseCase, Certainty: Likely,
-			Text: "all its letters are of one case: something has changed them, and their case matters",
-		})
-	}
-	if r, ok := x.isV1WithoutSignature(s.text); ok {
-		a.version, a.authentic = V1, true
-		a.take(r.reading)
-		a.findings = []Finding{{Cause: CauseCutShort, Certainty: Certain, Text: "a v1 token whose signature is missing, behind the colon"}}
+	if x.isV1CutShort(a, s.text) {
 		return
 	}
-	others := s.otherReadings()
+	here := s.reading(0, 0)
+	fits := whole && here != nil && here.size == x.t.settings.SignatureSize
+	isSensible := fits && isPlausible(here.pk) && isPlausibleTime(here.reading, x.want.Now)
 	switch {
-	case !fits:
-		s.guessSize(a, here, whole, others)
-	case isPlausibleTime(here.reading, x.want.Now) && isPlausible(here.pk) || len(others) == 0:
-		a.take(here.reading)
-		if here.row == nil {
-			s.addOthers(a, others, Possible)
-		}
-		x.addFacts(a, here.reading, here.row)
-		x.addUser(a, here.reading, here.row)
-		if a.has(CauseCase) {
-			a.doubt(CauseUnknownUser) // the key isn't what it was, either
-		}
+	case isCaseChanged(s.text):
+		// Neither the key nor the time is what it was.
+		a.add(Finding{
+			Cause: CauseCase, Certainty: Likely,
+			Text: "all its letters are of one case: a program has changed them, and their case matters; the key and the time that are read in it now are not those of the token",
+		})
+	case isSensible:
+		a.fits = here.row != nil
+		s.guessReading(a, here)
 	default:
-		// What is read here makes no sense, and what others read does.
-		s.addOthers(a, others, Likely)
-		if here.row == nil {
-			a.add(unknownUser(here.pk, Possible))
-		}
+		s.guessOther(a, here, fits, whole)
 	}
-	if here != nil && here.row == nil && fits {
-		return // nothing to compare the signature with
-	}
-	x.addSecretKeyPossible(a)
 }
 
-// doubt makes a cause less than certain.
-func (a *analysis) doubt(cause Cause) {
-	for i := range a.findings {
-		if a.findings[i].Cause == cause {
-			a.findings[i].Certainty = Possible
+// guessReading is for a token that has all its parts by the settings here.
+func (s *searchV2) guessReading(a *analysis, r *reading2) {
+	a.take(r.reading)
+	s.x.addFacts(a, r.reading, r.row)
+	s.x.addUser(a, r.reading, r.row)
+	if r.row != nil {
+		s.x.addSecretKeyPossible(a)
+	}
+}
+
+// guessOther is for what has not the parts of a token by the settings here.
+func (s *searchV2) guessOther(a *analysis, here *reading2, fits, whole bool) {
+	var others []*reading2
+	if whole {
+		others = s.otherReadings()
+	}
+	if len(others) > 0 {
+		s.addOthers(a, others, Likely)
+	}
+	if len(others) == 1 {
+		r := others[0]
+		a.fits = r.row != nil
+		s.x.addFacts(a, r.reading, r.row)
+		if r.row != nil {
+			s.x.addUser(a, r.reading, r.row)
+			s.x.addSecretKeyPossible(a)
+		} else if r.pk.Kind() == s.x.t.settings.Encoding.Kind() {
+			a.add(unknownUser(r.pk, Likely))
 		}
+	}
+	switch {
+	case len(others) == 0 && fits:
+		if here.row == nil {
+			a.add(unknownUser(here.pk, Certain))
+		}
+		a.add(Finding{
+			Cause: CauseNotAToken, Certainty: Likely,
+			Text: "it is as long as a token, and neither the primary key nor the time in it makes sense: its first characters were changed, or it is no token of this site",
+		})
+	case !fits:
+		s.guessSize(a, here, len(others) > 0)
 	}
 }
 
@@ -145,29 +159,39 @@ func (s *searchV2) addOthers(a *analysis, others []*reading2, certainty Certaint
 }
 
 // guessSize is for data that isn't as long as it should be.
-func (s *searchV2) guessSize(a *analysis, here *reading2, whole bool, others []*reading2) {
-	if whole {
-		s.addOthers(a, others, Likely)
-	}
+func (s *searchV2) guessSize(a *analysis, here *reading2, isExplained bool) {
+	size := s.x.t.settings.SignatureSize
+	isShort := here == nil || here.size <= size
+	isSensible := here != nil && isPlausible(here.pk) && isPlausibleTime(here.reading, s.x.want.Now)
 	certainty := Likely
-	if len(others) > 0 && whole {
+	if isExplained {
 		certainty = Possible
 	}
-	size := s.x.t.settings.SignatureSize
 	switch {
-	case here == nil || here.size < size || here.size == size:
+	case isShort && (!isExplained || isSensible):
 		a.add(Finding{
 			Cause: CauseCutShort, Certainty: certainty,
-			Text: "it is shorter than tokens are here: its end is missing, or other settings made it",
+			Text: "it is shorter than tokens are here: its end is missing",
 		})
-	default:
+		if !isSensible {
+			a.add(Finding{Cause: CauseNotAToken, Certainty: Possible, Text: "it is no token, but another text of letters and digits"})
+		}
+	case isExplained || isShort:
+		// Other settings say why.
+	case isSensible && here.row != nil:
+		a.take(here.reading)
 		a.add(Finding{
 			Cause: CauseTrailing, Certainty: Possible,
-			Text: "it is longer than tokens are here: something follows it, or other settings made it",
+			Text: "it is longer than tokens are here: other text follows it, or something else in it is wrong, too",
 		})
-	}
-	if here != nil && here.size != size && here.size >= 8 && here.size <= maxSignatureSize {
-		a.add(sizeChange(size, here.size).finding(Possible))
+		if here.size <= maxSignatureSize {
+			a.add(sizeChange(size, here.size).finding(Possible))
+		}
+	default:
+		a.add(Finding{
+			Cause: CauseNotAToken, Certainty: Likely,
+			Text: "it has the characters of a token, and neither its length nor what it holds is that of a token of this site",
+		})
 	}
 }
 
@@ -265,7 +289,7 @@ func unknownUser(pk PrimaryKey, certainty Certainty) Finding {
 		Text: fmt.Sprintf("no user has the primary key %s: deleted, or this is another database or table", quotedKey(pk)),
 	}
 	if !isPlausible(pk) {
-		f.Text = "no user has the primary key that it holds, which doesn't look like one: another packer, or no token"
+		f.Text = "no user has the primary key that it holds, which doesn't look like one: another packer wrote it, or it is no token"
 	}
 	return f
 }

@@ -297,7 +297,8 @@ func TestExplanationAsText(t *testing.T) {
 		"valid": {time.Minute, "valid\nit holds: version v2, primary key 42 (LongPacker), made at 2024-05-06T07:08:09Z, 1m ago, good for another 9m\n"},
 		"expired": {time.Hour, "refused: expired (expired)\n" +
 			"it holds: version v2, primary key 42 (LongPacker), made at 2024-05-06T07:08:09Z, 1h ago\n" +
-			"certain   expired: expired 50m ago: made at 2024-05-06T07:08:09Z, and max_age is 10m\n"},
+			"certain   expired: expired 50m ago: made at 2024-05-06T07:08:09Z, and max_age is 10m\n" +
+			"          remedy: send a new link, or set a longer max_age and SESAME_MAX_AGE\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -33,6 +33,9 @@ func (e *Explanation) WriteTo(w io.Writer) (int64, error) {
 	}
 	for _, f := range e.Findings {
 		fmt.Fprintf(&b, "%-8s  %s: %s\n", f.Certainty, f.Cause, f.Text)
+		if f.Remedy != "" {
+			fmt.Fprintf(&b, "          remedy: %s\n", f.Remedy)
+		}
 	}
 	if e.Incomplete {
 		b.WriteString("not all that could be was tried: it would take too long, or the signature is too short to tell\n")

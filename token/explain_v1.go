@@ -99,6 +99,43 @@ func (x *explainer) analyzeV1(text string) *analysis {
 	a.authentic = isKeyRight && (s.secretKey >= 0 || s.cut || s.trailing || s.near || s.sha256)
 	a.incomplete = x.stretching >= maxStretching
 
+	s.addSettings(a, isKeyRight)
+	s.addOuter(a, isKeyRight)
+	if isKeyRight {
+		for _, c := range changes {
+			a.add(c.finding(Certain))
+		}
+	}
+	if r != nil {
+		a.take(r.reading)
+		a.fits = r.row != nil
+		if isKeyRight || s.secretKey >= 0 {
+			x.addFacts(a, r.reading, r.row)
+		}
+	}
+	if isKeyRight {
+		return a
+	}
+	if s.secretKey >= 0 {
+		s.explainData(a, r)
+		return a
+	}
+	if f, ok := x.edited(text); ok {
+		a.authentic = true
+		a.findings = f
+		return a
+	}
+	if r != nil {
+		x.addFacts(a, r.reading, r.row)
+		x.addUser(a, r.reading, r.row)
+	}
+	x.addSecretKeyPossible(a)
+	return a
+}
+
+// addSettings adds what of the settings here can't go with a v1 token.
+func (s *searchV1) addSettings(a *analysis, isKeyRight bool) {
+	x := s.x
 	certainty := Likely
 	if s.secretKey >= 0 || isKeyRight {
 		certainty = Certain
@@ -109,7 +146,7 @@ func (x *explainer) analyzeV1(text string) *analysis {
 			Text: "it is a v1 token, and only v2 is accepted here",
 		})
 	}
-	if isDated := parts.timestamp != ""; isDated != (x.t.settings.MaxAge != nil) && !(s.cut && !isDated) {
+	if isDated := s.parts.timestamp != ""; isDated != (x.t.settings.MaxAge != nil) && !(s.cut && !isDated) {
 		a.add(maxAgeChange(x.t.settings.MaxAge != nil).finding(certainty))
 	}
 	if x.want.Scope != "" {
@@ -124,45 +161,22 @@ func (x *explainer) analyzeV1(text string) *analysis {
 			Text: "the max_age of a v1 token can't be overridden",
 		})
 	}
-	s.addOuter(a, isKeyRight)
-	if isKeyRight {
-		for _, c := range changes {
-			a.add(c.finding(Certain))
-		}
-	}
-	if r != nil {
-		a.take(r.reading)
-		if isKeyRight || s.secretKey >= 0 {
-			x.addFacts(a, r.reading, r.row)
-		}
-	}
-	switch {
-	case isKeyRight:
-		// All is said.
-	case s.secretKey < 0:
-		if f, ok := x.edited(text); ok {
-			a.authentic = true
-			a.findings = f
-			return a
-		}
-		if r != nil {
-			x.addFacts(a, r.reading, r.row)
-			x.addUser(a, r.reading, r.row)
-		}
-		x.addSecretKeyPossible(a)
-	case r != nil:
-		for _, c := range s.readingChanges(r) {
-			a.add(c.finding(Likely))
-		}
-		x.addUser(a, r.reading, r.row)
-		a.preferRevoked()
-	default:
+}
+
+// explainData says what may be wrong in a token whose outer signature is right.
+func (s *searchV1) explainData(a *analysis, r *readingV1) {
+	if r == nil {
 		a.add(Finding{
-			Cause: CausePacker, Certainty: Certain, Setting: "packer", Here: x.t.settings.Encoding.Name(),
+			Cause: CausePacker, Certainty: Certain, Setting: "packer", Here: s.x.t.settings.Encoding.Name(),
 			Text: "its signature is right, and no packer and digest read what it holds: a packer of your own made it, or a digest that isn't supported",
 		})
+		return
 	}
-	return a
+	for _, c := range s.readingChanges(r) {
+		a.add(c.finding(Likely))
+	}
+	s.x.addUser(a, r.reading, r.row)
+	a.preferRevoked()
 }
 
 // preferRevoked makes what may have changed in the row likely: the secret key
@@ -194,9 +208,17 @@ func (x *explainer) newSearchV1(parts partsV1) *searchV1 {
 	}
 	s.iterations = unique(append([]int{set.Iterations, 10000}, x.candidates.Iterations...))
 	s.iterations = slices.DeleteFunc(s.iterations, func(n int) bool { return n < 1 })
+	s.read()
+	return s
+}
+
+// read takes the ways to read the token's data into the search, the one by the
+// settings here first.
+func (s *searchV1) read() {
+	x, parts, set := s.x, s.parts, &s.x.t.settings
 	data, err := base64.RawURLEncoding.DecodeString(parts.data)
 	if err != nil || len(data) > maxDataSize {
-		return s
+		return
 	}
 	for i, option := range x.packers() {
 		pk, key, err := option.pack.Unpack(data)
@@ -231,7 +253,6 @@ func (x *explainer) newSearchV1(parts partsV1) *searchV1 {
 		}
 		return 1
 	})
-	return s
 }
 
 // sign looks for the key that makes the outer signature.
@@ -437,13 +458,46 @@ func signerKeyV1(salt, secretKey string) []byte {
 	return key[:]
 }
 
-// isV1WithoutSignature reports whether a text without a colon is the data of a
-// v1 token, of which the rest was cut off.
-func (x *explainer) isV1WithoutSignature(text string) (*readingV1, bool) {
+// isV1CutShort reports whether a text without a colon is the beginning of a v1
+// token: its data, of which the last characters may be missing, too.
+func (x *explainer) isV1CutShort(a *analysis, text string) bool {
 	if !slices.Contains(x.t.settings.Versions, V1) {
-		return nil, false
+		return false
 	}
 	s := x.newSearchV1(partsV1{data: text, value: text})
 	_, r, ok := s.derive()
-	return r, ok
+	if !ok {
+		r, ok = s.beginning()
+	}
+	if !ok {
+		return false
+	}
+	a.version, a.authentic = V1, true
+	a.take(r.reading)
+	a.findings = []Finding{{Cause: CauseCutShort, Certainty: Certain, Text: "a v1 token whose end is missing, from the first colon on"}}
+	return true
+}
+
+// beginning reads data whose revocation key is cut short.
+func (s *searchV1) beginning() (*readingV1, bool) {
+	const enough = 4 // bytes that don't match by accident
+	set := &s.x.t.settings
+	data, whole := decodeV2(s.parts.data)
+	if !whole || len(data) > maxDataSize {
+		return nil, false
+	}
+	pk, rest, err := set.Encoding.Unpack(data)
+	if err != nil || len(rest) < enough {
+		return nil, false
+	}
+	row := s.x.row(pk)
+	if row == nil || s.x.stretching+set.Iterations > maxStretching {
+		return nil, false
+	}
+	s.x.stretching += set.Iterations
+	key, err := s.x.t.revocationKeyV1(row.User)
+	if err != nil || len(rest) > len(key) || subtle.ConstantTimeCompare(key[:len(rest)], rest) != 1 {
+		return nil, false
+	}
+	return &readingV1{reading: reading{pack: set.Encoding, pk: pk, version: V1}, row: row}, true
 }

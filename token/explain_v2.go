@@ -208,7 +208,7 @@ func (s *searchV2) try(c *choice, otherSize bool) (match, bool) {
 		}
 		for _, secretKey := range s.secretKeys[c[dimSecretKey]].values {
 			input := s.keyInput(c, r, secretKey)
-			for _, how := range comparisons(r.size, size, c[dimPacker] == 0) {
+			for _, how := range comparisons(r.size, size, c) {
 				if !s.matches(input, message, s.data[r.mark:], how) {
 					continue
 				}

@@ -12,12 +12,13 @@ type comparison struct{ made, compared int }
 // comparisons are the ways in which a signature of a size may come from one of
 // the size here: as it is, made shorter or longer, or cut short, or with
 // something behind it.
-func comparisons(size, here int, samePacker bool) []comparison {
+func comparisons(size, here int, c *choice) []comparison {
 	var all []comparison
-	if size <= maxSignatureSize {
+	const shortest = 4 // bytes, below which matches are accidents where much is tried
+	if size <= maxSignatureSize && (size >= shortest || size == here || *c == choice{}) {
 		all = append(all, comparison{size, size})
 	}
-	if size != here && samePacker {
+	if size != here && c[dimPacker] == 0 {
 		all = append(all, comparison{here, min(size, here)})
 	}
 	return all
