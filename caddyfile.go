@@ -89,6 +89,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        secure auto|on|off
 //	        update_last_login [on|off]
 //	        redirect on|off|safari_off
+//	        end_cookies <name>[:<path>]...
 //	    }
 //	    confirm always|one_time|off
 //	    reserved_path <path>|off
@@ -366,6 +367,7 @@ func sessionOption(to **SessionConfig) directive.Option {
 		"secure":            directive.Text(&cfg.Secure, "auto, on or off"),
 		"update_last_login": directive.SwitchPointer(&cfg.UpdateLastLogin),
 		"redirect":          directive.Text(&cfg.Redirect, "on, off or safari_off"),
+		"end_cookies":       directive.Texts(&cfg.EndCookies, "names of cookies"),
 	}).Example("session { max_age 7d }")
 }
 

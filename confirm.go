@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
+	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
+	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -33,53 +36,76 @@ type confirmation struct {
 	cookies   []string // of browsers that were shown the page
 }
 
-// logIn lets a user in whose token holds: it shows the page with the button,
+// logIn lets a user in whose token is valid: it shows the page with the button,
 // or uses the token and starts a session, or just passes the request on.
 func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, user *userstore.User) error {
-	isConfirmed := h.isConfirmed(c)
-	if isAhead(r) || isPlanted(r) && !isConfirmed {
+	if isAhead(r) {
 		return h.serveAhead(w, r, next, user)
 	}
+	from := origin.Of(r)
+	current, replaced, err := h.loggedIn(r, c, user)
+	if err != nil {
+		return h.fail(w, r, err)
+	}
 	isLink := c.token.From == claim.FromQuery
-	if isLink && r.Method == http.MethodGet && acceptsHTML(r) {
-		replaced, err := h.replacedBy(r, c, user)
-		if err != nil {
-			return h.fail(w, r, err)
-		}
-		if replaced != nil || h.asksFirst() {
-			return h.askToConfirm(w, r, c, user, replaced)
-		}
+	isPressed := c.confirmation.signature != "" && !from.IsFrame && from.Initiator != origin.Other
+	asks := isLink && r.Method == http.MethodGet && (replaced != nil || h.asksFirst()) && acceptsHTML(r)
+	switch {
+	case isPressed && from.Initiator != origin.Opaque && h.isConfirmed(c, replaced):
+		return h.useToken(w, r, next, c, user, login{isConfirmed: true, startsSession: isLink})
+	case isPressed && current != nil && replaced == nil:
+		// The page was open in two tabs, and the user has logged in by the other.
+		counted.requests[outcomeSession].Add(1)
+		return seeOther(w, c.loginTarget(r))
+	case isPressed:
+		// The page was too old, or not ours, or hides its origin, or another user
+		// has logged in since.
+		return h.askToConfirm(w, r, c, user, replaced)
+	case from.IsForced(), asks && !asksForPage(r):
+		return h.serveAhead(w, r, next, user) // also for a script, which shows no page
+	case asks:
+		return h.askToConfirm(w, r, c, user, replaced)
 	}
-	if c.confirmation.signature != "" && !isConfirmed {
-		return h.askToConfirm(w, r, c, user, nil) // the page was too old, or not ours
-	}
+	// Nobody was asked.
+	mayReplace := replaced == nil || from.Initiator == origin.Own
+	return h.useToken(w, r, next, c, user, login{startsSession: isLink && from.MayLogIn() && mayReplace})
+}
 
-	if isEarly(r) && (h.OneTime || h.logins != nil && isLink) {
+// login is what becomes of a request whose token is used.
+type login struct {
+	isConfirmed   bool // it is that of the button
+	startsSession bool // where there are sessions
+}
+
+// useToken uses a token that is valid, starts a session, and passes the request
+// on or leads to the page that the link is for.
+func (h *Handler) useToken(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, user *userstore.User, l login) error {
+	if isEarly(r) && (h.OneTime || h.logins != nil && c.token.From == claim.FromQuery) {
 		return h.fail(w, r, errTooEarly)
 	}
 	if err := h.use(r, c, user); err != nil {
 		return h.serveBesideToken(w, r, next, c, err)
 	}
-	if isConfirmed {
+	if l.isConfirmed {
 		h.confirmCookie.Clear(w, r)
 	}
 	v := &visitor{user: user}
 	if h.watcher != nil && h.UserStore.Revocations != "" {
 		v.fingerprint, v.since = h.fingerprint(r, c)
 	}
-	if h.logins == nil || !isLink {
-		if isConfirmed {
+	if h.logins == nil || !l.startsSession {
+		if l.isConfirmed {
 			turnIntoGet(r)
 		}
 		return h.serveVisitor(w, r, next, v)
 	}
 	h.noteLogin(r.Context(), user)
-	if err := h.startSession(w, r, user, c.scope); err != nil {
+	if err := h.startSession(w, r, user, c); err != nil {
 		return h.fail(w, r, err)
 	}
 	fingerprint, _ := h.fingerprint(r, c)
 	h.audit.login(r, user, fingerprint)
-	if isConfirmed || r.Method == http.MethodGet && h.logins.redirects(r) {
+	if l.isConfirmed || r.Method == http.MethodGet && h.logins.redirects(r) {
 		counted.requests[outcomeLogin].Add(1)
 		return seeOther(w, c.loginTarget(r))
 	}
@@ -107,32 +133,55 @@ func (h *Handler) asksFirst() bool {
 	}
 }
 
-// replacedBy returns the user whose session a login would replace, or nil if
-// it is nobody's, or the same user's. Whoever sends somebody their own link
-// could otherwise have them work in the wrong account.
-func (h *Handler) replacedBy(r *http.Request, c claims, user *userstore.User) (*userstore.User, error) {
-	if h.logins == nil {
-		return nil, nil
+// loggedIn returns the user whose session a request has, if any, and the same
+// user as replaced if it isn't the one that a login is for: whoever sends a user
+// their own link could otherwise have them work in the wrong account. A session
+// for another scope is replaced, too, since it is in the same cookie.
+func (h *Handler) loggedIn(r *http.Request, c claims, user *userstore.User) (current, replaced *userstore.User, err error) {
+	if h.logins == nil || c.token.From != claim.FromQuery || len(c.cookies) == 0 {
+		return nil, nil, nil
 	}
 	v, err := h.visitorBySession(r, c, anybody)
+	none, isNone := errors.AsType[*noSession](err)
 	switch {
-	case errors.Is(err, errNoSession):
-		return nil, nil
+	case isNone && none.one != nil:
+		v = none.one
+	case isNone:
+		replaced, err = h.loggedInElsewhere(r, none.otherScope, user)
+		return nil, replaced, err
 	case err != nil:
-		return nil, err
-	case v.user.PrimaryKey == user.PrimaryKey:
-		return nil, nil
+		return nil, nil, err
 	}
-	return v.user, nil
+	if v.user.PrimaryKey != user.PrimaryKey {
+		replaced = v.user
+	}
+	return v.user, replaced, nil
+}
+
+// loggedInElsewhere returns another user who has a session for another scope,
+// or nil. Of such a session it isn't known whether a new password has ended it.
+func (h *Handler) loggedInElsewhere(r *http.Request, sent []session.Parsed, user *userstore.User) (*userstore.User, error) {
+	for i := range sent {
+		key := sent[i].PrimaryKey()
+		if key == user.PrimaryKey || !sent[i].Expires().After(h.now()) {
+			continue
+		}
+		return h.findUser(r.Context(), key, false, func(*userstore.User) error { return nil })
+	}
+	return nil, nil
 }
 
 // confirmAge is how long the page may be open before the button is pressed.
 const confirmAge = time.Hour
 
 // signConfirmation signs the cookie of a browser that has seen the page for a
-// token.
-func (h *Handler) signConfirmation(cookie, token string) string {
-	return base64.RawURLEncoding.EncodeToString(h.confirmKey.sign(cookie + "\x00" + token)[:16])
+// token, and which user's session the page said would be replaced.
+func (h *Handler) signConfirmation(cookie, token string, replaced *userstore.User) string {
+	key := ""
+	if replaced != nil {
+		key = replaced.PrimaryKey.String()
+	}
+	return base64.RawURLEncoding.EncodeToString(h.confirmKey.sign(cookie + "\x00" + key + "\x00" + token)[:16])
 }
 
 // newConfirmCookie makes the cookie that the page sets. Only the browser that
@@ -161,18 +210,30 @@ func (h *Handler) takeConfirmation(r *http.Request) confirmation {
 	return given
 }
 
-// isConfirmed reports whether the button was pressed for this token, in the
-// browser that was shown it.
-func (h *Handler) isConfirmed(c claims) bool {
-	if c.confirmation.signature == "" {
-		return false
-	}
-	for _, value := range c.confirmation.cookies {
-		if value != "" && hmac.Equal([]byte(h.signConfirmation(value, c.token.Value)), []byte(c.confirmation.signature)) {
+// isConfirmed reports whether the button was pressed for this token, in a
+// browser that was shown it, and told of the session that would be replaced.
+func (h *Handler) isConfirmed(c claims, replaced *userstore.User) bool {
+	for _, value := range c.confirmation.cookies[:min(len(c.confirmation.cookies), maxCookies)] {
+		if value != "" && hmac.Equal([]byte(h.signConfirmation(value, c.token.Value, replaced)), []byte(c.confirmation.signature)) {
 			return true
 		}
 	}
 	return false
+}
+
+// newConfirmValue is a value for the cookie of the page: the one that the
+// browser has, so that the page works in several tabs, or a new one.
+func (c *confirmation) newConfirmValue() string {
+	if i := slices.IndexFunc(c.cookies, isConfirmValue); i >= 0 {
+		return c.cookies[i]
+	}
+	return rand.Text()
+}
+
+// isConfirmValue reports whether a value looks like one of rand.Text.
+func isConfirmValue(value string) bool {
+	isOther := func(c rune) bool { return (c < 'A' || c > 'Z') && (c < '2' || c > '7') }
+	return len(value) == 26 && !strings.ContainsFunc(value, isOther)
 }
 
 // askToConfirm shows the page with the button. It sends the token and what
@@ -180,7 +241,7 @@ func (h *Handler) isConfirmed(c claims) bool {
 // URL, matchers and scope, stays as it is.
 func (h *Handler) askToConfirm(w http.ResponseWriter, r *http.Request, c claims, user, replaced *userstore.User) error {
 	counted.requests[outcomePage].Add(1)
-	value := rand.Text()
+	value := c.confirmation.newConfirmValue()
 	h.confirmCookie.Set(w, r, value, confirmAge)
 
 	uri, separator := ownURI(r), "?"
@@ -189,7 +250,7 @@ func (h *Handler) askToConfirm(w http.ResponseWriter, r *http.Request, c claims,
 	}
 	action := uri + separator + url.Values{
 		h.sources.Name:        {c.token.Value},
-		h.sources.ConfirmName: {h.signConfirmation(value, c.token.Value)},
+		h.sources.ConfirmName: {h.signConfirmation(value, c.token.Value, replaced)},
 	}.Encode()
 	shown := page.Data{Kind: page.Confirm, Action: action, User: displayName(user)}
 	if replaced != nil {
@@ -206,6 +267,11 @@ func displayName(user *userstore.User) string {
 		}
 	}
 	return user.PrimaryKey.String()
+}
+
+// acceptsHTML reports whether a request prefers HTML, be it for a page or not.
+func acceptsHTML(r *http.Request) bool {
+	return page.Preferred(r.Header["Accept"]) == page.HTML
 }
 
 // turnIntoGet makes the request of the button the one that the link was for.

@@ -114,9 +114,7 @@ func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request, next cadd
 	case !errors.Is(err, errNoSession):
 		return h.fail(w, r, err)
 	}
-	if len(c.cookies) > 0 && !errors.Is(err, errOtherScope) {
-		h.logins.cookie.Clear(w, r)
-	}
+	h.forgetSession(w, r, c, err)
 	if limited, ok := errors.AsType[*limit.Exceeded](err); ok && !h.Optional {
 		return h.fail(w, r, limited)
 	}
@@ -150,7 +148,7 @@ func (h *Handler) serveBesideToken(w http.ResponseWriter, r *http.Request, next 
 	case err != nil:
 		return h.fail(w, r, err)
 	case c.confirmation.signature != "", // the button's own request is nothing for the upstream
-		r.Method == http.MethodGet && h.logins.redirects(r) && acceptsHTML(r):
+		r.Method == http.MethodGet && h.logins.redirects(r) && asksForPage(r):
 		counted.requests[outcomeSession].Add(1)
 		return seeOther(w, c.loginTarget(r))
 	}

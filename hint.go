@@ -28,7 +28,7 @@ const hintAge = time.Hour
 // withHint adds the hint to a refusal, where it is asked for and a person is
 // there to see it. It costs a lookup.
 func (h *Handler) withHint(r *http.Request, parsed *token.Parsed, refused error) error {
-	if refused != token.Expired || !h.pages.Config().ExpiredHint || !acceptsHTML(r) { //nolint:errorlint // Parse doesn't wrap it
+	if refused != token.Expired || !h.pages.Config().ExpiredHint || !asksForPage(r) { //nolint:errorlint // Parse doesn't wrap it
 		return refused
 	}
 	made, err := h.credentials(r.Context())

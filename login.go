@@ -13,7 +13,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/watch"
@@ -59,6 +58,14 @@ type SessionConfig struct {
 	// Whether a browser is sent to the URL without the token after a login:
 	// `on`, `off`, or `safari_off`, as django-sesame does. Default: `on`.
 	Redirect string `json:"redirect,omitempty"`
+
+	// Cookies of applications that browsers are told to forget when the session
+	// ends: at a logout, and when another user logs in. Without it, an
+	// application with a session of its own goes on to show the former user.
+	// `sessionid` is a cookie with the path `/`, `sid:/app/` one with another
+	// path, and `wordpress_*` all whose name begins so, of those that the request
+	// has. Default: none.
+	EndCookies []string `json:"end_cookies,omitempty"`
 }
 
 // cookie is the configuration of the session's cookie.
@@ -76,6 +83,7 @@ const (
 // logins makes and checks sessions.
 type logins struct {
 	cookie          cookie.Cookie
+	ending          cookie.Ending // of applications
 	redirect        string
 	updateLastLogin bool
 	settings        session.Settings // without the encoding
@@ -85,6 +93,9 @@ func newLogins(cfg *SessionConfig) (*logins, error) {
 	l := &logins{redirect: cfg.Redirect, updateLastLogin: cfg.UpdateLastLogin == nil || *cfg.UpdateLastLogin}
 	var err error
 	if l.cookie, err = cookie.New(cfg.cookie()); err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	if l.ending, err = cookie.ParseEnding(cfg.EndCookies, &l.cookie); err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}
 	switch l.redirect {
@@ -132,112 +143,25 @@ type visitor struct {
 	since       time.Time
 }
 
-// errNoSession: none of the request's cookies is a session that holds.
-// errOtherScope, which wraps it: but one may hold for another page.
-var (
-	errNoSession  = errors.New("no session")
-	errOtherScope = fmt.Errorf("%w in this scope", errNoSession)
-)
-
-// visitorBySession finds the user whose session a request has. The error is
-// errNoSession, that of mayEnter, or says why the store has no answer.
-func (h *Handler) visitorBySession(r *http.Request, c claims, mayEnter func(*userstore.User) error) (*visitor, error) {
-	if len(c.cookies) == 0 {
-		return nil, errNoSession
-	}
-	refused := errNoSession
-	made, err := h.credentials(r.Context())
-	if err != nil {
-		return nil, err
-	}
-	now := h.now()
-	for _, value := range c.cookies[:min(len(c.cookies), maxCookies)] {
-		parsed, err := made.sessions.Parse(value, h.logins.boundScope(r, c.scope), now)
-		if err != nil {
-			h.sessionRefused(r, &parsed, err)
-			if err := h.refusedSession(r, err); !errors.Is(refused, errOtherScope) {
-				refused = err
-			}
-			continue
-		}
-		user, err := h.findUser(r.Context(), parsed.PrimaryKey(), false, func(user *userstore.User) error {
-			switch {
-			case user == nil:
-				return session.UnknownUser
-			case !user.IsActive:
-				return session.InactiveUser
-			}
-			if user.IsRevoked("", parsed.Issued()) {
-				return session.Revoked
-			}
-			if err := made.sessions.Verify(&parsed, user.User); err != nil {
-				return err
-			}
-			return mayEnter(user)
-		})
-		if err == nil {
-			return &visitor{user: user, session: &parsed}, nil
-		}
-		if _, isReason := errors.AsType[session.Reason](err); !isReason {
-			return nil, h.forbid(r, claim.Token{}, err)
-		}
-		h.sessionRefused(r, &parsed, err)
-	}
-	return nil, refused
-}
-
-// refusedSession is errNoSession for a cookie that says no more than that, for
-// a reason. One that is forged counts against its client.
-func (h *Handler) refusedSession(r *http.Request, reason error) error {
-	switch {
-	case errors.Is(reason, session.WrongScope):
-		return errOtherScope
-	case errors.Is(reason, session.Malformed), errors.Is(reason, session.BadSignature):
-		return h.failed(r, errNoSession)
-	}
-	return errNoSession
-}
-
-// maxCookies is how many cookies of the name are looked at. More than one is
-// another site's doing.
-const maxCookies = 4
-
-// boundScope is what a session is bound to: the site and the scope.
-func (l *logins) boundScope(r *http.Request, scope string) string {
-	return l.cookie.Site(r) + "\x00" + scope
-}
-
-// sessionRefused tells an operator who has debug logs on why a session is not
-// one.
-func (h *Handler) sessionRefused(r *http.Request, parsed *session.Parsed, reason error) {
-	if reason, ok := errors.AsType[session.Reason](reason); ok {
-		counted.sessionsEnded[reason].Add(1)
-	}
-	c := h.logger.Check(zap.DebugLevel, "session refused")
-	if c == nil {
-		return
-	}
-	fields := []zap.Field{zap.Error(reason)}
-	if reason, ok := errors.AsType[session.Reason](reason); ok {
-		fields = append(fields, zap.Stringer("reason", reason))
-	}
-	if !parsed.PrimaryKey().IsZero() {
-		fields = append(fields, zap.Stringer("user", parsed.PrimaryKey()))
-	}
-	c.Write(append(fields, requestFields(r)...)...)
-}
-
-// startSession sets the cookie of a user who logs in.
-func (h *Handler) startSession(w http.ResponseWriter, r *http.Request, user *userstore.User, scope string) error {
+// startSession sets the cookie of a user who logs in. Sessions of applications
+// end, unless the browser had one of the same user.
+func (h *Handler) startSession(w http.ResponseWriter, r *http.Request, user *userstore.User, c claims) error {
 	made, err := h.credentials(r.Context())
 	if err != nil {
 		return err
 	}
-	value, err := made.sessions.Create(user.PrimaryKey, user.User, h.logins.boundScope(r, scope), h.now())
+	value, err := made.sessions.Create(user.PrimaryKey, user.User, h.logins.boundScope(r, c.scope), h.now())
 	if err != nil {
 		return fmt.Errorf("making a session: %w", err)
 	}
 	counted.logins.Add(1)
+	sent := h.sessionsOf(r, c, made.sessions)
+	if !sent.isOnlyOf(user.PrimaryKey) {
+		h.logins.ending.Expire(w, r)
+	}
+	if len(c.cookies) > 1 {
+		h.logins.cookie.ClearAll(w, r) // what other hosts have set would be sent beside this one
+	}
 	h.logins.cookie.Set(w, r, value, made.sessions.Settings().MaxAge)
 	return nil
 }
@@ -310,9 +234,10 @@ func isSafari(agent string) bool {
 	return true
 }
 
-// acceptsHTML reports whether a request is one for a page, as browsers make it.
-func acceptsHTML(r *http.Request) bool {
-	return page.Preferred(r.Header["Accept"]) == page.HTML
+// asksForPage reports whether a request is one for a page, as browsers make it
+// when they navigate.
+func asksForPage(r *http.Request) bool {
+	return page.Wanted(r) == page.HTML
 }
 
 // serveVisitor passes a visitor's request on.

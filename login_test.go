@@ -177,7 +177,7 @@ func TestOtherMethodsGoOn(t *testing.T) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, sessionSite(""))
 		b := newBrowser(g)
-		b.do(t, http.MethodPost, "/form?sesame="+tokenFor(t, alice)).wantStatus(t, http.StatusOK)
+		b.do(t, http.MethodPost, "/form?sesame="+tokenFor(t, alice), "Sec-Fetch-Site", "same-origin").wantStatus(t, http.StatusOK)
 		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
 		b.get(t, "/").wantStatus(t, http.StatusOK)
 

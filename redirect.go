@@ -10,9 +10,34 @@ import (
 // seeOther sends a browser to another page of the same site.
 func seeOther(w http.ResponseWriter, target string) error {
 	claim.ForbidLinking(w.Header())
-	w.Header().Set("Location", target)
+	w.Header().Set("Location", escaped(target))
 	w.WriteHeader(http.StatusSeeOther)
 	return nil
+}
+
+// escaped is a target with all that isn't visible ASCII percent-encoded, as a URI
+// must be (RFC 3986, section 2.1). Browsers guess an encoding otherwise. What is
+// encoded already stays.
+func escaped(target string) string {
+	isUnfit := func(c byte) bool { return c <= ' ' || c >= 0x7f }
+	unfit := 0
+	for i := range len(target) {
+		if isUnfit(target[i]) {
+			unfit++
+		}
+	}
+	if unfit == 0 {
+		return target
+	}
+	uri := make([]byte, 0, len(target)+2*unfit)
+	for i := range len(target) {
+		if c := target[i]; isUnfit(c) {
+			uri = append(uri, '%', "0123456789ABCDEF"[c>>4], "0123456789ABCDEF"[c&15])
+		} else {
+			uri = append(uri, c)
+		}
+	}
+	return string(uri)
 }
 
 // ownURI is the URI of a request as the browser sees it, for a link or a

@@ -285,7 +285,7 @@ func FuzzConfirmed(f *testing.F) {
 	h := fuzzHandler(f)
 	f.Add("cookie", "token", "signature")
 	f.Add("", "", "")
-	f.Add("c", "\x00t", h.signConfirmation("c", "t"))
+	f.Add("c", "\x00t", h.signConfirmation("c", "t", nil))
 	f.Fuzz(func(t *testing.T, cookie, made, signature string) {
 		if strings.Contains(cookie, "\x00") {
 			return // no header field can hold it
@@ -294,13 +294,13 @@ func FuzzConfirmed(f *testing.F) {
 			return h.isConfirmed(claims{
 				token:        claim.Token{Value: made, From: claim.FromQuery, Found: true},
 				confirmation: confirmation{signature: signature, cookies: []string{"another", cookie}},
-			})
+			}, nil)
 		}
-		right := h.signConfirmation(cookie, made)
+		right := h.signConfirmation(cookie, made, nil)
 		if got, want := confirmed(cookie, made, right), cookie != ""; got != want {
 			t.Errorf("with its own signature: %v, want %v", got, want)
 		}
-		if signature != right && signature != h.signConfirmation("another", made) && confirmed(cookie, made, signature) {
+		if signature != right && signature != h.signConfirmation("another", made, nil) && confirmed(cookie, made, signature) {
 			t.Errorf("confirmed by %q", signature)
 		}
 		if confirmed(cookie+"x", made, right) || confirmed(cookie, made+"x", right) || confirmed("", made, right) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
+	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
@@ -109,74 +110,61 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, c claims) 
 	next := h.nextOf(r, "")
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
-		action := "?"
-		if next != "" {
-			action += url.Values{nextParameter: {next}}.Encode()
-		}
-		return h.pages.Write(w, r, http.StatusOK, page.Data{Kind: page.Logout, Action: action})
+		return h.pages.Write(w, r, http.StatusOK, page.Data{Kind: page.Logout, Action: logoutAction(next)})
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", "GET, HEAD, POST")
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return nil
-	case isFromOtherSite(r):
+	case origin.Of(r).IsOther():
+		if asksForPage(r) { // the button on it works, wherever the page before was from
+			return h.pages.Write(w, r, http.StatusForbidden, page.Data{Kind: page.Logout, Action: logoutAction(next)})
+		}
 		w.WriteHeader(http.StatusForbidden)
 		return nil
 	}
-	// A page of another site can't send the cookie along, even where the browser
-	// doesn't say whose page it is.
-	if len(c.cookies) > 0 {
-		counted.logouts.Add(1)
-		h.audit.logout(r, h.sessionUser(r, c))
-		h.logins.cookie.Clear(w, r)
-	}
+	h.endSession(w, r, c)
 	if next != "" {
 		return seeOther(w, next)
 	}
 	return h.pages.Write(w, r, http.StatusOK, page.Data{Kind: page.LoggedOut})
 }
 
-// sessionUser is whose session a request has, authentic, though it may be over.
-// It is the zero key where none of its cookies is one.
+// logoutAction is where the button for logging out leads.
+func logoutAction(next string) string {
+	if next == "" {
+		return "?"
+	}
+	return "?" + url.Values{nextParameter: {next}}.Encode()
+}
+
+// endSession makes a browser forget its session, and what applications have of
+// the user.
+func (h *Handler) endSession(w http.ResponseWriter, r *http.Request, c claims) {
+	h.logins.ending.Expire(w, r)
+	if len(c.cookies) == 0 {
+		return
+	}
+	counted.logouts.Add(1)
+	h.audit.logout(r, h.sessionUser(r, c))
+	if len(c.cookies) > 1 {
+		h.logins.cookie.ClearAll(w, r)
+	} else {
+		h.logins.cookie.Clear(w, r)
+	}
+}
+
+// sessionUser is whose session a request has. It is the zero key where none of
+// its cookies is one.
 func (h *Handler) sessionUser(r *http.Request, c claims) token.PrimaryKey {
 	made, err := h.credentials(r.Context())
 	if err != nil {
 		return token.PrimaryKey{}
 	}
-	for _, value := range c.cookies[:min(len(c.cookies), maxCookies)] {
-		parsed, err := made.sessions.Parse(value, h.logins.boundScope(r, c.scope), h.now())
-		if err == nil {
-			return parsed.PrimaryKey()
-		}
+	sent := h.sessionsOf(r, c, made.sessions)
+	if len(sent.valid) == 0 {
+		return token.PrimaryKey{}
 	}
-	return token.PrimaryKey{}
-}
-
-// isFromOtherSite reports whether a browser says that a request was made by a
-// page of another site.
-func isFromOtherSite(r *http.Request) bool {
-	switch r.Header.Get("Sec-Fetch-Site") {
-	case "same-origin", "none":
-		return false
-	case "":
-	default:
-		return true
-	}
-	origin := r.Header.Get("Origin")
-	if origin == "" || origin == "null" {
-		return false // an old browser, or a page that keeps its origin to itself
-	}
-	parsed, err := url.Parse(origin)
-	return err != nil || !strings.EqualFold(parsed.Host, r.Host)
-}
-
-// isPlanted reports whether a request with a token is one that a page of
-// another site made by itself, by a form or an image, to have its visitor
-// logged in as somebody. A link that was clicked isn't.
-func isPlanted(r *http.Request) bool {
-	if !isFromOtherSite(r) {
-		return false
-	}
-	return r.Method != http.MethodGet || r.Header.Get("Sec-Fetch-Mode") != "navigate"
+	return sent.valid[0].PrimaryKey()
 }
 
 // whoami is what whoami tells.

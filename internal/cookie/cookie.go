@@ -151,15 +151,25 @@ func (c *Cookie) cut(line, fullName string) (rest string, values []string) {
 	return string(kept), values
 }
 
-// Set sets the cookie in a response. Without an age it lasts as long as the
-// browser runs.
+// Set sets the cookie in a response, for an age of at least a second: with less,
+// which Max-Age can't say, it would last as long as the browser runs.
 func (c *Cookie) Set(w http.ResponseWriter, r *http.Request, value string, age time.Duration) {
-	http.SetCookie(w, c.make(r, value, int(age/time.Second)))
+	http.SetCookie(w, c.make(r, value, max(int(age/time.Second), 1)))
 }
 
 // Clear makes the browser forget the cookie.
 func (c *Cookie) Clear(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, c.make(r, "", -1))
+}
+
+// ClearAll makes the browser forget every cookie of the name that it may have
+// sent with a request: also those that another host of the domain has set for
+// all of the domain, or for a path.
+func (c *Cookie) ClearAll(w http.ResponseWriter, r *http.Request) {
+	c.Clear(w, r)
+	name := c.nameFor(r)
+	set := expirer{header: w.Header(), isHTTPS: c.isSecure(r), left: maxExpired}
+	set.expire(name, append([]string{"/"}, pathsAbove(r.URL.Path)...), domainsOf(r.Host))
 }
 
 func (c *Cookie) make(r *http.Request, value string, maxAge int) *http.Cookie {

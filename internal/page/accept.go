@@ -1,8 +1,11 @@
 package page
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 )
 
 // Type is a type that a page comes in.
@@ -15,14 +18,29 @@ const (
 	JSON
 )
 
+// Wanted is the type in which a request gets a page. Only who navigates gets
+// HTML: a script, or what a page loads by itself, has no use for it, whatever it
+// accepts.
+func Wanted(r *http.Request) Type {
+	if origin.IsNavigation(r.Header) {
+		return Preferred(r.Header["Accept"])
+	}
+	return preferred(r.Header["Accept"], false)
+}
+
 // Preferred chooses from the values of Accept (RFC 9110, section 12.5.1).
 // Only types that are named count: */* is what scripts send, and they get text.
-func Preferred(accept []string) Type {
+func Preferred(accept []string) Type { return preferred(accept, true) }
+
+func preferred(accept []string, allowsHTML bool) Type {
 	best, bestWeight := Text, 0.0
 	for _, value := range accept {
 		for part := range strings.SplitSeq(value, ",") {
 			mediaType, parameters, _ := strings.Cut(part, ";")
 			candidate := typeOf(strings.ToLower(strings.TrimSpace(mediaType)))
+			if candidate == HTML && !allowsHTML {
+				continue
+			}
 			if weight := weightOf(parameters); candidate != Text && weight > bestWeight {
 				best, bestWeight = candidate, weight
 			}

@@ -201,7 +201,7 @@ func (p *Pages) Write(w http.ResponseWriter, r *http.Request, status int, data D
 	header["Referrer-Policy"] = []string{"no-referrer"}
 	header.Add("Vary", "Accept")
 	header.Set("X-Content-Type-Options", "nosniff")
-	switch Preferred(r.Header["Accept"]) {
+	switch Wanted(r) {
 	case JSON:
 		header.Set("Content-Type", "application/json")
 		w.WriteHeader(status)

@@ -1,0 +1,201 @@
+package cookie
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// Ending are cookies of applications that are expired when the session of the
+// gateway ends: else the application would go on with the session that it has
+// for the former user. The zero value is none.
+type Ending struct{ patterns []pattern }
+
+// pattern names cookies of an application.
+type pattern struct {
+	name     string // without the asterisk
+	isPrefix bool
+	path     string // "/" if none was named
+}
+
+func (p *pattern) matches(name string) bool {
+	if p.isPrefix {
+		return strings.HasPrefix(name, p.name)
+	}
+	return name == p.name
+}
+
+// maxExpired is how many Set-Cookie fields one response may get for this.
+// Proxies in front have limits on the header of a response, 4 kB in places.
+const maxExpired = 40
+
+// ParseEnding reads names of cookies, such as sessionid. An asterisk at the end
+// stands for any rest (wordpress_*), and a path behind a colon is that of the
+// cookie (ttrss_sid:/tt-rss/). own is the gateway's cookie, which isn't one of
+// them.
+func ParseEnding(names []string, own *Cookie) (Ending, error) {
+	var e Ending
+	for _, text := range names {
+		name, path, hasPath := strings.Cut(text, ":")
+		p := pattern{name: strings.TrimSuffix(name, "*"), isPrefix: strings.HasSuffix(name, "*"), path: path}
+		switch {
+		case !hasPath:
+			p.path = "/"
+		case !strings.HasPrefix(path, "/") || strings.ContainsAny(path, ";\r\n"):
+			return e, fmt.Errorf("end_cookies %q: the path of a cookie must begin with a slash, as in %s:/app/", text, name)
+		}
+		if !httpguts.ValidHeaderFieldName(p.name) && !(p.isPrefix && p.name == "") {
+			return e, fmt.Errorf("end_cookies %q: that is not a name of a cookie; it must be like sessionid, wordpress_* or sid:/app/", text)
+		}
+		if !p.isPrefix && strings.TrimPrefix(p.name, hostPrefix) == own.name {
+			return e, fmt.Errorf("end_cookies %q: that is the gateway's own cookie, which ends with the session anyway; remove it here", text)
+		}
+		e.patterns = append(e.patterns, p)
+	}
+	return e, nil
+}
+
+// Expire removes the cookies from a request, and makes the browser forget them
+// by the response. It can't know the path and the domain that a cookie was set
+// with, so it names those that it may have: the host and the domains above it;
+// the path that was configured, and for a cookie that the request has those of
+// its own URL.
+func (e *Ending) Expire(w http.ResponseWriter, r *http.Request) {
+	if len(e.patterns) == 0 {
+		return
+	}
+	seen := e.remove(r)
+	set := expirer{header: w.Header(), isHTTPS: isHTTPS(r), left: maxExpired}
+	domains := domainsOf(r.Host)
+	for _, p := range e.patterns {
+		if !p.isPrefix {
+			set.expire(p.name, []string{p.path}, domains)
+		}
+	}
+	for _, name := range seen {
+		set.expire(name, e.pathsOf(name, r.URL.Path), domains)
+	}
+}
+
+// pathsOf are the paths that a cookie may have that came with a request for a
+// path, other than those that are expired in any case.
+func (e *Ending) pathsOf(name, requested string) []string {
+	var paths []string
+	for _, p := range e.patterns {
+		if p.isPrefix && p.matches(name) && !slices.Contains(paths, p.path) {
+			paths = append(paths, p.path)
+		}
+	}
+	return append(paths, pathsAbove(requested)...)
+}
+
+// remove takes the cookies out of a request, and returns their names.
+func (e *Ending) remove(r *http.Request) (names []string) {
+	isEnding := func(name string) bool {
+		return slices.ContainsFunc(e.patterns, func(p pattern) bool { return p.matches(name) })
+	}
+	var kept []string
+	for _, line := range r.Header["Cookie"] {
+		rest, found := cutPairs(line, isEnding)
+		if rest != "" {
+			kept = append(kept, rest)
+		}
+		for _, name := range found {
+			if len(names) < maxExpired && !slices.Contains(names, name) && httpguts.ValidHeaderFieldName(name) {
+				names = append(names, name)
+			}
+		}
+	}
+	if len(kept) == 0 {
+		delete(r.Header, "Cookie")
+	} else {
+		r.Header["Cookie"] = kept
+	}
+	return names
+}
+
+// cutPairs takes cookies out of a line of cookies. One with none of them stays
+// byte for byte.
+func cutPairs(line string, isCut func(name string) bool) (rest string, names []string) {
+	var kept []string
+	for pair := range strings.SplitSeq(line, ";") {
+		name, _, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
+		name = strings.TrimRight(name, " \t")
+		if isCut(name) {
+			names = append(names, name)
+		} else {
+			kept = append(kept, pair)
+		}
+	}
+	if len(names) == 0 {
+		return line, nil
+	}
+	return strings.TrimLeft(strings.Join(kept, ";"), " \t"), names
+}
+
+// expirer adds Set-Cookie fields that expire cookies.
+type expirer struct {
+	header  http.Header
+	isHTTPS bool
+	left    int
+}
+
+// expire makes a browser forget the cookies of a name, with any of the paths
+// and domains.
+func (e *expirer) expire(name string, paths, domains []string) {
+	isHost := strings.HasPrefix(name, hostPrefix)
+	if isHost {
+		paths, domains = []string{"/"}, []string{""}
+	}
+	for _, path := range paths {
+		for _, domain := range domains {
+			if e.left == 0 {
+				return
+			}
+			e.left--
+			expired := http.Cookie{ //nolint:gosec // nothing is in it
+				Name: name, Path: path, Domain: domain, MaxAge: -1,
+				Secure: e.isHTTPS || isHost || strings.HasPrefix(name, "__Secure-"),
+			}
+			e.header.Add("Set-Cookie", expired.String())
+		}
+	}
+}
+
+// domainsOf are the domains that a cookie for a host may have been set with:
+// none, the host itself, and those above it, at most three. Browsers ignore one
+// that is a public suffix.
+func domainsOf(hostport string) []string {
+	domains := []string{""}
+	host := strings.ToLower(hostOf(hostport))
+	if net.ParseIP(strings.Trim(host, "[]")) != nil {
+		return domains
+	}
+	for len(domains) < 4 && strings.Contains(strings.Trim(host, "."), ".") {
+		domains = append(domains, host)
+		_, host, _ = strings.Cut(host, ".")
+	}
+	return domains
+}
+
+// pathsAbove are the paths by which a cookie comes with a request for a path
+// (RFC 6265, section 5.1.4), except the root: of three segments at most.
+func pathsAbove(requested string) []string {
+	var paths []string
+	for i := 1; i < len(requested) && len(paths) < 6; i++ {
+		if requested[i] == '/' {
+			paths = append(paths, requested[:i], requested[:i+1])
+		}
+	}
+	if len(requested) > 1 && len(paths) < 6 && requested[len(requested)-1] != '/' {
+		paths = append(paths, requested)
+	}
+	isUnfit := func(path string) bool {
+		return strings.ContainsFunc(path, func(c rune) bool { return c <= ' ' || c >= 0x7f || c == ';' })
+	}
+	return slices.DeleteFunc(paths, isUnfit)
+}

@@ -1,0 +1,141 @@
+package origin_test
+
+import (
+	"context"
+	"crypto/tls"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/origin"
+)
+
+// from is what a request is found to be.
+type from struct{ initiator, mayLogIn, isForced string }
+
+const (
+	yes = "yes"
+	no  = "no"
+)
+
+func TestWhereARequestComesFrom(t *testing.T) {
+	t.Parallel()
+	const (
+		chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 Safari/537.36"
+		page   = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+		image  = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
+	)
+	metadata := func(site, mode, destination string) []string {
+		return []string{"Sec-Fetch-Site", site, "Sec-Fetch-Mode", mode, "Sec-Fetch-Dest", destination}
+	}
+	for name, test := range map[string]struct {
+		method string
+		header []string
+		want   from
+	}{
+		// Over HTTPS.
+		"the address bar":                       {"GET", metadata("none", "navigate", "document"), from{"own", yes, no}},
+		"a link of this site":                   {"GET", metadata("same-origin", "navigate", "document"), from{"own", yes, no}},
+		"a form of this site":                   {"POST", append(metadata("same-origin", "navigate", "document"), "Origin", "https://app.example.com"), from{"own", yes, no}},
+		"a form of this site with no-referrer":  {"POST", append(metadata("same-origin", "navigate", "document"), "Origin", "null"), from{"own", yes, no}},
+		"a script of this site":                 {"GET", metadata("same-origin", "cors", "empty"), from{"own", yes, no}},
+		"a frame of this site":                  {"GET", metadata("same-origin", "navigate", "iframe"), from{"own", no, yes}},
+		"a link of another site":                {"GET", metadata("cross-site", "navigate", "document"), from{"other", yes, no}},
+		"a link of a sibling host":              {"GET", metadata("same-site", "navigate", "document"), from{"other", yes, no}},
+		"a form of another site":                {"POST", append(metadata("cross-site", "navigate", "document"), "Origin", "https://evil.example"), from{"other", no, yes}},
+		"a form of a sibling host":              {"POST", metadata("same-site", "navigate", "document"), from{"other", no, yes}},
+		"a form of a sandboxed page":            {"POST", append(metadata("cross-site", "navigate", "document"), "Origin", "null"), from{"other", no, yes}},
+		"a frame of another site":               {"GET", metadata("cross-site", "navigate", "iframe"), from{"other", no, yes}},
+		"a frame of a frameset":                 {"GET", metadata("cross-site", "navigate", "frame"), from{"other", no, yes}},
+		"an embedded page":                      {"GET", metadata("cross-site", "navigate", "embed"), from{"other", no, yes}},
+		"an object":                             {"GET", metadata("cross-site", "navigate", "object"), from{"other", no, yes}},
+		"a fenced frame":                        {"GET", metadata("cross-site", "navigate", "fencedframe"), from{"other", no, yes}},
+		"a frame typed in":                      {"GET", metadata("none", "navigate", "iframe"), from{"own", no, yes}},
+		"a frame of an old Chrome":              {"GET", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "nested-navigate"}, from{"other", no, yes}},
+		"an image of another site":              {"GET", metadata("cross-site", "no-cors", "image"), from{"other", no, yes}},
+		"a script of another site that fetches": {"GET", metadata("cross-site", "cors", "empty"), from{"other", no, yes}},
+		"a WebSocket of another site":           {"GET", append(metadata("cross-site", "websocket", "empty"), "Upgrade", "websocket"), from{"other", no, yes}},
+		"a site of a kind that isn't known":     {"GET", metadata("other", "no-cors", "empty"), from{"other", no, yes}},
+		"two sites":                             {"POST", []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Site", "cross-site"}, from{"other", no, yes}},
+		"a cross-site form with the own Origin": {"POST", []string{"Sec-Fetch-Site", "cross-site", "Origin", "https://app.example.com"}, from{"other", no, yes}},
+
+		// Over plain HTTP, and in old browsers.
+		"a page over HTTP":                           {"GET", []string{"User-Agent", chrome, "Accept", page}, from{"unknown", yes, no}},
+		"an image over HTTP":                         {"GET", []string{"User-Agent", chrome, "Accept", image}, from{"unknown", no, yes}},
+		"a script over HTTP":                         {"GET", []string{"User-Agent", chrome, "Accept", "*/*"}, from{"unknown", no, yes}},
+		"a form of this site over HTTP":              {"POST", []string{"Origin", "http://app.example.com"}, from{"own", yes, no}},
+		"a form of this site with its port":          {"POST", []string{"Origin", "http://APP.example.com:80"}, from{"own", yes, no}},
+		"a form of a page that hides its origin":     {"POST", []string{"User-Agent", chrome, "Accept", page, "Origin", "null"}, from{"opaque", no, yes}},
+		"a form of another site over HTTP":           {"POST", []string{"Origin", "http://evil.example"}, from{"other", no, yes}},
+		"a form of a sibling host over HTTP":         {"POST", []string{"Origin", "http://other.example.com"}, from{"other", no, yes}},
+		"a form of another port":                     {"POST", []string{"Origin", "http://app.example.com:8080"}, from{"other", no, yes}},
+		"a form of a host with this one in its name": {"POST", []string{"Origin", "http://app.example.com.evil.example"}, from{"other", no, yes}},
+		"a form of this host as user":                {"POST", []string{"Origin", "http://app.example.com@evil.example"}, from{"other", no, yes}},
+		"two origins":                                {"POST", []string{"Origin", "http://app.example.com", "Origin", "http://evil.example"}, from{"other", no, yes}},
+		"an empty origin":                            {"POST", []string{"Origin", ""}, from{"other", no, yes}},
+		"a page that says its origin":                {"GET", []string{"Accept", page, "Origin", "null"}, from{"opaque", no, yes}},
+		"a WebSocket of a sandboxed frame over HTTP": {"GET", []string{"Upgrade", "websocket", "Origin", "null"}, from{"opaque", no, yes}},
+		"a WebSocket of another site over HTTP":      {"GET", []string{"Upgrade", "websocket", "Origin", "http://evil.example"}, from{"other", no, yes}},
+
+		// Programs.
+		"curl":                       {"GET", []string{"User-Agent", "curl/8", "Accept", "*/*"}, from{"unknown", yes, no}},
+		"PowerShell":                 {"GET", []string{"User-Agent", "Mozilla/5.0 (Windows NT; Windows NT 10.0) WindowsPowerShell/5.1"}, from{"unknown", yes, no}},
+		"a program that posts":       {"POST", []string{"User-Agent", "curl/8"}, from{"unknown", no, no}},
+		"a program with a WebSocket": {"GET", []string{"Upgrade", "websocket"}, from{"unknown", no, no}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := request(test.method, test.header...)
+			if got := told(origin.Of(r)); got != test.want {
+				t.Errorf("it is %+v, want %+v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestOriginBehindAProxy(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		isTrusted bool
+		tls       bool
+		header    []string
+		want      string
+	}{
+		"the proxy speaks HTTPS":                       {false, false, []string{"Origin", "https://app.example.com"}, "own"},
+		"the own host over HTTP, we speak HTTPS":       {false, true, []string{"Origin", "http://app.example.com"}, "other"},
+		"the host that a trusted proxy forwards":       {true, false, []string{"Origin", "https://public.example", "X-Forwarded-Host", "public.example"}, "own"},
+		"another than a trusted proxy forwards":        {true, false, []string{"Origin", "https://evil.example", "X-Forwarded-Host", "public.example"}, "other"},
+		"the host that any other client says it is":    {false, false, []string{"Origin", "https://evil.example", "X-Forwarded-Host", "evil.example"}, "other"},
+		"no host, from a trusted proxy that says none": {true, false, []string{"Origin", "https://"}, "other"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := request(http.MethodPost, test.header...)
+			if test.tls {
+				r.TLS = new(tls.ConnectionState)
+			}
+			vars := map[string]any{caddyhttp.TrustedProxyVarKey: test.isTrusted}
+			r = r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, vars))
+			if got := told(origin.Of(r)).initiator; got != test.want {
+				t.Errorf("it is %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func request(method string, header ...string) *http.Request {
+	r := httptest.NewRequest(method, "/", nil)
+	r.Host = "app.example.com"
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
+	}
+	return r
+}
+
+func told(r origin.Request) from {
+	names := map[origin.Initiator]string{origin.Unknown: "unknown", origin.Own: "own", origin.Opaque: "opaque", origin.Other: "other"}
+	word := map[bool]string{true: yes, false: no}
+	return from{names[r.Initiator], word[r.MayLogIn()], word[r.IsForced()]}
+}
