@@ -33,7 +33,13 @@ func newBrowser(g *gateway) *browser {
 
 func (b *browser) do(t *testing.T, method, uri string, header ...string) *response {
 	t.Helper()
-	header = append(append([]string{}, asBrowser...), header...)
+	return b.exchange(t, method, uri, append(append([]string{}, asBrowser...), header...))
+}
+
+// exchange sends a request with the browser's cookies, and keeps those of the
+// answer.
+func (b *browser) exchange(t *testing.T, method, uri string, header []string) *response {
+	t.Helper()
 	if len(b.cookies) > 0 {
 		var pairs []string
 		for name, value := range b.cookies {
