@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -232,9 +233,9 @@ func storeOptions(cfg *userstore.Config) directive.Options {
 func (h *Handler) checkCaddyfile() error {
 	switch {
 	case h.SecretKey == "":
-		return errors.New("secret_key is missing: set it to Django's SECRET_KEY, as {env.DJANGO_SECRET_KEY}")
+		return setting.Errorf("secret_key", "secret_key is missing: set it to Django's SECRET_KEY, as {env.DJANGO_SECRET_KEY}")
 	case h.UserStore.DSN == "" && h.UserStore.DSNFile == "":
-		return errors.New("userstore is missing, or has no dsn: it says where the users are")
+		return setting.Errorf("userstore", "userstore is missing, or has no dsn: it says where the users are")
 	}
 	checked := Handler{
 		MaxAge: h.MaxAge, Watch: h.Watch, Cache: h.Cache,
@@ -247,7 +248,7 @@ func (h *Handler) checkCaddyfile() error {
 	}
 	if h.Cache != nil {
 		if err := h.Cache.Validate(); err != nil {
-			return fmt.Errorf("cache: %w", err)
+			return setting.In("cache", err)
 		}
 	}
 	settings, err := h.tokenSettings(func(_, _ string) (string, error) { return "not resolved yet", nil })
@@ -264,7 +265,7 @@ func (h *Handler) checkCaddyfile() error {
 		store.Replicas[i] = assumedDSN(dsn)
 	}
 	if err := store.Validate(); err != nil {
-		return fmt.Errorf("userstore: %w", err)
+		return setting.In("userstore", err)
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // shortest is the least that a duration in a configuration can mean. A number
@@ -43,7 +45,7 @@ func (h *Handler) checkDurations() error {
 	}
 	for _, d := range all {
 		if d.value != 0 && time.Duration(d.value).Abs() < shortest {
-			return fmt.Errorf("%s: %s is too short to be meant: a number in JSON is nanoseconds; write seconds as %q",
+			return setting.Errorf(d.option, "%s: %s is too short to be meant: a number in JSON is nanoseconds; write seconds as %q",
 				d.option, time.Duration(d.value), fmt.Sprintf("%ds", int64(d.value)))
 		}
 	}

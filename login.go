@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/internal/watch"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
@@ -93,7 +94,7 @@ func newLogins(cfg *SessionConfig) (*logins, error) {
 	l := &logins{redirect: cfg.Redirect, updateLastLogin: cfg.UpdateLastLogin == nil || *cfg.UpdateLastLogin}
 	var err error
 	if l.cookie, err = cookie.New(cfg.cookie()); err != nil {
-		return nil, fmt.Errorf("session: %w", err)
+		return nil, setting.In("session", err)
 	}
 	if l.ending, err = cookie.ParseEnding(cfg.EndCookies, &l.cookie); err != nil {
 		return nil, fmt.Errorf("session: %w", err)
@@ -103,7 +104,7 @@ func newLogins(cfg *SessionConfig) (*logins, error) {
 		l.redirect = redirectOn
 	case redirectOn, redirectOff, redirectSafariOff:
 	default:
-		return nil, fmt.Errorf("session: redirect %q: it must be on, off or safari_off", l.redirect)
+		return nil, setting.Errorf("session: redirect", "session: redirect %q: it must be on, off or safari_off", l.redirect)
 	}
 	l.settings = session.Settings{MaxAge: time.Duration(cfg.MaxAge), Idle: time.Duration(cfg.Idle)}
 	return l, nil
@@ -128,7 +129,7 @@ func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
 	settings.Audience = strings.Join([]string{cmp.Or(h.UserStore.Table, userstore.DefaultTable), h.UserStore.Columns.PrimaryKey, made.PrimaryKeyField, made.Key}, "\x00")
 	sessions, err := session.New(settings)
 	if err != nil {
-		return nil, fmt.Errorf("session: %w", err)
+		return nil, setting.In("session", err)
 	}
 	return sessions, nil
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/internal/scope"
 	"github.com/caddy-sesame/caddy-sesame/internal/secret"
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/internal/watch"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -314,13 +315,13 @@ func (h *Handler) provisionRequest() error {
 	}
 	var err error
 	if h.scope, err = scope.Parse(h.Scope); err != nil {
-		return err
+		return setting.Of("scope", err)
 	}
 	if h.sources, err = claim.New(h.TokenName, h.TokenFrom); err != nil {
-		return err
+		return setting.Of("token_from", err)
 	}
 	if h.identity, err = identity.New(h.Identity, h.UserStore.Groups != nil); err != nil {
-		return err
+		return setting.Of("identity", err)
 	}
 	if err := h.provisionRequire(); err != nil {
 		return err
@@ -329,20 +330,20 @@ func (h *Handler) provisionRequest() error {
 		return err
 	}
 	if err := h.identity.Pass(h.PassHeader); err != nil {
-		return err
+		return setting.Of("pass_header", err)
 	}
 	for _, source := range h.sources.Ordered {
 		if source.From == claim.FromHeader && h.identity.IsOurs(source.Name) {
-			return fmt.Errorf("token_from header %s: that is an identity header field, which no client can send", source.Name)
+			return setting.Errorf("token_from", "token_from header %s: that is an identity header field, which no client can send", source.Name)
 		}
 	}
 	switch h.Preflight {
 	case "", preflightPass, preflightRefuse:
 	default:
-		return fmt.Errorf("preflight %q: it must be %s or %s", h.Preflight, preflightPass, preflightRefuse)
+		return setting.Errorf("preflight", "preflight %q: it must be %s or %s", h.Preflight, preflightPass, preflightRefuse)
 	}
 	if err := h.LimitFailures.Validate(); err != nil {
-		return err
+		return setting.Of("limit_failures", err)
 	}
 	return h.provisionLogin()
 }
@@ -354,12 +355,12 @@ func (h *Handler) provisionAssertion() error {
 	}
 	var err error
 	if h.assertions, err = identity.NewAssertions(h.Assertion, h.UserStore); err != nil {
-		return err
+		return setting.Of("assertion", err)
 	}
 	if h.ReservedPath == reservedOff {
-		return errors.New("reserved_path off: then nobody could get the keys that assertion is verified by")
+		return setting.Errorf("reserved_path", "reserved_path off: then nobody could get the keys that assertion is verified by")
 	}
-	return h.identity.UseAssertions(h.assertions)
+	return setting.Of("assertion: header", h.identity.UseAssertions(h.assertions))
 }
 
 // provisionLogin prepares sessions and pages.
@@ -373,16 +374,16 @@ func (h *Handler) provisionLogin() error {
 	switch h.Confirm {
 	case "", confirmAlways, confirmOneTime, confirmOff:
 	default:
-		return fmt.Errorf("confirm %q: it must be %s, %s or %s", h.Confirm, confirmAlways, confirmOneTime, confirmOff)
+		return setting.Errorf("confirm", "confirm %q: it must be %s, %s or %s", h.Confirm, confirmAlways, confirmOneTime, confirmOff)
 	}
 	if path := h.ReservedPath; path != "" && path != reservedOff && !(strings.HasPrefix(path, "/") && strings.HasSuffix(path, "/") && len(path) > 2) {
-		return fmt.Errorf("reserved_path %q: it must be %s, or begin and end with a slash, as %s", path, reservedOff, defaultReservedPath)
+		return setting.Errorf("reserved_path", "reserved_path %q: it must be %s, or begin and end with a slash, as %s", path, reservedOff, defaultReservedPath)
 	}
 	if h.confirmCookie, err = newConfirmCookie(h.Session); err != nil {
-		return fmt.Errorf("session: %w", err)
+		return setting.In("session", err)
 	}
 	if h.pages, err = page.New(h.Pages); err != nil {
-		return fmt.Errorf("pages: %w", err)
+		return setting.In("pages", err)
 	}
 	return nil
 }
@@ -456,13 +457,13 @@ func (h *Handler) tokenSettings(resolve func(option, secret string) (string, err
 	for _, name := range h.Tokens {
 		version, err := token.VersionByName(name)
 		if err != nil {
-			return settings, fmt.Errorf("tokens: %w", err)
+			return settings, setting.In("tokens", err)
 		}
 		settings.Versions = append(settings.Versions, version)
 	}
 	if h.PackerEncoding != "" {
 		if settings.Encoding, err = token.PackerByName(h.PackerEncoding); err != nil {
-			return settings, fmt.Errorf("packer_encoding: %w", err)
+			return settings, setting.In("packer_encoding", err)
 		}
 	}
 	return settings, nil
@@ -497,9 +498,9 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 	store, err := userstore.Open(ctx, cfg, needs, h.logger.Named("userstore"))
 	switch {
 	case errors.Is(err, userstore.ErrUnavailable) && !cfg.StartWithout:
-		return fmt.Errorf("userstore: %w (start_without lets Caddy start while MySQL can't be reached)", err)
+		return setting.Errorf("userstore", "userstore: %w (start_without lets Caddy start while MySQL can't be reached)", err)
 	case err != nil:
-		return fmt.Errorf("userstore: %w", err)
+		return setting.In("userstore", err)
 	}
 	h.store = store
 	store.ObserveLookups(observeLookup)
@@ -511,7 +512,7 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 	}
 	if h.Cache != nil {
 		if h.cache, err = userstore.NewCache(store, *h.Cache); err != nil {
-			return fmt.Errorf("cache: %w", err)
+			return setting.In("cache", err)
 		}
 	}
 	if _, err := h.credentials(ctx); err != nil && !errors.Is(err, userstore.ErrUnavailable) {

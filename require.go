@@ -2,7 +2,6 @@ package sesame
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -12,6 +11,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -19,12 +19,12 @@ import (
 // provisionRequire checks the requirements, and that what they need is read.
 func (h *Handler) provisionRequire() error {
 	if err := h.Require.Validate(); err != nil {
-		return fmt.Errorf("require: %w", err)
+		return setting.In("require", err)
 	}
 	for _, r := range h.Require {
 		want := r.Reads()
 		if lacking, ok := require.Covers(h.UserStore.Reads(h.requiredFlags()), want); !ok {
-			return fmt.Errorf("require %s: the store doesn't read %s; add that to userstore", r, lacking)
+			return setting.Errorf("require "+r.String(), "require %s: the store doesn't read %s; add that to userstore", r, lacking)
 		}
 	}
 	return nil

@@ -2,10 +2,10 @@ package session
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -44,9 +44,9 @@ type Settings struct {
 func (s Settings) withDefaults() (Settings, error) {
 	switch {
 	case s.SecretKey == "":
-		return s, errors.New("secret_key is empty: set it to Django's SECRET_KEY")
+		return s, setting.Errorf("secret_key", "secret_key is empty: set it to Django's SECRET_KEY")
 	case slices.Contains(s.SecretKeyFallbacks, ""):
-		return s, errors.New("secret_key_fallbacks: a key is empty")
+		return s, setting.Errorf("secret_key_fallbacks", "secret_key_fallbacks: a key is empty")
 	case s.Encoding == nil:
 		return s, errors.New("no packer: name the one for the type of the primary key")
 	case s.Audience == "":
@@ -57,11 +57,11 @@ func (s Settings) withDefaults() (Settings, error) {
 	}
 	switch {
 	case s.MaxAge < time.Second:
-		return s, fmt.Errorf("max_age %s: a session must last for a second at least", s.MaxAge)
+		return s, setting.Errorf("max_age", "max_age %s: a session must last for a second at least", s.MaxAge)
 	case s.Idle != 0 && s.Idle < time.Second:
-		return s, fmt.Errorf("idle %s: it must be a second at least, or 0 for none", s.Idle)
+		return s, setting.Errorf("idle", "idle %s: it must be a second at least, or 0 for none", s.Idle)
 	case s.Idle >= s.MaxAge:
-		return s, fmt.Errorf("idle %s: it must be less than max_age (%s), or it has no effect", s.Idle, s.MaxAge)
+		return s, setting.Errorf("idle", "idle %s: it must be less than max_age (%s), or it has no effect", s.Idle, s.MaxAge)
 	}
 	return s, nil
 }

@@ -6,11 +6,12 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"errors"
-	"fmt"
 	"hash"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // Settings are those of django-sesame, of the same names there with SESAME_ in
@@ -93,7 +94,7 @@ func VersionByName(name string) (Version, error) {
 	case "2":
 		return V2, nil
 	}
-	return 0, fmt.Errorf("unknown version of tokens %q: it must be v2 or v1", name)
+	return 0, setting.Errorf("tokens", "unknown version of tokens %q: it must be v2 or v1", name)
 }
 
 // ErrInsecure is returned for settings that django-sesame refuses, too: tokens
@@ -103,10 +104,10 @@ var ErrInsecure = errors.New("insecure configuration: set max_age to a low value
 // withDefaults returns a copy with every default filled in, or what is wrong.
 func (s Settings) withDefaults() (Settings, error) {
 	if s.SecretKey == "" {
-		return s, errors.New("secret_key is empty: set it to Django's SECRET_KEY")
+		return s, setting.Errorf("secret_key", "secret_key is empty: set it to Django's SECRET_KEY")
 	}
 	if slices.Contains(s.SecretKeyFallbacks, "") {
-		return s, errors.New("secret_key_fallbacks: a key is empty")
+		return s, setting.Errorf("secret_key_fallbacks", "secret_key_fallbacks: a key is empty")
 	}
 	setDefault(&s.InvalidateOnPasswordChange, new(true))
 	setDefault(&s.UseTZ, new(true))
@@ -119,15 +120,15 @@ func (s Settings) withDefaults() (Settings, error) {
 	isDjangos := strings.HasPrefix(s.Packer, djangoModule)
 	switch {
 	case isDjangos && err != nil:
-		return s, err
+		return s, setting.Of("packer", err)
 	case isDjangos && s.Encoding != nil && s.Encoding != named:
-		return s, fmt.Errorf("packer %s can't have another encoding (%s)", s.Packer, s.Encoding.Name())
+		return s, setting.Errorf("packer_encoding", "packer %s can't have another encoding (%s)", s.Packer, s.Encoding.Name())
 	case isDjangos:
 		s.Encoding = named
 	case s.Encoding == nil && s.Packer == "":
-		return s, errors.New("no packer: name the one for the type of the primary key")
+		return s, setting.Errorf("packer", "no packer: name the one for the type of the primary key")
 	case s.Encoding == nil:
-		return s, fmt.Errorf("packer %s is not one of django-sesame's: say how it encodes keys (LongPacker, StrPacker, hex:24, …)", s.Packer)
+		return s, setting.Errorf("packer", "packer %s is not one of django-sesame's: say how it encodes keys (LongPacker, StrPacker, hex:24, …)", s.Packer)
 	}
 
 	if len(s.Versions) == 0 {
@@ -135,12 +136,12 @@ func (s Settings) withDefaults() (Settings, error) {
 	}
 	for _, v := range s.Versions {
 		if v != V1 && v != V2 {
-			return s, fmt.Errorf("unknown version of tokens %d", v)
+			return s, setting.Errorf("tokens", "unknown version of tokens %d", v)
 		}
 	}
 	setDefault(&s.SignatureSize, 10)
 	if s.SignatureSize < 1 || s.SignatureSize > maxSignatureSize {
-		return s, fmt.Errorf("signature_size %d: it must be from 1 to %d bytes", s.SignatureSize, maxSignatureSize)
+		return s, setting.Errorf("signature_size", "signature_size %d: it must be from 1 to %d bytes", s.SignatureSize, maxSignatureSize)
 	}
 	setDefault(&s.Salt, "sesame")
 	setDefault(&s.Digest, "md5")
@@ -149,7 +150,7 @@ func (s Settings) withDefaults() (Settings, error) {
 	}
 	setDefault(&s.Iterations, 10000)
 	if s.Iterations < 1 {
-		return s, fmt.Errorf("iterations %d: it must be at least 1", s.Iterations)
+		return s, setting.Errorf("iterations", "iterations %d: it must be at least 1", s.Iterations)
 	}
 	return s, nil
 }
@@ -174,5 +175,5 @@ func digestByName(name string) (func() hash.Hash, error) {
 	case "sha512":
 		return sha512.New, nil
 	}
-	return nil, fmt.Errorf("unknown digest %q: it must be md5, sha1, sha256 or sha512", name)
+	return nil, setting.Errorf("digest", "unknown digest %q: it must be md5, sha1, sha256 or sha512", name)
 }

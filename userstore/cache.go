@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/maypok86/otter/v2"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -44,9 +45,9 @@ func (c *CacheConfig) Validate() error {
 	case time.Duration(c.For) > LongestCache:
 		return fmt.Errorf("%s is too long for users who may no longer log in; %s is the most", time.Duration(c.For), LongestCache)
 	case c.MaxUsers < 0:
-		return errors.New("max_users is negative; leave it out for the default")
+		return setting.Errorf("max_users", "max_users is negative; leave it out for the default")
 	case c.MaxSize < 0:
-		return errors.New("max_size is negative; leave it out for the default")
+		return setting.Errorf("max_size", "max_size is negative; leave it out for the default")
 	}
 	return nil
 }

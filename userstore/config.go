@@ -2,7 +2,6 @@ package userstore
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -220,9 +220,9 @@ func (c *Config) Validate() error {
 func (c *Config) validateDSN() error {
 	switch {
 	case c.DSN == "" && c.DSNFile == "":
-		return errors.New("dsn is missing: give it as user:password@tcp(host:3306)/database")
+		return setting.Errorf("dsn", "dsn is missing: give it as user:password@tcp(host:3306)/database")
 	case c.DSN != "" && c.DSNFile != "":
-		return errors.New("dsn_file is set beside dsn: there can be one of them")
+		return setting.Errorf("dsn_file", "dsn_file is set beside dsn: there can be one of them")
 	}
 	for i, replica := range c.Replicas {
 		dsn, err := parseDSN(replica)
@@ -230,29 +230,29 @@ func (c *Config) validateDSN() error {
 			err = c.checkDatabase(dsn)
 		}
 		if err != nil {
-			return fmt.Errorf("replica: the DSN number %d: %w", i+1, err)
+			return setting.Errorf("replica", "replica: the DSN number %d: %w", i+1, err)
 		}
 	}
 	for _, file := range c.ReplicaFiles {
 		if file == "" {
-			return errors.New("replica_file has an empty name")
+			return setting.Errorf("replica_file", "replica_file has an empty name")
 		}
 	}
 	if c.DSN == "" {
 		return nil
 	}
 	dsn, err := parseDSN(c.DSN)
-	if err != nil {
-		return err
+	if err == nil {
+		err = c.checkDatabase(dsn)
 	}
-	return c.checkDatabase(dsn)
+	return setting.Of("dsn", err)
 }
 
 // checkDatabase makes sure that it is known which database the table is in.
 func (c *Config) checkDatabase(dsn *mysql.Config) error {
 	table, err := parseTable(c.table())
 	if err != nil {
-		return err
+		return setting.Of("table", err)
 	}
 	if table.schema == "" && dsn.DBName == "" {
 		return errors.New("no database: append its name to the dsn, as in tcp(host:3306)/database, " +
@@ -270,24 +270,24 @@ func (c *Config) source() (source, error) {
 func (c *Config) validateNames() error {
 	if c.Revocations != "" {
 		if _, err := parseTable(c.Revocations); err != nil {
-			return fmt.Errorf("revocations: %w", err)
+			return setting.In("revocations", err)
 		}
 	}
 	if c.Groups != nil {
 		if err := c.Groups.validate(); err != nil {
-			return fmt.Errorf("groups: %w", err)
+			return setting.In("groups", err)
 		}
 	}
 	if c.Permissions != nil {
 		if err := c.Permissions.validate(); err != nil {
-			return fmt.Errorf("permissions: %w", err)
+			return setting.In("permissions", err)
 		}
 	}
 	if c.Columns.RelationKey == NoColumn {
-		return errors.New("relation_key can't be -: without it nobody's groups can be found")
+		return setting.Errorf("relation_key", "relation_key can't be -: without it nobody's groups can be found")
 	}
 	if c.Columns.PrimaryKey == NoColumn {
-		return errors.New("primary_key can't be -: without a primary key no user can be found")
+		return setting.Errorf("primary_key", "primary_key can't be -: without a primary key no user can be found")
 	}
 	columns := []struct{ option, name string }{
 		{"primary_key", c.Columns.PrimaryKey},
@@ -303,27 +303,27 @@ func (c *Config) validateNames() error {
 	}
 	for _, column := range columns {
 		if err := checkName(column.name); err != nil {
-			return fmt.Errorf("%s: %w", column.option, err)
+			return setting.In(column.option, err)
 		}
 	}
 	for i, name := range c.Columns.Extra {
 		if err := checkName(name); err != nil {
-			return fmt.Errorf("extra column %d: %w", i+1, err)
+			return setting.Errorf("columns", "extra column %d: %w", i+1, err)
 		}
 		if name == "" || name == NoColumn {
-			return fmt.Errorf("extra column %d has no name", i+1)
+			return setting.Errorf("columns", "extra column %d has no name", i+1)
 		}
 		same := func(other string) bool { return strings.EqualFold(name, other) }
 		if slices.ContainsFunc(c.Columns.Extra[:i], same) {
-			return fmt.Errorf("extra column %q is named twice", name)
+			return setting.Errorf("columns", "extra column %q is named twice", name)
 		}
 		if same("groups") && c.Groups != nil || same("permissions") && c.Permissions != nil {
-			return fmt.Errorf("extra column %q has the name of what is read of the user by the option %[1]s: "+
+			return setting.Errorf("columns", "extra column %q has the name of what is read of the user by the option %[1]s: "+
 				"give it another name in a view", name)
 		}
 		// The hash of a password in a header or a log would be one mistake away.
 		if same(c.Columns.Password) || same(defaultPassword) && (c.Columns.Password == "" || c.Columns.Password == NoColumn) {
-			return fmt.Errorf("extra column %q holds the password: it is never passed on", name)
+			return setting.Errorf("columns", "extra column %q holds the password: it is never passed on", name)
 		}
 	}
 	return nil
@@ -342,11 +342,11 @@ func (c *Config) validateLimits() error {
 	}
 	for _, limit := range limits {
 		if limit.value < 0 {
-			return fmt.Errorf("%s is negative; leave it out for the default", limit.option)
+			return setting.Errorf(limit.option, "%s is negative; leave it out for the default", limit.option)
 		}
 	}
 	if c.MaxIdleConns > c.limits().maxOpen {
-		return fmt.Errorf("max_idle_conns is %d, but max_open_conns allows no more than %d",
+		return setting.Errorf("max_idle_conns", "max_idle_conns is %d, but max_open_conns allows no more than %d",
 			c.MaxIdleConns, c.limits().maxOpen)
 	}
 	return nil
@@ -385,7 +385,7 @@ func (c *Config) location() (*time.Location, error) {
 	}
 	location, err := time.LoadLocation(c.TimeZone)
 	if err != nil {
-		return nil, fmt.Errorf("time_zone: %w; give a name such as Europe/Paris, "+
+		return nil, setting.Errorf("time_zone", "time_zone: %w; give a name such as Europe/Paris, "+
 			"and see that this host has the time zone database (tzdata)", err)
 	}
 	return location, nil

@@ -3,8 +3,6 @@
 package cookie
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -13,6 +11,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // DefaultName is the name of the session cookie where Config.Name is not set.
@@ -57,26 +57,26 @@ func New(cfg Config) (Cookie, error) {
 		c.name = DefaultName
 	}
 	if strings.HasPrefix(c.name, "__") {
-		return c, fmt.Errorf("name %s: a prefix is put in front of it by itself where it can be", c.name)
+		return c, setting.Errorf("name", "name %s: a prefix is put in front of it by itself where it can be", c.name)
 	}
 	if !httpguts.ValidHeaderFieldName(c.name) {
-		return c, fmt.Errorf("name %q: that is not a name of a cookie", c.name)
+		return c, setting.Errorf("name", "name %q: that is not a name of a cookie", c.name)
 	}
 	if c.path == "" {
 		c.path = "/"
 	}
 	if c.path[0] != '/' || strings.ContainsAny(c.path, ";\r\n") {
-		return c, fmt.Errorf("path %q: it must begin with a slash", c.path)
+		return c, setting.Errorf("path", "path %q: it must begin with a slash", c.path)
 	}
 	if strings.ContainsAny(c.domain, "/:; ") {
-		return c, fmt.Errorf("domain %q: it must be a name such as example.com", cfg.Domain)
+		return c, setting.Errorf("domain", "domain %q: it must be a name such as example.com", cfg.Domain)
 	}
 	switch c.secure {
 	case "":
 		c.secure = secureAuto
 	case secureAuto, secureOn, secureOff:
 	default:
-		return c, fmt.Errorf("secure %q: it must be auto, on or off", c.secure)
+		return c, setting.Errorf("secure", "secure %q: it must be auto, on or off", c.secure)
 	}
 	switch strings.ToLower(cfg.SameSite) {
 	case "", "lax":
@@ -86,10 +86,10 @@ func New(cfg Config) (Cookie, error) {
 	case "none":
 		c.sameSite = http.SameSiteNoneMode
 		if c.secure == secureOff {
-			return c, errors.New("same_site none: browsers take such a cookie only with secure on")
+			return c, setting.Errorf("same_site", "same_site none: browsers take such a cookie only with secure on")
 		}
 	default:
-		return c, fmt.Errorf("same_site %q: it must be lax, strict or none", cfg.SameSite)
+		return c, setting.Errorf("same_site", "same_site %q: it must be lax, strict or none", cfg.SameSite)
 	}
 	return c, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/nearest"
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // Options are the options of a block, by name.
@@ -253,35 +254,26 @@ func named(name string, err error) error {
 	return fmt.Errorf("%s: %w", name, err)
 }
 
-// An OptionError says which option of a configuration is wrong. Option is the
-// path of its name: "max_age", or "session: idle" for one in a block.
-type OptionError interface {
-	error
-	Option() string
-}
-
 // Directive returns where the directive itself stands, as file:line.
 func (l *Lines) Directive() string { return l.file + ":" + strconv.Itoa(l.directive) }
 
 // Of returns the line of the option that an error is about, or of the
-// directive.
+// directive. An option that isn't there has the line of its block.
 func (l *Lines) Of(err error) (file string, line int) {
-	if about, ok := errors.AsType[OptionError](err); ok {
-		if line, ok := l.options[about.Option()]; ok {
+	about, ok := errors.AsType[*setting.Error](err)
+	if !ok {
+		return l.file, l.directive
+	}
+	for path := about.Option(); path != ""; path = parent(path) {
+		if line, ok := l.options[path]; ok {
 			return l.file, line
 		}
 	}
-	return l.file, l.byText(err.Error())
+	return l.file, l.directive
 }
 
-// byText finds the line of the option whose name an error begins with, for
-// errors of packages that know nothing of Caddyfiles.
-func (l *Lines) byText(text string) int {
-	line, longest := l.directive, 0
-	for option, at := range l.options {
-		if len(option) > longest && strings.HasPrefix(text, option) {
-			longest, line = len(option), at
-		}
-	}
-	return line
+// parent is the path of the block that an option is in.
+func parent(path string) string {
+	i := strings.LastIndex(path, ": ")
+	return path[:max(i, 0)]
 }

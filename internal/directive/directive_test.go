@@ -9,6 +9,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // read is what the options of tree were set to.
@@ -132,12 +134,6 @@ func TestReadRejectsValuesOfTheDirective(t *testing.T) {
 	}
 }
 
-// optionError is an error about an option that says which.
-type optionError struct{ option string }
-
-func (e optionError) Error() string  { return "is wrong" }
-func (e optionError) Option() string { return e.option }
-
 func TestOfFindsTheLineOfAnOption(t *testing.T) {
 	t.Parallel()
 	lines, err := Read(caddyfile.NewTestDispenser("sesame {\nname x\nblock {\nidle 5m\n}\nneed a b\n}"), tree(new(read)))
@@ -148,13 +144,14 @@ func TestOfFindsTheLineOfAnOption(t *testing.T) {
 		err  error
 		want int
 	}{
-		{errors.New("nothing of it"), 1},
-		{errors.New("name x: too short"), 2},
-		{errors.New("block: idle 5m: too short"), 4},
-		{errors.New("block: too short"), 3},
-		{errors.New("need a b: too many"), 6},
-		{fmt.Errorf("wrapped: %w", optionError{"block: idle"}), 4},
-		{optionError{"number"}, 1}, // not in the block: its default is wrong here
+		{errors.New("name: of no setting"), 1},
+		{setting.Errorf("name", "name x: too short"), 2},
+		{setting.In("block", setting.Errorf("idle", "idle 5m: too short")), 4},
+		{setting.In("block", setting.Errorf("size", "size: missing")), 3},
+		{setting.In("block", errors.New("too short")), 3},
+		{setting.Errorf("need a b", "need a b: too many"), 6},
+		{fmt.Errorf("wrapped: %w", setting.Errorf("name", "name x: too short")), 2},
+		{setting.Errorf("number", "number: not in the block, and its default is wrong here"), 1},
 	} {
 		if file, line := lines.Of(test.err); file != "Testfile" || line != test.want {
 			t.Errorf("%v: at %s:%d, want line %d", test.err, file, line, test.want)

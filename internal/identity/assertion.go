@@ -16,6 +16,7 @@ import (
 	"github.com/maypok86/otter/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -60,9 +61,9 @@ func NewAssertions(cfg *AssertionConfig, store userstore.Config) (*Assertions, e
 	}
 	switch {
 	case a.ttl < leastAssertionTTL || a.ttl > mostAssertionTTL || a.ttl%time.Second != 0:
-		return nil, fmt.Errorf("assertion: ttl %s: it must be whole seconds, from %s to %s", a.ttl, leastAssertionTTL, mostAssertionTTL)
+		return nil, setting.Errorf("assertion: ttl", "assertion: ttl %s: it must be whole seconds, from %s to %s", a.ttl, leastAssertionTTL, mostAssertionTTL)
 	case len(cfg.Audience) == 0:
-		return nil, errors.New("assertion: audience is missing: name the application, or an assertion would do for any other that trusts the same keys")
+		return nil, setting.Errorf("assertion: audience", "assertion: audience is missing: name the application, or an assertion would do for any other that trusts the same keys")
 	}
 	if a.header == headerAuthorization {
 		a.scheme = "Bearer " // RFC 6750, section 2.1
@@ -87,13 +88,13 @@ func (a *Assertions) addClaim(c AssertionClaim, store userstore.Config) error {
 	parts, err := parseClaim(c.Value, store)
 	switch {
 	case err != nil:
-		return fmt.Errorf("assertion: claim %s: %w", c.Name, err)
+		return setting.Errorf("assertion: claim "+c.Name, "assertion: claim %s: %w", c.Name, err)
 	case c.Name == "":
-		return errors.New("assertion: claim: the name is missing")
+		return setting.Errorf("assertion: claim", "assertion: claim: the name is missing")
 	case slices.Contains(registeredClaims, c.Name):
-		return fmt.Errorf("assertion: claim %s: the gateway decides about that one; use another name", c.Name)
+		return setting.Errorf("assertion: claim "+c.Name, "assertion: claim %s: the gateway decides about that one; use another name", c.Name)
 	case slices.ContainsFunc(a.claims, func(other assertedClaim) bool { return other.name == c.Name }):
-		return fmt.Errorf("assertion: claim %s is there twice", c.Name)
+		return setting.Errorf("assertion: claim "+c.Name, "assertion: claim %s is there twice", c.Name)
 	}
 	if first := parts[0].column; len(parts) == 1 && (first == groupsColumn || first == permissionsColumn) {
 		a.claims = append(a.claims, assertedClaim{name: c.Name, list: first})
@@ -175,7 +176,7 @@ func (a *Assertions) Resolve(cfg *AssertionConfig, settings token.Settings, reso
 			return err
 		}
 		if audience[i] == "" {
-			return errors.New("assertion: audience is empty")
+			return setting.Errorf("assertion: audience", "assertion: audience is empty")
 		}
 	}
 	a.audience = audience

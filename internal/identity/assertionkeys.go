@@ -17,6 +17,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/crypto/scrypt"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -39,7 +40,7 @@ func newAssertionKeys(texts []string, settings token.Settings, resolve func(opti
 		}
 		key, err := parseAssertionKey(text)
 		if err != nil {
-			return nil, fmt.Errorf("assertion: keys: key %d: %w", i+1, err)
+			return nil, setting.Errorf("assertion: keys", "assertion: keys: key %d: %w", i+1, err)
 		}
 		private = append(private, key)
 	}

@@ -7,13 +7,14 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // Config changes the pages of the gateway: the one with the button, the
@@ -120,7 +121,7 @@ func New(cfg *Config) (*Pages, error) {
 		return nil, err
 	}
 	if p.config.ExpiredHint && (p.config.HelpURL == "" || strings.HasPrefix(p.config.HelpURL, "mailto:") || strings.Contains(p.config.HelpURL, "#")) {
-		return nil, errors.New("expired_hint needs a help_url that parameters can be added to")
+		return nil, setting.Errorf("expired_hint", "expired_hint needs a help_url that parameters can be added to")
 	}
 	return p, p.setTemplate()
 }
@@ -129,7 +130,7 @@ func New(cfg *Config) (*Pages, error) {
 func checkHelpURL(helpURL string) error {
 	parsed, err := url.Parse(helpURL)
 	if err != nil || parsed.Scheme != "" && parsed.Scheme != "https" && parsed.Scheme != "http" && parsed.Scheme != "mailto" {
-		return fmt.Errorf("help_url %q: it must be an https: or mailto: URL, or a path", helpURL)
+		return setting.Errorf("help_url", "help_url %q: it must be an https: or mailto: URL, or a path", helpURL)
 	}
 	return nil
 }
@@ -153,13 +154,13 @@ func (p *Pages) setTemplate() error {
 	}
 	parsed, err := template.New("page").Parse(text)
 	if err != nil {
-		return fmt.Errorf("template: %w", err)
+		return setting.Errorf("template", "template: %w", err)
 	}
 	p.template = parsed
 	// Show each once, so that a mistake in it is found now.
 	for kind := range p.texts {
 		if err := parsed.Execute(new(bytes.Buffer), p.view(Data{Kind: kind, Action: "/", User: "x", Current: "y"})); err != nil {
-			return fmt.Errorf("template: %w", err)
+			return setting.Errorf("template", "template: %w", err)
 		}
 	}
 	return nil

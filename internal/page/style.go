@@ -8,6 +8,8 @@ import (
 	"html/template"
 	"strconv"
 	"strings"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 //go:embed style.css
@@ -20,11 +22,11 @@ func (p *Pages) setStyle() error {
 	for _, name := range []string{"accent", "background", "text"} {
 		colors := p.config.Colors[name]
 		if len(colors) > 2 {
-			return fmt.Errorf("color %s: a light and a dark one are enough", name)
+			return setting.Errorf("color "+name, "color %s: a light and a dark one are enough", name)
 		}
 		for _, color := range colors {
 			if !isColor(color) {
-				return fmt.Errorf("color %s: %q is not a colour such as #0a7f5a or teal", name, color)
+				return setting.Errorf("color "+name, "color %s: %q is not a colour such as #0a7f5a or teal", name, color)
 			}
 		}
 		if len(colors) > 0 {
@@ -34,7 +36,7 @@ func (p *Pages) setStyle() error {
 	}
 	for name := range p.config.Colors {
 		if name != "accent" && name != "background" && name != "text" {
-			return fmt.Errorf("color %s: it must be accent, background or text", name)
+			return setting.Errorf("color "+name, "color %s: it must be accent, background or text", name)
 		}
 	}
 	style := builtInStyle

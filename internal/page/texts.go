@@ -1,8 +1,9 @@
 package page
 
 import (
-	"fmt"
 	"strings"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // wording is a page's texts: for its title, its message and its button.
@@ -99,7 +100,7 @@ func (p *Pages) setTexts() error {
 		case ok && part == "button" && texts.button != "":
 			texts.button = text
 		default:
-			return fmt.Errorf("text %s: there is no such text; it must be like confirm.title, expired.message, logout.button, help or owner", name)
+			return setting.Errorf("text "+name, "text %s: there is no such text; it must be like confirm.title, expired.message, logout.button, help or owner", name)
 		}
 		p.texts[Kind(page)] = texts
 	}

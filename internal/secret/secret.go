@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/nearest"
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // Resolve returns the text of an option with its placeholders replaced,
@@ -17,15 +18,15 @@ import (
 // holds nothing else of the text.
 func Resolve(option, text string) (string, error) {
 	if name, ok := withoutBraces(text); ok {
-		return "", fmt.Errorf("%s: %s is taken as it stands, as a value: to have the variable or file read, write it in braces, as {%[2]s}", option, name)
+		return "", setting.Errorf(option, "%s: %s is taken as it stands, as a value: to have the variable or file read, write it in braces, as {%[2]s}", option, name)
 	}
 	resolved, err := caddy.NewReplacer().ReplaceOrErr(text, true, true)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", option, missing(text))
+		return "", setting.Errorf(option, "%s: %w", option, missing(text))
 	}
 	resolved = strings.TrimRight(resolved, "\r\n")
 	if resolved == "" && text != "" {
-		return "", fmt.Errorf("%s is empty", option)
+		return "", setting.Errorf(option, "%s is empty", option)
 	}
 	return resolved, nil
 }

@@ -1,0 +1,30 @@
+package setting
+
+import (
+	"errors"
+	"testing"
+)
+
+func TestErrorsSayWhichSettingIsWrong(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("too long")
+	for _, test := range []struct {
+		err           error
+		option, words string
+	}{
+		{Errorf("max_age", "max_age %d: %w", 5, cause), "max_age", "max_age 5: too long"},
+		{In("session", Errorf("idle", "idle is %w", cause)), "session: idle", "session: idle is too long"},
+		{In("session", cause), "session", "session: too long"},
+		{In("a", In("b", Errorf("c", "c: %w", cause))), "a: b: c", "a: b: c: too long"},
+		{Of("token_from", cause), "token_from", "too long"},
+		{Of("dsn", Errorf("table", "table: %w", cause)), "table", "table: too long"},
+	} {
+		about, ok := errors.AsType[*Error](test.err)
+		if !ok || about.Option() != test.option || test.err.Error() != test.words || !errors.Is(test.err, cause) {
+			t.Errorf("%v: about %q, want %q about %q, and its cause", test.err, about.Option(), test.words, test.option)
+		}
+	}
+	if In("session", nil) != nil || Of("x", nil) != nil {
+		t.Error("no error became one")
+	}
+}
