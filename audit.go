@@ -1,6 +1,7 @@
 package sesame
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
@@ -83,7 +84,7 @@ func (a *audit) rejected(r *http.Request, reason error) {
 	}
 	data := requestData(r, requestID(r))
 	data["reason"] = "unknown"
-	if reason, ok := reason.(token.Reason); ok { //nolint:errorlint // nobody wraps it
+	if reason, ok := errors.AsType[token.Reason](reason); ok {
 		data["reason"] = reason.String()
 	}
 	a.events.Emit(a.ctx, eventRejected, data)

@@ -198,7 +198,7 @@ func (h *Handler) checkToken(r *http.Request, c claims) (*userstore.User, error)
 	}
 	parsed, err := made.tokens.Parse(c.token.Value, token.Expectation{Scope: c.scope, Now: h.now()})
 	if err != nil {
-		return nil, h.withHint(r, &parsed, h.rejected(r, c.token, &parsed, err))
+		return nil, h.withHint(r, c.token, &parsed, h.rejected(r, c.token, &parsed, err))
 	}
 	// What a token is used up for, or a login, rests on the row as it is.
 	fresh := h.OneTime || h.logins != nil && c.token.From == claim.FromQuery
@@ -207,9 +207,15 @@ func (h *Handler) checkToken(r *http.Request, c claims) (*userstore.User, error)
 		case user == nil:
 			return token.UnknownUser
 		case !user.IsActive:
+			if made.tokens.Verify(&parsed, user.User) == nil {
+				return staleToken{token.InactiveUser}
+			}
 			return token.InactiveUser
 		}
 		if err := made.tokens.Verify(&parsed, user.User); err != nil {
+			if parsed.Version() == token.V1 {
+				return staleToken{token.BadSignature} // Parse has checked the signature
+			}
 			return err
 		}
 		if user.HasRevocations() {
@@ -220,8 +226,8 @@ func (h *Handler) checkToken(r *http.Request, c claims) (*userstore.User, error)
 		return h.mayEnter(user)
 	}
 	var user *userstore.User
-	if h.isLimited(r) {
-		user, err = h.findInTurn(r, c.token.Value+"\x00"+c.scope, parsed.PrimaryKey(), fresh, check)
+	if h.failures != nil {
+		user, err = h.findInTurn(r, h.credentialOf(r, c.token, &parsed), parsed.PrimaryKey(), fresh, check)
 	} else {
 		user, err = h.findUser(r.Context(), parsed.PrimaryKey(), fresh, check)
 	}
@@ -264,25 +270,35 @@ func (h *Handler) fingerprint(r *http.Request, c claims) (fingerprint string, cr
 	return parsed.Fingerprint(), created
 }
 
-// rejected tells an operator who has debug logs on why a request is refused,
-// and returns the reason, or what takes its place for a client over the limit.
+// rejected notes that a request is rejected for a reason: in the log, in the
+// metrics, with the limit on failures, and as an event. It returns the reason, or
+// limit.Exceeded, which wraps it, for a client over the limit.
 func (h *Handler) rejected(r *http.Request, given claim.Token, parsed *token.Parsed, reason error, more ...zap.Field) error {
-	if reason, ok := reason.(token.Reason); ok && h.logins != nil && given.From == claim.FromQuery && given.Found { //nolint:errorlint // Parse and Verify don't wrap it
+	h.logRejected(r, given, parsed, reason, more)
+	if !given.Found {
+		return reason
+	}
+	if reason, ok := errors.AsType[token.Reason](reason); ok && h.logins != nil && given.From == claim.FromQuery {
 		counted.loginFailures[reason].Add(1)
 	}
-	refused := reason
-	if given.Found {
-		refused = h.failed(r, reason)
+	if h.failures != nil {
+		err := h.chargeToken(r, h.credentialOf(r, given, parsed), reason)
+		if _, isOver := errors.AsType[*limit.Exceeded](err); isOver {
+			return err
+		}
 	}
-	if given.Found && refused == reason { //nolint:errorlint // another one takes its place
-		h.audit.rejected(r, reason)
-	}
+	h.audit.rejected(r, reason)
+	return reason
+}
+
+// logRejected tells an operator who has debug logs on why a request is rejected.
+func (h *Handler) logRejected(r *http.Request, given claim.Token, parsed *token.Parsed, reason error, more []zap.Field) {
 	c := h.logger.Check(zap.DebugLevel, "token refused")
 	if c == nil {
-		return refused
+		return
 	}
 	fields := append([]zap.Field{zap.Error(reason)}, more...)
-	if reason, ok := reason.(token.Reason); ok { //nolint:errorlint // Parse and Verify don't wrap it
+	if reason, ok := errors.AsType[token.Reason](reason); ok {
 		fields = append(fields, zap.Stringer("reason", reason))
 	}
 	if given.Found {
@@ -298,7 +314,6 @@ func (h *Handler) rejected(r *http.Request, given claim.Token, parsed *token.Par
 		fields = append(fields, zap.Stringer("version", parsed.Version()))
 	}
 	c.Write(append(fields, requestFields(r)...)...)
-	return refused
 }
 
 // requestFields describe a request in a line of the log.

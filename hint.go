@@ -2,13 +2,17 @@ package sesame
 
 import (
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
 // expiredLink is token.Expired with what helps the person who has the link. It
@@ -26,8 +30,9 @@ func (e *expiredLink) Unwrap() error { return token.Expired }
 const hintAge = time.Hour
 
 // withHint adds the hint to a refusal, where it is asked for and a person is
-// there to see it. It costs a lookup.
-func (h *Handler) withHint(r *http.Request, parsed *token.Parsed, refused error) error {
+// there to see it. It costs a lookup, so that a token that turns out to be made
+// up counts as a guess.
+func (h *Handler) withHint(r *http.Request, given claim.Token, parsed *token.Parsed, refused error) error {
 	if refused != token.Expired || !h.pages.Config().ExpiredHint || !asksForPage(r) { //nolint:errorlint // Parse doesn't wrap it
 		return refused
 	}
@@ -35,8 +40,11 @@ func (h *Handler) withHint(r *http.Request, parsed *token.Parsed, refused error)
 	if err != nil {
 		return refused
 	}
-	user, err := h.store.Lookup(r.Context(), parsed.PrimaryKey())
-	if err != nil || !user.IsActive || !made.tokens.IsAuthentic(parsed, user.User) {
+	user, err := h.findExpired(r, given, parsed, made.tokens)
+	if _, isOver := errors.AsType[*limit.Exceeded](err); isOver {
+		return err
+	}
+	if err != nil {
 		return refused
 	}
 	id, until := user.PrimaryKey.String(), strconv.FormatInt(h.now().Add(hintAge).Unix(), 10)
@@ -49,6 +57,30 @@ func (h *Handler) withHint(r *http.Request, parsed *token.Parsed, refused error)
 		helpURL: h.pages.Config().HelpURL + separator + "user=" + url.QueryEscape(id) +
 			"&until=" + until + "&signature=" + h.signHint(id, until),
 	}
+}
+
+// findExpired finds the user whose token it is but for its age.
+func (h *Handler) findExpired(r *http.Request, given claim.Token, parsed *token.Parsed, tokens *token.Tokens) (*userstore.User, error) {
+	check := func(user *userstore.User) error {
+		switch {
+		case user == nil:
+			return token.UnknownUser
+		case !tokens.IsAuthentic(parsed, user.User):
+			return token.BadSignature
+		case !user.IsActive:
+			return staleToken{token.InactiveUser}
+		}
+		return nil
+	}
+	if h.failures == nil {
+		return h.findUser(r.Context(), parsed.PrimaryKey(), true, check)
+	}
+	credential := h.credentialOf(r, given, parsed)
+	user, err := h.findInTurn(r, credential, parsed.PrimaryKey(), true, check)
+	if _, isReason := errors.AsType[token.Reason](err); isReason {
+		err = h.chargeToken(r, credential, err)
+	}
+	return user, err
 }
 
 // signHint signs the hand-off to help_url. An app that has SECRET_KEY can check

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/token"
@@ -32,32 +33,77 @@ func (h *Handler) clientOf(r *http.Request) limit.Client {
 	return h.failures.ClientOf(address)
 }
 
-// isLimited reports whether a request is from a client over the limit.
-func (h *Handler) isLimited(r *http.Request) bool {
-	return h.failures != nil && h.failures.Wait(h.clientOf(r)) > 0
+// staleToken is the reason to reject a token that was made with our key, and is
+// rejected all the same: it is no guess.
+type staleToken struct{ token.Reason }
+
+func (s staleToken) Unwrap() error { return s.Reason }
+
+// isGuess reports whether a token that was rejected for a reason may have been
+// made without the key. Others are no guesses: what isn't a token of a version
+// that is accepted, or has expired, is rejected whatever its signature is, and
+// what has been used, revoked or is v1 and of a former password, was signed.
+func isGuess(reason error) bool {
+	if _, isStale := errors.AsType[staleToken](reason); isStale {
+		return false
+	}
+	known, _ := errors.AsType[token.Reason](reason)
+	switch known {
+	case token.UnknownUser, token.InactiveUser, token.IncompleteUser, token.BadSignature:
+		return true
+	default:
+		return false
+	}
 }
 
-// failed counts a failure against a request's client: a token that was refused
-// for a reason, or a forged session. It returns the reason, or what takes its
-// place where the client is over the limit.
+// credentialOf identifies a token among those that its client has sent before.
+func (h *Handler) credentialOf(r *http.Request, given claim.Token, parsed *token.Parsed) limit.Credential {
+	scope := ""
+	if parsed != nil {
+		scope = parsed.Scope()
+	}
+	return h.failures.CredentialOf(h.clientOf(r), given.Value, scope)
+}
+
+// chargeToken counts a token that was rejected against the request's client if it
+// is a guess, and once only: a browser that sends the same old link again and
+// again is no guesser. It returns the reason, or limit.Exceeded if the client is
+// over the limit.
 //
-// A prefetch that is refused counts as any other request. It would be the way
+// A prefetch that is rejected counts as any other request. It would be the way
 // around the limit otherwise.
-func (h *Handler) failed(r *http.Request, reason error) error {
-	if h.failures == nil {
+func (h *Handler) chargeToken(r *http.Request, credential limit.Credential, reason error) error {
+	known, _ := errors.AsType[token.Reason](reason)
+	// What took a lookup is remembered, so that the next one waits in the queue.
+	isNew := known >= token.UnknownUser && h.failures.RememberRejected(credential)
+	return h.charge(r, reason, isNew && isGuess(reason))
+}
+
+// charge returns the reason of a rejection, or limit.Exceeded if the client is
+// over the limit. It counts one more failure of the client, or none.
+func (h *Handler) charge(r *http.Request, reason error, isFailure bool) error {
+	client := h.clientOf(r)
+	wait := h.failures.Wait(client)
+	if isFailure {
+		wait = h.note(r, client)
+	}
+	if wait == 0 {
 		return reason
 	}
-	noted := h.failures.Note(h.clientOf(r))
+	return &limit.Exceeded{Wait: wait, Reason: reason}
+}
+
+// note counts a failure of a client, and logs if that is over the limit. It
+// returns how long the client is limited already.
+func (h *Handler) note(r *http.Request, client limit.Client) time.Duration {
+	noted := h.failures.Note(client)
 	if noted.Crowded {
 		h.logger.Warn("more clients fail than limit_failures can tell apart: those with the fewest failures are forgotten")
-	}
-	if noted.Wait == 0 {
-		return reason
 	}
 	if noted.First {
 		h.tellLimited(r)
 	}
-	return &limit.Exceeded{Wait: noted.Wait, Reason: reason}
+	return noted.Wait
 }
 
 // tellLimited tells that a client is over the limit, once for each and a while.
@@ -66,50 +112,42 @@ func (h *Handler) tellLimited(r *http.Request) {
 	if !ok {
 		return
 	}
-	if c := h.logger.Check(zap.WarnLevel, "a client is over limit_failures: what is refused of it gets 429"); c != nil {
+	if c := h.logger.Check(zap.WarnLevel, "client exceeded limit_failures; its rejected requests are answered 429"); c != nil {
 		c.Write(append(requestFields(r), zap.Int("omitted", omitted))...)
 	}
 	h.audit.limited(r)
 }
 
-// findInTurn is findUser for the token of a client over the limit. What the
-// cache or the token's standing can answer is answered at once; other
-// lookups wait in a queue, where those of clients within the limit never are.
-func (h *Handler) findInTurn(r *http.Request, presented string, pk token.PrimaryKey, fresh bool, check func(*userstore.User) error) (*userstore.User, error) {
-	switch h.failures.Standing(presented) {
-	case limit.Valid:
-		user, err := h.findUser(r.Context(), pk, fresh, check)
-		h.rememberStanding(presented, err)
-		return user, err
-	case limit.Rejected:
-		noted := h.failures.Note(h.clientOf(r))
-		return nil, &limit.Exceeded{Wait: max(noted.Wait, limit.RejectedFor)}
+// findInTurn is findUser for a token. Where the client is over the limit, or the
+// token was rejected before, the lookup waits in a queue, and MySQL is asked no
+// more often however many such requests come. Only what a kept row accepts is
+// answered at once: neither the answer nor its time tells whether a user exists.
+func (h *Handler) findInTurn(r *http.Request, credential limit.Credential, pk token.PrimaryKey, fresh bool, check func(*userstore.User) error) (*userstore.User, error) {
+	client := h.clientOf(r)
+	wait := h.failures.Wait(client)
+	switch standing := h.failures.Standing(credential); {
+	case standing == limit.Valid, standing == limit.Unseen && wait == 0:
+		return h.findUser(r.Context(), pk, fresh, check)
+	case standing == limit.Rejected && wait > 0:
+		return nil, &limit.Exceeded{Wait: max(wait, limit.RejectedFor)}
 	}
 	if h.cache != nil && !fresh {
-		if user, known := h.cache.Kept(pk); known && (user == nil || check(user) == nil) {
-			return user, check(user)
+		if user, _ := h.cache.Kept(pk); user != nil && check(user) == nil {
+			return user, nil
 		}
 	}
 	ctx, span := startSpan(r.Context(), "sesame.lookup")
 	if span != nil {
 		defer span.End()
 	}
-	user, err := h.queue.Find(ctx, h.clientOf(r), pk)
-	if errors.Is(err, limit.ErrTurnedAway) {
+	user, err := h.queue.Find(ctx, client, pk, check)
+	switch {
+	case err == nil:
+		h.failures.RememberValid(credential)
+	case errors.Is(err, limit.ErrTurnedAway):
 		return nil, &limit.Exceeded{Wait: time.Second}
 	}
-	user, err = checked(user, err, check)
-	h.rememberStanding(presented, err)
 	return user, err
-}
-
-// rememberStanding keeps what findUser said of a token.
-func (h *Handler) rememberStanding(presented string, err error) {
-	if err == nil {
-		h.failures.Remember(presented, limit.Valid)
-	} else if _, isReason := errors.AsType[token.Reason](err); isReason {
-		h.failures.Remember(presented, limit.Rejected)
-	}
 }
 
 // refuseOverLimit answers what is refused of a client over the limit. It tells

@@ -10,10 +10,13 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// findUser looks a user up whose row holds, which check tells: of no user by
-// nil. A row that is kept, or a replica's, can let in, but not refuse: the
-// new link of somebody with a new password must work at once. So only a fresh
-// one is refused, or where there is none. The error is check's, or says why the store has no answer.
+// findUser looks a user up and calls check with the user's row, or with nil if
+// there is none. The error is that of check, or says why the store has no answer.
+//
+// A row that is kept, or a replica's, lets a request in, but doesn't reject it,
+// and neither does a former answer that there is none: the new link of a user
+// with a new password, or of a new user, works at once. A rejection therefore
+// takes a query, whether the user exists or not, and its time doesn't tell which.
 func (h *Handler) findUser(ctx context.Context, pk token.PrimaryKey, fresh bool, check func(*userstore.User) error) (*userstore.User, error) {
 	ctx, span := startSpan(ctx, "sesame.lookup")
 	if span != nil {
@@ -21,8 +24,11 @@ func (h *Handler) findUser(ctx context.Context, pk token.PrimaryKey, fresh bool,
 	}
 	if !fresh {
 		user, isFresh, err := h.lookupAny(ctx, pk)
+		if err != nil && !errors.Is(err, userstore.ErrNotFound) {
+			return nil, err
+		}
 		user, err = checked(user, err, check)
-		if err == nil || user == nil || isFresh {
+		if err == nil || isFresh {
 			return user, err
 		}
 	}

@@ -35,7 +35,7 @@ type sentSessions struct {
 	valid      []session.Parsed // for this site and scope, and not expired
 	otherScope []session.Parsed // for another
 	ended      []session.Parsed // expired
-	isForged   bool             // there is also a cookie that isn't authentic
+	forged     []string         // in the right form, and not signed with our keys
 }
 
 // sessionsOf reads the session cookies of a request.
@@ -53,8 +53,9 @@ func (h *Handler) sessionsOf(r *http.Request, c claims, sessions *session.Sessio
 		switch reason {
 		case session.WrongScope:
 			sent.otherScope = append(sent.otherScope, parsed)
-		case session.Malformed, session.BadSignature:
-			sent.isForged = true
+		case session.BadSignature:
+			sent.forged = append(sent.forged, value)
+		case session.Malformed: // another application's
 		default:
 			sent.ended = append(sent.ended, parsed)
 		}
@@ -152,8 +153,8 @@ func (h *Handler) visitorBySession(r *http.Request, c claims, mayEnter func(*use
 		return nil, h.forbid(r, claim.Token{}, forbidden)
 	case found != nil:
 		return found, nil
-	case sent.isForged:
-		none.limited = h.limited(r)
+	case h.failures != nil:
+		none.limited = h.chargeForged(r, sent.forged)
 	}
 	return nil, none
 }
@@ -201,11 +202,16 @@ func firstValid(sessions *session.Sessions, sent []session.Parsed, user *usersto
 	return nil, refused
 }
 
-// limited counts a forged session against the request's client, and returns a
-// limit.Exceeded where it is over the limit, else nil.
-func (h *Handler) limited(r *http.Request) error {
-	if err := h.failed(r, errNoSession); err != errNoSession { //nolint:errorlint // another takes its place
-		return err
+// chargeForged counts forged sessions against the request's client, each once:
+// one that a browser sends again and again was signed by a former key. It returns
+// a limit.Exceeded where there are any and the client is over the limit, else nil.
+func (h *Handler) chargeForged(r *http.Request, forged []string) error {
+	client := h.clientOf(r)
+	for _, value := range forged {
+		isNew := h.failures.RememberRejected(h.failures.CredentialOf(client, value, ""))
+		if err := h.charge(r, errNoSession, isNew); err != errNoSession { //nolint:errorlint // another takes its place
+			return err
+		}
 	}
 	return nil
 }

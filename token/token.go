@@ -116,6 +116,9 @@ func (p *Parsed) Version() Version { return p.version }
 // it is zero.
 func (p *Parsed) PrimaryKey() PrimaryKey { return p.pk }
 
+// Scope is the scope that was expected of the token.
+func (p *Parsed) Scope() string { return p.scope }
+
 // Created is when the token was made, if it says so. It is not to be trusted
 // before Verify has said so.
 func (p *Parsed) Created() (at time.Time, ok bool) {

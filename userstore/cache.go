@@ -192,7 +192,8 @@ func (c *Cache) Close() error {
 }
 
 // Lookup is MySQL.LookupAny, with a row that may be as old as the configuration
-// says. isFresh tells that it is not from before the call. Lookups of one user
+// says. isFresh tells that it is not from before the call, as it may tell of
+// ErrNotFound. Lookups of one user
 // that is not in the cache wait for one query together.
 func (c *Cache) Lookup(ctx context.Context, pk token.PrimaryKey) (user *User, isFresh bool, err error) {
 	row, ok := c.kept.users.GetIfPresent(pk)
@@ -210,6 +211,10 @@ func (c *Cache) Lookup(ctx context.Context, pk token.PrimaryKey) (user *User, is
 	totals.misses.Add(1)
 	called := time.Now()
 	row, err = c.kept.users.Get(ctx, pk, otter.LoaderFunc[token.PrimaryKey, keptRow](c.load))
+	if errors.Is(err, ErrNotFound) {
+		asked, ok := c.kept.absent.GetIfPresent(pk)
+		return nil, ok && !asked.Before(called), err
+	}
 	if err != nil {
 		return nil, false, err
 	}

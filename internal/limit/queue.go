@@ -25,12 +25,13 @@ type Queue struct {
 	ctx    context.Context // ends with Stop
 	cancel context.CancelFunc
 
-	mu      sync.Mutex
-	turns   []*clientQueue // of the clients with lookups, the next one first
-	waiting int            // lookups
-	sent    time.Time      // the last query
-	asking  bool           // whether that is on its way
-	running bool           // whether there is a goroutine
+	mu       sync.Mutex
+	turns    []*clientQueue // of the clients with lookups, the next one first
+	waiting  int            // lookups
+	sent     time.Time      // the last query
+	answered time.Time      // the last answer of MySQL
+	asking   bool           // whether a query is on its way
+	running  bool           // whether there is a goroutine
 }
 
 // The limits of a Queue.
@@ -53,10 +54,12 @@ type clientQueue struct {
 // queuedLookup is a lookup that waits. Its user and err are set when done is
 // closed.
 type queuedLookup struct {
-	key  token.PrimaryKey
-	done chan struct{}
-	user *userstore.User
-	err  error
+	key    token.PrimaryKey
+	joined time.Time
+	sent   time.Time // the query that it was in, or zero
+	done   chan struct{}
+	user   *userstore.User
+	err    error
 }
 
 // ErrTurnedAway: there is no room in the queue, or it is too long to wait.
@@ -71,51 +74,85 @@ func NewQueue(lookup func(context.Context, []token.PrimaryKey) (map[token.Primar
 // Stop ends the queries. Lookups that wait get the context's error.
 func (q *Queue) Stop() { q.cancel() }
 
-// Find reads the user with a primary key for a client, from a query that is
-// sent after the call. The error is ErrTurnedAway, that of the lookup, that
-// MySQL has no answer, or the context's.
-func (q *Queue) Find(ctx context.Context, from Client, key token.PrimaryKey) (*userstore.User, error) {
-	l := &queuedLookup{key: key, done: make(chan struct{})}
-	if !q.join(from, l) {
-		return nil, ErrTurnedAway
+// Find reads the user with a primary key for a client, from a query that is sent
+// after the call, and returns what check says of the user; nil is no such user.
+// Any other error is ErrTurnedAway, that of the lookup, that MySQL has no answer,
+// or the context's.
+//
+// What check rejects is returned a whole number of intervals after the query was
+// sent. So the time that a client waits doesn't tell whether there is a row, or
+// how long MySQL took for it.
+func (q *Queue) Find(ctx context.Context, from Client, key token.PrimaryKey, check func(*userstore.User) error) (*userstore.User, error) {
+	l := &queuedLookup{key: key, joined: time.Now(), done: make(chan struct{})}
+	if err := q.wait(ctx, from, l); err != nil && !errors.Is(err, userstore.ErrNotFound) {
+		return nil, err
+	}
+	rejected := check(l.user)
+	if rejected == nil {
+		return l.user, nil
+	}
+	over := time.Since(l.sent) % queueInterval
+	timer := time.NewTimer(queueInterval - over)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return l.user, rejected
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// wait waits for the answer to a lookup, or until there is no use in waiting.
+func (q *Queue) wait(ctx context.Context, from Client, l *queuedLookup) error {
+	if err := q.join(from, l); err != nil {
+		return err
 	}
 	timer := time.NewTimer(q.timeout)
 	defer timer.Stop()
 	select {
 	case <-l.done:
-		return l.user, l.err
+		return l.err
 	case <-ctx.Done():
 		q.leave(from, l)
-		return nil, ctx.Err()
+		return ctx.Err()
 	case <-timer.C:
 	}
 	if q.leave(from, l) {
-		return nil, q.whyInVain()
+		return q.whyInVain(l)
 	}
 	select { // on its way to MySQL, and back in time
 	case <-l.done:
-		return l.user, l.err
+		return l.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 }
 
 // errInVain: it is MySQL that lookups wait for.
 var errInVain = fmt.Errorf("%w: MySQL has no answer for the lookups before this one", userstore.ErrUnavailable)
 
-// whyInVain is the error of a lookup that has waited too long: for others, or
-// for a MySQL that doesn't answer.
-func (q *Queue) whyInVain() error {
+// whyInVain is the error of a lookup that has waited for the timeout: MySQL
+// hasn't answered anything in all that time, or has too much to answer.
+func (q *Queue) whyInVain(l *queuedLookup) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if !q.answered.After(l.joined) {
+		return errInVain
+	}
+	return q.whyFull()
+}
+
+// whyFull is the error of a lookup that there is no room for: others wait for a
+// MySQL that doesn't answer, or there are too many. The caller holds the lock.
+func (q *Queue) whyFull() error {
 	if q.asking && time.Since(q.sent) >= q.timeout/2 {
 		return errInVain
 	}
 	return ErrTurnedAway
 }
 
-// join adds a lookup, and reports whether there was room.
-func (q *Queue) join(from Client, l *queuedLookup) bool {
+// join adds a lookup. The error says why there is no room.
+func (q *Queue) join(from Client, l *queuedLookup) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i := q.turnOf(from)
@@ -128,7 +165,7 @@ func (q *Queue) join(from Client, l *queuedLookup) bool {
 		if len(own.lookups) == 0 {
 			q.turns = slices.Delete(q.turns, i, i+1)
 		}
-		return false
+		return q.whyFull()
 	}
 	own.lookups = append(own.lookups, l)
 	q.waiting++
@@ -136,7 +173,7 @@ func (q *Queue) join(from Client, l *queuedLookup) bool {
 		q.running = true
 		go q.run()
 	}
-	return true
+	return nil
 }
 
 // turnOf is the place of a client among the turns, or -1. There are few of them.
@@ -157,7 +194,7 @@ func (q *Queue) makeRoom(own *clientQueue) bool {
 		return false
 	}
 	last := len(longest.lookups) - 1
-	longest.lookups[last].end(nil, ErrTurnedAway)
+	longest.lookups[last].end(nil, q.whyFull())
 	longest.lookups = slices.Delete(longest.lookups, last, last+1)
 	q.waiting--
 	return true
@@ -228,20 +265,12 @@ func (q *Queue) take() []*queuedLookup {
 		}
 	}
 	q.waiting -= len(batch)
-	q.sent, q.asking = time.Now(), true
 	return batch
 }
 
 // send reads the users of a batch.
 func (q *Queue) send(batch []*queuedLookup) {
-	keys := make([]token.PrimaryKey, len(batch))
-	for i, l := range batch {
-		keys[i] = l.key
-	}
-	users, err := q.lookup(q.ctx, keys)
-	q.mu.Lock()
-	q.asking = false
-	q.mu.Unlock()
+	users, err := q.ask(batch)
 	if errors.Is(err, userstore.ErrAmbiguous) && len(batch) > 1 {
 		for _, l := range batch { // that is one key's error
 			q.send([]*queuedLookup{l})
@@ -259,6 +288,25 @@ func (q *Queue) send(batch []*queuedLookup) {
 	if err != nil && !errors.Is(err, userstore.ErrAmbiguous) {
 		q.fail(err)
 	}
+}
+
+// ask asks MySQL for the users of a batch.
+func (q *Queue) ask(batch []*queuedLookup) (map[token.PrimaryKey]*userstore.User, error) {
+	q.mu.Lock()
+	q.sent, q.asking = time.Now(), true
+	keys := make([]token.PrimaryKey, len(batch))
+	for i, l := range batch {
+		keys[i], l.sent = l.key, q.sent
+	}
+	q.mu.Unlock()
+	users, err := q.lookup(q.ctx, keys)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.asking = false
+	if err == nil || errors.Is(err, userstore.ErrAmbiguous) {
+		q.answered = time.Now()
+	}
+	return users, err
 }
 
 // fail ends all lookups that wait: MySQL has no answer for them, either.

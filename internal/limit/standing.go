@@ -1,89 +1,181 @@
 package limit
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// A Standing is what was last found of a token.
+// A Standing is what was last found of a credential.
 type Standing uint8
 
+// The standings. None of them accepts a credential or rejects it for good: they
+// choose who waits in the queue, and what counts as a failure again.
 const (
 	Unseen   Standing = iota // nothing, or too long ago
-	Valid                    // it held
-	Rejected                 // it was refused a moment ago
+	Valid                    // it was accepted
+	Rejected                 // it was rejected a moment ago
+	Stale                    // it was rejected before that, and counted
 )
 
-// How long standings are known. None of them lets a token in or refuses it for
-// good: they choose who waits in the queue.
+// How long standings are known.
 const (
 	validFor = 10 * time.Minute
-	// RejectedFor is how long the Standing of a token is Rejected.
+	// RejectedFor is how long the Standing of a credential is Rejected, before it
+	// is Stale.
 	RejectedFor = time.Second
+	// staleFor is how long it is Stale at least. It is Stale for the time of the
+	// limit if that is longer, so that one credential never adds up to more than
+	// one failure.
+	staleFor = 10 * time.Minute
 )
 
-// standings are those of tokens that limited clients came with, in memory that
-// doesn't grow. Tokens are known by a hash under a key of this process, of which
-// nobody can tell the token.
+// standings are those of credentials, in memory that doesn't grow. Credentials
+// are known by a hash under a key of this process, which doesn't reveal them.
+//
+// Each request with a token reads them, without a lock.
 type standings struct {
-	buckets [standingBuckets]struct {
-		mu    sync.Mutex
-		slots [standingSlots]standingSlot
-	}
+	buckets [standingBuckets]standingBucket
 }
 
 const (
-	standingBuckets = 1 << 12
+	standingBuckets = 1 << 13
 	standingSlots   = 8
 )
 
+type standingBucket struct {
+	mu    sync.Mutex // for writing
+	slots [standingSlots]standingSlot
+}
+
+// standingSlot has the standing of one credential. Whoever writes it clears id
+// first, so that a reader who finds the same id before and after has read what
+// belongs to it.
 type standingSlot struct {
-	token    uint64
-	until    int64 // in nanoseconds since Failures.began
-	standing Standing
+	id    atomic.Uint64
+	until atomic.Int64 // in nanoseconds since Failures.began
+	at    atomic.Int64 // when it was rejected, likewise; -1 is Valid
 }
 
-// fingerprint identifies a token among the standings.
-func (f *Failures) fingerprint(token string) uint64 {
-	return max(maphash.String(f.seed, token), 1)
+const isValid = -1
+
+// A Credential identifies a token or a session cookie among those that a client
+// has sent before. It is a keyed hash, and never 0.
+type Credential uint64
+
+// CredentialOf identifies a credential that a client has sent where a scope is
+// expected: with another scope the same token is another guess.
+func (f *Failures) CredentialOf(c Client, value, scope string) Credential {
+	var hash maphash.Hash
+	hash.SetSeed(f.seed)
+	var client [8]byte
+	binary.NativeEndian.PutUint64(client[:], uint64(c))
+	_, _ = hash.Write(client[:])
+	_, _ = hash.WriteString(value)
+	_ = hash.WriteByte(0)
+	_, _ = hash.WriteString(scope)
+	return Credential(max(hash.Sum64(), 1))
 }
 
-// Standing is the one of a token.
-func (f *Failures) Standing(token string) Standing {
-	id, now := f.fingerprint(token), f.now()
-	b := &f.standings.buckets[id%standingBuckets]
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, slot := range b.slots {
-		if slot.token == id && slot.until > now {
-			return slot.standing
+func (f *Failures) standingBucket(c Credential) *standingBucket {
+	return &f.standings.buckets[uint64(c)%standingBuckets]
+}
+
+// Standing is what was last found of a credential.
+func (f *Failures) Standing(c Credential) Standing {
+	b := f.standingBucket(c)
+	for i := range b.slots {
+		slot := &b.slots[i]
+		if slot.id.Load() != uint64(c) {
+			continue
+		}
+		until, at := slot.until.Load(), slot.at.Load()
+		if slot.id.Load() == uint64(c) {
+			return standingAt(until, at, f.now())
 		}
 	}
 	return Unseen
 }
 
-// Remember keeps the standing of a token. Where all slots are taken it replaces
-// the one that would be forgotten first: refused tokens, of which there is no
-// end, don't push out valid ones.
-func (f *Failures) Remember(token string, s Standing) {
-	id, until := f.fingerprint(token), f.now()+int64(validFor)
-	if s == Rejected {
-		until = f.now() + int64(RejectedFor)
+func standingAt(until, at, now int64) Standing {
+	switch {
+	case until <= now:
+		return Unseen
+	case at == isValid:
+		return Valid
+	case now-at < int64(RejectedFor):
+		return Rejected
+	default:
+		return Stale
 	}
-	b := &f.standings.buckets[id%standingBuckets]
+}
+
+// RememberValid notes that a credential was accepted.
+func (f *Failures) RememberValid(c Credential) {
+	f.remember(c, f.now()+int64(validFor), isValid)
+}
+
+// RememberRejected notes that a credential was rejected. It reports whether the
+// credential is new, since it wasn't rejected within the time of the limit.
+func (f *Failures) RememberRejected(c Credential) (isNew bool) {
+	now := f.now()
+	return f.remember(c, now+int64(max(staleFor, time.Duration(f.limit.Per))), now)
+}
+
+// remember sets the standing of a credential, and reports whether that wasn't
+// Rejected or Stale. In a full bucket it replaces a credential that was rejected,
+// the one rejected first. Rejected credentials, of which there is no end, never
+// replace one that was accepted.
+func (f *Failures) remember(c Credential, until, at int64) (isNew bool) {
+	b, now := f.standingBucket(c), f.now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	replaced := &b.slots[0]
+	var replaced *standingSlot
 	for i := range b.slots {
 		slot := &b.slots[i]
-		if slot.token == id {
-			replaced = slot
-			break
+		if slot.id.Load() == uint64(c) {
+			before := standingAt(slot.until.Load(), slot.at.Load(), now)
+			slot.set(c, until, at)
+			return before == Unseen || before == Valid
 		}
-		if slot.until < replaced.until {
+		if slot.until.Load() > now && slot.at.Load() == isValid && at != isValid {
+			continue
+		}
+		if replaced == nil || slot.isBefore(replaced, now) {
 			replaced = slot
 		}
 	}
-	*replaced = standingSlot{id, until, s}
+	if replaced != nil {
+		replaced.set(c, until, at)
+	}
+	return true
+}
+
+// isBefore reports whether a slot is to be replaced before another: first those
+// that are forgotten, then those rejected, then the oldest.
+func (s *standingSlot) isBefore(other *standingSlot, now int64) bool {
+	rank := func(s *standingSlot) int {
+		switch standingAt(s.until.Load(), s.at.Load(), now) {
+		case Unseen:
+			return 0
+		case Valid:
+			return 2
+		default:
+			return 1
+		}
+	}
+	if mine, its := rank(s), rank(other); mine != its {
+		return mine < its
+	}
+	return s.until.Load() < other.until.Load()
+}
+
+// set is called with the bucket's lock held.
+func (s *standingSlot) set(c Credential, until, at int64) {
+	s.id.Store(0)
+	s.until.Store(until)
+	s.at.Store(at)
+	s.id.Store(uint64(c))
 }
