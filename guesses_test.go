@@ -223,7 +223,7 @@ func TestRejectionsTakeOneQueryForEveryUser(t *testing.T) {
 					{"another that is no user", 4712},
 				} {
 					for n := range 4 { // the first of them is the one that others may be answered by
-						guess := tokenFor(t, testUser{id: user.id, password: fmt.Sprint(config.name, client.name, n)}, oneTimeIf(config.more))
+						guess := tokenFor(t, testUser{id: user.id, password: fmt.Sprint(config.name, client.name, n)}, oneTimeWhere(config.more))
 						before := questions(t, db)
 						g.get(t, "/", from(client.address(int(user.id)*10%200+n), "Authorization", "Bearer "+guess)...).wantStatus(t, client.status)
 						if asked := questions(t, db) - before; asked != 1 {
@@ -236,8 +236,8 @@ func TestRejectionsTakeOneQueryForEveryUser(t *testing.T) {
 	})
 }
 
-// oneTimeIf makes one-time tokens where the options say so.
-func oneTimeIf(options string) func(*token.Settings) {
+// oneTimeWhere makes one-time tokens where the options say so.
+func oneTimeWhere(options string) func(*token.Settings) {
 	return func(s *token.Settings) { s.OneTime = strings.Contains(options, "one_time") }
 }
 
