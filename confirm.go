@@ -40,7 +40,7 @@ type confirmation struct {
 // or uses the token and starts a session, or just passes the request on.
 func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, user *userstore.User) error {
 	if isAhead(r) {
-		return h.serveAhead(w, r, next, user)
+		return h.serveAhead(w, r, next, c, user)
 	}
 	from := origin.Of(r)
 	current, replaced, err := h.loggedIn(r, c, user)
@@ -62,7 +62,7 @@ func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		// has logged in since.
 		return h.askToConfirm(w, r, c, user, replaced)
 	case from.IsForced(), asks && !asksForPage(r):
-		return h.serveAhead(w, r, next, user) // also for a script, which shows no page
+		return h.serveAhead(w, r, next, c, user) // also for a script, which shows no page
 	case asks:
 		return h.askToConfirm(w, r, c, user, replaced)
 	}
@@ -89,15 +89,12 @@ func (h *Handler) useToken(w http.ResponseWriter, r *http.Request, next caddyhtt
 	if l.isConfirmed {
 		h.confirmCookie.Clear(w, r)
 	}
-	v := &visitor{user: user}
-	if h.watcher != nil && h.UserStore.Revocations != "" {
-		v.fingerprint, v.since = h.fingerprint(r, c)
-	}
+	v := h.visitorByToken(r, c, user)
 	if h.logins == nil || !l.startsSession {
 		if l.isConfirmed {
 			turnIntoGet(r)
 		}
-		return h.serveVisitor(w, r, next, v)
+		return h.serveVisitor(w, r, next, &v)
 	}
 	h.noteLogin(r.Context(), user)
 	if err := h.startSession(w, r, user, c); err != nil {
@@ -109,16 +106,27 @@ func (h *Handler) useToken(w http.ResponseWriter, r *http.Request, next caddyhtt
 		counted.requests[outcomeLogin].Add(1)
 		return seeOther(w, c.loginTarget(r))
 	}
-	return h.serveVisitor(w, r, next, v)
+	return h.serveVisitor(w, r, next, &v)
+}
+
+// visitorByToken is the visitor whose token a request has, with what the token can
+// be ended by where that is looked at later.
+func (h *Handler) visitorByToken(r *http.Request, c claims, user *userstore.User) visitor {
+	v := visitor{user: user, outlivesPassword: h.outlivePassword()}
+	if h.UserStore.Revocations != "" && (h.watcher != nil || h.mayReadOld()) {
+		v.fingerprint, v.since = h.fingerprint(r, c)
+	}
+	return v
 }
 
 // serveAhead answers a request that nobody has clicked for. It logs nobody in.
 // A reusable token is as good for it as for any other request.
-func (h *Handler) serveAhead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, user *userstore.User) error {
+func (h *Handler) serveAhead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, user *userstore.User) error {
 	if h.OneTime {
 		return h.fail(w, r, errAhead)
 	}
-	return h.serveVisitor(w, r, next, &visitor{user: user})
+	v := h.visitorByToken(r, c, user)
+	return h.serveVisitor(w, r, next, &v)
 }
 
 // asksFirst reports whether every link has to be confirmed.

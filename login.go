@@ -139,9 +139,11 @@ type visitor struct {
 	user    *userstore.User
 	session *session.Parsed // nil for one who comes with a token
 
-	// What an operator can end the token by, where that is watched.
+	// What an operator can end the token by, where that is looked at later.
 	fingerprint string
 	since       time.Time
+
+	outlivesPassword bool // whether the token stays valid when the password changes
 }
 
 // startSession sets the cookie of a user who logs in. Sessions of applications
@@ -249,7 +251,7 @@ func (h *Handler) serveVisitor(w http.ResponseWriter, r *http.Request, next cadd
 	}
 	counted.requests[by].Add(1)
 	h.identity.Set(r, v.user, h.logger)
-	caddyhttp.SetVar(r.Context(), proverVar, h)
+	h.setProven(r, v)
 	if h.watcher == nil {
 		return next.ServeHTTP(w, r)
 	}
@@ -269,21 +271,33 @@ func (h *Handler) serveWatched(w http.ResponseWriter, r *http.Request, next cadd
 }
 
 // whyEnded returns what tells why a user's row no longer lets a visitor in: the
-// password isn't what it was, somebody has ended the session or token, or the
+// password isn't what it was, an operator has ended the session or token, or the
 // user doesn't meet what is required.
 func (v *visitor) whyEnded(mayEnter func(*userstore.User) error) func(*userstore.User) watch.Reason {
-	password, fingerprint, since := v.user.Password, v.fingerprint, v.since
-	if v.session != nil {
-		since = v.session.Issued()
-	}
+	held := *v // which need not be on the heap where nothing is watched
 	return func(now *userstore.User) watch.Reason {
 		switch {
-		case now.IsRevoked(fingerprint, since), (password == nil) != (now.Password == nil),
-			password != nil && *password != *now.Password:
+		case held.isRevoked(now), held.hasNewPassword(now):
 			return watch.Changed
 		case mayEnter(now) != nil:
 			return watch.Forbidden
 		}
 		return ""
 	}
+}
+
+// isRevoked reports whether a newer row of the user says that an operator has
+// ended the session or token.
+func (v *visitor) isRevoked(now *userstore.User) bool {
+	since := v.since
+	if v.session != nil {
+		since = v.session.Issued()
+	}
+	return now.IsRevoked(v.fingerprint, since)
+}
+
+// hasNewPassword reports whether a newer row of the user has another password.
+func (v *visitor) hasNewPassword(now *userstore.User) bool {
+	password := v.user.Password
+	return (password == nil) != (now.Password == nil) || password != nil && *password != *now.Password
 }

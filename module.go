@@ -229,6 +229,7 @@ type Handler struct {
 	assertions    *identity.Assertions // nil without
 	logins        *logins              // nil without sessions
 	pages         *page.Pages
+	proven        *proven         // for later handlers
 	watcher       *watch.Watcher  // nil for never
 	failures      *limit.Failures // nil for no limit
 	queue         *limit.Queue    // of clients over it
@@ -518,6 +519,7 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 	if _, err := h.credentials(ctx); err != nil && !errors.Is(err, userstore.ErrUnavailable) {
 		return err
 	}
+	h.proven = h.newProven()
 	if interval := h.watchInterval(); interval > 0 {
 		h.watcher = watch.New(interval, store.LookupMany, h.logger.Named("watch"))
 	}

@@ -4,15 +4,12 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
-	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
-	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -42,7 +39,7 @@ func (h *Handler) mayEnter(user *userstore.User) error {
 	return h.Require.Check(user)
 }
 
-// anybody is for what is no matter of requirements.
+// anybody accepts every user.
 func anybody(*userstore.User) error { return nil }
 
 // forbid tells an operator who has debug logs on why a user's request is
@@ -70,39 +67,4 @@ func (h *Handler) refuseUser(w http.ResponseWriter, r *http.Request, err error) 
 	answer := refusal{status: http.StatusForbidden, page: page.Data{Kind: page.Forbidden, User: displayName(f.User)}}
 	w.Header().Set("WWW-Authenticate", h.challenge(answer))
 	return h.answer(w, r, answer)
-}
-
-// proverVar is the variable of a request that holds the handler which has proven
-// its user.
-const proverVar = "sesame.prover"
-
-// serveProven answers a request that has neither a token nor a session, by the
-// user whom an earlier handler has proven: nobody else meets a requirement.
-func (h *Handler) serveProven(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	user, ok := identity.UserOf(r)
-	if !ok {
-		return h.fail(w, r, h.rejected(r, claim.Token{}, nil, token.Missing))
-	}
-	prover, _ := caddyhttp.GetVar(r.Context(), proverVar).(*Handler)
-	err := h.mayEnter(user)
-	if require.IsForbidden(err) && prover != nil && prover.cache != nil {
-		user, err = prover.findUser(r.Context(), user.PrimaryKey, true, func(now *userstore.User) error {
-			if now == nil || !now.IsActive {
-				return &require.Forbidden{User: user, Requirement: "of being active"}
-			}
-			return h.mayEnter(now)
-		})
-		if err == nil {
-			identity.SetUser(r, user)
-		}
-	}
-	if err != nil {
-		return h.fail(w, r, h.forbid(r, claim.Token{}, err))
-	}
-	counted.requests[outcomeAnonymous].Add(1)
-	h.identity.Restore(r, h.logger)
-	if prover == nil || prover.watcher == nil {
-		return next.ServeHTTP(w, r)
-	}
-	return prover.serveWatched(w, r, next, &visitor{user: user}, h.mayEnter)
 }

@@ -1,0 +1,109 @@
+package sesame
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/identity"
+	"github.com/caddy-sesame/caddy-sesame/internal/require"
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// proven is what later handlers of a request need besides its user, whom a
+// handler has authenticated.
+type proven struct {
+	visitor visitor // without the user, who is the request's
+
+	// reread looks the user up as the row is now; nil where the user's row was
+	// read after the request arrived. See findUser for check.
+	reread func(ctx context.Context, pk token.PrimaryKey, fresh bool, check func(*userstore.User) error) (*userstore.User, error)
+
+	// watch passes the request on, and ends its response when the user's row no
+	// longer lets the visitor in; nil where nothing is watched.
+	watch func(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, v *visitor, mayEnter func(*userstore.User) error) error
+}
+
+// provenVar is the variable of a request that holds its *proven.
+const provenVar = "sesame.proven"
+
+// setProven leaves for later handlers what they need of a visitor.
+func (h *Handler) setProven(r *http.Request, v *visitor) {
+	p := h.proven
+	if h.watcher != nil || h.mayReadOld() && (v.session != nil || h.UserStore.Revocations != "") {
+		p = &proven{visitor: *v, reread: p.reread, watch: h.serveWatched}
+		if h.watcher == nil {
+			p.watch = nil
+		}
+	}
+	caddyhttp.SetVar(r.Context(), provenVar, p)
+}
+
+// newProven is what setProven leaves for visitors of whom nothing but the user
+// matters. One serves all requests.
+func (h *Handler) newProven() *proven {
+	p := &proven{visitor: visitor{outlivesPassword: h.outlivePassword()}}
+	if h.mayReadOld() {
+		p.reread = h.findUser
+	}
+	return p
+}
+
+// outlivePassword reports whether tokens stay valid when the password changes.
+func (h *Handler) outlivePassword() bool {
+	return h.InvalidateOnPasswordChange != nil && !*h.InvalidateOnPasswordChange
+}
+
+// mayReadOld reports whether users may come from rows that were read before a
+// request arrived, or from replicas.
+func (h *Handler) mayReadOld() bool {
+	return h.cache != nil || len(h.UserStore.Replicas)+len(h.UserStore.ReplicaFiles) > 0
+}
+
+// newest returns the row of a user as it is now, if the visitor may still log in and
+// check accepts the row. The error is check's, a *require.Forbidden, or says why
+// the store has no answer.
+func (p *proven) newest(ctx context.Context, user *userstore.User, check func(*userstore.User) error) (*userstore.User, error) {
+	v := p.visitor
+	v.user = user
+	return p.reread(ctx, v.user.PrimaryKey, true, func(now *userstore.User) error {
+		switch {
+		case now == nil || !now.IsActive:
+			return &require.Forbidden{User: v.user, Requirement: "of being active"}
+		case v.isRevoked(now), !v.outlivesPassword && v.hasNewPassword(now):
+			return &require.Forbidden{User: v.user, Requirement: "of a token or session that still holds"}
+		}
+		return check(now)
+	})
+}
+
+// serveProven answers a request that has neither a token nor a session, by the
+// user whom an earlier handler has proven: without one, no requirement is met. A
+// row that may be old can let the user in, but only a fresh one can reject.
+func (h *Handler) serveProven(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	user, ok := identity.UserOf(r)
+	if !ok {
+		return h.fail(w, r, h.rejected(r, claim.Token{}, nil, token.Missing))
+	}
+	p, _ := caddyhttp.GetVar(r.Context(), provenVar).(*proven)
+	err := h.mayEnter(user)
+	if require.IsForbidden(err) && p != nil && p.reread != nil {
+		if user, err = p.newest(r.Context(), user, h.mayEnter); err == nil {
+			identity.SetUser(r, user)
+		}
+	}
+	if err != nil {
+		return h.fail(w, r, h.forbid(r, claim.Token{}, err))
+	}
+	counted.requests[outcomeAnonymous].Add(1)
+	h.identity.Restore(r, h.logger)
+	if p == nil || p.watch == nil {
+		return next.ServeHTTP(w, r)
+	}
+	v := p.visitor
+	v.user = user
+	return p.watch(w, r, next, &v, h.mayEnter)
+}
