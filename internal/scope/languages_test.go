@@ -29,7 +29,7 @@ type language struct {
 var languages = []language{
 	{"PHP", "read.php", []string{"php"}, []string{"-r", ""}, "php-cli"},
 	{"Python", "read.py", []string{"/usr/bin/python3", "python3"}, []string{"-c", "import django"}, "python3-django"},
-	{"Node", "read.js", []string{"node"}, []string{"-e", "require('/usr/share/nodejs/qs')"}, "nodejs node-qs"},
+	{"Node", "read.js", []string{"node"}, []string{"-e", "require('qs')"}, "nodejs node-qs"},
 	{"Ruby", "read.rb", []string{"ruby"}, []string{"-e", "require 'rack'"}, "ruby-rack"},
 }
 
@@ -37,10 +37,15 @@ var languages = []language{
 // value in hexadecimal, or "" for none, several, or an error.
 func (l language) read(t *testing.T, queries []string) []map[string]string {
 	t.Helper()
+	run := func(command string, args ...string) *exec.Cmd {
+		program := exec.Command(command, args...)
+		program.Env = append(os.Environ(), "NODE_PATH=/usr/share/nodejs") // Debian's modules, for any Node
+		return program
+	}
 	command := ""
 	for _, candidate := range l.commands {
-		if found, err := exec.LookPath(candidate); err == nil && exec.Command(found, l.needs...).Run() == nil {
-			command = found
+		if run(candidate, l.needs...).Run() == nil {
+			command = candidate
 			break
 		}
 	}
@@ -55,7 +60,7 @@ func (l language) read(t *testing.T, queries []string) []map[string]string {
 	for _, query := range queries {
 		fmt.Fprintln(&stdin, hex.EncodeToString([]byte(query)))
 	}
-	reader := exec.Command(command, "testdata/languages/"+l.program)
+	reader := run(command, "testdata/languages/"+l.program)
 	reader.Stdin, reader.Stderr = &stdin, os.Stderr
 	output, err := reader.Output()
 	if err != nil {

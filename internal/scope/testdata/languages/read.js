@@ -1,7 +1,7 @@
 // Reads hexadecimal queries, one a line, and prints how Node reads the parameter
 // id of each. qs is what Express uses.
 const querystring = require('querystring')
-const qs = require('/usr/share/nodejs/qs') // Debian's
+const qs = require('qs')
 const hex = (value) => typeof value === 'string' ? Buffer.from(value, 'utf8').toString('hex') : null
 const one = (values) => values.length === 1 ? hex(values[0]) : null
 
