@@ -162,6 +162,11 @@ func (h *Handler) startSession(w http.ResponseWriter, r *http.Request, user *use
 	if !sent.isOnlyOf(user.PrimaryKey) {
 		h.logins.ending.Expire(w, r)
 	}
+	for _, replaced := range append(sent.valid, sent.otherScope...) {
+		if replaced.PrimaryKey() != user.PrimaryKey {
+			watch.EndSession(h.watched(&replaced))
+		}
+	}
 	if len(c.cookies) > 1 {
 		h.logins.cookie.ClearAll(w, r) // what other hosts have set would be sent beside this one
 	}
@@ -261,13 +266,19 @@ func (h *Handler) serveVisitor(w http.ResponseWriter, r *http.Request, next cadd
 // serveWatched passes a visitor's request on, and ends the response when the
 // user may no longer see it.
 func (h *Handler) serveWatched(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, v *visitor, mayEnter func(*userstore.User) error) error {
-	until := time.Time{}
+	var done func()
 	if v.session != nil {
-		until = v.session.Expires()
+		w, r, done = h.watcher.GuardSession(w, r, h.watched(v.session), v.session.Expires(), v.whyEnded(mayEnter))
+	} else {
+		w, r, done = h.watcher.Guard(w, r, v.user.PrimaryKey, time.Time{}, v.whyEnded(mayEnter))
 	}
-	w, r, done := h.watcher.Guard(w, r, v.user.PrimaryKey, until, v.whyEnded(mayEnter))
 	defer done()
 	return next.ServeHTTP(w, r)
+}
+
+// watched is what tells a session's open responses from others.
+func (h *Handler) watched(parsed *session.Parsed) watch.Session {
+	return watch.Session{Audience: h.made.Load().sessions.Settings().Audience, User: parsed.PrimaryKey(), Login: parsed.Issued().Unix()}
 }
 
 // whyEnded returns what tells why a user's row no longer lets a visitor in: the

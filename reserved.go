@@ -14,6 +14,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
+	"github.com/caddy-sesame/caddy-sesame/internal/watch"
+	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -138,14 +140,22 @@ func logoutAction(next string) string {
 }
 
 // endSession makes a browser forget its session, and what applications have of
-// the user.
+// the user, and ends the responses that are open in the session.
 func (h *Handler) endSession(w http.ResponseWriter, r *http.Request, c claims) {
 	h.logins.ending.Expire(w, r)
 	if len(c.cookies) == 0 {
 		return
 	}
 	counted.logouts.Add(1)
-	h.audit.logout(r, h.sessionUser(r, c))
+	sent := h.endedSessions(r, c)
+	user := token.PrimaryKey{}
+	if len(sent) > 0 {
+		user = sent[0].PrimaryKey()
+	}
+	h.audit.logout(r, user)
+	for i := range sent {
+		watch.EndSession(h.watched(&sent[i]))
+	}
 	if len(c.cookies) > 1 {
 		h.logins.cookie.ClearAll(w, r)
 	} else {
@@ -153,18 +163,15 @@ func (h *Handler) endSession(w http.ResponseWriter, r *http.Request, c claims) {
 	}
 }
 
-// sessionUser is whose session a request has. It is the zero key where none of
-// its cookies is one.
-func (h *Handler) sessionUser(r *http.Request, c claims) token.PrimaryKey {
+// endedSessions are the sessions of a request that logs out, for whichever
+// scope: none where the store must first say how keys are written.
+func (h *Handler) endedSessions(r *http.Request, c claims) []session.Parsed {
 	made, err := h.credentials(r.Context())
 	if err != nil {
-		return token.PrimaryKey{}
+		return nil
 	}
 	sent := h.sessionsOf(r, c, made.sessions)
-	if len(sent.valid) == 0 {
-		return token.PrimaryKey{}
-	}
-	return sent.valid[0].PrimaryKey()
+	return append(sent.valid, sent.otherScope...)
 }
 
 // whoami is what whoami tells.

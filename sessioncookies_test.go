@@ -1,8 +1,12 @@
 package sesame_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -328,4 +332,55 @@ func cookieOf(answer *response, name string) (value string) {
 func otherSitesSession(t *testing.T, g *gateway) string {
 	t.Helper()
 	return sessionCookie(t, g.get(t, "/?sesame="+tokenAt(t, alice, "", time.Now()), "Host", "app.example.com"))
+}
+
+// TestLogoutEndsOpenResponses of that session, whichever handler began them,
+// and of no other.
+func TestLogoutEndsOpenResponses(t *testing.T) {
+	up := startEndless(t)
+	for name, leave := range map[string]func(t *testing.T, b *browser){
+		"a logout": func(t *testing.T, b *browser) {
+			b.do(t, http.MethodPost, "/_sesame/logout").wantStatus(t, http.StatusOK)
+		},
+		"another user's login": func(t *testing.T, b *browser) {
+			b.get(t, "/?sesame="+tokenAt(t, carol, "report", time.Now())).wantStatus(t, http.StatusOK)
+			b.press(t).wantStatus(t, http.StatusSeeOther)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withEachDatabase(t, func(t *testing.T, db *database) {
+				g := startGateway(t, db, &upstream{addr: up}, sessionSite("scope report"))
+				made := func(u testUser) string { return tokenAt(t, u, "report", time.Now()) }
+				logIn := func(link string) *browser {
+					b := newBrowser(g)
+					b.get(t, link).wantStatus(t, http.StatusSeeOther)
+					return b
+				}
+				open := func(b *browser, path string) net.Conn {
+					return g.open(t, "GET "+path+" HTTP/1.1\nHost: "+g.addr+"\nConnection: Upgrade\nUpgrade: websocket\nCookie: sesame="+b.cookies["sesame"]+"\n\n")
+				}
+				leaving := logIn("/?sesame=" + made(alice))
+				// Two logins of a user within a second are one session here.
+				second := time.Now().Unix()
+				poll(t, "the next second", func() bool { return time.Now().Unix() > second })
+				staying, others := logIn("/?sesame="+made(alice)), logIn("/a?sesame="+made(carol))
+				ended := []net.Conn{open(leaving, "/socket"), open(leaving, "/stream")}
+				kept := []net.Conn{open(staying, "/socket"), open(others, "/socket")}
+				leave(t, leaving)
+				for i, conn := range ended {
+					if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Errorf("response %d of the session is still open", i)
+					}
+				}
+				for i, conn := range kept {
+					if err := conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+						t.Fatal(err)
+					}
+					if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Errorf("response %d of another session has ended: %v", i, err)
+					}
+				}
+			})
+		})
+	}
 }

@@ -34,6 +34,7 @@ const (
 	Changed   Reason = "the user's credentials changed"
 	Over      Reason = "the session is over"
 	Forbidden Reason = "the user no longer meets what is required"
+	LoggedOut Reason = "the user logged out"
 )
 
 // A Watcher ends WebSockets, event streams, downloads and other long responses
@@ -84,6 +85,11 @@ type guarded struct {
 	cancel context.CancelCauseFunc
 	index  int // in watcher.long, whose lock it is under
 	state  guardState
+
+	// Where it is a session's, under the lock of the shard.
+	session        Session
+	shard          *shard
+	next, previous *guarded
 }
 
 // guardState are marks that are set and never taken back.
@@ -99,6 +105,11 @@ type guardState struct{ listed, ended, finished bool }
 // panics with http.ErrAbortHandler if the response was cut off, as the reverse
 // proxy does, so that no client takes a part for the whole.
 func (w *Watcher) Guard(to http.ResponseWriter, r *http.Request, key token.PrimaryKey, until time.Time, why func(*userstore.User) Reason) (http.ResponseWriter, *http.Request, func()) {
+	g, writer, r := w.guard(to, r, key, until, why)
+	return writer, r, g.done
+}
+
+func (w *Watcher) guard(to http.ResponseWriter, r *http.Request, key token.PrimaryKey, until time.Time, why func(*userstore.User) Reason) (*guarded, http.ResponseWriter, *http.Request) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	writer := &endingWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: to}}
 	g, _ := w.spare.Get().(*guarded)
@@ -119,7 +130,7 @@ func (w *Watcher) Guard(to http.ResponseWriter, r *http.Request, key token.Prima
 	} else {
 		g.timer.Reset(wait)
 	}
-	return writer, r.WithContext(ctx), g.done
+	return g, writer, r.WithContext(ctx)
 }
 
 // wake is called when the first interval is over, and at until.
@@ -155,7 +166,7 @@ func (g *guarded) end(why Reason) {
 	}
 	g.state.ended = true
 	level := zap.InfoLevel
-	if why == Over {
+	if why == Over || why == LoggedOut {
 		level = zap.DebugLevel // as foreseen
 	}
 	if c := g.watcher.logger.Check(level, "a response was ended before its time"); c != nil {
@@ -182,6 +193,7 @@ func (g *guarded) finish() {
 	spare := g.timer.Stop() && !g.state.listed
 	g.writer, g.why, g.cancel = nil, nil, nil
 	g.mu.Unlock()
+	g.unlink()
 	cancel(nil)
 	if spare {
 		g.watcher.spare.Put(g)

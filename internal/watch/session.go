@@ -1,0 +1,91 @@
+package watch
+
+import (
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// A Session is the login that a response belongs to. Sessions have no number of
+// their own, so two logins of a user within a second are one.
+type Session struct {
+	Audience string // of the keys that the session is signed with
+	User     token.PrimaryKey
+	Login    int64 // in Unix seconds
+}
+
+// responses are the open responses of sessions, of all watchers: a logout at one
+// handler ends what another has begun. They are in shards by the time of the
+// login, so that requests of different sessions mostly take different locks.
+var responses [64]shard
+
+// shard is a list of open responses.
+type shard struct {
+	mu    sync.Mutex
+	first *guarded
+}
+
+func (s *Session) shard() *shard {
+	return &responses[uint64(s.Login)%uint64(len(responses))] //nolint:gosec // any number will do
+}
+
+// GuardSession is Guard for a response of a session, which EndSession ends too.
+func (w *Watcher) GuardSession(to http.ResponseWriter, r *http.Request, session Session, until time.Time, why func(*userstore.User) Reason) (http.ResponseWriter, *http.Request, func()) {
+	g, writer, r := w.guard(to, r, session.User, until, why)
+	s := session.shard()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.session, g.shard = session, s
+	if g.next = s.first; g.next != nil {
+		g.next.previous = g
+	}
+	s.first = g
+	return writer, r, g.done
+}
+
+// unlink takes a response out of those of its session.
+func (g *guarded) unlink() {
+	s := g.shard
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g.previous != nil {
+		g.previous.next = g.next
+	} else {
+		s.first = g.next
+	}
+	if g.next != nil {
+		g.next.previous = g.previous
+	}
+	g.shard, g.next, g.previous = nil, nil, nil
+}
+
+// reconnectTime is for how long after a logout a browser may still send the
+// cookie: a script opens its WebSocket again when it is closed, and the answer
+// to the logout may be slower.
+const reconnectTime = 2 * time.Second
+
+// EndSession ends the open responses of a session, at once and again when the
+// browser must have got the answer to the logout.
+func EndSession(session Session) {
+	endSession(session)
+	time.AfterFunc(reconnectTime, func() { endSession(session) })
+}
+
+func endSession(session Session) {
+	s := session.shard()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for g := s.first; g != nil; g = g.next {
+		if g.session == session {
+			g.mu.Lock()
+			g.end(LoggedOut)
+			g.mu.Unlock()
+		}
+	}
+}
