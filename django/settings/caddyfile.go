@@ -11,8 +11,25 @@ import (
 	"strings"
 )
 
-// Note is something that the block can't say, or that was assumed: which
-// setting it is about, and what to do.
+// Report is what there is to say besides what was written.
+type Report struct {
+	// Notes are what the configuration can't express, or what was assumed.
+	Notes []Note `json:"notes"`
+
+	// Undecided are restrictions of Django's that the gateway might drop. The
+	// configuration has a line for each of them, and doesn't start until the
+	// operator has removed that.
+	Undecided []Note `json:"undecided"`
+
+	// Env are the environment variables that Caddy needs.
+	Env []EnvVar `json:"env"`
+
+	// View is the SQL that makes the view which the configuration reads users
+	// from, or empty.
+	View string `json:"view,omitempty"`
+}
+
+// Note is about a setting: what it means for the gateway, and what to do.
 type Note struct {
 	Setting string `json:"setting"`
 	Text    string `json:"text"`
@@ -27,44 +44,83 @@ type EnvVar struct {
 
 // The environment variables.
 const (
-	envSecretKey  = "DJANGO_SECRET_KEY"
-	envFallback   = "DJANGO_SECRET_KEY_FALLBACK_" // with a number
-	envKey        = "SESAME_KEY"
-	envDBPassword = "DJANGO_DB_PASSWORD"
-	envDSN        = "SESAME_DSN"
+	envSecretKey       = "DJANGO_SECRET_KEY"
+	envFallback        = "DJANGO_SECRET_KEY_FALLBACK_" // with a number
+	envKey             = "SESAME_KEY"
+	envDBPassword      = "DJANGO_DB_PASSWORD"
+	envDSN             = "SESAME_DSN"
+	envReplicaPassword = "DJANGO_DB_REPLICA_PASSWORD"
+	envReplicaDSN      = "SESAME_REPLICA_DSN"
+	envAddress         = "SITE_ADDRESS"
+	envUpstream        = "UPSTREAM"
 )
 
 // Caddyfile writes the block `sesame { … }` for the project. Secrets are
-// placeholders in it, for environment variables that env names.
+// placeholders in it, for environment variables that the report names.
 //
 // It fails, and writes nothing, where no block could do what the project does:
 // for a database other than MySQL or MariaDB, for example. The error says which
 // setting it is.
-func (p *Project) Caddyfile(w io.Writer) (notes []Note, env []EnvVar, err error) {
-	b := &block{Project: p}
-	steps := []func() error{
-		b.secrets, b.lifecycle, b.packer, b.versions, b.times, b.store,
+func (p *Project) Caddyfile(w io.Writer) (*Report, error) {
+	b, err := p.block()
+	if err != nil {
+		return nil, err
 	}
-	b.lines = append(b.lines, "sesame {")
-	for _, step := range steps {
-		if err := step(); err != nil {
-			return nil, nil, err
-		}
+	return b.write(w)
+}
+
+// Site writes a whole Caddyfile for the project, with a site that has the block.
+// The address of the site and that of the application are environment variables
+// as well.
+func (p *Project) Site(w io.Writer) (*Report, error) {
+	b, err := p.block()
+	if err != nil {
+		return nil, err
 	}
-	b.logins()
-	b.lines = append(b.lines, "}")
-	if _, err := io.WriteString(w, strings.Join(b.lines, "\n")+"\n"); err != nil {
-		return nil, nil, fmt.Errorf("writing the Caddyfile: %w", err)
+	b.lines = slices.Concat(
+		[]string{"# The address of the site, such as app.example.com.", "{$" + envAddress + "} {"},
+		b.lines,
+		[]string{"\t# The application that the users come to, such as localhost:8000.", "\treverse_proxy {$" + envUpstream + "}", "}"},
+	)
+	for i := 2; i < len(b.lines)-3; i++ {
+		b.lines[i] = "\t" + b.lines[i]
 	}
-	return b.notes, b.env, nil
+	b.report.Env = append(b.report.Env,
+		EnvVar{envAddress, "the address of the site, such as app.example.com"},
+		EnvVar{envUpstream, "the address of the application, such as localhost:8000"})
+	return b.write(w)
 }
 
 // block is a block being written.
 type block struct {
 	*Project
-	lines []string
-	notes []Note
-	env   []EnvVar
+	lines     []string
+	undecided []string // lines as well, which come first
+	report    Report
+}
+
+// block has the options for the project.
+func (p *Project) block() (*block, error) {
+	b := &block{Project: p}
+	b.lines = append(b.lines, "sesame {")
+	for _, step := range []func() error{
+		b.secrets, b.lifecycle, b.packer, b.versions, b.times, b.store,
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	b.logins()
+	b.lines = slices.Insert(b.lines, 1, b.undecided...)
+	b.lines = append(b.lines, "}")
+	return b, nil
+}
+
+func (b *block) write(w io.Writer) (*Report, error) {
+	if _, err := io.WriteString(w, strings.Join(b.lines, "\n")+"\n"); err != nil {
+		return nil, fmt.Errorf("writing the Caddyfile: %w", err)
+	}
+	return &b.report, nil
 }
 
 // option writes an option with arguments that are already quoted.
@@ -78,12 +134,20 @@ func (b *block) comment(format string, arguments ...any) {
 }
 
 func (b *block) note(setting, format string, arguments ...any) {
-	b.notes = append(b.notes, Note{Setting: setting, Text: fmt.Sprintf(format, arguments...)})
+	b.report.Notes = append(b.report.Notes, Note{Setting: setting, Text: fmt.Sprintf(format, arguments...)})
+}
+
+// undecide leaves a decision to the operator: a line keeps the configuration
+// from starting.
+func (b *block) undecide(setting, format string, arguments ...any) {
+	note := Note{Setting: setting, Text: fmt.Sprintf(format, arguments...)}
+	b.report.Undecided = append(b.report.Undecided, note)
+	b.undecided = append(b.undecided, "\tundecided `"+harmless(note.Setting+": "+note.Text)+"`")
 }
 
 // secret names an environment variable, and returns its placeholder.
 func (b *block) secret(name, setting string) string {
-	b.env = append(b.env, EnvVar{Name: name, Setting: setting})
+	b.report.Env = append(b.report.Env, EnvVar{Name: name, Setting: setting})
 	return "{env." + name + "}"
 }
 
@@ -310,7 +374,9 @@ func (b *block) packer() error {
 	if err != nil {
 		return err
 	}
-	if packer != "" {
+	if packer == "" {
+		b.fieldPacker()
+	} else {
 		if err := b.word("packer", "SESAME_PACKER", packer); err != nil {
 			return err
 		}
@@ -456,18 +522,14 @@ func (b *block) logins() {
 	middleware, _ := b.settings["MIDDLEWARE"].([]any)
 	isLoggingIn := slices.Contains(middleware, any("sesame.middleware.AuthenticationMiddleware"))
 	if isLoggingIn {
-		b.comment("Django logs in who comes with a token; for the same here:")
+		b.comment("Django logs users in who come with a token; for the same here:")
 		b.comment("session")
-		b.note("MIDDLEWARE", "sesame.middleware.AuthenticationMiddleware logs people in. To have the gateway do so, add option session")
+		b.note("MIDDLEWARE", "sesame.middleware.AuthenticationMiddleware logs users in. To have the gateway do so, add option session")
 	}
 	if age, ok := b.settings["SESSION_COOKIE_AGE"].(int64); ok && age > 0 && age != defaultCookieAge && age <= math.MaxInt32 {
 		b.comment("Django's sessions last %ds (SESSION_COOKIE_AGE); the gateway's, with session, by its option max_age.", age)
 	}
 	if url, ok := b.settings["LOGIN_REDIRECT_URL"].(string); ok && url != "/accounts/profile/" {
 		b.note("LOGIN_REDIRECT_URL", "there is no option for it: a login with session leads to the page of the link, and one at /_sesame/login to its parameter next. Put %q there in the links that you make", url)
-	}
-	backends, ok := b.settings["AUTHENTICATION_BACKENDS"].([]any)
-	if ok && !slices.Contains(backends, any("sesame.backends.ModelBackend")) {
-		b.note("AUTHENTICATION_BACKENDS", "sesame.backends.ModelBackend isn't among them: if a class of the project's does its work, the gateway doesn't know what that class does besides. It lets in every user with a valid token and is_active")
 	}
 }

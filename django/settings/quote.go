@@ -44,3 +44,25 @@ func quoteWord(value string) (string, error) {
 		return `"` + strings.ReplaceAll(value, `"`, `\"`) + `"`, nil
 	}
 }
+
+// harmless is text in which Caddy sees nothing to replace, and which backticks
+// can stand around.
+func harmless(text string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c == '{':
+			return '('
+		case c == '}':
+			return ')'
+		case c == '`':
+			return '\''
+		case unicode.IsControl(c) || c == utf8.RuneError:
+			return ' '
+		}
+		return c
+	}, text)
+}
+
+func isPrintable(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
+}

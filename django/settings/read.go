@@ -23,29 +23,37 @@ import (
 
 // Script is a program in Python that prints a project's settings as JSON,
 // without secrets. It is run by `python manage.py shell <script.py`.
-//
-//go:embed settings_json.py
-var Script string
+var Script = scriptSettings + scriptQueries + scriptUsers + scriptProject
+
+// The parts of Script: what settings say, which queries Django would send, which
+// users it lets in, and the JSON.
+var (
+	//go:embed script/settings.py
+	scriptSettings string
+	//go:embed script/queries.py
+	scriptQueries string
+	//go:embed script/users.py
+	scriptUsers string
+	//go:embed script/project.py
+	scriptProject string
+)
+
+// scriptVersion is that of the JSON that Script prints.
+const scriptVersion = 2
 
 // Project is what is known of a Django project.
 type Project struct {
-	settings map[string]any
-	user     *userModel // nil where only settings are known
-	complete bool       // whether settings that have their default are known, too
-	encoding string     // the packer that does what SESAME_PACKER does, if known
+	settings  map[string]any
+	user      *userModel // nil where only settings are known
+	databases databases  // empty where only settings are known
+	complete  bool       // whether settings that have their default are known, too
+	encoding  string     // the packer that does what SESAME_PACKER does, if known
 }
 
-// userModel is what Script tells of the user model.
-type userModel struct {
-	Table   string             `json:"table"`
-	Manager string             `json:"manager"`
-	Columns map[string]*column `json:"columns"`
-}
-
-type column struct {
-	Column string `json:"column"`
-	Table  string `json:"table"`
-	Type   string `json:"type"`
+// databases are those that Django writes users to and reads them from.
+type databases struct {
+	write *database
+	reads []*database
 }
 
 // secret stands in the place of one: what it is, not what it says.
@@ -136,6 +144,11 @@ func readJSON(input []byte) (*Project, error) {
 		Settings map[string]json.RawMessage `json:"settings"`
 		User     *userModel                 `json:"user"`
 		Encoding string                     `json:"packer_encoding"`
+
+		Databases struct {
+			Write *databaseJSON   `json:"write"`
+			Reads []*databaseJSON `json:"reads"`
+		} `json:"databases"`
 	}
 	found := false
 	for line := range bytes.Lines(input) {
@@ -152,20 +165,44 @@ func readJSON(input []byte) (*Project, error) {
 	if !found {
 		return nil, nil
 	}
-	if file.Version != 1 {
-		return nil, fmt.Errorf("the JSON of the settings is of version %d, and only 1 is known: print it with this version's script", file.Version)
+	if file.Version != scriptVersion {
+		return nil, fmt.Errorf("the JSON of the settings is of version %d, and only %d is known: print it with the script of this version", file.Version, scriptVersion)
+	}
+	if file.User == nil || file.Databases.Write == nil {
+		return nil, errors.New("the JSON of the settings has no user model or no database: give it as the script has printed it")
 	}
 	p := &Project{settings: make(map[string]any), user: file.User, complete: true, encoding: file.Encoding}
+	var err error
 	for name, raw := range file.Settings {
-		decoder := json.NewDecoder(bytes.NewReader(raw))
-		decoder.UseNumber()
-		var value any
-		if err := decoder.Decode(&value); err != nil {
+		if p.settings[name], err = decodeJSON(raw); err != nil {
 			return nil, fmt.Errorf("the JSON of setting %s can't be read", name)
 		}
-		p.settings[name] = fromJSON(value)
+	}
+	p.databases.write = file.Databases.Write.database()
+	for _, read := range file.Databases.Reads {
+		p.databases.reads = append(p.databases.reads, read.database())
 	}
 	return p, nil
+}
+
+// databaseJSON is a database in the JSON.
+type databaseJSON struct {
+	Alias    string          `json:"alias"`
+	Settings json.RawMessage `json:"settings"`
+}
+
+func (d *databaseJSON) database() *database {
+	value, _ := decodeJSON(d.Settings) // without settings it is refused later
+	settings, _ := value.(pyDict)
+	return newDatabase(d.Alias, settings)
+}
+
+func decodeJSON(raw json.RawMessage) (any, error) {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	var value any
+	err := decoder.Decode(&value)
+	return fromJSON(value), err
 }
 
 // fromJSON makes of JSON what parseLiteral makes of Python.
@@ -228,14 +265,17 @@ func (p *Project) hideSecrets() {
 }
 
 // isWanted reports whether a setting has to do with tokens or users. Others,
-// with the secrets of who knows what in them, aren't kept.
+// with secrets of other programs in them, aren't kept.
 func isWanted(name string) bool {
 	switch name {
 	case "SECRET_KEY", "SECRET_KEY_FALLBACKS", "USE_TZ", "TIME_ZONE", "DATABASES", "DATABASE_ROUTERS",
-		"AUTH_USER_MODEL", "AUTHENTICATION_BACKENDS", "MIDDLEWARE", "LOGIN_REDIRECT_URL", "SESSION_COOKIE_AGE":
+		"AUTH_USER_MODEL", "AUTHENTICATION_BACKENDS", "MIDDLEWARE", "LOGIN_REDIRECT_URL", "SESSION_COOKIE_AGE",
+		"SESAME_TOKEN_NAME", "SESAME_MAX_AGE", "SESAME_ONE_TIME", "SESAME_INVALIDATE_ON_PASSWORD_CHANGE",
+		"SESAME_INVALIDATE_ON_EMAIL_CHANGE", "SESAME_PACKER", "SESAME_PRIMARY_KEY_FIELD", "SESAME_TOKENS", "SESAME_KEY",
+		"SESAME_SIGNATURE_SIZE", "SESAME_SALT", "SESAME_DIGEST", "SESAME_ITERATIONS":
 		return true
 	}
-	return strings.HasPrefix(name, "SESAME_")
+	return false
 }
 
 func hidePasswords(value any) {
@@ -245,7 +285,7 @@ func hidePasswords(value any) {
 	}
 	for name, item := range dict {
 		switch strings.ToLower(name) {
-		case "password", "passwd":
+		case "password", "passwd", "passphrase", "ssl_key_password", "ssl_passphrase":
 			dict[name] = hide(item)
 		default:
 			hidePasswords(item)
@@ -271,3 +311,6 @@ func hide(value any) secret {
 		return secret{"other"}
 	}
 }
+
+// String keeps a secret from being shown by accident.
+func (s secret) String() string { return fmt.Sprintf("secret of type %q", s.kind) }
