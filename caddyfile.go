@@ -104,6 +104,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        color accent|background|text <light> [<dark>]
 //	        template <file>
 //	    }
+//	    undecided <text>
 //	    userstore mysql {
 //	        dsn <dsn>
 //	        dsn_file <path>
@@ -115,7 +116,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        primary_key|password|last_login|is_active|email|username <column>|-
 //	        is_staff|is_superuser [<column>|-]
 //	        columns <column>...
-//	        groups [<table> [<user column> <group column> [<table of groups> <key column> <name column>]]]
+//	        groups [<table> [<user column> [<group column> [<table of groups> <key column> <name column>]]]]
 //	        permissions [<table> [<user column>]]
 //	        relation_key <column>
 //	        revocations <table>
@@ -179,7 +180,15 @@ func (h *Handler) options() directive.Options {
 		"limit_failures": directive.Any(0, "a number per time, such as 20 per 1m, or off", h.readLimitFailures),
 		"pages":          pagesOption(&h.Pages),
 		"userstore":      storeOption(&h.UserStore),
+		"undecided":      directive.Values(1, 1, "a text", readUndecided).Repeated(),
 	}
+}
+
+// readUndecided keeps a configuration from loading until its operator has
+// decided what the text says and has removed the line. import-django writes such
+// lines for restrictions of Django's that the gateway might not apply.
+func readUndecided(args []string) error {
+	return fmt.Errorf("%s. Decide, then remove this line", strings.TrimSuffix(args[0], "."))
 }
 
 // storeOption is the userstore option with its block.

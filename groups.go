@@ -21,7 +21,7 @@ func columnOption(to *string, option string) directive.Option {
 // groupsOption says where groups are: in Django's tables, or the table that
 // says who is in which, its columns, and where the names are.
 func groupsOption(cfg *userstore.Config) directive.Option {
-	const form = "nothing, a table, that and its columns with the user and the group, " +
+	const form = "nothing, a table, that and its column with the user, those and its column with the group, " +
 		"or those and a table of groups with its columns for key and name"
 	return directive.Values(0, 6, form, func(args []string) error {
 		cfg.Groups = new(userstore.GroupsConfig)
@@ -30,7 +30,10 @@ func groupsOption(cfg *userstore.Config) directive.Option {
 			cfg.Groups.Names = &userstore.GroupNames{Table: args[3], Key: args[4], Name: args[5]}
 			fallthrough
 		case 3:
-			cfg.Groups.User, cfg.Groups.Group = args[1], args[2]
+			cfg.Groups.Group = args[2]
+			fallthrough
+		case 2:
+			cfg.Groups.User = args[1]
 			fallthrough
 		case 1:
 			cfg.Groups.Table = args[0]

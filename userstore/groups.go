@@ -99,6 +99,34 @@ func (g *GroupsConfig) names() *GroupNames {
 	return g.Names
 }
 
+// isDjangos reports whether the groups are Django's, which have permissions.
+func (g *GroupsConfig) isDjangos() bool {
+	if g == nil || g.Names == nil {
+		return g != nil && g.Group == ""
+	}
+	name, err := parseTable(g.Names.Table)
+	return err == nil && name.table == djangoGroupTable && strings.EqualFold(g.Names.Key, djangoKey)
+}
+
+// django says where users have their groups of Django's, wherever the names of
+// groups are read.
+func (g *GroupsConfig) django() *GroupsConfig {
+	if g.isDjangos() {
+		return g
+	}
+	return new(GroupsConfig)
+}
+
+// besideDjango is a table of Django's in the database with its groups.
+func (g *GroupsConfig) besideDjango(table string) string {
+	if g.isDjangos() && g.Names != nil {
+		if name, err := parseTable(g.Names.Table); err == nil && name.schema != "" {
+			return tableName{name.schema, table}.sql()
+		}
+	}
+	return table
+}
+
 // membership is the table that says who is in which group.
 type membership struct {
 	related

@@ -9,7 +9,9 @@ import (
 
 // PermissionsConfig says where the permissions of users are, besides those of
 // their groups. Empty, it is where Django's own `User.user_permissions` has
-// them. All else is in Django's tables.
+// them. All else is in Django's tables: where `groups` names Django's table of
+// groups, in the same database as that, and users have their groups where
+// `groups` says.
 type PermissionsConfig struct {
 	// The table that says who has which permission, in the database of the
 	// users' table or as `database.table`. Default: the users' table with
@@ -80,16 +82,11 @@ func (s *MySQL) readPermissions(ctx context.Context, b *builder) error {
 	}
 	b.plan.permissions = b.add(readNames(name, own.sql(aliasGranted)+granted+" WHERE "+ofUser))
 
-	// Django's groups have them, wherever the names of groups are read.
-	groups := s.cfg.Groups
-	if groups == nil || groups.names() == nil || groups.Names != nil {
-		groups = new(GroupsConfig)
-	}
-	m, err := s.membership(ctx, b, groups)
+	m, err := s.membership(ctx, b, s.cfg.Groups.django())
 	if err != nil {
 		return err
 	}
-	ofGroup, err := s.lookAtRelated(ctx, b, djangoGroupPermissions)
+	ofGroup, err := s.lookAtRelated(ctx, b, s.cfg.Groups.besideDjango(djangoGroupPermissions))
 	if err != nil {
 		return err
 	}
@@ -115,11 +112,11 @@ func (s *MySQL) readPermissions(ctx context.Context, b *builder) error {
 // permissionNames is the expression for the name of a permission, as Django
 // writes it, and what joins the tables with its parts to one that grants it.
 func (s *MySQL) permissionNames(ctx context.Context, b *builder) (name string, described func(granting related) (string, error), err error) {
-	permissions, err := s.lookAtRelated(ctx, b, djangoPermissionTable)
+	permissions, err := s.lookAtRelated(ctx, b, s.cfg.Groups.besideDjango(djangoPermissionTable))
 	if err != nil {
 		return "", nil, err
 	}
-	types, err := s.lookAtRelated(ctx, b, djangoTypeTable)
+	types, err := s.lookAtRelated(ctx, b, s.cfg.Groups.besideDjango(djangoTypeTable))
 	if err != nil {
 		return "", nil, err
 	}

@@ -20,7 +20,7 @@ const database = `DATABASES = {'default': {'ENGINE': 'django.db.backends.mysql',
 `
 
 // ours is how the store comes out for it.
-const ours = "\tuserstore mysql {\n\t\tdsn django:{env.DJANGO_DB_PASSWORD}@tcp(db:3307)/app?tls=true\n\t}\n}\n"
+const ours = "\tuserstore mysql {\n\t\tdsn django:{env.DJANGO_DB_PASSWORD}@tcp(db:3307)/app\n\t\ttls_ca /etc/ca.pem\n\t}\n}\n"
 
 func read(t *testing.T, printed string) *settings.Project {
 	t.Helper()
@@ -111,12 +111,12 @@ func TestCaddyfile(t *testing.T) {
 				"SESAME_ONE_TIME = True  ###\nSESAME_INVALIDATE_ON_PASSWORD_CHANGE = False  ###\nSESAME_INVALIDATE_ON_EMAIL_CHANGE = True  ###\n" +
 				"SESAME_PACKER = 'sesame.packers.UnsignedLongPacker'  ###\nSESAME_PRIMARY_KEY_FIELD = 'number'  ###\nSESAME_KEY = 'hush3'  ###\n" +
 				"SESAME_SIGNATURE_SIZE = 20  ###\nSESAME_SALT = 'pep per'  ###\nSESAME_DIGEST = <built-in function openssl_sha256>  ###\n" +
-				"SESAME_ITERATIONS = 20000  ###\nSESAME_TOKENS = ['sesame.tokens_v1', 'sesame.tokens_v2']  ###\nAUTH_USER_MODEL = 'crew.Member'\n" + database,
+				"SESAME_ITERATIONS = 20000  ###\nSESAME_TOKENS = ['sesame.tokens_v1', 'sesame.tokens_v2']  ###\n" + database,
 			begin + "\tsecret_key_fallbacks {env.DJANGO_SECRET_KEY_FALLBACK_1} {env.DJANGO_SECRET_KEY_FALLBACK_2}\n\tkey {env.SESAME_KEY}\n" +
 				"\ttoken_name url_auth_token\n\tmax_age 86430.5\n\tone_time\n\tinvalidate_on_password_change off\n\tinvalidate_on_email_change\n" +
 				"\tpacker sesame.packers.UnsignedLongPacker\n\tprimary_key_field number\n\ttokens v1 v2\n\tsignature_size 20\n\titerations 20000\n\tsalt `pep per`\n\tdigest sha256\n" +
-				"\tuse_tz off\n\ttime_zone Europe/Paris\n" + strings.Replace(ours, "\t}\n", "\t\ttable crew_member\n\t}\n", 1),
-			[]string{"SESAME_ONE_TIME", "AUTH_USER_MODEL"},
+				"\tuse_tz off\n\ttime_zone Europe/Paris\n" + ours,
+			[]string{"SESAME_ONE_TIME"},
 			[]string{"DJANGO_SECRET_KEY_FALLBACK_1", "DJANGO_SECRET_KEY_FALLBACK_2", "SESAME_KEY"},
 		},
 		"django-sesame's defaults, written out": {
@@ -135,13 +135,13 @@ func TestCaddyfile(t *testing.T) {
 		},
 		"what can't be carried over": {
 			"USE_TZ = True\nSECRET_KEY = b'hush'\nSESAME_PACKER = 'crew.packers.P'\nSESAME_TOKENS = ['sesame.tokens_v2', 'crew.tokens']\nSESAME_SALT = ''\n" +
-				"SESAME_DIGEST = <function f at 0x7f>\nAUTHENTICATION_BACKENDS = ['crew.Backend']\nLOGIN_REDIRECT_URL = '/home'\nSESSION_COOKIE_AGE = 86400\n" +
-				"MIDDLEWARE = ['sesame.middleware.AuthenticationMiddleware']\nDATABASE_ROUTERS = ['crew.Router']\n" + database,
+				"SESAME_DIGEST = <function f at 0x7f>\nAUTHENTICATION_BACKENDS = ['django.contrib.auth.backends.ModelBackend']\nLOGIN_REDIRECT_URL = '/home'\nSESSION_COOKIE_AGE = 86400\n" +
+				"MIDDLEWARE = ['sesame.middleware.AuthenticationMiddleware']\n" + database,
 			begin + "\tpacker crew.packers.P\n\t# packer_encoding hex:24\n\ttokens v2\n" + strings.TrimSuffix(ours, "}\n") +
-				"\t# Django logs in who comes with a token; for the same here:\n\t# session\n\t# Django's sessions last 86400s (SESSION_COOKIE_AGE); the gateway's, with session, by its option max_age.\n}\n",
+				"\t# Django logs users in who come with a token; for the same here:\n\t# session\n\t# Django's sessions last 86400s (SESSION_COOKIE_AGE); the gateway's, with session, by its option max_age.\n}\n",
 			[]string{
-				"SECRET_KEY", "SESAME_PACKER", "SESAME_TOKENS", "SESAME_SALT", "SESAME_DIGEST", "DATABASE_ROUTERS",
-				"MIDDLEWARE", "LOGIN_REDIRECT_URL", "AUTHENTICATION_BACKENDS",
+				"SECRET_KEY", "SESAME_PACKER", "SESAME_TOKENS", "SESAME_SALT", "SESAME_DIGEST", "AUTHENTICATION_BACKENDS",
+				"MIDDLEWARE", "LOGIN_REDIRECT_URL",
 			},
 			nil,
 		},
@@ -151,17 +151,18 @@ func TestCaddyfile(t *testing.T) {
 		},
 		"JSON": {
 			`6 objects imported automatically.
-{"django_project": 1, "django": "5.2", "settings": {"USE_TZ": true, "SECRET_KEY": {"@secret": "str"}, "SESAME_MAX_AGE": 600.0, "SESAME_DIGEST": {"@callable": "openssl_sha1"}, "SESAME_PRIMARY_KEY_FIELD": "number", "DATABASES": {"default": {"ENGINE": "django.db.backends.mysql", "NAME": "app", "USER": "django", "PASSWORD": {"@secret": "str"}, "HOST": "db", "PORT": 3307, "OPTIONS": {"ssl_mode": "VERIFY_IDENTITY"}}}}, "user": {"table": "crew", "manager": "LivingManager", "columns": {"primary_key": {"column": "no", "table": "crew", "type": "PositiveIntegerField"}, "password": {"column": "hash", "table": "crew"}, "last_login": {"column": "last_login", "table": "crew"}, "is_active": null, "email": null, "username": {"column": "login", "table": "base"}}}}`,
-			begin + "\tmax_age 600\n\tprimary_key_field number\n\tdigest sha1\n" +
-				strings.Replace(ours, "\t}\n", "\t\ttable crew\n\t\tprimary_key no\n\t\tpassword hash\n\t\tis_active -\n\t\temail -\n\t\tusername login\n\t}\n", 1),
-			[]string{"AUTH_USER_MODEL", "AUTH_USER_MODEL", "AUTH_USER_MODEL"},
+{"django_project": 2, "django": "5.2", "settings": {"USE_TZ": true, "SECRET_KEY": {"@secret": "str"}, "SESAME_MAX_AGE": 600.0, "SESAME_DIGEST": {"@callable": "openssl_sha1"}, "SESAME_PRIMARY_KEY_FIELD": "number"}, "databases": {"reads": [], "write": {"alias": "users", "settings": {"ENGINE": "django.db.backends.mysql", "NAME": "app", "USER": "django", "PASSWORD": {"@secret": "str"}, "HOST": "db", "PORT": 3307, "OPTIONS": {"ssl_ca": "/etc/ca.pem"}}}}, "user": {"table": ["other", "ship's.crew"], "computed": ["is_staff"], "view": null, "undecided": [], "notes": [{"setting": "AUTH_USER_MODEL", "text": "x"}], "groups": {"table": ["other", "crew_groups"], "user": "member_id", "other": "group_id", "names": ["auth_group"]}, "permissions": {"table": ["other", "crew_rights"], "user": "member_id", "other": "permission_id", "names": ["auth_permission"]}, "columns": {"primary_key": {"column": "no", "table": ["crew"], "type": "PositiveIntegerField"}, "password": {"column": "hash", "table": ["crew"]}, "last_login": {"column": "last_login", "table": ["crew"]}, "is_active": null, "email": null, "username": {"column": "login", "table": ["crew"]}, "is_superuser": {"column": "root", "table": ["crew"]}}}}`,
+			begin + "\tmax_age 600\n\tpacker_encoding UnsignedLongPacker\n\tprimary_key_field number\n\tdigest sha1\n" +
+				strings.Replace(ours, "\t}\n", "\t\ttable \"other.`ship's.crew`\"\n\t\tprimary_key no\n\t\tpassword hash\n\t\tis_active -\n\t\temail -\n\t\tusername login\n\t\tis_superuser root\n\t\tis_staff -\n"+
+					"\t\t# groups other.crew_groups member_id group_id app.auth_group id name\n\t\t# permissions other.crew_rights member_id\n\t}\n", 1),
+			[]string{"AUTH_USER_MODEL", "AUTH_USER_MODEL"},
 			nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var block strings.Builder
-			notes, env, err := read(t, test.settings).Caddyfile(&block)
+			report, err := read(t, test.settings).Caddyfile(&block)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -169,7 +170,7 @@ func TestCaddyfile(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", got, test.want)
 			}
 			var about []string
-			for _, note := range notes {
+			for _, note := range slices.Concat(report.Notes, report.Undecided) {
 				if !strings.HasPrefix(note.Setting, "DATABASES") {
 					about = append(about, note.Setting)
 				}
@@ -179,13 +180,13 @@ func TestCaddyfile(t *testing.T) {
 			}
 			want := append([]string{"DJANGO_SECRET_KEY"}, append(test.env, "DJANGO_DB_PASSWORD")...)
 			var names []string
-			for _, variable := range env {
+			for _, variable := range report.Env {
 				names = append(names, variable.Name)
 			}
 			if !slices.Equal(names, want) {
 				t.Errorf("environment %q, want %q", names, want)
 			}
-			if shown := fmt.Sprint(block.String(), notes, env); strings.Contains(shown, "hush") {
+			if shown := fmt.Sprint(block.String(), *report); strings.Contains(shown, "hush") {
 				t.Errorf("a secret is shown: %s", shown)
 			}
 			if !slices.Contains(test.notes, "SESAME_PACKER") { // it doesn't load without packer_encoding
@@ -218,16 +219,16 @@ func TestCaddyfileRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var block strings.Builder
-			_, _, err := read(t, "SECRET_KEY = 'hush'\n"+test.settings+"\n").Caddyfile(&block)
+			_, err := read(t, "SECRET_KEY = 'hush'\n"+test.settings+"\n").Caddyfile(&block)
 			if err == nil || !strings.Contains(err.Error(), test.want) || block.Len() > 0 {
 				t.Errorf("error %v, want %q in it; wrote %s", err, test.want, block.String())
 			}
 		})
 	}
-	for _, input := range []string{"", "hello", "{}", `{"django_project": 2}`, `{"django_project": 1, `, "USE_TZ = True", "SECRET_KEY = ''"} {
+	for _, input := range []string{"", "hello", "{}", `{"django_project": 1}`, `{"django_project": 2, `, "USE_TZ = True", "SECRET_KEY = ''"} {
 		project, err := settings.Read(strings.NewReader(input))
 		if err == nil {
-			_, _, err = project.Caddyfile(new(strings.Builder))
+			_, err = project.Caddyfile(new(strings.Builder))
 		}
 		if err == nil {
 			t.Errorf("%q: no error", input)
@@ -247,7 +248,7 @@ func TestHostileValues(t *testing.T) {
 	for _, value := range hostile {
 		var block strings.Builder
 		printed := "SECRET_KEY = 'hush'\nUSE_TZ = True\n" + database + "SESAME_SALT = " + python(value) + "\n"
-		if _, _, err := read(t, printed).Caddyfile(&block); err != nil {
+		if _, err := read(t, printed).Caddyfile(&block); err != nil {
 			if !strings.ContainsAny(value, "{}`\n\t\x00") {
 				t.Errorf("%q: %v", value, err)
 			}
@@ -270,13 +271,13 @@ func TestHostileDatabases(t *testing.T) {
 			printed := fmt.Sprintf("SECRET_KEY = 'hush'\nUSE_TZ = True\nDATABASES = {'default': {'ENGINE': 'django.db.backends.mysql', 'HOST': '::1', 'PASSWORD': 'hush', 'USER': %s, 'NAME': %s}}\n",
 				python(parts["USER"]), python(parts["NAME"]))
 			var block strings.Builder
-			_, env, err := read(t, printed).Caddyfile(&block)
+			report, err := read(t, printed).Caddyfile(&block)
 			if err != nil {
 				t.Errorf("%s %q: %v", part, value, err)
 				continue
 			}
 			handler := adapted(t, block.String())
-			if env[1].Name == "SESAME_DSN" {
+			if report.Env[1].Name == "SESAME_DSN" {
 				if handler.UserStore.DSN != "{env.SESAME_DSN}" {
 					t.Errorf("%s %q: DSN %q", part, value, handler.UserStore.DSN)
 				}
@@ -324,14 +325,14 @@ func TestDatabases(t *testing.T) {
 			t.Parallel()
 			printed := "SECRET_KEY = 'hush'\nUSE_TZ = True\nDATABASES = {'default': {'ENGINE': 'django.db.backends.mysql', 'NAME': 'app', " + test.database + "}}\n"
 			var block strings.Builder
-			notes, _, err := read(t, printed).Caddyfile(&block)
+			report, err := read(t, printed).Caddyfile(&block)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if got := adapted(t, block.String()).UserStore.DSN; got != test.dsn {
 				t.Errorf("got %s, want %s", got, test.dsn)
 			}
-			if shown := fmt.Sprint(block.String(), notes); strings.Contains(shown, "hush") {
+			if shown := fmt.Sprint(block.String(), *report); strings.Contains(shown, "hush") {
 				t.Errorf("a secret is shown: %s", shown)
 			}
 		})

@@ -196,11 +196,11 @@ func (p *project) block(t *testing.T, printed string) string {
 		t.Fatalf("%v in\n%s", err, printed)
 	}
 	var block strings.Builder
-	notes, env, err := read.Caddyfile(&block)
+	report, err := read.Caddyfile(&block)
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := fmt.Sprint(block.String(), notes, env)
+	shown := fmt.Sprint(block.String(), *report)
 	for _, secret := range []string{djangoSecret, djangoPassword} {
 		if strings.Contains(shown, secret) {
 			t.Errorf("a secret is shown: %s", shown)
@@ -212,40 +212,68 @@ func (p *project) block(t *testing.T, printed string) string {
 // checkAccepts sends a token to a Caddy with the block, and one that is wrong.
 func checkAccepts(t *testing.T, block, query string) {
 	t.Helper()
+	checkAnswers(t, block, map[string]string{query: "200 hello alice", query + "x": "401 "})
+}
+
+// freeAddress is an address that Caddy can listen on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := listener.Addr().String()
 	_ = listener.Close() // Caddy takes its place
+	return listener.Addr().String()
+}
+
+// load has Caddy run with a site that has the block, if it can.
+func load(t *testing.T, block, addr string) error {
+	t.Helper()
 	caddyfile := "{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n}\nhttp://" + addr + " {\n" + block + "\trespond \"hello {http.auth.user.username}\"\n}\n"
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), nil)
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, caddyfile)
 	}
-	if err := caddy.Load(config, true); err != nil {
-		t.Fatalf("%v in\n%s", err, caddyfile)
+	return caddy.Load(config, true)
+}
+
+// checkAnswers sends queries to a Caddy with the block, and compares the
+// beginnings of the status and the body.
+func checkAnswers(t *testing.T, block string, wants map[string]string) {
+	t.Helper()
+	addr := freeAddress(t)
+	if err := load(t, block, addr); err != nil {
+		t.Fatalf("%v in\n%s", err, block)
 	}
 	defer func() {
 		if err := caddy.Stop(); err != nil {
 			t.Error(err)
 		}
 	}()
-	for query, want := range map[string]string{query: "200 hello alice", query + "x": "401 "} {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		defer cancel()
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/"+query, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(response.Body)
-		_ = response.Body.Close()
-		if got := fmt.Sprintf("%d %s", response.StatusCode, body); err != nil || !strings.HasPrefix(got, want) {
+	for query, want := range wants {
+		if got := ask(t, "http://"+addr+"/"+query); !strings.HasPrefix(got, want) {
 			t.Errorf("%s: got %s, want %s, with\n%s", query, got, want, block)
 		}
 	}
+}
+
+// ask returns the status and the body of an answer.
+func ask(t *testing.T, url string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%d %s", response.StatusCode, body)
 }

@@ -1,9 +1,9 @@
 # Which users Django lets in, and where the database has what Django reads of them.
 
+import dis
 import inspect
 import uuid
 
-import django
 from django.conf import settings
 from django.contrib.auth import get_user_model, load_backend
 from django.core.exceptions import EmptyResultSet, FieldDoesNotExist
@@ -25,6 +25,7 @@ class Users:
         self.key = getattr(settings, "SESAME_PRIMARY_KEY_FIELD", "pk")
         self.undecided, self.notes = [], []
         self.asked = None
+        self.is_opaque = False  # whether the backend decides about users by code of the project
         # The gateway's columns, and the attributes of the model that they stand for.
         self.names = {
             "primary_key": self.key,
@@ -40,7 +41,7 @@ class Users:
     def describe(self):
         self.backend = self.choose_backend()
         self.annotated = self.find_annotated()
-        self.columns = {name: self.column(name) for name in self.names}
+        self.columns = {name: None if name in self.annotated else self.column(name) for name in self.names}
         self.check_attributes()
         self.check_active()
         return {
@@ -100,6 +101,7 @@ class Users:
             "%s.%s decides which users are let in by its own %s, which the gateway doesn't run"
             % (cls.__module__, cls.__qualname__, " and ".join(unknown)),
         )
+        self.is_opaque = True
         return chosen[0]
 
     # The rows, which the default manager chooses.
@@ -147,8 +149,12 @@ class Users:
         if asked is None or asked.query is None or asked.query.model._meta.concrete_model is not self.model._meta.concrete_model:
             raise Undecided("before users are looked up, something else is asked for")
         queryset = self.manager.get_queryset()
-        if not issubclass(queryset._iterable_class, ModelIterable) and queryset._iterable_class.__module__.startswith("django."):
-            raise Undecided("it makes no instances of the model")
+        if queryset._iterable_class is not ModelIterable:
+            raise Undecided("it makes no plain instances of the model")
+        for cls in (type(self.manager), type(queryset)):
+            for method in ("get", "iterator", "_fetch_all", "__iter__", "__len__", "__getitem__"):
+                if inspect.getattr_static(cls, method, None) is not None and not is_known(cls, method):
+                    raise Undecided("%s has its own %s" % (cls.__qualname__, method))
         try:
             expected = compiled(models.QuerySet.filter(queryset, **{name: key}).query, asked.using)
             if compiled(asked.query, asked.using) != expected:
@@ -169,22 +175,21 @@ class Users:
     def hides_rows(self, queryset):
         """Tell whether a queryset leaves rows of the model's table out."""
         query = queryset.query.clone()
-        if query.where or query.is_sliced or query.combinator or query.extra_tables:
-            return True
-        query.get_compiler(queryset.db).as_sql()  # makes the joins
+        chosen = set(query.alias_map)
+        query.get_compiler(queryset.db).pre_sql_setup()  # makes the joins of select_related
         for alias, join in query.alias_map.items():
             field = getattr(join, "join_field", None)
-            if not query.alias_refcount[alias] or field is None or join.join_type != "INNER JOIN":
+            if alias in chosen or field is None or join.join_type != "INNER JOIN":
                 continue
             is_parent = getattr(field.remote_field, "parent_link", False)
             if not is_parent and not getattr(field, "db_constraint", False):
-                return True
-        return False
+                raise Undecided("its select_related hides users whose %s doesn't exist" % field.name)
+        return bool(query.where or query.is_sliced or query.combinator or query.extra_tables)
 
     def needs_view(self):
         """Tell whether what the gateway reads is computed in SQL, or in several tables."""
         tables = {tuple(column["table"]) for column in self.columns.values() if column}
-        return bool(self.annotated) or len(tables) > 1
+        return bool(self.annotated) or len(tables) > 1 or "is_active" in self.computed
 
     def view(self, queryset, complete=True):
         """Write the SELECT of a view whose columns have the names of auth_user's."""
@@ -224,7 +229,12 @@ class Users:
             query = self.manager.get_queryset().query
         except Exception:
             return []
-        return [name for name in self.names if self.field(name) is None and self.names[name] in {**query.annotations, **query.extra}]
+        return [
+            name
+            for name, attribute in self.names.items()
+            # Annotations can't have the name of a field.
+            if attribute in query.extra or attribute in query.annotations and self.field(name) is None
+        ]
 
     def column(self, name):
         """Describe the column with an attribute, or return None where there is none."""
@@ -271,8 +281,10 @@ class Users:
             return "the model computes it (%s)" % type(value).__name__
         if attribute == "pk" and not is_known(self.model, "pk"):
             return "the model has its own property"
-        for descriptor in {inspect.getattr_static(self.model, attr, None) for attr in (field.attname, field.name)}:
-            if not type(descriptor).__module__.startswith("django.db.models."):
+        for attr in (field.attname, field.name):
+            descriptor = inspect.getattr_static(self.model, attr, None)
+            # A constant, as AbstractBaseUser.is_active, is hidden by what a row has.
+            if hasattr(descriptor, "__get__") and not type(descriptor).__module__.startswith("django.db.models."):
                 return "the model computes it (%s)" % type(descriptor).__name__
         for method in ("from_db_value", "get_db_converters", "get_prep_value", "get_db_prep_value"):
             if hasattr(field, method) and not is_known(type(field), method):
@@ -283,61 +295,77 @@ class Users:
         """Find out whom the backend lets in, by is_active."""
         if "is_active" in self.computed:
             self.decide(MODEL, "is_active isn't what is in a column: %s" % self.computed["is_active"])
-            return
-        if self.backend is None:
-            return
-        try:
-            allowed = {value: self.is_allowed(value) for value in (True, False, None)}
-        except Undecided as undecided:
-            self.decide(MODEL, str(undecided))
-            return
-        except BaseException as error:
-            self.decide(MODEL, "which users may log in isn't known: an instance of the model fails with %s" % type(error).__name__)
-            return
+        elif self.is_opaque:
+            self.computed["is_active"] = "the backend decides"
+        elif self.backend is not None:
+            try:
+                self.check_instances()
+                self.check_verdict({value: self.is_allowed(value, True) for value in (True, False, None)})
+            except Undecided as undecided:
+                self.computed["is_active"] = str(undecided)
+                self.decide(MODEL, str(undecided))
+            except (Asked, Exception) as error:
+                self.computed["is_active"] = "unknown"
+                self.decide(MODEL, "which users may log in isn't known: an instance of the model fails with %s" % type(error).__name__)
+        if "is_active" in self.computed:
+            self.columns["is_active"] = None
+
+    def check_verdict(self, allowed):
+        """Compare what the backend makes of values of is_active with what the gateway does."""
         column = self.columns["is_active"]
         if not allowed[True]:
-            self.decide(MODEL, "Django lets no user in, whatever is_active is")
-        elif allowed[False]:
+            raise Undecided("Django lets no user in, whatever is_active is")
+        if allowed[False] and (column or "is_active" in self.annotated):
             self.columns["is_active"] = None
-            if column or "is_active" in self.annotated:
-                self.note(MODEL, "%s doesn't look at is_active, so the gateway doesn't either" % type(self.backend).__qualname__)
-        elif column and column["null"] and allowed[None]:
-            self.note(MODEL, "Django lets in users whose is_active is NULL, and the gateway doesn't")
-        if column and allowed[True] and not allowed[False] and not column["type"].endswith(("BooleanField", "IntegerField", "DecimalField")):
-            self.decide(MODEL, "is_active is a %s: make a view in which it is a number" % column["type"])
+            self.annotated = [name for name in self.annotated if name != "is_active"]
+            self.note(BACKENDS, "%s doesn't look at is_active, so the gateway doesn't either" % type(self.backend).__qualname__)
+            return
+        if column and not column["type"].endswith(("BooleanField", "IntegerField", "DecimalField")):
+            raise Undecided("is_active is a %s, and must be a number or a boolean" % column["type"])
+        if column and column["null"] and allowed[None]:
+            self.note(MODEL, "Django lets users in whose is_active is NULL, and the gateway doesn't")
 
-    def is_allowed(self, value):
+    def check_instances(self):
+        """Find out whether the model changes what it reads from a row."""
+        function = inspect.getattr_static(self.model, "__getattribute__")
+        if function is not object.__getattribute__:
+            raise Undecided("its __getattribute__ decides what Django reads of a user")
+        for method in ("__init__", "from_db"):
+            if not is_known(self.model, method):
+                function = getattr(self.model, method)
+                stored = {i.argval for i in dis.get_instructions(function) if i.opname == "STORE_ATTR"}
+                for name in sorted(stored & {self.names[name] for name in self.names if self.columns[name]}):
+                    raise Undecided("its %s changes %s" % (method, name))
+
+    def is_allowed(self, active, sample):
         """Tell whether the backend lets a user in with this value of is_active."""
-        fields = [field for field in self.model._meta.concrete_fields]
-        values = [self.sample(field) for field in fields]
-        active = self.field("is_active")
-        for i, field in enumerate(fields):
-            if field is active:
-                values[i] = value
+        if self.field("is_active") is None and "is_active" not in self.annotated and active is not True:
+            return False  # there is only the class's constant
+        fields = self.model._meta.concrete_fields
+        values = [active if field is self.field("is_active") else self.sample(field, sample) for field in fields]
+        read = {self.field(name) for name in self.names if self.columns[name]}
         with no_queries():
             user = self.model.from_db(self.using, [field.attname for field in fields], values)
             if "is_active" in self.annotated:
-                user.is_active = value
-            for field, expected in zip(fields, values):
-                name = next((name for name in self.columns if self.columns[name] and self.field(name) is field), None)
-                if name and getattr(user, field.attname) != expected:
-                    raise Undecided("the model changes %s when it reads a user" % field.attname)
-            if active is None and "is_active" not in self.annotated and value is not True:
-                return False if value is False else True
-            return bool(self.backend.user_can_authenticate(user)) if hasattr(self.backend, "user_can_authenticate") else value is True
+                user.is_active = active
+            for field, value in zip(fields, values):
+                if field in read and getattr(user, field.attname) != value:
+                    raise Undecided("the model changes %s when it reads a row" % field.attname)
+            is_allowed = bool(self.backend.user_can_authenticate(user))
+        return is_allowed if not sample else is_allowed or self.is_allowed(active, False)
 
     @staticmethod
-    def sample(field):
+    def sample(field, sample):
         """Return a value that the database may have for a field."""
         kind = (getattr(field, "output_field", None) or field).get_internal_type()
         if kind == "UUIDField":
-            return uuid.UUID(int=1)
+            return uuid.UUID(int=int(sample))
         if kind in ("CharField", "TextField", "EmailField", "SlugField", "URLField"):
-            return "1"
+            return "1" if sample else ""
         if kind.endswith(("IntegerField", "AutoField", "ForeignKey", "OneToOneField")):
-            return 1
+            return int(sample)
         if kind == "BooleanField":
-            return True
+            return sample
         return None
 
     # Groups and permissions, which options of the gateway may ask for.

@@ -1,0 +1,3 @@
+from .attributes import *
+from .managers import *
+from .states import *
