@@ -505,7 +505,7 @@ func TestAssertionConfigs(t *testing.T) {
 		{"assertion {\n audience\n}", "wrong argument count"},
 		{"assertion {\n audience \"\"\n}", "assertion: audience is empty"},
 		{"assertion {\n audience {http.request.host}\n}", "assertion: audience: a placeholder"},
-		{"assertion {\n audience app\n issuer {env.THERE_IS_NONE}\n}", "assertion: issuer: a placeholder"},
+		{"assertion {\n audience app\n issuer {env.THERE_IS_NONE}\n}", "assertion: issuer: the environment variable THERE_IS_NONE"},
 		{"assertion {\n audience app\n ttl 1s\n}", "assertion: ttl 1s: it must be whole seconds, from 2s to 1h"},
 		{"assertion {\n audience app\n ttl 2500ms\n}", "assertion: ttl 2.5s: it must be whole seconds"},
 		{"assertion {\n audience app\n ttl 2h\n}", "assertion: ttl 2h0m0s"},
@@ -528,7 +528,7 @@ func TestAssertionConfigs(t *testing.T) {
 		{"assertion {\n audience app\n keys {env.TWO_KEYS}\n}", "keys: key 1: it isn't one Ed25519 private key in PEM"},
 		{"assertion {\n audience app\n keys {env.NO_KEY}\n}", "keys: key 1: it isn't one Ed25519 private key in PEM"},
 		{"assertion {\n audience app\n keys {env.CUT_KEY}\n}", "keys: key 1: it isn't one Ed25519 private key in PEM"},
-		{"assertion {\n audience app\n keys {env.THERE_IS_NONE}\n}", "assertion: keys: a placeholder"},
+		{"assertion {\n audience app\n keys {env.THERE_IS_NONE}\n}", "assertion: keys: the environment variable THERE_IS_NONE"},
 	} {
 		t.Run(asName(test.options), func(t *testing.T) {
 			g := &gateway{addr: freeAddr(t), logs: filepath.Join(t.TempDir(), "caddy.log")}

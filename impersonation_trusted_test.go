@@ -191,3 +191,54 @@ func TestPHPDerivesNoUserFromCredentials(t *testing.T) {
 		})
 	}
 }
+
+// TestNameThatNoHeaderCarriesIsWarnedOfOnce has a user whose name has a tab send
+// many requests.
+func TestNameThatNoHeaderCarriesIsWarnedOfOnce(t *testing.T) {
+	db := anyDatabase(t)
+	up := startUpstream(t)
+	for _, u := range []testUser{{101, "a\tb", "p", "", "", true}, {102, "c\td", "p", "", "", true}} {
+		db.insert(t, u)
+	}
+	g := startGateway(t, db, up, site{})
+	for range 10 {
+		for _, u := range []testUser{{101, "a\tb", "p", "", "", true}, {102, "c\td", "p", "", "", true}} {
+			g.get(t, "/", bearer(tokenFor(t, u))...).wantStatus(t, http.StatusOK)
+			wantHeader(t, up.takeOne(t).header, "Remote-User", "")
+		}
+	}
+	if n := strings.Count(string(g.log(t)), "identity header left out"); n != 2 {
+		t.Errorf("%d warnings of two users", n)
+	}
+}
+
+// TestUnknownPlaceholderDoesntStart misspells a column: the error names the right
+// one and the line.
+func TestUnknownPlaceholderDoesntStart(t *testing.T) {
+	g := &gateway{addr: freeAddr(t), logs: filepath.Join(t.TempDir(), "caddy.log")}
+	err := tryCaddyfile(g.caddyfile(anyDatabase(t), startUpstream(t), site{
+		options: "identity {\nX-Name {http.auth.user.fristname}\n}", store: "columns first_name",
+	}))
+	for _, part := range []string{"identity X-Name", "did you mean {http.auth.user.first_name}", "Caddyfile:"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%v doesn't say %q", err, part)
+		}
+	}
+}
+
+// TestJSONInAHeaderFieldStaysJSON has a user whose name would add a member.
+func TestJSONInAHeaderFieldStaysJSON(t *testing.T) {
+	db := anyDatabase(t)
+	up := startUpstream(t)
+	mallory := testUser{103, `x","admin":true,"y":"`, "p", "", "", true}
+	db.insert(t, mallory)
+	g := startGateway(t, db, up, site{options: "identity {\nX-Who `{\"id\":{http.auth.user.id},\"name\":\"{http.auth.user.username}\"}`\n}"})
+	g.get(t, "/", bearer(tokenFor(t, mallory))...).wantStatus(t, http.StatusOK)
+	var who map[string]any
+	if err := json.Unmarshal([]byte(up.takeOne(t).header.Get("X-Who")), &who); err != nil {
+		t.Fatal(err)
+	}
+	if len(who) != 2 || who["id"] != 103.0 || who["name"] != mallory.username {
+		t.Errorf("the upstream got %v", who)
+	}
+}

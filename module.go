@@ -292,6 +292,10 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	if err := h.provisionRequest(); err != nil {
 		return err
 	}
+	for _, name := range h.identity.Dropped() {
+		h.logger.Warn("proxies such as nginx and Caddy drop header fields with an underscore or a dot in their name: write dashes in identity and assertion; for a variable of PHP, use env in php_fastcgi",
+			zap.String("header", name))
+	}
 	if err := h.provisionSettings(); err != nil {
 		return err
 	}
@@ -321,7 +325,7 @@ func (h *Handler) provisionRequest() error {
 	if h.sources, err = claim.New(h.TokenName, h.TokenFrom); err != nil {
 		return setting.Of("token_from", err)
 	}
-	if h.identity, err = identity.New(h.Identity, h.UserStore.Groups != nil); err != nil {
+	if h.identity, err = identity.New(h.Identity, identity.Columns{Store: h.UserStore, Needs: h.requiredFlags()}); err != nil {
 		return setting.Of("identity", err)
 	}
 	if err := h.provisionRequire(); err != nil {

@@ -31,6 +31,8 @@ type Assertions struct {
 	lists   []string // what they take as lists
 	now     func() time.Time
 
+	warnings warnings
+
 	// Set when the secrets are resolved.
 	issuer   string
 	audience any // a string, or several
@@ -131,10 +133,9 @@ func parseClaim(value string, store userstore.Config) ([]claimPart, error) {
 			return nil, fmt.Errorf("%q: the brace } is missing", "{"+placeholder)
 		case !isUsers || column == "":
 			return nil, fmt.Errorf("{%s}: only {%s<column>} can be in it, since an assertion serves more than one request", placeholder, Placeholder)
-		case (column == groupsColumn || column == permissionsColumn) && !readsColumn(store, column):
-			return nil, fmt.Errorf("{%s}: the store doesn't read them; add %s to userstore", placeholder, column)
-		case !readsColumn(store, column):
-			return nil, fmt.Errorf("{%s}: the store reads no column %q; name it in columns of userstore", placeholder, column)
+		}
+		if err := (Columns{Store: store}).check(column); err != nil {
+			return nil, err
 		}
 		parts = append(parts, claimPart{column: column})
 		value = rest
@@ -203,7 +204,9 @@ const assertionVar = "sesame.assertion"
 func (a *Assertions) set(r *http.Request, user *userstore.User, value []string, logger *zap.Logger) {
 	var err error
 	if value[0], err = a.of(user, logger); err != nil {
-		logger.Warn("assertion left out", zap.Stringer("user", user.PrimaryKey), zap.Error(err))
+		if a.warnings.isDue("", user.PrimaryKey) {
+			logger.Warn("assertion left out", zap.Stringer("user", user.PrimaryKey), zap.Error(err))
+		}
 		return
 	}
 	r.Header[a.header] = value
@@ -306,8 +309,10 @@ func (a *Assertions) sign(user *userstore.User, now int64, logger *zap.Logger) (
 		switch {
 		case !ok:
 			// In JSON, several names would become one.
-			logger.Warn("claim left out of an assertion: its value isn't UTF-8",
-				zap.String("claim", c.name), zap.Stringer("user", user.PrimaryKey))
+			if a.warnings.isDue(c.name, user.PrimaryKey) {
+				logger.Warn("claim left out of an assertion: its value isn't UTF-8",
+					zap.String("claim", c.name), zap.Stringer("user", user.PrimaryKey))
+			}
 		case value != "":
 			claims[c.name] = value
 		}

@@ -1,8 +1,6 @@
 package identity
 
 import (
-	"time"
-
 	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -10,10 +8,6 @@ import (
 
 // groupsColumn is what the list of groups is called among the user's columns.
 const groupsColumn = "groups"
-
-// groupsWarning is the least time between two warnings that a group was left
-// out of the list: its users may send many requests.
-const groupsWarning = time.Minute
 
 // warnOfGroups tells an operator that an upstream isn't told all of a user's
 // groups. A name with a comma would be read as two, of which one may be that of
@@ -23,8 +17,7 @@ func (id *Fields) warnOfGroups(user *userstore.User, logger *zap.Logger) {
 	if leftOut == 0 {
 		return
 	}
-	now, last := time.Now().UnixNano(), id.warned.Load()
-	if now-last < int64(groupsWarning) || !id.warned.CompareAndSwap(last, now) {
+	if !id.warnings.isDue(groupsColumn, user.PrimaryKey) {
 		return
 	}
 	logger.Warn("groups left out of the list: a name with a comma, a control character, or a space at an end would be read as others",

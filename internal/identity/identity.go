@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -50,13 +49,13 @@ type Fields struct {
 	passesCredentials bool     // Basic and Digest of a proven user
 	alone             setters  // this one, where no other handler has set fields
 
-	warned atomic.Int64 // when it was warned of groups, in Unix nanoseconds
+	warnings warnings
 }
 
 type field struct {
-	name     string // canonical
-	column   string // the user's, where the value is just its placeholder
-	template string // else
+	name     string   // canonical
+	column   string   // the user's, where the value is just its placeholder
+	template template // else
 }
 
 // unsuitableHeaders can't tell who the user is, since they mean something to
@@ -67,8 +66,9 @@ var unsuitableHeaders = []string{
 }
 
 // New prepares the header fields of a configuration; without any, the default
-// ones. Where withGroups is set, the user's groups are read.
-func New(headers []Header, withGroups bool) (*Fields, error) {
+// ones. The error names the option.
+func New(headers []Header, columns Columns) (*Fields, error) {
+	withGroups := columns.Store.Groups != nil
 	if len(headers) == 0 {
 		headers = defaultIdentity
 		if withGroups {
@@ -78,12 +78,20 @@ func New(headers []Header, withGroups bool) (*Fields, error) {
 	id := new(Fields)
 	id.alone.fields = id
 	for _, header := range headers {
-		field := field{name: http.CanonicalHeaderKey(header.Name), template: header.Value}
+		field := field{name: http.CanonicalHeaderKey(header.Name), template: parseTemplate(header.Value)}
 		if err := id.Reserve("identity", header.Name); err != nil {
 			return nil, err
 		}
 		if column, ok := strings.CutPrefix(header.Value, "{"+Placeholder); ok && strings.IndexByte(column, '}') == len(column)-1 {
 			field.column = strings.TrimSuffix(column, "}")
+		}
+		for _, part := range field.template.parts {
+			if part.placeholder == "" {
+				continue
+			}
+			if err := columns.checkPlaceholder(part.placeholder); err != nil {
+				return nil, fmt.Errorf("identity %s: %w", header.Name, err)
+			}
 		}
 		id.fields = append(id.fields, field)
 	}
@@ -91,6 +99,25 @@ func New(headers []Header, withGroups bool) (*Fields, error) {
 		id.folded = append(id.folded, folded)
 	}
 	return id, nil
+}
+
+// Dropped are the names of header fields that proxies on the way may drop: nginx
+// and Caddy drop those with an underscore or a dot, since CGI can't tell them from
+// others. They are as the configuration has them.
+func (id *Fields) Dropped() []string {
+	var names []string
+	for _, field := range id.fields {
+		names = append(names, field.name)
+	}
+	if id.assertions != nil {
+		names = append(names, id.assertions.header)
+	}
+	return slices.DeleteFunc(names, func(name string) bool {
+		return !strings.ContainsFunc(name, func(r rune) bool {
+			_, isAlphanumeric := foldByte(byte(r)) // names are ASCII
+			return !isAlphanumeric && r != '-'
+		})
+	})
 }
 
 // UseAssertions has the fields carry an assertion as well.
@@ -137,14 +164,15 @@ func (id *Fields) Set(r *http.Request, user *userstore.User, logger *zap.Logger)
 				id.warnOfGroups(user, logger)
 			}
 		} else {
-			value = repl.ReplaceAll(field.template, "")
+			value = field.template.fill(repl)
 		}
 		if value == "" {
 			continue
 		}
 		if !survivesHeader(value) {
-			if c := logger.Check(zap.WarnLevel, "identity header left out: its value has a control character, or a space at an end, which a header can't carry"); c != nil {
-				c.Write(zap.String("header", field.name), zap.Stringer("user", user.PrimaryKey))
+			if id.warnings.isDue(field.name, user.PrimaryKey) {
+				logger.Warn("identity header left out: its value has a control character, or a space at an end, which a header can't carry",
+					zap.String("header", field.name), zap.Stringer("user", user.PrimaryKey))
 			}
 			continue
 		}

@@ -9,7 +9,7 @@ import (
 // BenchmarkRemoveIdentity measures what is done with the header of every
 // request, in which mostly nothing is ours.
 func BenchmarkRemoveIdentity(b *testing.B) {
-	id, err := New(nil, false)
+	id, err := New(nil, Columns{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func spellings(name string) []string {
 
 func TestTrustedFieldsOfClientsAreRemovedInAnySpelling(t *testing.T) {
 	t.Parallel()
-	fields, err := New([]Header{{Name: "X-Who", Value: "{http.auth.user.id}"}}, false)
+	fields, err := New([]Header{{Name: "X-Who", Value: "{http.auth.user.id}"}}, Columns{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestTrustedFieldsOfClientsAreRemovedInAnySpelling(t *testing.T) {
 
 func TestFieldsThatProgramsSendPass(t *testing.T) {
 	t.Parallel()
-	fields, err := New(nil, false)
+	fields, err := New(nil, Columns{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestFieldsThatProgramsSendPass(t *testing.T) {
 
 func TestPassHeaderPassesOnlyTheNameAsWritten(t *testing.T) {
 	t.Parallel()
-	fields, err := New(nil, false)
+	fields, err := New(nil, Columns{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestPassHeaderThatCantBeRightIsRejected(t *testing.T) {
 		"a b":                 "not a name",
 		"":                    "not a name",
 	} {
-		fields, err := New(nil, false)
+		fields, err := New(nil, Columns{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,7 +2,6 @@ package identity
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -69,29 +68,6 @@ func Column(user *userstore.User, column string) (string, bool) {
 // permissionsColumn is what the list of permissions is called among the user's
 // columns.
 const permissionsColumn = "permissions"
-
-// readsColumn reports whether {http.auth.user.<column>} can have a value with a
-// store, by its configuration.
-func readsColumn(store userstore.Config, column string) bool {
-	reads, columns := store.Reads(userstore.Needs{}), store.Columns
-	switch column {
-	case "id", "username", "email":
-		return true
-	case groupsColumn:
-		return reads.Groups
-	case permissionsColumn:
-		return reads.Permissions
-	case userstore.NoColumn:
-		return false
-	case columns.Username, columns.Email:
-		return true
-	}
-	if column == "is_staff" && reads.Staff || column == "is_superuser" && reads.Superuser {
-		return true
-	}
-	same := func(extra string) bool { return strings.EqualFold(extra, column) } // the table's spelling, too
-	return slices.ContainsFunc(columns.Extra, same)
-}
 
 // userList is a list that the store reads of a user.
 func userList(user *userstore.User, column string) []string {

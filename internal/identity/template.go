@@ -1,0 +1,130 @@
+package identity
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// template is the value of a header field: text and placeholders. Unlike Caddy's
+// replacer, it keeps braces that aren't a placeholder's, as those of JSON. In a
+// value that is JSON, what stands for a placeholder is escaped, so that a user
+// whose name has a quote in it adds nothing to it.
+type template struct {
+	parts  []templatePart
+	isJSON bool
+}
+
+// templatePart is text, or a placeholder.
+type templatePart struct {
+	text        string
+	placeholder string
+	isQuoted    bool // in a string of JSON
+}
+
+// parseTemplate takes a value apart. \{ and \} are braces, as they are for Caddy.
+func parseTemplate(value string) template {
+	var t template
+	var text strings.Builder
+	flush := func() {
+		if text.Len() > 0 {
+			t.parts = append(t.parts, templatePart{text: text.String()})
+			text.Reset()
+		}
+	}
+	for i := 0; i < len(value); i++ {
+		if value[i] == '\\' && i+1 < len(value) && (value[i+1] == '{' || value[i+1] == '}') {
+			i++
+			text.WriteByte(value[i])
+			continue
+		}
+		if name, ok := placeholderAt(value[i:]); ok {
+			flush()
+			t.parts = append(t.parts, templatePart{placeholder: name})
+			i += len(name) + 1
+			continue
+		}
+		text.WriteByte(value[i])
+	}
+	flush()
+	t.lookForJSON()
+	return t
+}
+
+// placeholderAt returns the name of the placeholder that a text begins with. It
+// begins with a letter, and has nothing that only JSON would have in braces.
+func placeholderAt(text string) (name string, ok bool) {
+	if text[0] != '{' {
+		return "", false
+	}
+	end := strings.IndexAny(text[1:], "{}\", \t\r\n") + 1
+	if end < 2 || text[end] != '}' {
+		return "", false
+	}
+	first := text[1] | 0x20
+	return text[1:end], 'a' <= first && first <= 'z'
+}
+
+// lookForJSON finds out whether the value is an object or list of JSON, whatever
+// the placeholders stand for.
+func (t *template) lookForJSON() {
+	var sample strings.Builder
+	inString, escaped := false, false
+	for i := range t.parts {
+		part := &t.parts[i]
+		if part.placeholder != "" {
+			part.isQuoted = inString
+			sample.WriteByte('0')
+			continue
+		}
+		sample.WriteString(part.text)
+		for _, c := range []byte(part.text) {
+			switch {
+			case escaped:
+				escaped = false
+			case c == '\\' && inString:
+				escaped = true
+			case c == '"':
+				inString = !inString
+			}
+		}
+	}
+	text := strings.TrimLeft(sample.String(), " ")
+	t.isJSON = text != "" && (text[0] == '{' || text[0] == '[') && json.Valid([]byte(text))
+}
+
+// fill returns the value for a request. What isn't known is empty.
+func (t *template) fill(repl *caddy.Replacer) string {
+	var filled strings.Builder
+	for i := range t.parts {
+		part := &t.parts[i]
+		if part.placeholder == "" {
+			filled.WriteString(part.text)
+			continue
+		}
+		value, _ := repl.GetString(part.placeholder)
+		if t.isJSON {
+			value = inJSON(value, part.isQuoted)
+		}
+		filled.WriteString(value)
+	}
+	return filled.String()
+}
+
+// inJSON is a value as it is written in JSON: in quotes that are there already, or
+// else as a number or boolean if it is one, and as a string if not.
+func inJSON(value string, isQuoted bool) string {
+	if !isQuoted && json.Valid([]byte(value)) && !strings.ContainsAny(value, "\"[{ \t\r\n") {
+		return value
+	}
+	var text strings.Builder
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(value) // a string, to memory
+	quoted := strings.TrimSuffix(text.String(), "\n")
+	if isQuoted {
+		return quoted[1 : len(quoted)-1]
+	}
+	return quoted
+}
