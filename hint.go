@@ -9,7 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -48,14 +51,43 @@ func (h *Handler) withHint(r *http.Request, given claim.Token, parsed *token.Par
 		return refused
 	}
 	id, until := user.PrimaryKey.String(), strconv.FormatInt(h.now().Add(hintAge).Unix(), 10)
-	separator := "?"
-	if strings.Contains(h.pages.Config().HelpURL, "?") {
+	helpURL, separator := h.helpURL(r), "?"
+	if strings.Contains(helpURL, "?") {
 		separator = "&"
 	}
 	return &expiredLink{
 		name: displayName(user),
-		helpURL: h.pages.Config().HelpURL + separator + "user=" + url.QueryEscape(id) +
+		helpURL: helpURL + separator + "user=" + url.QueryEscape(id) +
 			"&until=" + until + "&signature=" + h.signHint(id, until),
+	}
+}
+
+// helpURL is where the user of a request gets a new link.
+func (h *Handler) helpURL(r *http.Request) string {
+	return h.pages.HelpURL(r, func(text string) string { return withoutTokens(text, h.sources.Name) })
+}
+
+// withoutTokens takes the tokens out of a URI, or a part of one. Where it is
+// damaged, so that a token may remain, its query goes as well.
+func withoutTokens(uri, name string) string {
+	uri = rawuri.CutFromText(uri, name)
+	if !rawuri.HasTrace(uri, name) {
+		return uri
+	}
+	path, _, _ := strings.Cut(uri, "?")
+	if rawuri.HasTrace(path, name) {
+		return "/"
+	}
+	return path
+}
+
+// warnOfHelp tells the operator, once, that help_url leads to a page that this
+// handler protects: users without a valid link, whom it is for, can't read it.
+func (h *Handler) warnOfHelp(r *http.Request) {
+	if h.pages.IsHelp(r) && !h.warnedOfHelp.Swap(true) {
+		h.logger.Warn("help_url leads to a page behind sesame, which users without a valid link can't read: "+
+			"let requests for it pass with a matcher, such as `@protected not path "+r.URL.Path+"` and `sesame @protected`",
+			zap.String("help_url", h.pages.Config().HelpURL))
 	}
 }
 

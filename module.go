@@ -241,6 +241,7 @@ type Handler struct {
 	confirmKey    signingKey
 	confirmCookie cookie.Cookie
 	hintKey       signingKey
+	warnedOfHelp  atomic.Bool
 	outages       outageLog
 	now           func() time.Time
 	forOperator   *operator.Handler // as commands and the admin API know it
@@ -389,6 +390,9 @@ func (h *Handler) provisionLogin() error {
 	}
 	if h.pages, err = page.New(h.Pages); err != nil {
 		return setting.In("pages", err)
+	}
+	if h.Pages != nil && h.logins != nil && h.ReservedPath != reservedOff && strings.HasPrefix(h.Pages.HelpURL, cmp.Or(h.ReservedPath, defaultReservedPath)) {
+		return setting.In("pages", setting.Errorf("help_url", "help_url %q: that is a page of the gateway's own: name a page of the application, or an address, that new links come from", h.Pages.HelpURL))
 	}
 	return nil
 }

@@ -57,6 +57,9 @@ func (h *Handler) operated() *operator.Handler {
 		LogsAssertions:  h.Assertion != nil && cmp.Or(h.Assertion.Header, identity.DefaultAssertionHeader) != identity.DefaultAssertionHeader,
 		WritesLastLogin: h.Session != nil && (h.Session.UpdateLastLogin == nil || *h.Session.UpdateLastLogin),
 	}
+	if h.Pages != nil && !h.Optional {
+		o.HelpURL = h.Pages.HelpURL
+	}
 	if h.Session != nil {
 		o.SessionMaxAge = cmp.Or(time.Duration(h.Session.MaxAge), session.DefaultMaxAge)
 	}

@@ -33,7 +33,8 @@ const retryAfter = 2
 // the reason, or wraps it.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, reason token.Reason, err error) error {
 	counted.refuse(reason)
-	answer := refusal{status: http.StatusUnauthorized, page: page.Data{Kind: page.Kind(reason.Public())}}
+	h.warnOfHelp(r)
+	answer := refusal{status: http.StatusUnauthorized, page: page.Data{Kind: page.Kind(reason.Public()), HelpURL: h.helpURL(r)}}
 	if expired, ok := errors.AsType[*expiredLink](err); ok {
 		answer.page.User, answer.page.HelpURL = expired.name, expired.helpURL
 	}

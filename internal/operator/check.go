@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -170,6 +171,7 @@ func (c *checker) failWith(check string, err error) { c.fail(check, err.Error(),
 // run goes on for as long as there is something to look at.
 func (c *checker) run(ctx context.Context) {
 	c.checkAccessLog()
+	c.checkHelpURL()
 	settings, ok := c.checkSettings()
 	if !ok {
 		return
@@ -271,6 +273,21 @@ func (c *checker) checkAccessLog() {
 	if !c.logsCredentials && len(loggers) == 0 && !assertions {
 		c.ok(check, "tokens are taken out of Caddy's logs by the handler itself")
 	}
+}
+
+// checkHelpURL warns if a user without a valid link can't read the page on how to
+// get one.
+func (c *checker) checkHelpURL() {
+	place, _, _ := strings.Cut(c.HelpURL, "?")
+	u, err := url.Parse(place)
+	switch {
+	case err != nil, u.Path == "" && u.Host == "", u.Host != "" && !c.serves(u):
+		return // none, an e-mail address, or on another site
+	case len(c.matchers) > 0:
+		return // that it is protected can't be told
+	}
+	c.warn("help_url", "help_url leads to "+place+", which is behind sesame itself: users without a valid link can't read it",
+		"let requests for it pass with a matcher, such as @protected not path "+u.Path+" and sesame @protected")
 }
 
 func (c *checker) checkServer(ctx context.Context) (userstore.Server, bool) {

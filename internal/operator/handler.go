@@ -42,6 +42,10 @@ type Handler struct {
 	// LogsAssertions is whether Caddy's proxies would log assertions at DEBUG.
 	LogsAssertions bool
 
+	// HelpURL is where users get a new link, if they can't be on their way there
+	// without one.
+	HelpURL string
+
 	// SessionMaxAge is how long sessions last, or 0 without sessions.
 	SessionMaxAge time.Duration
 

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 
@@ -20,7 +19,10 @@ import (
 // Config changes the pages of the gateway: the one with the button, the
 // refusals, and logging out.
 type Config struct {
-	// Where people get a new link. Refusals link to it.
+	// Where people get a new link. Refusals link to it. An https: or mailto: URL,
+	// or a path of the site that works without a token. Its parameters may have
+	// placeholders: `?next={http.request.uri}` is the page that was asked for,
+	// without a token.
 	HelpURL string `json:"help_url,omitempty"`
 
 	// Whether an expired link that was once valid says for whom it was, and
@@ -96,6 +98,8 @@ type Pages struct {
 	ownerText string
 	style     template.CSS
 	policy    string // Content-Security-Policy
+
+	helpHost, helpPath string // of help_url; the host is empty for that of the site
 }
 
 //go:embed page.html
@@ -117,22 +121,13 @@ func New(cfg *Config) (*Pages, error) {
 	if err := p.setStyle(); err != nil {
 		return nil, err
 	}
-	if err := checkHelpURL(p.config.HelpURL); err != nil {
+	if err := p.setHelp(); err != nil {
 		return nil, err
 	}
 	if p.config.ExpiredHint && (p.config.HelpURL == "" || strings.HasPrefix(p.config.HelpURL, "mailto:") || strings.Contains(p.config.HelpURL, "#")) {
 		return nil, setting.Errorf("expired_hint", "expired_hint needs a help_url that parameters can be added to")
 	}
 	return p, p.setTemplate()
-}
-
-// checkHelpURL makes sure that help_url is a link and no script.
-func checkHelpURL(helpURL string) error {
-	parsed, err := url.Parse(helpURL)
-	if err != nil || parsed.Scheme != "" && parsed.Scheme != "https" && parsed.Scheme != "http" && parsed.Scheme != "mailto" {
-		return setting.Errorf("help_url", "help_url %q: it must be an https: or mailto: URL, or a path", helpURL)
-	}
-	return nil
 }
 
 // Config returns the configuration of the pages, with defaults filled in.
