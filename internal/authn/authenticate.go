@@ -1,0 +1,232 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/require"
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// An Authenticator finds the user of a request by its credentials.
+type Authenticator struct {
+	// Find looks a user up and calls check with the user's row, or with nil if
+	// there is none. The error is that of check, or says why the store has no
+	// answer. A row that may be old can accept a credential, not reject it.
+	Find func(ctx context.Context, c Credential, key token.PrimaryKey, check func(*userstore.User) error) (*userstore.User, error)
+
+	// Rejected notes that a credential was rejected. It returns the error in
+	// whose place another may come, as for a client over a limit.
+	Rejected func(ctx context.Context, c Credential, err error) error
+}
+
+// Visitor is the user of a request, and the credential that has proven it.
+type Visitor struct {
+	User       *userstore.User
+	Credential Credential
+}
+
+// ErrNone says that a request has no credentials that were accepted.
+var ErrNone = errors.New("no credentials")
+
+// MaxAmbientUsers is how many users are looked up whose ambient credentials one
+// request has. Those of more are ambiguous without a lookup.
+const MaxAmbientUsers = 4
+
+// Explicit returns the visitor of the first credential that is accepted, of
+// those that were sent on purpose, and whom meets accepts. The error is that of
+// the first rejection, ErrNone where there are no credentials, that of meets, or
+// says why the store has no answer. Only after a rejection is the next
+// credential tried.
+func (a *Authenticator) Explicit(ctx context.Context, credentials []Credential, at At, meets func(*userstore.User) error) (*Visitor, error) {
+	rejected := ErrNone
+	for _, c := range credentials {
+		visitor, err := a.one(ctx, c, at, meets)
+		if err == nil {
+			return visitor, nil
+		}
+		if !IsRejection(err) {
+			return nil, err
+		}
+		if err = a.Rejected(ctx, c, err); rejected == ErrNone { //nolint:errorlint // it is that very one
+			rejected = err
+		}
+	}
+	return nil, rejected
+}
+
+// one authenticates by one credential.
+func (a *Authenticator) one(ctx context.Context, c Credential, at At, meets func(*userstore.User) error) (*Visitor, error) {
+	key, err := c.Subject(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	user, err := a.Find(ctx, c, key, func(user *userstore.User) error {
+		if err := accepts(c, user); err != nil {
+			return err
+		}
+		return meets(user)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Visitor{user, c}, nil
+}
+
+// accepts checks a credential against the row of its user: active, then proven,
+// then not revoked.
+func accepts(c Credential, user *userstore.User) error {
+	traits := c.Traits()
+	switch {
+	case user == nil:
+		return traits.reasons().UnknownUser
+	case !user.IsActive:
+		if c.Prove(user) == nil {
+			return Stale{traits.reasons().InactiveUser}
+		}
+		return traits.reasons().InactiveUser
+	}
+	if err := c.Prove(user); err != nil {
+		return err
+	}
+	if user.HasRevocations() && user.IsRevoked(c.Origin()) {
+		return traits.reasons().Revoked
+	}
+	return nil
+}
+
+// None says that none of a request's ambient credentials was accepted, and what
+// they are. It is an ErrNone.
+type None struct {
+	// Rejected are the credentials that were rejected, with the reasons.
+	Rejected []Rejected
+
+	// IsAmbiguous: there are valid ones of several users, so that it isn't known
+	// whose request it is. One is the visitor by one of them, if any was looked
+	// up.
+	IsAmbiguous bool
+	One         *Visitor
+}
+
+// Rejected is a credential that was rejected, and why.
+type Rejected struct {
+	Credential Credential
+	Err        error
+}
+
+func (n *None) Error() string {
+	if n.IsAmbiguous {
+		return "credentials of several users"
+	}
+	return ErrNone.Error()
+}
+
+// Is reports that a None is an ErrNone.
+func (*None) Is(target error) bool { return target == ErrNone }
+
+// Ambient returns the visitor by the credentials that a browser has sent
+// unasked. Another host of the domain can have the browser send more of them, so
+// all are looked at. Where they are valid for several users, none of them
+// counts. The error is a *None, that of meets, or says why the store has no
+// answer.
+func (a *Authenticator) Ambient(ctx context.Context, credentials []Credential, at At, meets func(*userstore.User) error) (*Visitor, error) {
+	none := new(None)
+	groups, err := a.groups(ctx, credentials, at, none)
+	if err != nil {
+		return nil, err
+	}
+	if len(groups) > MaxAmbientUsers {
+		none.IsAmbiguous = true
+		return nil, none
+	}
+	var found *Visitor
+	var forbidden error
+	for _, group := range groups {
+		visitor, err := a.first(ctx, group, meets)
+		if IsRejection(err) {
+			none.Rejected = append(none.Rejected, Rejected{group.credentials[0], err})
+			_ = a.Rejected(ctx, group.credentials[0], err)
+			continue
+		}
+		if err != nil && !require.IsForbidden(err) {
+			return nil, err
+		}
+		if found != nil || forbidden != nil {
+			none.IsAmbiguous = true
+			if none.One = found; found == nil {
+				none.One = visitor
+			}
+			return nil, none
+		}
+		found, forbidden = visitor, err
+	}
+	switch {
+	case forbidden != nil:
+		return nil, forbidden
+	case found != nil:
+		return found, nil
+	}
+	return nil, none
+}
+
+// group is a user, and the credentials that claim this user.
+type group struct {
+	key         token.PrimaryKey
+	credentials []Credential
+}
+
+// groups collects credentials by the users whom they claim, in their order. Those
+// that are rejected already go to none. There is one more than MaxAmbientUsers
+// where there are too many.
+func (a *Authenticator) groups(ctx context.Context, credentials []Credential, at At, none *None) ([]group, error) {
+	var groups []group
+	for _, c := range credentials {
+		key, err := c.Subject(ctx, at)
+		if err != nil && !IsRejection(err) {
+			return nil, err
+		}
+		if err != nil {
+			a.noteOnce(ctx, c, err, none)
+			continue
+		}
+		i := slices.IndexFunc(groups, func(g group) bool { return g.key == key })
+		switch {
+		case i >= 0:
+			groups[i].credentials = append(groups[i].credentials, c)
+		case len(groups) <= MaxAmbientUsers:
+			groups = append(groups, group{key, []Credential{c}})
+		}
+	}
+	return groups, nil
+}
+
+// noteOnce notes a rejection once for each reason, however many credentials
+// there are.
+func (a *Authenticator) noteOnce(ctx context.Context, c Credential, err error, none *None) {
+	isSame := func(other Rejected) bool { return errors.Is(other.Err, err) }
+	if !slices.ContainsFunc(none.Rejected, isSame) {
+		_ = a.Rejected(ctx, c, err)
+	}
+	none.Rejected = append(none.Rejected, Rejected{c, err})
+}
+
+// first authenticates by the first of the credentials that the user's row
+// accepts.
+func (a *Authenticator) first(ctx context.Context, g group, meets func(*userstore.User) error) (*Visitor, error) {
+	var accepted Credential
+	user, err := a.Find(ctx, g.credentials[0], g.key, func(user *userstore.User) error {
+		var err error
+		for _, accepted = range g.credentials {
+			if err = accepts(accepted, user); err == nil {
+				return meets(user)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Visitor{user, accepted}, nil
+}

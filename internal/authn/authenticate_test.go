@@ -1,0 +1,215 @@
+package authn
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/require"
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// pins is a scheme of the tests' own: a field `X-Pin: USER PIN`, which is
+// proven by the user's password. That is all that a new scheme takes.
+type pins struct{ isAmbient bool }
+
+type pin struct {
+	scheme pins
+	user   string
+	pin    string
+}
+
+func (pins) Name() string { return "pin" }
+
+func (s pins) Take(r *http.Request) (taken []Credential) {
+	for _, value := range r.Header["X-Pin"] {
+		user, digits, _ := strings.Cut(value, " ")
+		taken = append(taken, &pin{s, user, digits})
+	}
+	delete(r.Header, "X-Pin")
+	return taken
+}
+
+func (p *pin) Subject(_ context.Context, at At) (key token.PrimaryKey, err error) {
+	if p.user == "" || at.Scope != "" {
+		return key, Reject(errors.New("malformed"))
+	}
+	return token.StringKey(p.user), nil
+}
+
+func (p *pin) Prove(user *userstore.User) error {
+	if user.Password == nil || subtle.ConstantTimeCompare([]byte(*user.Password), []byte(p.pin)) == 0 {
+		return Reject(errors.New("wrong pin"))
+	}
+	return nil
+}
+
+func (p *pin) Origin() (string, time.Time) { return "", time.Time{} }
+func (p *pin) Traits() Traits              { return Traits{IsAmbient: p.scheme.isAmbient, IsGuessable: true} }
+
+// rows are the users of the tests, whose passwords are four times the first
+// letter of their names. Those of other names are unknown, and down fails.
+func rows(_ context.Context, _ Credential, key token.PrimaryKey, check func(*userstore.User) error) (*userstore.User, error) {
+	name := key.String()
+	if name == "down" {
+		return nil, userstore.ErrUnavailable
+	}
+	if !slices.Contains([]string{"alice", "bob", "carol", "dave", "eve", "gone"}, name) {
+		return nil, check(nil)
+	}
+	password := strings.Repeat(name[:1], 4)
+	user := &userstore.User{PrimaryKey: key, IsActive: name != "gone"}
+	user.Password = &password
+	return user, check(user)
+}
+
+// notCarol is a requirement.
+func notCarol(user *userstore.User) error {
+	if user.PrimaryKey.String() == "carol" {
+		return &require.Forbidden{User: user, Requirement: "not carol"}
+	}
+	return nil
+}
+
+// tried is what a test's authenticator was told of rejections.
+type tried []string
+
+func (t *tried) authenticator() *Authenticator {
+	return &Authenticator{Find: rows, Rejected: func(_ context.Context, c Credential, err error) error {
+		*t = append(*t, c.(*pin).user+": "+err.Error())
+		return err
+	}}
+}
+
+// outcome describes what came of an authentication.
+func outcome(v *Visitor, err error) string {
+	none, isNone := errors.AsType[*None](err)
+	switch {
+	case isNone && none.IsAmbiguous:
+		return "ambiguous"
+	case errors.Is(err, ErrNone):
+		return "none"
+	case require.IsForbidden(err):
+		return "forbidden"
+	case IsRejection(err):
+		return "rejected: " + err.Error()
+	case err != nil:
+		return "error"
+	}
+	return v.User.PrimaryKey.String()
+}
+
+// take sends pins, and takes them out of the request.
+func take(t *testing.T, scheme Scheme, pins ...string) []Credential {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	for _, p := range pins {
+		r.Header.Add("X-Pin", p)
+	}
+	credentials := scheme.Take(r)
+	if len(r.Header["X-Pin"]) > 0 {
+		t.Error("credentials are left in the request")
+	}
+	return credentials
+}
+
+func TestExplicitTriesTheNextCredentialOnlyAfterARejection(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name  string
+		pins  []string
+		want  string
+		tried string
+	}{
+		{"nothing was sent", nil, "none", "[]"},
+		{"the pin is right", []string{"alice aaaa"}, "alice", "[]"},
+		{"the pin is wrong", []string{"alice bbbb"}, "rejected: wrong pin", "[alice: wrong pin]"},
+		{"the user is unknown", []string{"nobody nnnn"}, "rejected: no such user", ""},
+		{"the user is inactive", []string{"gone gggg"}, "rejected: the user is inactive", ""},
+		{"it is malformed", []string{" "}, "rejected: malformed", "[: malformed]"},
+		{"the second is right", []string{"alice bbbb", "bob bbbb"}, "bob", "[alice: wrong pin]"},
+		{"the first is right", []string{"bob bbbb", "alice aaaa"}, "bob", "[]"},
+		{"the first rejection is kept", []string{"alice x", " "}, "rejected: wrong pin", "[alice: wrong pin : malformed]"},
+		{"there is no answer", []string{"down dddd", "alice aaaa"}, "error", "[]"},
+		{"the user doesn't meet what is required", []string{"carol cccc", "alice aaaa"}, "forbidden", "[]"},
+		{"a wrong pin isn't forbidden", []string{"carol x"}, "rejected: wrong pin", "[carol: wrong pin]"},
+	} {
+		var told tried
+		got := outcome(told.authenticator().Explicit(t.Context(), take(t, pins{}, test.pins...), At{}, notCarol))
+		if got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+		if told := fmt.Sprint([]string(told)); test.tried != "" && told != test.tried {
+			t.Errorf("%s: rejections %s, want %s", test.name, told, test.tried)
+		}
+	}
+}
+
+func TestExplicitReturnsWhatTakesTheRejectionsPlace(t *testing.T) {
+	t.Parallel()
+	limited := errors.New("limited")
+	a := &Authenticator{Find: rows, Rejected: func(context.Context, Credential, error) error { return limited }}
+	if _, err := a.Explicit(t.Context(), take(t, pins{}, "alice x"), At{}, notCarol); err != limited { //nolint:errorlint // that very one
+		t.Errorf("error %v, want the one of the limit", err)
+	}
+}
+
+func TestAmbientCountsForOneUserOnly(t *testing.T) {
+	t.Parallel()
+	junk := slices.Repeat([]string{" "}, 150)
+	for _, test := range []struct {
+		name string
+		pins []string
+		want string
+	}{
+		{"nothing was sent", nil, "none"},
+		{"one is valid", []string{"alice aaaa"}, "alice"},
+		{"none is valid", []string{"alice x", "bob x"}, "none"},
+		{"junk comes first", append(slices.Clone(junk), "alice aaaa"), "alice"},
+		{"a second of the same user is valid", []string{"alice x", "alice aaaa"}, "alice"},
+		{"one of another user is invalid", []string{"bob x", "alice aaaa"}, "alice"},
+		{"two users are valid", []string{"bob bbbb", "alice aaaa"}, "ambiguous"},
+		{"one of two is forbidden", []string{"carol cccc", "alice aaaa"}, "ambiguous"},
+		{"one is forbidden", []string{"carol cccc"}, "forbidden"},
+		{"too many users claim it", []string{"alice x", "bob x", "carol x", "dave x", "eve eeee"}, "ambiguous"},
+		{"there is no answer for one", []string{"alice aaaa", "down x"}, "error"},
+		{"the user is inactive", []string{"gone gggg"}, "none"},
+	} {
+		var told tried
+		got := outcome(told.authenticator().Ambient(t.Context(), take(t, pins{isAmbient: true}, test.pins...), At{}, notCarol))
+		if got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
+}
+
+func TestAmbientNotesEachReasonOnce(t *testing.T) {
+	t.Parallel()
+	malformed := Reject(errors.New("malformed"))
+	noted := 0
+	a := &Authenticator{Find: rows, Rejected: func(_ context.Context, _ Credential, err error) error { noted++; return err }}
+	credentials := slices.Repeat([]Credential{broken{malformed}}, 100)
+	_, err := a.Ambient(t.Context(), credentials, At{}, notCarol)
+	none, ok := errors.AsType[*None](err)
+	if !ok || len(none.Rejected) != 100 || noted != 1 {
+		t.Errorf("%d credentials rejected and %d notes, want 100 and 1", len(none.Rejected), noted)
+	}
+}
+
+// broken is a credential that claims no user.
+type broken struct{ err error }
+
+func (b broken) Subject(context.Context, At) (token.PrimaryKey, error) {
+	return token.PrimaryKey{}, b.err
+}
+func (broken) Prove(*userstore.User) error { panic("it is never proven") }
+func (broken) Origin() (string, time.Time) { return "", time.Time{} }
+func (broken) Traits() Traits              { return Traits{IsAmbient: true} }

@@ -1,0 +1,93 @@
+// Package authn authenticates requests. A scheme (RFC 9110, section 11) takes
+// its credentials out of a request; an Authenticator finds the user whom they
+// claim, and has them prove it against the user's row.
+//
+// To add a scheme, implement Scheme and Credential in a file of its own.
+package authn
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// A Scheme is one way to authenticate.
+type Scheme interface {
+	// Name is the scheme's name in metrics, the audit log and whoami.
+	Name() string
+
+	// Take removes from a request all credentials that the scheme can read, and
+	// returns them. It is called for every scheme, whether another one has found
+	// some or not: no credentials reach the upstream. It does no I/O.
+	Take(r *http.Request) []Credential
+}
+
+// A Credential claims to belong to a user.
+type Credential interface {
+	// Subject returns the primary key of the user whom the credential claims. It
+	// isn't to be trusted yet. The error is a Rejection, or says why the key
+	// can't be told.
+	Subject(ctx context.Context, at At) (token.PrimaryKey, error)
+
+	// Prove checks the credential against the row of its user, who is active. It
+	// does no I/O, and compares secrets in constant time. The error is a
+	// Rejection.
+	Prove(user *userstore.User) error
+
+	// Origin says by which fingerprint and since when an operator can revoke
+	// the credential. A credential without a fingerprint ends with all of the
+	// user's that were issued before a time. It is called after Subject.
+	Origin() (fingerprint string, issued time.Time)
+
+	// Traits tell how the credential is to be treated.
+	Traits() Traits
+}
+
+// At is what credentials are judged at: the scope that the request is for, and
+// the time.
+type At struct {
+	Scope string
+	Now   time.Time
+}
+
+// Traits tell how a credential is treated.
+type Traits struct {
+	// NeedsFresh: the row must be read after the request arrived.
+	NeedsFresh bool
+
+	// IsAmbient: browsers send the credential unasked, for requests that pages of
+	// other sites make, too. It is tried after those that are sent on purpose.
+	IsAmbient bool
+
+	// IsGuessable: a client may try credentials until one is accepted. Rejected
+	// ones count against it, and its lookups may have to wait.
+	IsGuessable bool
+
+	// StartsLogin: the credential comes with a link, so that a login may follow.
+	StartsLogin bool
+
+	// IsConsumed: the credential is good for one use.
+	IsConsumed bool
+
+	// Reasons are the scheme's own names of what the Authenticator finds; nil
+	// for those of tokens.
+	Reasons *Reasons
+}
+
+// Reasons are the rejections that an Authenticator finds by itself.
+type Reasons struct {
+	UnknownUser, InactiveUser, Revoked error
+}
+
+// tokenReasons are those of schemes that have no names of their own.
+var tokenReasons = &Reasons{token.UnknownUser, token.InactiveUser, token.Revoked}
+
+func (t *Traits) reasons() *Reasons {
+	if t.Reasons != nil {
+		return t.Reasons
+	}
+	return tokenReasons
+}

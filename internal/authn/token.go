@@ -1,0 +1,93 @@
+package authn
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// Token is the scheme of django-sesame's tokens.
+type Token struct {
+	Sources *claim.Sources
+
+	// Keys returns what tokens are signed with. It fails while the store can't
+	// be asked how keys are written.
+	Keys func(ctx context.Context) (*token.Tokens, error)
+
+	// OneTime: a token is consumed by its use.
+	OneTime bool
+
+	// LogsIn: a token in a link starts a session.
+	LogsIn bool
+}
+
+// Name implements Scheme.
+func (*Token) Name() string { return "token" }
+
+// Take implements Scheme. A request has one token at most: the first of the
+// sources that has one.
+func (s *Token) Take(r *http.Request) []Credential {
+	given := s.Sources.Take(r, s.Sources.IsExposed(r))
+	if !given.Found {
+		return nil
+	}
+	return []Credential{&TokenCredential{scheme: s, Given: given}}
+}
+
+// TokenCredential is a token as a request has it.
+type TokenCredential struct {
+	Given  claim.Token
+	scheme *Token
+	parsed token.Parsed
+	tokens *token.Tokens
+}
+
+// Parsed is what the token says, after Subject, as far as it could be parsed.
+func (c *TokenCredential) Parsed() *token.Parsed { return &c.parsed }
+
+// Subject implements Credential. The error is a token.Reason, or that of
+// Token.Keys.
+func (c *TokenCredential) Subject(ctx context.Context, at At) (key token.PrimaryKey, err error) {
+	if c.tokens, err = c.scheme.Keys(ctx); err != nil {
+		return key, err
+	}
+	c.parsed, err = c.tokens.Parse(c.Given.Value, token.Expectation{Scope: at.Scope, Now: at.Now})
+	return c.parsed.PrimaryKey(), err
+}
+
+// Prove implements Credential. Parse has checked the signature of a v1 token
+// with our key, so that one of a former password is stale, and no guess.
+func (c *TokenCredential) Prove(user *userstore.User) error {
+	err := c.tokens.Verify(&c.parsed, user.User)
+	if err == token.BadSignature && c.parsed.Version() == token.V1 { //nolint:errorlint // Verify doesn't wrap it
+		return Stale{token.BadSignature}
+	}
+	return err
+}
+
+// IsAuthentic reports whether the token is its user's but for its age.
+func (c *TokenCredential) IsAuthentic(user *userstore.User) bool {
+	return c.tokens.IsAuthentic(&c.parsed, user.User)
+}
+
+// Origin implements Credential.
+func (c *TokenCredential) Origin() (fingerprint string, issued time.Time) {
+	issued, _ = c.parsed.Created()
+	return c.parsed.Fingerprint(), issued
+}
+
+// Traits implements Credential. What a token is consumed for, or a login, rests
+// on the row as it is.
+func (c *TokenCredential) Traits() Traits {
+	isLink := c.Given.From == claim.FromQuery
+	return Traits{
+		NeedsFresh:  c.scheme.OneTime || c.scheme.LogsIn && isLink,
+		IsGuessable: true,
+		StartsLogin: c.scheme.LogsIn && isLink,
+		IsConsumed:  c.scheme.OneTime,
+	}
+}
