@@ -54,10 +54,9 @@ func sendHTTP1(t *testing.T, addr, request, canary string) received {
 	method, _, _ := strings.Cut(request, " ")
 	for {
 		if start, err := from.Peek(len("HTTP/")); err == nil && string(start) != "HTTP/" {
-			// Frames of HTTP/2: there is no line to wait for. The server waits a
-			// second for more of them unless it is told that none come.
-			_ = conn.(*net.TCPConn).CloseWrite()
-			_, _ = io.Copy(io.Discard, from)
+			// Frames of HTTP/2: there is no line to wait for, and the server closes
+			// a second after it has said that it will.
+			readUntilGoAway(from)
 			break
 		}
 		answer, err := http.ReadResponse(from, &http.Request{Method: method})
@@ -82,6 +81,17 @@ func sendHTTP1(t *testing.T, addr, request, canary string) received {
 	<-written
 	got.raw = raw.Bytes()
 	return got
+}
+
+// readUntilGoAway reads frames of HTTP/2 until the server ends the connection.
+func readUntilGoAway(from io.Reader) {
+	framer := http2.NewFramer(io.Discard, from)
+	for {
+		frame, err := framer.ReadFrame()
+		if _, isGoAway := frame.(*http2.GoAwayFrame); err != nil || isGoAway {
+			return
+		}
+	}
 }
 
 // fieldsRequest is a request of HTTP/2 and HTTP/3, as fields.
