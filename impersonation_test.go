@@ -150,7 +150,7 @@ func TestTokenGoesNoFurther(t *testing.T) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{
 			options: "token_from query bearer header X-Token",
-			global:  "servers {\n trusted_proxies static 127.0.0.1/32\n}",
+			global:  "servers {\n trusted_proxies static 127.0.0.1/32\ntrusted_proxies_strict\n}",
 			before:  "tracing {\n span test\n}",
 			after: `request_header X-Original {http.request.orig_uri}
 				request_header X-Original-Query {http.request.orig_uri.query}

@@ -21,7 +21,7 @@ import (
 func limited(limit string, more ...string) site {
 	return site{
 		options: "limit_failures " + limit + "\n" + strings.Join(more, "\n"),
-		global:  "metrics\nservers {\ntrusted_proxies static 127.0.0.1/32\n}",
+		global:  "metrics\nservers {\ntrusted_proxies static 127.0.0.1/32\ntrusted_proxies_strict\n}",
 	}
 }
 

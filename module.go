@@ -303,6 +303,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	if app := accesslog.HTTPApp(ctx); app != nil {
 		// Not by ctx.OnCancel: ctx is a copy, whose functions nobody calls.
 		h.forgetSources = h.sources.Register(app)
+		h.warnOfInventedAddresses(app)
 	}
 	rights, err := rightsOf(ctx)
 	if err != nil {

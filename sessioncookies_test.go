@@ -152,7 +152,7 @@ func TestForgedCookieBeforeAnExpiredOne(t *testing.T) {
 func TestCookieAttributes(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
-		const trusting = "servers {\n trusted_proxies static 127.0.0.0/8\n}"
+		const trusting = "servers {\n trusted_proxies static 127.0.0.0/8\n trusted_proxies_strict\n}"
 		forwarded := []string{"X-Forwarded-Proto", "https"}
 		for name, test := range map[string]struct {
 			session, global string

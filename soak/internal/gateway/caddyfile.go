@@ -37,6 +37,7 @@ func (g *Gateway) caddyfile(more string) string {
 	}
 	servers {
 		trusted_proxies static 127.0.0.0/8
+		trusted_proxies_strict
 	}
 }
 

@@ -1,0 +1,52 @@
+package sesame
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"weak"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/limit"
+)
+
+// warnedServer is the last server that was warned of, so that all of its handlers
+// together cause one line. Caddy provisions one server after the other.
+var warnedServer struct {
+	mu   sync.Mutex
+	last weak.Pointer[caddyhttp.Server]
+}
+
+// warnOfInventedAddresses logs a warning if the server that the handler is in
+// takes the addresses of clients from what they have sent.
+func (h *Handler) warnOfInventedAddresses(app *caddyhttp.App) {
+	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
+		server := app.Servers[name]
+		if !isBeingProvisioned(server) || !limit.TrustsInventedAddresses(server) {
+			continue
+		}
+		warnedServer.mu.Lock()
+		isTold := warnedServer.last.Value() == server
+		warnedServer.last = weak.Make(server)
+		warnedServer.mu.Unlock()
+		if !isTold {
+			h.logger.Warn("clients can invent their addresses: trusted_proxies is set without trusted_proxies_strict",
+				zap.String("server", name), zap.Strings("listen", server.Listen), zap.String("remedy", limit.ProxyAdvice))
+		}
+	}
+}
+
+// isBeingProvisioned reports whether the handlers that Caddy still has to load,
+// or is loading, into a server are some of ours. It has loaded the server's
+// trusted proxies before.
+func isBeingProvisioned(server *caddyhttp.Server) bool {
+	if server.TrustedProxiesRaw != nil {
+		return false
+	}
+	routes, err := json.Marshal([]any{server.Routes, server.Errors, server.NamedRoutes})
+	return err == nil && strings.Contains(string(routes), `"handler":"sesame"`)
+}
