@@ -264,6 +264,12 @@ func TestPHPOptional(t *testing.T) {
 // address.
 func startPHP(t *testing.T) string {
 	t.Helper()
+	return startPHPWith(t, "-n") // no modules
+}
+
+// startPHPWith is startPHP with arguments for the program.
+func startPHPWith(t *testing.T, more ...string) string {
+	t.Helper()
 	program := findPHP(t)
 	dir := t.TempDir()
 	addr := freeAddr(t)
@@ -280,7 +286,8 @@ catch_workers_output = yes
 clear_env = yes
 php_admin_value[post_max_size] = 16M
 `, dir, addr)
-	args := []string{"--nodaemonize", "--force-stderr", "--fpm-config", filepath.Join(dir, "fpm.conf"), "-n"}
+	args := []string{"--nodaemonize", "--force-stderr", "--fpm-config", filepath.Join(dir, "fpm.conf")}
+	args = append(args, more...)
 	if os.Geteuid() == 0 {
 		// It refuses to run workers as root unless told so twice.
 		config += "user = root\ngroup = root\n"

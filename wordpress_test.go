@@ -1,0 +1,204 @@
+package sesame_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// wordPressDir finds the WordPress of Debian's package, or that of WORDPRESS_DIR.
+func wordPressDir(t *testing.T) string {
+	t.Helper()
+	lack := ""
+	dir := os.Getenv("WORDPRESS_DIR")
+	if dir == "" {
+		dir = "/usr/share/wordpress"
+	}
+	if _, err := os.Stat(filepath.Join(dir, "wp-load.php")); err != nil {
+		lack = "there is no WordPress in " + dir + "; install it (Debian: apt-get install wordpress php-mysql), or name its directory in WORDPRESS_DIR"
+	} else if exec.Command("php", "-r", "exit(function_exists('mysqli_connect') ? 0 : 1);").Run() != nil {
+		lack = "there is no php with mysqli (Debian: apt-get install php-cli php-mysql)"
+	}
+	if lack != "" && os.Getenv("CI") != "" {
+		t.Fatal(lack)
+	}
+	if lack != "" {
+		t.Skip(lack)
+	}
+	return dir
+}
+
+// installWordPress copies WordPress and the plugin of the guide, and makes its
+// tables and users. It returns the directory.
+func installWordPress(t *testing.T, db *database, addr string) string {
+	t.Helper()
+	from, dir := wordPressDir(t), t.TempDir()
+	if output, err := exec.Command("cp", "-a", from+"/.", dir).CombinedOutput(); err != nil {
+		t.Fatalf("copying WordPress: %v\n%s", err, output)
+	}
+	cfg, err := mysql.ParseDSN(db.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.mustExec(t, "DROP DATABASE IF EXISTS wordpress")
+	db.mustExec(t, "CREATE DATABASE wordpress CHARACTER SET utf8mb4")
+	t.Cleanup(func() { db.mustExec(t, "DROP DATABASE IF EXISTS wordpress") })
+
+	_, plugin, found := strings.Cut(readFile(t, "docs/wordpress.md"), "```php\n")
+	plugin, _, closed := strings.Cut(plugin, "```\n")
+	if !found || !closed {
+		t.Fatal("the guide has no plugin")
+	}
+	for name, text := range map[string]string{
+		"wp-content/mu-plugins/remote-user.php": plugin,
+		"wp-config.php": fmt.Sprintf(`<?php
+define('DB_NAME', 'wordpress'); define('DB_USER', '%s'); define('DB_PASSWORD', '%s'); define('DB_HOST', '%s');
+define('DB_CHARSET', 'utf8mb4'); define('DB_COLLATE', '');
+define('WP_HOME', 'http://%[4]s'); define('WP_SITEURL', 'http://%[4]s');
+define('AUTH_KEY', 'a'); define('SECURE_AUTH_KEY', 'b'); define('LOGGED_IN_KEY', 'c'); define('NONCE_KEY', 'd');
+define('DISABLE_WP_CRON', true); define('WP_HTTP_BLOCK_EXTERNAL', true);
+$table_prefix = 'wp_';
+require_once ABSPATH . 'wp-settings.php';
+`, cfg.User, cfg.Passwd, cfg.Addr, addr),
+		"install.php": `<?php
+define('WP_INSTALLING', true);
+function wp_mail() { return true; }
+require __DIR__ . '/wp-load.php';
+require ABSPATH . 'wp-admin/includes/upgrade.php';
+wp_install('Test', 'wpadmin', 'wpadmin@example.com', false, '', 'x');
+foreach (array('alice', 'zoe', 'bob') as $name) {
+	is_wp_error($e = wp_insert_user(array('user_login' => $name, 'user_pass' => 'x', 'user_email' => "$name@example.com", 'role' => 'author'))) && exit($e->get_error_message());
+}
+`,
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	install := exec.Command("php", "install.php")
+	install.Dir = dir
+	if output, err := install.CombinedOutput(); err != nil || len(output) > 0 {
+		t.Fatalf("installing WordPress: %v\n%s", err, output)
+	}
+	return dir
+}
+
+// TestWordPressLogsInOnlyTheVeryName has a real WordPress behind the gateway, with
+// the plugin of the guide.
+func TestWordPressLogsInOnlyTheVeryName(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		db = db.asAdministrator()
+		addr := freeAddr(t)
+		dir := installWordPress(t, db, addr)
+		fpm := startPHPWith(t)
+		g := &gateway{addr: addr, logs: filepath.Join(t.TempDir(), "caddy.log")}
+		loadCaddyfile(t, g.caddyfile(db, nil, site{logLevel: "ERROR", after: fmt.Sprintf("root * %s\nphp_fastcgi %s", dir, fpm)}))
+
+		t.Run("an account of the very name is logged in, and its forms work", func(t *testing.T) {
+			b := newWordPressBrowser(t, addr, tokenFor(t, alice))
+			status, page, set := b.do(t, http.MethodGet, "/wp-admin/profile.php", nil)
+			if status != http.StatusOK || !strings.Contains(page, "alice@example.com") || len(set) == 0 {
+				t.Fatalf("the profile is answered %d with the cookies %v: %.300s", status, set, page)
+			}
+			nonce := regexp.MustCompile(`name="_wpnonce" value="([0-9a-f]+)"`).FindStringSubmatch(page)
+			user := regexp.MustCompile(`name="user_id" id="user_id" value="(\d+)"`).FindStringSubmatch(page)
+			if nonce == nil || user == nil {
+				t.Fatalf("the profile has no form: %.300s", page)
+			}
+			status, page, set = b.do(t, http.MethodPost, "/wp-admin/profile.php", url.Values{
+				"_wpnonce": {nonce[1]}, "user_id": {user[1]}, "action": {"update"}, "email": {"alice@example.com"},
+				"nickname": {"settled"}, "from": {"profile"}, "checkuser_id": {user[1]},
+			})
+			if status != http.StatusFound || len(set) > 0 {
+				t.Fatalf("the form is answered %d with the cookies %v: %.300s", status, set, page)
+			}
+			if _, page, set = b.do(t, http.MethodGet, "/wp-admin/profile.php", nil); !strings.Contains(page, "settled") || len(set) > 0 {
+				t.Errorf("after the form, the profile has the cookies %v", set)
+			}
+		})
+		u := testUser{200, "other", "p", "x@example.com", "", true}
+		db.insert(t, u)
+		for _, name := range []string{"ŵpàdmin", "wpádmin", "WPADMIN", "Zoe", "zoë", "ZOE", "wpadmin<b>", "wp%admin", "nobody"} {
+			t.Run(name+" has no account", func(t *testing.T) {
+				db.mustExec(t, "UPDATE auth_user SET username = ? WHERE id = 200", name)
+				b := newWordPressBrowser(t, addr, tokenFor(t, alice))
+				b.do(t, http.MethodGet, "/wp-admin/profile.php", nil) // another user was before
+				b.token = tokenFor(t, u)
+				for range 2 {
+					status, page, set := b.do(t, http.MethodGet, "/wp-admin/profile.php", nil)
+					if status != http.StatusForbidden || len(set) > 0 || strings.Contains(page, "@example.com") {
+						t.Errorf("%d with the cookies %v: %.300s", status, set, page)
+					}
+				}
+			})
+		}
+	})
+}
+
+// wordPressBrowser is a browser with WordPress's cookies, whose requests have a
+// token.
+type wordPressBrowser struct {
+	client      *http.Client
+	addr, token string
+}
+
+func newWordPressBrowser(t *testing.T, addr, token string) *wordPressBrowser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &wordPressBrowser{addr: addr, token: token, client: &http.Client{
+		Jar: jar, Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// do sends a request, with a form if it has one. It returns the names of the
+// cookies of a login that are set.
+func (b *wordPressBrowser) do(t *testing.T, method, path string, form url.Values) (status int, page string, set []string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, "http://"+b.addr+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+b.token)
+	if form != nil {
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	answer, err := b.client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	for _, cookie := range answer.Cookies() {
+		if strings.HasPrefix(cookie.Name, "wordpress_") && cookie.Value != " " {
+			set = append(set, cookie.Name)
+		}
+	}
+	return answer.StatusCode, readAll(t, answer.Body), set
+}
+
+// readAll reads a body to its end.
+func readAll(t *testing.T, body io.Reader) string {
+	t.Helper()
+	text, err := io.ReadAll(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
