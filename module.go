@@ -143,7 +143,9 @@ type Handler struct {
 
 	// The scope that tokens must be made for. A template: in
 	// `report:{http.request.uri.path.1}` each report has links of its own.
-	// Where it has placeholders and comes out empty, the request is refused.
+	// Where it reads the URL, requests are rejected whose target servers read in
+	// different ways, and those for which it comes out empty. Placeholders of
+	// header fields, cookies and the body are not accepted.
 	// Default: the default scope.
 	Scope string `json:"scope,omitempty"`
 

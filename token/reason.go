@@ -16,7 +16,7 @@ const (
 	// not decodable. Often a link that a mail program cut in two.
 	Malformed
 	// NoScope: the scope that is expected depends on the request, and this
-	// request gives none.
+	// request gives none, or servers would read it in different ways.
 	NoScope
 	// ScopeUnsupported: a v1 token where a scope is expected; v1 has none.
 	ScopeUnsupported
@@ -102,7 +102,7 @@ func (r Reason) Error() string {
 	case Malformed:
 		return "not a token in a supported format"
 	case NoScope:
-		return "the scope's template comes out empty for this request"
+		return "the request has no scope: the template comes out empty, or the request target has more than one reading"
 	case ScopeUnsupported:
 		return "v1 tokens don't support a scope"
 	case MaxAgeUnsupported:

@@ -396,7 +396,7 @@ func (c *checker) checkKey(ctx context.Context, table *userstore.Table, settings
 	case strings.HasSuffix(column.Collation, "_bin") || column.Collation == "binary":
 		c.ok("collation", "%s tells apart whatever differs", column.Collation)
 	default:
-		c.ok("collation", "%s may take keys for equal that differ in case or accents; the identity is then the one in the row", column.Collation)
+		c.ok("collation", "%s may take keys for equal that differ in case or accents; the gateway takes none but the token's own", column.Collation)
 	}
 }
 
