@@ -176,3 +176,71 @@ func TestExplainCommandRevoked(t *testing.T) {
 		wantText(t, r.stdout, "refused: revoked", "certain   revoked")
 	})
 }
+
+// TestExplainCommandNamesUsersAndSites says whose a token is, and which site's.
+func TestExplainCommandNamesUsersAndSites(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		caddyfile := oneSite("max_age 10m", "") + strings.NewReplacer("app.example.com", "other.example.com", "secret_key SECRET", "secret_key old-key").
+			Replace(oneSite("max_age 10m", ""))
+		o := newOperator(t, caddyfile, db.dsn)
+		carols := tokenFor(t, carol, withMaxAge(10*time.Minute))
+		others := tokenFor(t, alice, withMaxAge(10*time.Minute), withKey("old-key"))
+		for _, test := range []struct {
+			name   string
+			args   []string
+			status int
+			want   []string
+			not    []string
+		}{
+			{"own token", []string{carols, "--user", "carol"}, 0, []string{"valid\n"}, []string{"other_user"}},
+			{"another user's token", []string{carols, "--user", "alice"}, 1, []string{"valid\n", `certain   other_user: it is the token of "carol" (primary key 3), not of "alice" (primary key 1)`}, nil},
+			{"another user's expired token", []string{carols, "--user", "alice", "--at", "+1h"}, 1, []string{"refused: expired", `of "carol" (primary key 3)`}, nil},
+			{"token of another site", []string{others}, 1, []string{"certain   other_handler: it is a token of another sesame handler, which accepts it", "other.example.com"}, nil},
+			{"link to no site", []string{"https://app.exmaple.com/?sesame=" + carols}, 0, []string{"other_host", "app.exmaple.com"}, nil},
+			{"link without a token", []string{"https://app.example.com/reports"}, 1, []string{"refused: missing", "no token is in it"}, nil},
+			{"link with another parameter", []string{"https://app.example.com/?token=" + carols}, 1, []string{"refused: missing", `other_parameter`, `"token"`, "taken from sesame"}, []string{"possible"}},
+			{"link with appended parameters", []string{"https://app.example.com/?a=b&sesame=" + carols + "?utm_source=x&utm_medium=y"}, 1, []string{"certain   appended_parameters"}, []string{"possible"}},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				r := o.run(t, append([]string{"explain", "--route", "app.example.com"}, test.args...)...)
+				r.wantStatus(t, test.status)
+				wantText(t, r.stdout, test.want...)
+				for _, part := range test.not {
+					if strings.Contains(r.stdout, part) {
+						t.Errorf("%q is in:\n%s", part, r.stdout)
+					}
+				}
+			})
+		}
+	})
+}
+
+// TestCommandsRecognizeSessionCookies tells a session cookie from a token.
+func TestCommandsRecognizeSessionCookies(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, site{options: "max_age 10m\nsession\n"})
+		cookie := sessionCookie(t, g.get(t, "/?sesame="+tokenFor(t, alice, withMaxAge(10*time.Minute))))
+		_, value, _ := strings.Cut(cookie, "=")
+		up.take()
+		for _, test := range []struct{ name, options, text, want string }{
+			{"value", "max_age 10m\nsession", value, "certain   session_cookie: it is a session cookie of user 1"},
+			{"name and value", "max_age 10m\nsession", cookie, "certain   session_cookie: it is a session cookie of user 1"},
+			{"of another key", "max_age 10m\nsession\nkey other", value, "likely    session_cookie"},
+			{"where sessions are off", "max_age 10m", value, "likely    session_cookie"},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				o := newOperator(t, oneSite(test.options, ""), db.dsn)
+				r := o.run(t, "explain", test.text)
+				r.wantStatus(t, 1)
+				wantText(t, r.stdout, test.want)
+				if strings.Count(r.stdout, "\n") != 3 {
+					t.Errorf("more is said:\n%s", r.stdout)
+				}
+				r = o.run(t, "revoke", test.text)
+				r.wantStatus(t, 1)
+				wantText(t, r.stderr, "session cookie", "--user")
+			})
+		}
+	})
+}

@@ -95,3 +95,55 @@ func TestRevokeCommandByKind(t *testing.T) {
 		wantText(t, r.stderr, "caddy sesame check --create")
 	})
 }
+
+// TestRevokeCommandRights says which rights are missing, and nothing of others.
+func TestRevokeCommandRights(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		administrator := db.asAdministrator()
+		const store = "revocations sesame_rights"
+		o := newOperator(t, oneSite("max_age 1h", store), administrator.dsn)
+		administrator.mustExec(t, "DROP TABLE IF EXISTS sesame_rights")
+		administrator.mustExec(t, o.run(t, "check", "--create").stdout)
+		t.Cleanup(func() { administrator.mustExec(t, "DROP TABLE sesame_rights") })
+		dsn := limitedUser(t, db, "SELECT (id, username, email, password, is_active, last_login)")
+		account, _, _ := strings.Cut(dsn, ":")
+		administrator.mustExec(t, "GRANT SELECT ON sesame_rights TO "+account)
+
+		o = newOperator(t, oneSite("max_age 1h", store), dsn)
+		for _, args := range [][]string{{"revoke", tokenFor(t, alice, withMaxAge(time.Hour))}, {"revoke", "--user", "alice"}} {
+			r := o.run(t, args...)
+			r.wantStatus(t, 1)
+			wantText(t, r.stderr, "may not write to sesame_rights: grant it INSERT and DELETE on that table", "--config")
+			if strings.Contains(r.stderr, "grant it SELECT") || strings.Contains(r.stdout, "Ended") {
+				t.Errorf("%s%s", r.stdout, r.stderr)
+			}
+		}
+		o = newOperator(t, oneSite("one_time", ""), dsn)
+		r := o.run(t, "revoke", "--user", "alice")
+		r.wantStatus(t, 1)
+		wantText(t, r.stderr, "grant it UPDATE (last_login)")
+	})
+}
+
+// TestRevokeCommandVerifies reports nothing as ended that isn't: here a trigger
+// dates what is written back, as a clock that is behind would.
+func TestRevokeCommandVerifies(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		db = db.asAdministrator()
+		o := newOperator(t, oneSite("max_age 1h", "revocations sesame_behind\nreplica DSN"), db.dsn)
+		db.mustExec(t, "DROP TABLE IF EXISTS sesame_behind")
+		db.mustExec(t, o.run(t, "check", "--create").stdout)
+		t.Cleanup(func() { db.mustExec(t, "DROP TABLE sesame_behind") })
+		r := o.run(t, "revoke", "--user", "alice")
+		r.wantStatus(t, 0)
+		wantText(t, r.stdout, "Ended the tokens", "once the replica has it")
+
+		db.mustExec(t, "CREATE TRIGGER behind BEFORE INSERT ON sesame_behind FOR EACH ROW SET NEW.revoked = NEW.revoked - INTERVAL 1 HOUR")
+		r = o.run(t, "revoke", "--user", "alice")
+		r.wantStatus(t, 1)
+		wantText(t, r.stderr, "doesn't hold", "NTP")
+		if strings.Contains(r.stdout, "Ended") {
+			t.Errorf("reported as ended: %s", r.stdout)
+		}
+	})
+}

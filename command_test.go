@@ -125,3 +125,44 @@ func (o *operator) exec(t *testing.T, args ...string) result {
 	}
 	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
+
+// TestUnknownCommand ends with a status of its own, and names what was meant.
+func TestUnknownCommand(t *testing.T) {
+	o := newOperator(t, oneSite("", ""), "")
+	o.config = ""
+	for name, want := range map[string]string{"foo": "there are check, explain, import-django, revoke, token", "tokn": "did you mean token?"} {
+		r := o.run(t, name)
+		r.wantStatus(t, 2)
+		wantText(t, r.stderr, want)
+		if r.stdout != "" {
+			t.Errorf("stdout is %q", r.stdout)
+		}
+	}
+	for _, args := range [][]string{{}, {"--help"}, {"token", "--help"}} {
+		r := o.run(t, args...)
+		r.wantStatus(t, 0)
+		wantText(t, r.stdout, "caddy-sesame/blob/main/docs/")
+		if strings.Contains(r.stdout, "caddyserver.com") {
+			t.Errorf("the help points to Caddy's documentation: %s", r.stdout)
+		}
+	}
+}
+
+// TestCommandsAreQuiet runs a real Caddy's command: nothing but the answer is
+// printed, unless --verbose asks for it.
+func TestCommandsAreQuiet(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		systemLog(t)
+		// Indented by spaces, which Caddy warns about.
+		o := newOperator(t, strings.ReplaceAll(oneSite("", ""), "\t", "  "), db.dsn)
+		r := o.exec(t, "token", "alice", "--config", o.config)
+		r.wantStatus(t, 0)
+		if r.stderr != "" || strings.Count(r.stdout, "\n") != 1 {
+			t.Errorf("stdout %q, stderr %q", r.stdout, r.stderr)
+		}
+		r = o.exec(t, "token", "alice", "--config", o.config, "--verbose")
+		r.wantStatus(t, 0)
+		wantText(t, r.stderr, "using config from file")
+		o.exec(t, "foo").wantStatus(t, 2)
+	})
+}

@@ -55,10 +55,15 @@ func (h *Handler) operated() *operator.Handler {
 		Store:           h.readingStore,
 		Validate:        h.provisionRequest,
 		LogsAssertions:  h.Assertion != nil && cmp.Or(h.Assertion.Header, identity.DefaultAssertionHeader) != identity.DefaultAssertionHeader,
+		HasReplicas:     len(h.UserStore.Replicas)+len(h.UserStore.ReplicaFiles) > 0,
+		Sessions:        h.sessionsWith,
 		WritesLastLogin: h.Session != nil && (h.Session.UpdateLastLogin == nil || *h.Session.UpdateLastLogin),
 	}
 	if h.Pages != nil && !h.Optional {
 		o.HelpURL = h.Pages.HelpURL
+	}
+	if h.Cache != nil {
+		o.Cached = time.Duration(h.Cache.For)
 	}
 	if h.Session != nil {
 		o.SessionMaxAge = cmp.Or(time.Duration(h.Session.MaxAge), session.DefaultMaxAge)
@@ -73,6 +78,19 @@ func (h *Handler) operated() *operator.Handler {
 		}
 	}
 	return o
+}
+
+// sessionsWith makes the sessions that go with tokens of a handler, which need not
+// be provisioned.
+func (h *Handler) sessionsWith(tokens *token.Tokens) (*session.Sessions, error) {
+	if h.Session == nil || h.logins != nil {
+		return h.sessionsFor(tokens)
+	}
+	logins, err := newLogins(h.Session)
+	if err != nil {
+		return nil, err
+	}
+	return (&Handler{UserStore: h.UserStore, logins: logins}).sessionsFor(tokens)
 }
 
 // issues is what the handler's tokens depend on, with placeholders for secrets.

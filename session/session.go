@@ -343,3 +343,15 @@ func (s *Sessions) Renew(p *Parsed, user token.User, now time.Time) (value strin
 	*p = next
 	return value, true
 }
+
+// HasForm reports whether a text has the form of a session cookie, with a login
+// before now, whatever it is signed with.
+func HasForm(value string, now time.Time) bool {
+	const invented = 1735689600 // January 2025: no session is older than this module
+	data, err := encoding.DecodeString(value)
+	if err != nil || len(data) < minDataSize || len(data) > maxDataSize || data[0] != version {
+		return false
+	}
+	issued := int64(binary.BigEndian.Uint32(data[offsetIssued:]))
+	return issued >= invented && issued <= now.Add(24*time.Hour).Unix()
+}

@@ -128,9 +128,13 @@ type Explanation struct {
 	// a valid token. Those that are certain come first.
 	Findings []Finding `json:"findings"`
 
-	now     time.Time
-	keyKind Kind
+	now time.Time
+	key PrimaryKey
 }
+
+// Key is the primary key that the token holds, or zero. It is not proven unless
+// Authentic.
+func (e *Explanation) Key() PrimaryKey { return e.key }
 
 // Finding is a cause.
 type Finding struct {
@@ -364,7 +368,7 @@ func (p *Parsed) reading(pack Packer) reading {
 // hold takes what a token holds into the explanation.
 func (x *explainer) hold(r reading) {
 	x.Version = r.version.String()
-	x.PrimaryKey, x.keyKind = r.pk.String(), r.pk.Kind()
+	x.PrimaryKey, x.key = r.pk.String(), r.pk
 	x.Packer = ""
 	if !r.pk.IsZero() {
 		x.Packer = r.pack.Name()

@@ -187,6 +187,9 @@ func unwrap(r repair, name string) []repair {
 	if isURL {
 		value := in
 		value.text = afterScheme[strings.LastIndexByte(afterScheme, '/')+1:]
+		if len(value.text) < minWord {
+			value.text = "" // a part of the path, and no token
+		}
 		return append(append(named, others...), value.note(CauseParameterName, "the token is in the path of the URL, and is taken from the parameter "+name+" here"))
 	}
 	return append(append(named, others...), r)

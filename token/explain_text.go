@@ -52,7 +52,7 @@ func (e *Explanation) holds() []string {
 	}
 	if e.Packer != "" {
 		key := e.PrimaryKey
-		if e.keyKind == KindString {
+		if e.key.Kind() == KindString {
 			key = strconv.Quote(key) // no text of a token moves a terminal's cursor
 		}
 		holds = append(holds, fmt.Sprintf("primary key %s (%s)", key, e.Packer))

@@ -89,6 +89,7 @@ type tokenRequest struct {
 	By      nameKind `json:"by"`
 	Scope   *string  `json:"scope"`
 	URL     string   `json:"url"`
+	AnyURL  bool     `json:"any_url"`
 	Force   bool     `json:"force"`
 	Handler selector `json:"handler"`
 }
@@ -148,7 +149,8 @@ func (a api) serveToken(w http.ResponseWriter, r *http.Request) error {
 		equal = issueAlikeForScope
 	}
 	u, _ := url.Parse(request.URL) // newMint says what is wrong with it
-	chosen, err := choose(a.source.running(), string(request.Handler), u, equal)
+	all := a.source.running()
+	chosen, err := choose(all, string(request.Handler), u, equal)
 	if err != nil {
 		return apiError(http.StatusBadRequest, err.Error())
 	}
@@ -156,7 +158,7 @@ func (a api) serveToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return storeError(err)
 	}
-	m, err := newMint(i, request.Scope, request.URL, time.Now())
+	m, err := newMint(i, request.Scope, request.URL, site{chosen, all, request.AnyURL}, time.Now())
 	if err != nil {
 		return apiError(http.StatusBadRequest, err.Error())
 	}
@@ -168,11 +170,11 @@ func (a api) serveToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return storeError(err)
 	}
-	return answerToken(w, m, found[0])
+	return answerToken(w, m, found[0], newEndpointAudit(chosen, r))
 }
 
 // answerToken answers with the token of a user who was found, or not.
-func answerToken(w http.ResponseWriter, m *mint, found namedUser) error {
+func answerToken(w http.ResponseWriter, m *mint, found namedUser, audit auditor) error {
 	switch {
 	case errors.Is(found.err, errNobody):
 		return apiError(http.StatusNotFound, found.err.Error())
@@ -183,6 +185,7 @@ func answerToken(w http.ResponseWriter, m *mint, found namedUser) error {
 	if err != nil {
 		return apiError(http.StatusUnprocessableEntity, err.Error())
 	}
+	audit.note(m.line(found.user.ID(), made))
 	answer := tokenAnswer{ID: found.user.ID(), Token: made, Link: m.link(made), Scope: m.scope}
 	if at, ok := m.expires(); ok {
 		answer.Expires = &at
@@ -227,6 +230,7 @@ func (a api) serveExplain(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return apiError(http.StatusBadRequest, err.Error())
 	}
+	q.chosen = chosen
 	// Not the store that runs, which may not read all that a token may depend
 	// on. It has the same connections.
 	i, closeStore, err := openIssuer(r.Context(), chosen.Handler, 0)
@@ -242,7 +246,7 @@ func (a api) serveExplain(w http.ResponseWriter, r *http.Request) error {
 		case found[0].err != nil:
 			return apiError(http.StatusBadRequest, "user: "+found[0].err.Error())
 		}
-		q.user = found[0].user.PrimaryKey
+		q.user = found[0].user
 	}
 	explanation, err := i.explain(r.Context(), q)
 	if err != nil {

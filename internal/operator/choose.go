@@ -9,10 +9,11 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/caddyserver/certmagic"
-
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
+
+// sameHandlers reports whether two handlers are one for a purpose.
+type sameHandlers func(a, b *configured) bool
 
 // issueAlike reports whether handlers issue the same tokens.
 func issueAlike(a, b *configured) bool { return reflect.DeepEqual(a.Issues, b.Issues) }
@@ -28,7 +29,7 @@ func issueAlikeForScope(a, b *configured) bool {
 func areSame(a, b *configured) bool { return bytes.Equal(a.raw, b.raw) }
 
 // distinct returns the first of handlers that are equal.
-func distinct(handlers []*configured, equal func(a, b *configured) bool) []*configured {
+func distinct(handlers []*configured, equal sameHandlers) []*configured {
 	var list []*configured
 	for _, c := range handlers {
 		if !slices.ContainsFunc(list, func(other *configured) bool { return equal(c, other) }) {
@@ -48,18 +49,10 @@ func (c *configured) isNamed(selector string) bool {
 		slices.ContainsFunc(c.hosts, func(host string) bool { return strings.EqualFold(host, selector) })
 }
 
-// serves reports whether the handler is for requests to a URL, as far as its
-// host tells.
-func (c *configured) serves(u *url.URL) bool {
-	return slices.ContainsFunc(c.hosts, func(host string) bool {
-		return certmagic.MatchWildcard(strings.ToLower(u.Hostname()), strings.ToLower(host))
-	})
-}
-
 // choose finds the handler that a selector means; or, without one, the one
 // that serves a URL, which may be nil; or the only one. Those that are equal
 // are one.
-func choose(handlers []*configured, selector string, u *url.URL, equal func(a, b *configured) bool) (*configured, error) {
+func choose(handlers []*configured, selector string, u *url.URL, equal sameHandlers) (*configured, error) {
 	candidates := handlers
 	if selector != "" {
 		candidates = slices.DeleteFunc(slices.Clone(handlers), func(c *configured) bool { return !c.isNamed(selector) })

@@ -14,13 +14,46 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/nearest"
 )
 
 // AddCommands adds the commands to `caddy sesame`. decode reads the handlers of
 // the configuration that they are for.
 func AddCommands(parent *cobra.Command, decode Decode) {
 	m := maker{decode}
+	parent.SetHelpTemplate(helpTemplate)
+	parent.Args = cobra.ArbitraryArgs
+	parent.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return misused(cmd, exitUnknown, unknownCommand(cmd, args[0]))
+	}
 	parent.AddCommand(m.tokenCommand(), m.explainCommand(), m.checkCommand(), m.importCommand(), m.revokeCommand())
+}
+
+// helpTemplate is cobra's, with this project's documentation in the place of
+// Caddy's.
+const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
+
+{{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}{{end}}
+Full documentation is available at:
+https://github.com/caddy-sesame/caddy-sesame/blob/main/docs/operating.md
+`
+
+// unknownCommand names what there is, and what was probably meant.
+func unknownCommand(parent *cobra.Command, name string) error {
+	var names []string
+	for _, cmd := range parent.Commands() {
+		if cmd.Name() != "help" && cmd.Name() != "completion" { // cobra's
+			names = append(names, cmd.Name())
+		}
+	}
+	if meant := nearest.Name(name, names); meant != "" {
+		return fmt.Errorf("there is no command %q: did you mean %s?", name, meant)
+	}
+	return fmt.Errorf("there is no command %q; there are %s", name, strings.Join(names, ", "))
 }
 
 // maker makes commands.
@@ -30,7 +63,7 @@ type maker struct{ decode Decode }
 const (
 	exitOK      = 0
 	exitFailed  = 1
-	exitUnknown = 2 // of explain
+	exitUnknown = 2 // of explain; and a command that there isn't
 )
 
 // command is what the commands' code gets of cobra.
@@ -91,6 +124,7 @@ func addConfigFlags(cmd *cobra.Command) {
 	cmd.Flags().StringP("config", "c", "", "Configuration file (default: the Caddyfile in the current directory)")
 	cmd.Flags().StringP("adapter", "a", "", "Name of config adapter to apply")
 	cmd.Flags().String("route", "", "Which sesame handler: its host, its place in the JSON, or its number")
+	cmd.Flags().Bool("verbose", false, "Print log lines of reading the configuration, too")
 	cmd.Flags().Duration("timeout", defaultTimeout, "How long to wait for each answer of MySQL")
 }
 
@@ -100,11 +134,14 @@ func (c *command) configuration() (*configuration, error) {
 	if file == "-" && c.readsStdin() {
 		return nil, errors.New("the configuration and the input can't both come from stdin")
 	}
-	return loadConfiguration(file, c.text("adapter"), c.decode)
+	if c.isOn("verbose") {
+		return loadConfiguration(caddycmd.LoadConfig, file, c.text("adapter"), c.decode)
+	}
+	return loadConfiguration(readConfig, file, c.text("adapter"), c.decode)
 }
 
 // choose finds the handler that --route means, as choose does.
-func (c *command) choose(config *configuration, u *url.URL, equal func(a, b *configured) bool) (*configured, error) {
+func (c *command) choose(config *configuration, u *url.URL, equal sameHandlers) (*configured, error) {
 	chosen, err := choose(config.handlers, c.text("route"), u, equal)
 	if err != nil {
 		return nil, fmt.Errorf("--route: %w", err)

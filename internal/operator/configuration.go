@@ -2,6 +2,7 @@ package operator
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +11,8 @@ import (
 	"strconv"
 	"strings"
 
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // configured is a sesame handler as it stands in a configuration.
@@ -28,6 +30,7 @@ type configured struct {
 	hosts    []string
 	matchers []string // other than hosts, as JSON
 
+	isPlain         bool     // its server has no TLS
 	before          []string // the modules of the handlers in front of it
 	logsCredentials bool     // of its server
 }
@@ -46,8 +49,8 @@ type logConfig struct {
 }
 
 // loadConfiguration reads a configuration's file as `caddy run` does.
-func loadConfiguration(file, adapter string, decode Decode) (*configuration, error) {
-	config, file, _, err := caddycmd.LoadConfig(file, adapter)
+func loadConfiguration(read configReader, file, adapter string, decode Decode) (*configuration, error) {
+	config, file, _, err := read(file, adapter)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +69,8 @@ func parseConfiguration(config []byte, decode Decode) (*configuration, error) {
 	var root struct {
 		Apps struct {
 			HTTP struct {
-				Servers map[string]json.RawMessage `json:"servers"`
+				HTTPPort int                        `json:"http_port"`
+				Servers  map[string]json.RawMessage `json:"servers"`
 			} `json:"http"`
 		} `json:"apps"`
 		Logging struct {
@@ -78,7 +82,10 @@ func parseConfiguration(config []byte, decode Decode) (*configuration, error) {
 	}
 	w := &handlerWalk{decode: decode}
 	for _, name := range slices.Sorted(maps.Keys(root.Apps.HTTP.Servers)) {
-		if _, err := w.visit(root.Apps.HTTP.Servers[name], configured{path: "apps.http.servers." + name}); err != nil {
+		if _, err := w.visit(root.Apps.HTTP.Servers[name], configured{
+			path:    "apps.http.servers." + name,
+			isPlain: isPlainServer(root.Apps.HTTP.Servers[name], cmp.Or(root.Apps.HTTP.HTTPPort, caddyhttp.DefaultHTTPPort)),
+		}); err != nil {
 			return nil, err
 		}
 	}
@@ -86,6 +93,26 @@ func parseConfiguration(config []byte, decode Decode) (*configuration, error) {
 		return nil, errors.New("no sesame handler is in this configuration")
 	}
 	return &configuration{handlers: w.found, logs: root.Logging.Logs}, nil
+}
+
+// isPlainServer reports whether a server has no TLS: where it is off, where the
+// port is that of HTTP, and where there is no host to get a certificate for.
+func isPlainServer(raw json.RawMessage, httpPort int) bool {
+	var server struct {
+		Listen    []string          `json:"listen"`
+		Policies  []json.RawMessage `json:"tls_connection_policies"`
+		Automatic struct {
+			Disable bool `json:"disable"`
+		} `json:"automatic_https"`
+	}
+	if err := json.Unmarshal(raw, &server); err != nil || len(server.Policies) > 0 {
+		return false
+	}
+	isOther := func(address string) bool {
+		parsed, err := caddy.ParseNetworkAddress(address)
+		return err != nil || parsed.StartPort != uint(httpPort) || parsed.EndPort != uint(httpPort)
+	}
+	return server.Automatic.Disable || !slices.ContainsFunc(server.Listen, isOther) || !bytes.Contains(raw, []byte(`"host"`))
 }
 
 // handlerWalk finds sesame handlers wherever they stand in a server: in

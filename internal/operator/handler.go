@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -46,8 +47,17 @@ type Handler struct {
 	// without one.
 	HelpURL string
 
+	// Sessions returns what makes the session cookies that go with tokens, or nil
+	// without sessions.
+	Sessions func(*token.Tokens) (*session.Sessions, error)
+
 	// SessionMaxAge is how long sessions last, or 0 without sessions.
 	SessionMaxAge time.Duration
+
+	// HasReplicas is whether gateways read users from replicas, too, and Cached for
+	// how long they may go by a row that they have read; 0 is not at all.
+	HasReplicas bool
+	Cached      time.Duration
 
 	// WritesLastLogin is whether a login writes last_login.
 	WritesLastLogin bool

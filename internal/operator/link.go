@@ -1,7 +1,6 @@
 package operator
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -19,13 +18,14 @@ type mint struct {
 	at     time.Time
 	url    string // a link's, without the token; empty for no link
 	force  bool   // make tokens of inactive users, too
+	site   site
 }
 
 // newMint checks what an operator asks for. scope is nil if nothing was said of
 // it: then it follows from the configuration.
-func newMint(i *issuer, scope *string, rawURL string, at time.Time) (*mint, error) {
-	m := &mint{issuer: i, at: at, url: rawURL}
-	u, err := i.parseLink(rawURL)
+func newMint(i *issuer, scope *string, rawURL string, site site, at time.Time) (*mint, error) {
+	m := &mint{issuer: i, at: at, url: rawURL, site: site}
+	u, err := site.parseLink(rawURL)
 	if err != nil {
 		return nil, err
 	}
@@ -39,21 +39,6 @@ func newMint(i *issuer, scope *string, rawURL string, at time.Time) (*mint, erro
 		return nil, fmt.Errorf("%w: the first of tokens in the configuration must be v2", token.ScopeUnsupported)
 	}
 	return m, nil
-}
-
-// parseLink checks the URL of a link to be; empty for none.
-func (h *Handler) parseLink(rawURL string) (*url.URL, error) {
-	if rawURL == "" {
-		return nil, nil
-	}
-	u, err := url.Parse(rawURL)
-	switch {
-	case err != nil || u.Opaque != "":
-		return nil, errors.New("that is not a URL to which a token can be added: write https://app.example.com/page")
-	case !h.Issues.FromQuery:
-		return nil, errors.New("token_from doesn't name query, so that the handler takes no token out of a link: make a token alone")
-	}
-	return u, nil
 }
 
 // token makes a user's token.
@@ -106,18 +91,18 @@ func addParameter(rawURL, name, value string) string {
 
 // cutToken takes the token out of a URL, if it is one and has one under the
 // handler's name. What isn't is the token itself.
-func (h *Handler) cutToken(text string) (made string, u *url.URL) {
+func (h *Handler) cutToken(text string) (made string, u *url.URL, found bool) {
 	trimmed := strings.TrimSpace(text)
 	body, _, _ := strings.Cut(trimmed, "#")
 	_, query, hasQuery := strings.Cut(body, "?")
 	if !hasQuery {
-		return text, parseWhole(trimmed)
+		return text, parseWhole(trimmed), false
 	}
 	_, value, found := rawuri.CutParameter(query, h.Issues.TokenName)
 	if !found {
-		return text, parseWhole(trimmed)
+		return text, parseWhole(trimmed), false
 	}
-	return value, parseWhole(trimmed)
+	return value, parseWhole(trimmed), true
 }
 
 // parseWhole parses a URL with a host, or returns nil.

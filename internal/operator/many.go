@@ -3,6 +3,7 @@ package operator
 import (
 	"bufio"
 	"context"
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -141,8 +142,19 @@ func readNames(lines io.Reader, take func(names []string, read int64) bool) erro
 	var read int64
 	names := make([]string, 0, mintBatch)
 	for scanner.Scan() {
+		line := scanner.Text()
+		if read == 0 {
+			if strings.HasPrefix(line, "\xff\xfe") || strings.HasPrefix(line, "\xfe\xff") {
+				return errors.New("reading the users: they are in UTF-16: save them as UTF-8")
+			}
+			line = strings.TrimPrefix(line, "\ufeff") // as Excel writes it
+		}
 		read += int64(len(scanner.Bytes())) + 1
-		if name := strings.TrimSpace(scanner.Text()); name != "" {
+		name, err := nameIn(line)
+		if err != nil {
+			return err
+		}
+		if name != "" {
 			names = append(names, name)
 		}
 		if len(names) == mintBatch {
@@ -159,6 +171,20 @@ func readNames(lines io.Reader, take func(names []string, read int64) bool) erro
 		return fmt.Errorf("reading the users: %w", err)
 	}
 	return nil
+}
+
+// nameIn is the user in a line: all of it, or, where it begins with a quotation
+// mark, the first field of a record of CSV (RFC 4180).
+func nameIn(line string) (string, error) {
+	line = strings.TrimSpace(line)
+	if !strings.HasPrefix(line, `"`) {
+		return line, nil
+	}
+	record, err := csv.NewReader(strings.NewReader(line)).Read()
+	if err != nil {
+		return "", fmt.Errorf("reading the users: a line begins with a quotation mark, and is no record of CSV: %w", err)
+	}
+	return strings.TrimSpace(record[0]), nil
 }
 
 // progress is a bar on a terminal. Nil shows nothing.

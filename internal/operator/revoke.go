@@ -1,15 +1,16 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/go-sql-driver/mysql"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
@@ -76,53 +77,31 @@ func runRevoke(cmd *command, args []string) (int, error) {
 	if (name != "") == (len(args) > 0) {
 		return exitFailed, errors.New("give the token to end, or with --user the user all of whose tokens are to end")
 	}
-	by := nameKind(cmd.text("by"))
-	if err := by.validate(); err != nil {
-		return exitFailed, fmt.Errorf("--by: %w", err)
-	}
-	timeout, err := cmd.timeout()
-	if err != nil {
-		return exitFailed, err
-	}
-	config, err := cmd.configuration()
-	if err != nil {
-		return exitFailed, err
-	}
-	var text string
-	var link *url.URL
+	g := given{same: issueAlike}
 	if len(args) > 0 {
-		if text = args[0]; text == "-" {
-			if text, err = readText(cmd.stdin); err != nil {
-				return exitFailed, err
-			}
-		}
-		link = parseWhole(strings.TrimSpace(text))
+		g.text = args[0]
 	}
-	chosen, err := choose(config.handlers, cmd.text("route"), link, issueAlike)
+	t, err := cmd.open(&g)
 	if err != nil {
 		return exitFailed, err
 	}
-	i, closeStore, err := openIssuer(cmd.context(), chosen.Handler, timeout)
-	if err != nil {
-		return exitFailed, err
-	}
-	defer func() { _ = closeStore() }() // nothing depends on it any more
-	store, ok := i.users.(*userstore.MySQL)
+	defer t.close()
+	store, ok := t.users.(*userstore.MySQL)
 	if !ok {
 		return exitFailed, errors.New("the user store can't end tokens") // unreachable: openIssuer opens one
 	}
-	r := revocation{issuer: i, store: store, timeout: timeout, now: time.Now(), out: cmd.OutOrStdout()}
+	r := revocation{issuer: t.issuer, store: store, timeout: t.timeout, now: time.Now(), out: cmd.OutOrStdout(), chosen: t.chosen}
+	audit := newCommandAudit(cmd)
+	defer audit.end()
+	r.audit = audit
 	if name == "" {
-		return exitOK, r.endToken(cmd.context(), text)
+		return exitOK, r.endToken(cmd.context(), g.text)
 	}
-	found, err := i.named(cmd.context(), by, []string{name})
-	switch {
-	case err != nil:
+	user, err := t.user(cmd)
+	if err != nil {
 		return exitFailed, err
-	case found[0].err != nil:
-		return exitFailed, fmt.Errorf("--user %q: %w", name, found[0].err)
 	}
-	return exitOK, r.endAll(cmd.context(), found[0].user)
+	return exitOK, r.endAll(cmd.context(), user)
 }
 
 // revocation ends tokens of a handler.
@@ -132,6 +111,8 @@ type revocation struct {
 	timeout time.Duration
 	now     time.Time
 	out     io.Writer
+	chosen  *configured
+	audit   auditor
 }
 
 // errNoTable: there is nowhere to write what is ended.
@@ -140,10 +121,7 @@ var errNoTable = errors.New("userstore has no option revocations: make the table
 
 // endToken ends one token.
 func (r *revocation) endToken(ctx context.Context, text string) error {
-	if r.Issues.Store.Revocations == "" {
-		return errNoTable
-	}
-	tokenText, link := r.cutToken(text)
+	tokenText, link, _ := r.cutToken(text)
 	want := token.Expectation{Now: r.now}
 	want.Scope, _ = r.expectedScope(link) // the scope makes no difference to what is ended
 	parsed, err := r.tokens.Parse(tokenText, want)
@@ -152,7 +130,12 @@ func (r *revocation) endToken(ctx context.Context, text string) error {
 		fmt.Fprintln(r.out, "The token has expired: there is nothing to end.")
 		return nil
 	case err != nil:
+		if what, _, ok := r.sessionCookie(tokenText, r.now); ok {
+			return fmt.Errorf("%s: end all of the user's sessions with --user, as a single one can't be ended", what)
+		}
 		return fmt.Errorf("that is no token of this handler: %w; `caddy sesame explain` says more", err)
+	case r.Issues.Store.Revocations == "":
+		return errNoTable
 	}
 	user, err := r.store.Lookup(ctx, parsed.PrimaryKey())
 	if errors.Is(err, userstore.ErrNotFound) {
@@ -165,8 +148,45 @@ func (r *revocation) endToken(ctx context.Context, text string) error {
 	if err := r.store.Revoke(ctx, user, parsed.Fingerprint(), r.expiry(&parsed)); err != nil {
 		return r.rights(err)
 	}
+	created, _ := parsed.Created()
+	if err := r.verify(ctx, user, parsed.Fingerprint(), created); err != nil {
+		return err
+	}
+	r.record(auditRevoked, user, parsed.Fingerprint())
 	fmt.Fprintf(r.out, "Ended the token %s of user %s.\n", parsed.Fingerprint(), user.ID())
+	r.mention()
 	return nil
+}
+
+// record writes an audit line.
+func (r *revocation) record(message string, user *userstore.User, fingerprint string) {
+	r.audit.note(auditLine{
+		message: message, user: user.ID(), host: strings.Join(r.chosen.hosts, ","), scope: r.Issues.Scope, token: fingerprint,
+	})
+}
+
+// verify reads the user again, and makes sure that what was ended is. The time
+// that the database has noted may lie before that of a token of this moment.
+func (r *revocation) verify(ctx context.Context, user *userstore.User, fingerprint string, created time.Time) error {
+	again, err := r.store.Lookup(ctx, user.PrimaryKey)
+	if err != nil {
+		return fmt.Errorf("the revocation is written, and couldn't be read again to see that it holds: %w", err)
+	}
+	if !again.IsRevoked(fingerprint, created) {
+		return errors.New("the revocation is written, and doesn't hold: the database's clock and the one here differ; " +
+			"set both by NTP (`caddy sesame check` compares them), and call this command again")
+	}
+	return nil
+}
+
+// mention says when other servers know.
+func (r *revocation) mention() {
+	if r.HasReplicas {
+		fmt.Fprintln(r.out, "This was written to the primary server: a gateway that reads a replica goes by it once the replica has it.")
+	}
+	if r.Cached > 0 {
+		fmt.Fprintf(r.out, "Gateways with cache go by a row that they have read for up to %s.\n", r.Cached)
+	}
 }
 
 // expiry is when a token would have ended by itself, or the zero time for
@@ -190,11 +210,18 @@ func (r *revocation) endAll(ctx context.Context, user *userstore.User) error {
 		if err := r.store.RevokeAll(ctx, user, r.now.Add(r.longest())); err != nil {
 			return r.rights(err)
 		}
+		if err := r.verify(ctx, user, "", r.now); err != nil {
+			return err
+		}
 	}
 	if r.Issues.Settings.OneTime {
 		if err := r.writeLastLogin(ctx, user); err != nil {
 			return err
 		}
+	}
+	if byTable || r.Issues.Settings.OneTime {
+		r.record(auditRevokedAll, user, "")
+		defer r.mention()
 	}
 	switch {
 	case r.Issues.Settings.OneTime:
@@ -241,7 +268,10 @@ func (r *revocation) writeLastLogin(ctx context.Context, user *userstore.User) e
 	cfg.QueryTimeout = caddy.Duration(r.timeout)
 	needs.LastLogin = true
 	store, err := userstore.Open(ctx, cfg, needs, zap.NewNop())
-	if err != nil {
+	switch {
+	case lacksPrivilege(err):
+		return r.rightsOnLastLogin(err)
+	case err != nil:
 		return fmt.Errorf("userstore: %w", err)
 	}
 	defer func() { _ = store.Close() }() // nothing depends on it any more
@@ -249,14 +279,44 @@ func (r *revocation) writeLastLogin(ctx context.Context, user *userstore.User) e
 	if err != nil {
 		return err
 	}
+	before := user.LastLogin
 	err = store.Consume(ctx, user, r.now)
-	if errors.Is(err, userstore.ErrConsumed) {
-		return nil // somebody else has just written it
+	switch {
+	case errors.Is(err, userstore.ErrConsumed): // another login has just written it
+	case lacksPrivilege(err):
+		return r.rightsOnLastLogin(err)
+	case err != nil:
+		return err
 	}
-	return err
+	user, err = store.Lookup(ctx, user.PrimaryKey)
+	if err != nil {
+		return fmt.Errorf("last_login is written, and couldn't be read again: %w", err)
+	}
+	if before != nil && user.LastLogin != nil && user.LastLogin.Equal(*before) {
+		return errors.New("last_login is written, and has the value that it had: its column has no fractions of a second, or a trigger has changed it; call this command again")
+	}
+	return nil
 }
 
-// rights adds what to do to an error of writing the table.
+// rights says what to do where the table can't be written.
 func (r *revocation) rights(err error) error {
-	return fmt.Errorf("%w; it takes INSERT and DELETE on %s, for the MySQL user of the configuration or of another one (--config)", err, r.Issues.Store.Revocations)
+	if !lacksPrivilege(err) {
+		return err
+	}
+	return fmt.Errorf("the MySQL user of the configuration may not write to %s: grant it INSERT and DELETE on that table, or call this command with a configuration of another user (--config): %w",
+		r.Issues.Store.Revocations, mysqlError(err))
+}
+
+// rightsOnLastLogin says what to do where last_login can't be written.
+func (r *revocation) rightsOnLastLogin(err error) error {
+	return fmt.Errorf("the MySQL user of the configuration may not write last_login: grant it UPDATE (%s) on the users' table, or call this command with a configuration of another user (--config): %w",
+		cmp.Or(r.Issues.Store.Columns.LastLogin, "last_login"), mysqlError(err))
+}
+
+// mysqlError is what the server said, without the advice for requests.
+func mysqlError(err error) error {
+	if answer, ok := errors.AsType[*mysql.MySQLError](err); ok {
+		return answer
+	}
+	return err
 }

@@ -39,7 +39,7 @@ type handlerPlaces struct {
 func (p *handlerPlaces) lookAt(app *caddyhttp.App) {
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		server := app.Servers[name]
-		at := configured{path: "apps.http.servers." + name, listen: server.Listen}
+		at := configured{path: "apps.http.servers." + name, listen: server.Listen, isPlain: len(server.TLSConnPolicies) == 0}
 		if server.Errors != nil {
 			p.visit(server.Errors.Routes, at.within(".errors.routes"))
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,6 +29,7 @@ it comes out as for a request to --url; what takes more than a URL must be given
 	cmd.Flags().String("by", "", "What users are named by: pk, username or email (default: whatever fits)")
 	cmd.Flags().StringP("scope", "s", "", "The scope of the token (default: the handler's)")
 	cmd.Flags().StringP("url", "u", "", "Print a link: this URL with the token")
+	cmd.Flags().Bool("any-url", false, "Make links to a --url that no site of the configuration serves, or without TLS")
 	cmd.Flags().String("at", "", "The time at which the token is made (default: now)")
 	cmd.Flags().Bool("force", false, "Make tokens of inactive users, too")
 	cmd.Flags().Bool("stdin", false, "Read users from stdin, one a line")
@@ -42,10 +42,6 @@ func runToken(cmd *command, args []string) (int, error) {
 	if cmd.isOn("stdin") == (len(args) > 0) {
 		return exitFailed, errors.New("name a user, or give users on stdin with --stdin")
 	}
-	by := nameKind(cmd.text("by"))
-	if err := by.validate(); err != nil {
-		return exitFailed, fmt.Errorf("--by: %w", err)
-	}
 	format := cmd.text("format")
 	switch {
 	case format == "" && cmd.isOn("stdin"):
@@ -53,22 +49,26 @@ func runToken(cmd *command, args []string) (int, error) {
 	case format != "" && format != formatCSV && format != formatJSON:
 		return exitFailed, fmt.Errorf("--format %q: it must be %s or %s", format, formatCSV, formatJSON)
 	}
-	m, closeStore, err := cmd.mint()
+	m, t, err := cmd.mint()
 	if err != nil {
 		return exitFailed, err
 	}
-	defer closeStore()
+	defer t.close()
+	audit := newCommandAudit(cmd)
+	defer audit.end()
 	if cmd.isOn("stdin") {
-		failed, err := mintMany(cmd.context(), m, by, cmd.stdin, newResultWriter(format, cmd.OutOrStdout(), m), newProgress(cmd))
+		w := auditedResults{newResultWriter(format, cmd.OutOrStdout(), m), m, audit}
+		failed, err := mintMany(cmd.context(), m, t.by, cmd.stdin, w, newProgress(cmd))
 		if err == nil && failed > 0 {
 			err = fmt.Errorf("%d of the users got no token: the output says why", failed)
 		}
 		return exitOK, err
 	}
-	result, err := m.makeOne(cmd.context(), by, args[0])
+	result, err := m.makeOne(cmd.context(), t.by, args[0])
 	if err != nil {
 		return exitFailed, err
 	}
+	audit.note(m.line(result.ID, result.made))
 	if format == "" {
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), result.text())
 		return exitOK, err
@@ -78,42 +78,27 @@ func runToken(cmd *command, args []string) (int, error) {
 }
 
 // mint prepares what the flags ask for.
-func (c *command) mint() (m *mint, closeStore func(), err error) {
+func (c *command) mint() (*mint, *target, error) {
 	at, err := c.at()
 	if err != nil {
 		return nil, nil, err
 	}
-	timeout, err := c.timeout()
-	if err != nil {
-		return nil, nil, err
-	}
-	config, err := c.configuration()
-	if err != nil {
-		return nil, nil, err
-	}
+	g := given{url: c.text("url"), same: issueAlike}
 	var scope *string
-	equal := issueAlike
 	if c.Flags().Changed("scope") {
-		scope = new(c.text("scope"))
-		equal = issueAlikeForScope
+		scope, g.same = new(c.text("scope")), issueAlikeForScope
 	}
-	link := c.text("url")
-	u, _ := url.Parse(link) // newMint says what is wrong with it
-	chosen, err := c.choose(config, u, equal)
+	t, err := c.open(&g)
 	if err != nil {
 		return nil, nil, err
 	}
-	i, closeIssuer, err := openIssuer(c.context(), chosen.Handler, timeout)
+	m, err := newMint(t.issuer, scope, g.url, site{t.chosen, t.config.handlers, c.isOn("any-url")}, at)
 	if err != nil {
-		return nil, nil, err
-	}
-	closeStore = func() { _ = closeIssuer() } // nothing depends on it any more
-	if m, err = newMint(i, scope, link, at); err != nil {
-		closeStore()
+		t.close()
 		return nil, nil, err
 	}
 	m.force = c.isOn("force")
-	return m, closeStore, nil
+	return m, t, nil
 }
 
 // minted is what a user got.
@@ -124,6 +109,8 @@ type minted struct {
 	Link    string     `json:"link,omitempty"`
 	Expires *time.Time `json:"expires,omitempty"`
 	Err     string     `json:"error,omitempty"`
+
+	made string // the token, also of a link
 }
 
 // text is the link, or the token if no link is wanted.
@@ -145,6 +132,7 @@ func (m *mint) make(name string, found namedUser) (minted, error) {
 	if err != nil {
 		return result, err
 	}
+	result.made = made
 	if result.Link = m.link(made); result.Link == "" {
 		result.Token = made
 	}
@@ -164,6 +152,21 @@ const (
 type resultWriter interface {
 	write(result minted) error
 	flush() error
+}
+
+// auditedResults notes tokens before they are written: one that was shown is in
+// the audit.
+type auditedResults struct {
+	resultWriter
+	mint  *mint
+	audit auditor
+}
+
+func (w auditedResults) write(result minted) error {
+	if result.made != "" {
+		w.audit.note(w.mint.line(result.ID, result.made))
+	}
+	return w.resultWriter.write(result)
 }
 
 func newResultWriter(format string, w io.Writer, m *mint) resultWriter {

@@ -1,0 +1,162 @@
+package operator
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/session"
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// The causes that the token alone doesn't tell.
+const (
+	causeSession      token.Cause = "session_cookie"
+	causeOtherHandler token.Cause = "other_handler"
+	causeOtherHost    token.Cause = "other_host"
+)
+
+// isAnswered reports whether nothing more is to be found.
+func (e *explained) isAnswered() bool {
+	return len(e.Findings) == 1 && e.Findings[0].Cause == causeSession
+}
+
+// addSession replaces the explanation of a session cookie, which is no token.
+func (i *issuer) addSession(e *explained, text string, now time.Time) {
+	if e.Reason == 0 || e.Authentic {
+		return
+	}
+	what, certainty, ok := i.sessionCookie(text, now)
+	if !ok {
+		return
+	}
+	reason := token.Malformed
+	e.Explanation = &token.Explanation{
+		Reason: reason, Verdict: reason.String(), Summary: reason.Error(), Length: e.Length,
+		Findings: []token.Finding{{
+			Cause: causeSession, Certainty: certainty, Text: what,
+			Remedy: "give the token that the user logged in with; to end the sessions of a user, call caddy sesame revoke --user",
+		}},
+	}
+}
+
+// sessionCookie says what a text is that is the session cookie of a gateway,
+// perhaps with the cookie's name in front of it.
+func (i *issuer) sessionCookie(text string, now time.Time) (what string, certainty token.Certainty, ok bool) {
+	value := strings.TrimSpace(text)
+	value = value[strings.LastIndexAny(value, "= ")+1:]
+	if i.Sessions != nil {
+		sessions, err := i.Sessions(i.tokens)
+		if err == nil && sessions != nil {
+			parsed, _ := sessions.Parse(value, "", now) // whose it is shows even in one that is rejected
+			if pk := parsed.PrimaryKey(); !pk.IsZero() {
+				return fmt.Sprintf("it is a session cookie of user %s, not a token; the session began at %s and ends at %s",
+					pk, parsed.Issued().UTC().Format(time.RFC3339), parsed.Expires().UTC().Format(time.RFC3339)), token.Certain, true
+			}
+		}
+	}
+	if session.HasForm(value, now) {
+		return "it has the form of this module's session cookies, and is no token; another secret_key or another site made it", token.Likely, true
+	}
+	return "", "", false
+}
+
+// mostOtherHandlers is how many other handlers are asked about a token.
+const mostOtherHandlers = 8
+
+// addOtherHandler finds the handler of the configuration that accepts the token
+// which this one rejects.
+func (i *issuer) addOtherHandler(ctx context.Context, e *explained, text string, u *url.URL, q *question) error {
+	if e.Reason == 0 || e.Reason == token.Expired || e.Reason == token.Revoked || q.chosen == nil {
+		return nil
+	}
+	others := distinct(q.others, issueAlike)
+	others = slices.DeleteFunc(others, func(c *configured) bool { return issueAlike(c, q.chosen) })
+	for _, other := range others[:min(len(others), mostOtherHandlers)] {
+		if !other.accepts(ctx, text, u, q) {
+			continue
+		}
+		e.Findings = slices.Insert(e.Findings, 0, token.Finding{
+			Cause: causeOtherHandler, Certainty: token.Certain,
+			Text:   fmt.Sprintf("it is a token of another sesame handler, which accepts it: %s", other),
+			Remedy: "use the link at the site that it was made for, or give both handlers the same settings",
+		})
+		return nil
+	}
+	return nil
+}
+
+// accepts reports whether a token is valid at this handler. Where its secrets
+// or its database can't be reached, it isn't.
+func (c *configured) accepts(ctx context.Context, text string, u *url.URL, q *question) bool {
+	i, closeStore, err := openIssuer(ctx, c.Handler, time.Second)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = closeStore() }() // nothing depends on it any more
+	scopes := slices.Clone(q.scopes)
+	if scope, err := i.expectedScope(u); err == nil {
+		scopes = append(scopes, scope)
+	}
+	for _, scope := range scopes {
+		parsed, err := i.tokens.Parse(text, token.Expectation{Scope: scope, Now: q.at})
+		if err != nil {
+			continue
+		}
+		user, err := i.users.Lookup(ctx, parsed.PrimaryKey())
+		if err == nil && user.IsActive && i.tokens.Verify(&parsed, user.User) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// addHost says that a link leads to no site of the configuration.
+func (q *question) addHost(e *explained, u *url.URL) {
+	if u == nil || q.chosen == nil || isServed(q.others, u) {
+		return
+	}
+	e.Findings = append(e.Findings, token.Finding{
+		Cause: causeOtherHost, Certainty: token.Certain,
+		Text:   fmt.Sprintf("no site with sesame of this configuration serves the link's host %s; the token was judged by handler %s", u.Hostname(), q.chosen),
+		Remedy: "compare the link's host with the sites of the configuration",
+	})
+}
+
+// addUser says whose a token is that should be another user's.
+func (i *issuer) addUser(ctx context.Context, e *explained, q *question) {
+	holder := e.Key()
+	if q.user == nil || holder.IsZero() || holder == q.user.PrimaryKey {
+		return
+	}
+	if slices.ContainsFunc(e.Findings, func(f token.Finding) bool { return f.Cause == token.CauseOtherUser }) {
+		return // it was made for the user, whose key has changed
+	}
+	whose := "user " + holder.String()
+	if user, err := i.users.Lookup(ctx, holder); err == nil {
+		whose = describeUser(user)
+	}
+	certainty := token.Certain
+	verb := "it is the token of"
+	if !e.Authentic {
+		certainty, verb = token.Possible, "the primary key in it is that of"
+	}
+	e.otherUser = true
+	e.Findings = slices.Insert(e.Findings, 0, token.Finding{
+		Cause: token.CauseOtherUser, Certainty: certainty,
+		Text:   fmt.Sprintf("%s %s, not of %s", verb, whose, describeUser(q.user)),
+		Remedy: "send the user a link of their own, and end this one if the wrong person has it",
+	})
+}
+
+// describeUser names a user for an operator.
+func describeUser(user *userstore.User) string {
+	if user.Username == "" {
+		return "user " + user.ID()
+	}
+	return fmt.Sprintf("%q (primary key %s)", user.Username, user.ID())
+}

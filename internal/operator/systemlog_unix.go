@@ -1,0 +1,29 @@
+//go:build unix
+
+package operator
+
+import (
+	"io"
+	"log/syslog"
+	"os"
+)
+
+// dialSystemLog opens syslog, for what has to do with authentication, in the
+// file that only administrators read. SESAME_SYSLOG_SOCKET names another socket.
+func dialSystemLog() (io.WriteCloser, error) {
+	const tag = "caddy-sesame"
+	network := ""
+	socket := os.Getenv("SESAME_SYSLOG_SOCKET")
+	if socket != "" {
+		network = "unixgram"
+	}
+	return opened(syslog.Dial(network, socket, syslog.LOG_NOTICE|syslog.LOG_AUTHPRIV, tag))
+}
+
+// opened is no log, and not a nil in one, where it couldn't be opened.
+func opened(w *syslog.Writer, err error) (io.WriteCloser, error) {
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
