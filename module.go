@@ -302,6 +302,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	if err := h.provisionSettings(); err != nil {
 		return err
 	}
+	h.warnAboutCookie(ctx)
 	if app := accesslog.HTTPApp(ctx); app != nil {
 		// Not by ctx.OnCancel: ctx is a copy, whose functions nobody calls.
 		h.forgetSources = h.sources.Register(app)

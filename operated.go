@@ -54,6 +54,7 @@ func (h *Handler) operated() *operator.Handler {
 		Settings:        h.namedSettings,
 		Store:           h.readingStore,
 		Validate:        h.provisionRequest,
+		Warnings:        h.cookieWarnings,
 		LogsAssertions:  h.Assertion != nil && cmp.Or(h.Assertion.Header, identity.DefaultAssertionHeader) != identity.DefaultAssertionHeader,
 		HasReplicas:     len(h.UserStore.Replicas)+len(h.UserStore.ReplicaFiles) > 0,
 		Sessions:        h.sessionsWith,

@@ -86,8 +86,19 @@ type tab struct {
 // fails the test.
 func newTab(t *testing.T) *tab {
 	t.Helper()
+	return openTab(t, browser.ctx, chromedp.WithNewBrowserContext())
+}
+
+// sibling opens another tab of the same profile.
+func (b *tab) sibling() *tab {
+	b.t.Helper()
+	return openTab(b.t, b.ctx)
+}
+
+func openTab(t *testing.T, parent context.Context, options ...chromedp.ContextOption) *tab {
+	t.Helper()
 	b := &tab{t: t}
-	ctx, cancel := chromedp.NewContext(browser.ctx, chromedp.WithNewBrowserContext(), chromedp.WithListener(func(event any) {
+	ctx, cancel := chromedp.NewContext(parent, append(options, chromedp.WithListener(func(event any) {
 		switch event := event.(type) {
 		case *log.EventEntryAdded:
 			b.note(event.Entry.Level.String(), event.Entry.Text, event.Entry.URL)
@@ -96,7 +107,7 @@ func newTab(t *testing.T) *tab {
 		case *runtime.EventExceptionThrown:
 			b.note("exception", event.ExceptionDetails.Text, event.ExceptionDetails.URL)
 		}
-	}))
+	}))...)
 	b.ctx = ctx
 	t.Cleanup(func() {
 		cancel()

@@ -349,6 +349,14 @@ func tokenAt(t *testing.T, u testUser, at time.Time, changes ...func(*token.Sett
 // oneTime is a change of settings for tokenFor.
 func oneTime(s *token.Settings) { s.OneTime = true }
 
+// oneTimeIf is oneTime where a test needs it.
+func oneTimeIf(is bool) []func(*token.Settings) {
+	if is {
+		return []func(*token.Settings){oneTime}
+	}
+	return nil
+}
+
 // withMaxAge is another.
 func withMaxAge(age time.Duration) func(*token.Settings) {
 	return func(s *token.Settings) { s.MaxAge = &age }

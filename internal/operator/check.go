@@ -215,6 +215,9 @@ func (c *checker) checkSettings() (token.Settings, bool) {
 		c.failWith("settings", err)
 		return settings, false
 	}
+	for _, warning := range c.Warnings(c.hosts) {
+		c.warn("session", warning.Text, warning.Advice)
+	}
 	switch {
 	case settings.MaxAge == nil && !settings.OneTime:
 		c.warn("settings", "links are good for ever, as neither max_age nor one_time is set", "set SESAME_MAX_AGE in Django, and max_age here")

@@ -35,6 +35,10 @@ type Handler struct {
 	// database.
 	Validate func() error
 
+	// Warnings returns what is likely to be wrong with the handler on a site of
+	// these hosts, though it starts.
+	Warnings func(hosts []string) []Warning
+
 	// AssertionKeys returns the IDs of the keys that assertions are signed by,
 	// the current one first, and whether it is derived from secret_key. It is nil
 	// without assertions.
@@ -64,6 +68,12 @@ type Handler struct {
 
 	// Live is nil unless the handler runs in this process.
 	Live *Live
+}
+
+// Warning is about a configuration that is likely to be wrong.
+type Warning struct {
+	Text   string
+	Advice string // what to do about it
 }
 
 // Issues is what tokens of a handler, and the links with them, depend on, as it

@@ -115,6 +115,9 @@ func New(cfg *Config) (*Pages, error) {
 	if p.config.Language == "" {
 		p.config.Language = "en"
 	}
+	if err := checkLanguage(p.config.Language); err != nil {
+		return nil, err
+	}
 	if err := p.setTexts(); err != nil {
 		return nil, err
 	}
@@ -128,6 +131,29 @@ func New(cfg *Config) (*Pages, error) {
 		return nil, setting.Errorf("expired_hint", "expired_hint needs a help_url that parameters can be added to")
 	}
 	return p, p.setTemplate()
+}
+
+// checkLanguage makes sure that a language is a tag (RFC 5646, section 2.1), by
+// which browsers choose a voice and a hyphenation.
+func checkLanguage(language string) error {
+	primary, rest, hasRest := strings.Cut(language, "-")
+	isTag := isAlphanumeric(primary) && !strings.ContainsAny(primary, "0123456789") && (len(primary) == 2 || len(primary) == 3)
+	if hasRest {
+		for subtag := range strings.SplitSeq(rest, "-") {
+			isTag = isTag && isAlphanumeric(subtag) && len(subtag) <= 8
+		}
+	}
+	if !isTag {
+		return setting.Errorf("language", "language %q: it must be the code of a language, such as de, en or pt-BR, and not its name", language)
+	}
+	return nil
+}
+
+// isAlphanumeric reports whether s has letters and digits of ASCII only, and
+// isn't empty.
+func isAlphanumeric(s string) bool {
+	isOther := func(c rune) bool { return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') }
+	return s != "" && !strings.ContainsFunc(s, isOther)
 }
 
 // Config returns the configuration of the pages, with defaults filled in.
