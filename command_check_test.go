@@ -91,6 +91,10 @@ func TestCheckCommand(t *testing.T) {
 			verdicts: map[string]string{"privileges": "ok", "last_login": "ok"},
 		},
 		{
+			name: "a cookie that isn't sent to the reserved pages", grants: []string{reads, writes}, options: "max_age 10m\nsession {\n path /app\n}",
+			verdicts: map[string]string{"session": "warn"}, want: []string{"session path /app leaves out /_sesame/", "set reserved_path /app/_sesame/"},
+		},
+		{
 			name: "no right to write", grants: []string{reads, "SELECT (last_login)"}, options: "one_time", status: 1,
 			verdicts: map[string]string{"privileges": "fail"},
 			want:     []string{"UPDATE (`last_login`)", "GRANT SELECT (`id`, `password`, `last_login`, `is_active`, `email`, `username`), UPDATE (`last_login`) ON `django`.`auth_user` TO 'gateway'@'%'"},

@@ -97,7 +97,7 @@ func newLogins(cfg *SessionConfig) (*logins, error) {
 		return nil, setting.In("session", err)
 	}
 	if l.ending, err = cookie.ParseEnding(cfg.EndCookies, &l.cookie); err != nil {
-		return nil, fmt.Errorf("session: %w", err)
+		return nil, setting.In("session", err)
 	}
 	switch l.redirect {
 	case "":

@@ -1,13 +1,14 @@
 package cookie
 
 import (
-	"fmt"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // Ending are cookies of applications that are expired when the session of the
@@ -46,13 +47,13 @@ func ParseEnding(names []string, own *Cookie) (Ending, error) {
 		case !hasPath:
 			p.path = "/"
 		case !strings.HasPrefix(path, "/") || strings.ContainsAny(path, ";\r\n"):
-			return e, fmt.Errorf("end_cookies %q: the path of a cookie must begin with a slash, as in %s:/app/", text, name)
+			return e, setting.Errorf("end_cookies", "end_cookies %q: the path of a cookie must begin with a slash, as in %s:/app/", text, name)
 		}
 		if !httpguts.ValidHeaderFieldName(p.name) && !(p.isPrefix && p.name == "") {
-			return e, fmt.Errorf("end_cookies %q: that is not a name of a cookie; it must be like sessionid, wordpress_* or sid:/app/", text)
+			return e, setting.Errorf("end_cookies", "end_cookies %q: that is not a name of a cookie; it must be like sessionid, wordpress_* or sid:/app/", text)
 		}
 		if !p.isPrefix && strings.TrimPrefix(p.name, hostPrefix) == own.name {
-			return e, fmt.Errorf("end_cookies %q: that is the gateway's own cookie, which ends with the session anyway; remove it here", text)
+			return e, setting.Errorf("end_cookies", "end_cookies %q: that is the gateway's own cookie, which ends with the session anyway; remove it here", text)
 		}
 		e.patterns = append(e.patterns, p)
 	}
