@@ -41,6 +41,8 @@ func TestCaddyfileErrors(t *testing.T) {
 		{"unknown option of the store", "sesame {\n secret_key x\n userstore mysql {\n tabel x\n }\n}", `unrecognized option "tabel" of userstore; did you mean table?, at Testfile:4`},
 		{"unknown store", "sesame {\n userstore postgres {\n }\n}", "the only kind of store is mysql, at Testfile:2"},
 		{"unknown option of session", minimal + "session {\n max_aeg 1h\n }\n}", `unrecognized option "max_aeg" of session; did you mean max_age?, at Testfile:7`},
+		{"undecided", minimal + "undecided `AUTH_USER_MODEL: a manager hides users.`\n}", "undecided: AUTH_USER_MODEL: a manager hides users. Decide, then remove this line, at Testfile:6"},
+		{"too many values of groups", "sesame {\n secret_key x\n userstore mysql {\n groups a b c d\n }\n}", "groups: it takes nothing, a table, that and its column with the user,"},
 		{"twice", minimal + "max_age 1m\n max_age 2m\n}", "max_age is already set in line 6, at Testfile:7"},
 		{"switch", minimal + "optional maybe\n}", `optional: it must be on or off, not "maybe", at Testfile:6`},
 		{"duration", minimal + "max_age soon\n}", "max_age: it must be a duration"},

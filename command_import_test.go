@@ -43,6 +43,10 @@ func TestImportCommand(t *testing.T) {
 				}
 				block = readFile(t, output)
 			}
+			if strings.Contains(test.name, "to a file") {
+				wantText(t, block, "{$SITE_ADDRESS} {\n", "reverse_proxy {$UPSTREAM}")
+				wantText(t, r.stderr, "SITE_ADDRESS", "UPSTREAM")
+			}
 			wantText(t, block, "sesame {\n", "max_age 600", "one_time", "{env.DJANGO_SECRET_KEY}", "userstore mysql {")
 			wantText(t, r.stderr, "Environment variables", "DJANGO_SECRET_KEY  SECRET_KEY")
 			for _, secret := range []string{"nobody-may-see", "database-password"} {
@@ -52,10 +56,15 @@ func TestImportCommand(t *testing.T) {
 			}
 			// A site with the block can be loaded.
 			site := &operator{config: filepath.Join(t.TempDir(), "Caddyfile")}
-			if err := os.WriteFile(site.config, []byte("app.example.com {\n"+block+"}\n"), 0o600); err != nil {
+			t.Setenv("SITE_ADDRESS", "app.example.com")
+			t.Setenv("UPSTREAM", "localhost:8000")
+			if !strings.Contains(test.name, "to a file") {
+				block = "app.example.com {\n" + block + "}\n"
+			}
+			if err := os.WriteFile(site.config, []byte(block), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			wantText(t, site.run(t, "check").stdout, "the environment variable DJANGO_SECRET_KEY is empty or not set here")
+			wantText(t, site.run(t, "check").stdout, "the environment variable DJANGO_SECRET_KEY is empty or not set")
 		})
 	}
 }
@@ -88,6 +97,29 @@ func TestImportCommandRefuses(t *testing.T) {
 	}
 	if text := readFile(t, existing); text != "# mine\n" {
 		t.Errorf("a file that was there is now %q", text)
+	}
+}
+
+// TestImportCommandSaysWhatIsUndecided imports settings that don't tell which
+// users Django finds. The configuration doesn't load before that is decided.
+func TestImportCommandSaysWhatIsUndecided(t *testing.T) {
+	for name, settings := range map[string]string{
+		"a user model of the project's": strings.Replace(diffsettings, "auth.User", "crew.Member", 1),
+		"a backend of the project's":    diffsettings + "AUTHENTICATION_BACKENDS = ['crew.backends.Backend']  ###\n",
+		"a router":                      diffsettings + "DATABASE_ROUTERS = ['crew.routers.Router']  ###\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := (&operator{stdin: settings}).run(t, "import-django")
+			r.wantStatus(t, 0)
+			wantText(t, r.stderr, "To be decided, before Caddy starts with this configuration:", "import-django --script")
+			site := &operator{config: filepath.Join(t.TempDir(), "Caddyfile")}
+			if err := os.WriteFile(site.config, []byte("app.example.com {\n"+r.stdout+"}\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			checked := site.run(t, "check")
+			checked.wantStatus(t, 1)
+			wantText(t, checked.stdout+checked.stderr, "undecided: ", "Decide, then remove this line")
+		})
 	}
 }
 

@@ -198,3 +198,33 @@ func TestGroupsUnderLoad(t *testing.T) {
 
 // bearer presents a token in Authorization.
 func bearer(token string) []string { return []string{"Authorization", "Bearer " + token} }
+
+// TestGroupsInTablesOfOtherNames requires permissions of users whose tables
+// aren't called as Django calls them, as with `db_table = "people"`.
+func TestGroupsInTablesOfOtherNames(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		db = db.asAdministrator()
+		db.addRights(t)
+		db.mustExec(t, "DROP TABLE IF EXISTS crew_memberships, crew_grants")
+		db.mustExec(t, "CREATE TABLE crew_memberships (id int PRIMARY KEY, person_id int NOT NULL, group_id int NOT NULL)")
+		db.mustExec(t, "CREATE TABLE crew_grants (id int PRIMARY KEY, person_id int NOT NULL, permission_id int NOT NULL)")
+		db.mustExec(t, "INSERT INTO crew_memberships VALUES (1, 1, 2)") // alice is one of the admins, who may add_post
+		db.mustExec(t, "INSERT INTO crew_grants VALUES (1, 3, 1)")      // carol may add_post herself
+		for _, test := range []struct {
+			name, groups         string
+			require              string
+			wantAlice, wantCarol int
+		}{
+			{"the column with the user is named", "groups crew_memberships person_id", "permission blog.add_post", http.StatusOK, http.StatusOK},
+			{"Django's groups are named as well", "groups crew_memberships person_id group_id auth_group id name", "permission blog.add_post", http.StatusOK, http.StatusOK},
+			{"groups by the column with the user", "groups crew_memberships person_id", "group admins", http.StatusOK, http.StatusForbidden},
+			{"groups by number have no permissions, and Django's own have", "groups crew_memberships person_id group_id", "permission blog.change_post", http.StatusOK, http.StatusForbidden},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				g := startGateway(t, db, startUpstream(t), site{options: "require " + test.require, store: test.groups + "\npermissions crew_grants person_id"})
+				g.get(t, "/", bearer(tokenFor(t, alice))...).wantStatus(t, test.wantAlice)
+				g.get(t, "/", bearer(tokenFor(t, carol))...).wantStatus(t, test.wantCarol)
+			})
+		}
+	})
+}

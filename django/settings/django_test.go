@@ -111,7 +111,6 @@ SESAME_PACKER = "crew.packers.ObjectIdPacker"`,
 			name:     "a model with UUIDs",
 			settings: `AUTH_USER_MODEL = "crew.Guest"`,
 			create:   "user = User(username='alice', email='alice@example.com')\nuser.set_password('x')\nuser.save()",
-			isExact:  true,
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -144,10 +143,12 @@ SESAME_PACKER = "crew.packers.ObjectIdPacker"`,
 			exact := p.block(t, p.manage(t, settings.Script, "shell"))
 			for _, arguments := range [][]string{{"--all"}, {"--all", "--output=unified"}} {
 				block := p.block(t, p.manage(t, "", append([]string{"diffsettings"}, arguments...)...))
-				if isEqual := block == exact; isEqual != test.isExact {
+				// The type of the field is what diffsettings doesn't tell.
+				isEqual := block == strings.Replace(exact, "\tpacker_encoding LongPacker\n", "", 1)
+				if isEqual != test.isExact {
 					t.Errorf("diffsettings %s makes\n%s\nthe script\n%s", arguments, block, exact)
 				}
-				if !strings.Contains(block, "# packer_encoding") {
+				if !strings.Contains(block, "\tundecided ") {
 					adapted(t, block)
 				}
 			}
