@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/child"
 )
 
 func TestOneTime(t *testing.T) {
@@ -150,12 +152,13 @@ func startGatewayProcess(t *testing.T, db *database, up *upstream, s site) *gate
 	}
 	process := exec.Command(os.Args[0])
 	process.Env = append(os.Environ(), caddyProcess+"="+caddyfile, "XDG_DATA_HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir())
-	if err := process.Start(); err != nil {
+	gone, err := child.StartTied(process)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = process.Process.Signal(os.Interrupt)
-		_ = process.Wait()
+		<-gone
 	})
 	poll(t, "the gateway's process", func() bool {
 		answer, err := http.Get("http://" + g.addr + "/")

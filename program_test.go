@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/child"
 )
 
 // startListening runs a program until the test ends, which ends it by a signal,
@@ -18,14 +20,10 @@ func startListening(t *testing.T, app *exec.Cmd, addr string, end os.Signal) {
 	}
 	defer output.Close()
 	app.Stdout, app.Stderr = output, output
-	if err := app.Start(); err != nil {
+	gone, err := child.StartTied(app)
+	if err != nil {
 		t.Fatal(err)
 	}
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		_ = app.Wait()
-	}()
 	t.Cleanup(func() {
 		_ = app.Process.Signal(end)
 		<-gone

@@ -16,6 +16,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/go-sql-driver/mysql"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/child"
 	"github.com/caddy-sesame/caddy-sesame/internal/testdevmysql"
 	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
 )
@@ -55,7 +56,7 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "sesame-test-")
+	dir, err := child.TempDir("sesame-test")
 	if err != nil {
 		return 0, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"go.uber.org/zap/zaptest"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/child"
 	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 func withServer(run func() int) int {
-	dir, err := os.MkdirTemp("", "userstore")
+	dir, err := child.TempDir("sesame-userstore")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

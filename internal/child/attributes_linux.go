@@ -6,9 +6,10 @@ import (
 )
 
 // attributes let the child be ended by this program only, not by a Ctrl-C in
-// the terminal, which would reach both; and end it if this program is killed.
-func attributes() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+// the terminal, which would reach both; and send it a signal if this program is
+// killed.
+func attributes(atEnd syscall.Signal) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: atEnd}
 }
 
 // keepThread is called by the goroutine that starts the child: Pdeathsig comes

@@ -6,7 +6,7 @@ import "syscall"
 
 // attributes let the child be ended by this program only, not by a Ctrl-C in
 // the terminal, which would reach both.
-func attributes() *syscall.SysProcAttr {
+func attributes(syscall.Signal) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
 

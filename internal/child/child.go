@@ -37,26 +37,38 @@ func Start(name, logPath string, env []string, command ...string) (*Process, err
 		return nil, fmt.Errorf("making the log of %s: %w", name, err)
 	}
 	defer log.Close()
-	p := &Process{name: name, logPath: logPath, ended: make(chan struct{})}
+	p := &Process{name: name, logPath: logPath}
 	p.cmd = exec.Command(command[0], command[1:]...) //nolint:gosec // what to run is what this is for
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.SysProcAttr = attributes()
 	p.cmd.Env = append(os.Environ(), env...)
-
-	started := make(chan error)
-	go func() {
-		keepThread()
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			_ = p.cmd.Wait() // how it ended shows in its log
-		}
-		close(p.ended)
-	}()
-	if err := <-started; err != nil {
+	if p.ended, err = start(p.cmd, syscall.SIGTERM); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
 	return p, nil
+}
+
+// StartTied starts a command that is killed when this program ends, however that
+// comes about: a test that runs out of time leaves no server behind, not even one
+// that is stopped by a signal. The channel is closed when the command has ended.
+func StartTied(cmd *exec.Cmd) (ended <-chan struct{}, err error) {
+	return start(cmd, syscall.SIGKILL)
+}
+
+// start starts a command that gets a signal when this program ends, and waits for
+// it in the background.
+func start(cmd *exec.Cmd, atEnd syscall.Signal) (chan struct{}, error) {
+	cmd.SysProcAttr = attributes(atEnd)
+	ended, started := make(chan struct{}), make(chan error)
+	go func() {
+		keepThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended shows in its log
+		}
+		close(ended)
+	}()
+	return ended, <-started
 }
 
 // PID is the process's id.

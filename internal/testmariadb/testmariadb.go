@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/child"
 )
 
 // ErrNotInstalled is returned by Start where there is no MariaDB to run. Tests
@@ -38,7 +40,7 @@ type Server struct {
 	port int
 	more []string // arguments of the caller's
 	cmd  *exec.Cmd
-	gone chan struct{} // closed when the process has ended
+	gone <-chan struct{} // closed when the process has ended
 }
 
 // Start makes a data directory inside dir and runs a server on it, with further
@@ -114,15 +116,9 @@ func (s *Server) Restart() error {
 	args = append(args, account()...)
 	s.cmd = exec.Command(daemon, append(args, s.more...)...)
 	s.cmd.Stdout, s.cmd.Stderr = logFile, logFile
-	if err := s.cmd.Start(); err != nil {
+	if s.gone, err = child.StartTied(s.cmd); err != nil {
 		return fmt.Errorf("starting MariaDB: %w", err)
 	}
-	gone := make(chan struct{})
-	s.gone = gone
-	go func(cmd *exec.Cmd) {
-		_ = cmd.Wait() // how it ended shows in its log
-		close(gone)
-	}(s.cmd)
 	if err := s.awaitReady(); err != nil {
 		s.Kill()
 		return err
