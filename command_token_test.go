@@ -156,6 +156,7 @@ func TestTokenCommandRefuses(t *testing.T) {
 		}{
 			{"scope that isn't known", "scope report:{http.request.uri.path.1}", nil, []string{"report:{http.request.uri.path.1}", "name the scope"}},
 			{"scope that a matcher makes", "scope report:{re.report.1}", []string{"--url", "https://app.example.com/7"}, []string{"name the scope"}},
+			{"URL with two readings", "scope report:{http.request.uri.path.1}", []string{"--url", "https://app.example.com/reports/7/../8"}, []string{"the path has a dot segment"}},
 			{"scope with v1", "tokens v1", []string{"--scope", "x"}, []string{"v1 tokens don't support a scope"}},
 			{"link where none is read", "token_from bearer", []string{"--url", "https://app.example.com/"}, []string{"token_from"}},
 			{"no URL", "", []string{"--url", "mailto:alice@example.com"}, []string{"not a URL"}},
