@@ -131,6 +131,7 @@ var (
 	poolDesc            = describe("pool_connections", "Connections to MySQL by state.", "state")
 	poolMaxDesc         = describe("pool_max_connections", "Connections to MySQL that may be open.")
 	breakerDesc         = describe("breaker_open", "1 while the server doesn't answer and requests are told so at once, else 0.", "role", "server")
+	stalledDesc         = describe("stalled_statements", "Statements that MySQL hadn't answered within query_timeout, and may still execute.", "role", "server")
 	cacheUsersDesc      = describe("cache_users", "Users that are kept in the cache.")
 	cacheLookupsDesc    = describe("cache_lookups_total", "Lookups in the cache: hit, miss, or known to be absent.", "result")
 )
@@ -139,7 +140,7 @@ var (
 func (collector) Describe(to chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		requestsDesc, loginFailuresDesc, consumptionsDesc, sessionsStartedDesc, sessionsEndedDesc, assertionsDesc,
-		batchSizeDesc, poolDesc, poolMaxDesc, breakerDesc, cacheUsersDesc, cacheLookupsDesc,
+		batchSizeDesc, poolDesc, poolMaxDesc, breakerDesc, stalledDesc, cacheUsersDesc, cacheLookupsDesc,
 	} {
 		to <- desc
 	}
@@ -195,10 +196,11 @@ func collectStores(to chan<- prometheus.Metric) {
 	// Handlers may share connections and kept rows.
 	var inUse, idle, mostOpen, users int
 	seen := make(map[[32]byte]bool)
-	silent := make(map[[2]string]int)
+	silent, stalled := make(map[[2]string]int), make(map[[2]string]int)
 	for _, h := range running() {
 		for _, server := range h.store.Servers() {
 			of := [2]string{server.Role, server.Address}
+			stalled[of] = server.Stalled
 			if !server.Silent.IsZero() {
 				silent[of] = 1
 			} else if _, known := silent[of]; !known {
@@ -217,6 +219,9 @@ func collectStores(to chan<- prometheus.Metric) {
 	}
 	for of, is := range silent {
 		gauge(breakerDesc, is, of[0], of[1])
+	}
+	for of, n := range stalled {
+		gauge(stalledDesc, n, of[0], of[1])
 	}
 	gauge(poolDesc, inUse, "in_use")
 	gauge(poolDesc, idle, "idle")

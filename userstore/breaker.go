@@ -99,7 +99,8 @@ const erServerShutdown = 1053
 // isSilence reports whether an error says that the server gave no answer. A
 // client that went away says nothing about it.
 func isSilence(err error) bool {
-	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, context.Canceled) || errors.Is(err, errClosed) || errors.As(err, &misfit{}) {
+	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, context.Canceled) || errors.Is(err, errClosed) ||
+		errors.As(err, &misfit{}) || errors.As(err, &errStalled{}) {
 		return false
 	}
 	if answer, ok := errors.AsType[*mysql.MySQLError](err); ok {

@@ -31,19 +31,26 @@ type connector struct {
 	current atomic.Pointer[target]
 	former  atomic.Pointer[target] // which a new DSN of the same server replaced, or nil
 	changed func()                 // is called after a change
+	stall   func()                 // is called when a statement was given up
 
 	generation atomic.Uint64 // of connections; older ones aren't used again
+
+	toldNoRoom atomic.Int64 // when it was logged last that statements can't be prepared
 
 	mu     sync.Mutex  // of what reads the file
 	seen   os.FileInfo // when it was read last
 	warned string      // the last error that was logged
 }
 
-// target is a DSN.
+// target is a DSN, and how connections are made with it.
 type target struct {
-	impatient
-	cfg *mysql.Config
-	dsn string
+	connector driver.Connector // the driver's
+	cfg       *mysql.Config
+	dsn       string
+	variables []variable
+	limits    poolLimits
+	log       *driverLog
+	stalled   *stalled // of the server
 }
 
 // fileInterval is how often a file with a DSN is looked at.
@@ -93,11 +100,16 @@ func (c *connector) target(dsn string) (*target, error) {
 	if err := c.source.tls.set(cfg); err != nil {
 		return nil, err
 	}
+	toSet := variables(cfg, c.limits)
+	cfg.Params = nil // they are set with the others
 	made, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, errDSN
 	}
-	return &target{newImpatient(made, c.limits.query, c.log), cfg, dsn}, nil
+	return &target{
+		connector: made, cfg: cfg, dsn: dsn, variables: toSet,
+		limits: c.limits, log: c.log, stalled: stalledOn(cfg),
+	}, nil
 }
 
 // config is the DSN in use.
@@ -110,51 +122,15 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	whole, ok := conn.(fullConn)
-	if !ok {
-		return conn, nil // unreachable: the driver's has all of it
-	}
-	return aging{whole, c, generation}, nil
-}
-
-// fullConn is all that database/sql uses of the driver's connections.
-type fullConn interface {
-	driver.Conn
-	driver.ConnBeginTx
-	driver.ConnPrepareContext
-	driver.ExecerContext
-	driver.NamedValueChecker
-	driver.Pinger
-	driver.QueryerContext
-	driver.SessionResetter
-	driver.Validator
-}
-
-// aging is a connection that is used until the generation ends which it is of.
-type aging struct {
-	fullConn
-	from       *connector
-	generation uint64
-}
-
-func (a aging) isOld() bool { return a.generation != a.from.generation.Load() }
-
-// IsValid implements driver.Validator, which is asked after each use.
-func (a aging) IsValid() bool { return !a.isOld() && a.fullConn.IsValid() }
-
-// ResetSession implements driver.SessionResetter, which is called before each
-// use but the first.
-func (a aging) ResetSession(ctx context.Context) error {
-	if a.isOld() {
-		return driver.ErrBadConn
-	}
-	return a.fullConn.ResetSession(ctx)
+	conn.from, conn.generation = c, generation
+	conn.wire.hasAdded = c.stall
+	return conn, nil
 }
 
 // connect makes a connection. While a password is being changed, the file and
 // the server may have the new one at different times: then the other of the two
 // does.
-func (c *connector) connect(ctx context.Context) (driver.Conn, error) {
+func (c *connector) connect(ctx context.Context) (*connection, error) {
 	used := c.current.Load()
 	conn, err := used.Connect(ctx)
 	if c.source.file == "" || !isAccessDenied(err) {
@@ -173,6 +149,20 @@ func (c *connector) connect(ctx context.Context) (driver.Conn, error) {
 		return c.current.Load().Connect(ctx) // the server has changed between the two
 	}
 	return nil, err
+}
+
+// noRoomWarnings is the least time between two warnings.
+const noRoomWarnings = time.Minute
+
+// noRoom says that the server has no room for prepared statements, once in a
+// while.
+func (c *connector) noRoom() {
+	now, last := time.Now().UnixNano(), c.toldNoRoom.Load()
+	if last != 0 && now-last < int64(noRoomWarnings) || !c.toldNoRoom.CompareAndSwap(last, now) {
+		return
+	}
+	c.log.current().Warn("MySQL has no room for prepared statements: they are sent as text, which costs it more; "+
+		"raise max_prepared_stmt_count", zap.String("server", c.config().Addr))
 }
 
 // Driver implements driver.Connector.
@@ -246,7 +236,4 @@ func (c *connector) use(dsn string) error {
 }
 
 // Interface guards
-var (
-	_ driver.Connector = (*connector)(nil)
-	_ fullConn         = aging{}
-)
+var _ driver.Connector = (*connector)(nil)

@@ -38,6 +38,7 @@ const (
 	erViewInvalid            = 1356
 	erTruncatedValue         = 1292
 	erAccessDeniedNoPassword = 1698
+	erTooManyStatements      = 1461
 	erReadOnlyTransaction    = 1792
 	erReadOnlyMode           = 1836
 	erImpossibleConversion   = 3988
@@ -64,8 +65,7 @@ func advice(number uint16) (text string, setup bool) {
 	case erUnknownColumn:
 		return "a column is gone since the table was checked: restore it, or correct the column options", true
 	case erUnknownSystemVariable, erVariableNotSettable, erWrongValueForVariable:
-		return "the dsn has a parameter that neither the driver nor the server knows, or a wrong value for it: " +
-			"correct or remove it", true
+		return "the server rejects a session variable that is needed", true
 	case erNonUpdatableView, erNonUpdatableColumn:
 		return "last_login of this view can't be written, which one-time tokens need: " +
 			"make the view updatable, or name the table itself", true
@@ -125,12 +125,32 @@ func (s *MySQL) available(doing string) error {
 	return nil
 }
 
+// mayRead is available for what reads.
+func (s *MySQL) mayRead(doing string) error {
+	if err := s.available(doing); err != nil {
+		return err
+	}
+	if err := s.pool.stalledReads(); err != nil {
+		return unavailable(doing, err)
+	}
+	return nil
+}
+
 // heard tells the breaker how a query ended, which began when that many answers
 // had come. Of one that nobody waits for any more, it is not known.
 func (s *MySQL) heard(ctx context.Context, before uint64, err error) {
-	if ctx.Err() == nil {
+	if endOf(ctx) == nil {
 		s.pool.breaker.heard(before, err)
 	}
+}
+
+// endOf is the context's error, or nil while it goes on. At its deadline, others
+// who keep the same one may be the first to notice.
+func endOf(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // unavailable makes an error of ErrUnavailable that says why.
@@ -142,7 +162,7 @@ func unavailable(doing string, err error) error {
 // caller's: when that has ended, nobody waits for the answer, and it says
 // nothing about MySQL.
 func (s *MySQL) failed(ctx context.Context, doing string, err error) error {
-	if ended := ctx.Err(); ended != nil {
+	if ended := endOf(ctx); ended != nil {
 		return fmt.Errorf("%s: %w", doing, ended)
 	}
 	return unavailable(doing, s.explain(err))
@@ -174,8 +194,12 @@ func explain(err error, limit time.Duration) error {
 		return fmt.Errorf("the connection to MySQL ended, or nothing came within %s: "+
 			"see that it runs and can be reached, or raise query_timeout: %w", limit, err)
 	}
-	if errors.As(err, &misfit{}) {
+	if errors.As(err, &misfit{}) || errors.As(err, &errStalled{}) {
 		return err
+	}
+	if errors.Is(err, mysql.ErrNoTLS) {
+		return misfitf("the dsn or the tls options ask for TLS, which the server doesn't offer: set up TLS there (ssl_cert, ssl_key), " +
+			"or remove tls=true from the dsn, and the tls options, if the network between is trusted")
 	}
 	if errors.As(err, new(*tls.CertificateVerificationError)) {
 		return fmt.Errorf("%w: see that the server's certificate is for the host in the dsn, is valid today, "+

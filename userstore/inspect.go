@@ -401,9 +401,9 @@ func (i *Inspector) HasDuplicateKeys(ctx context.Context) (bool, error) {
 
 // Ping asks the server for nothing, within the time of a lookup.
 func (s *MySQL) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	limited, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	if err := s.pool.db.PingContext(ctx); err != nil {
+	if err := s.pool.db.PingContext(limited); err != nil {
 		return s.failed(ctx, "asking MySQL for a sign of life", err)
 	}
 	return nil

@@ -56,7 +56,7 @@ func (s *MySQL) ready(ctx context.Context) (*plan, error) {
 		return p, nil
 	}
 	const doing = "checking the table, which was put off at the start"
-	if err := s.available(doing); err != nil {
+	if err := s.mayRead(doing); err != nil {
 		return nil, err
 	}
 	t, err := s.currentTry()

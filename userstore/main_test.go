@@ -63,9 +63,9 @@ func withServer(run func() int) int {
 }
 
 // newServer is a server for one test alone.
-func newServer(t *testing.T) *testmariadb.Server {
+func newServer(t *testing.T, arguments ...string) *testmariadb.Server {
 	t.Helper()
-	server, err := testmariadb.Start(t.TempDir())
+	server, err := testmariadb.Start(t.TempDir(), arguments...)
 	if errors.Is(err, testmariadb.ErrNotInstalled) && os.Getenv("CI") == "" {
 		t.Skip(err)
 	}

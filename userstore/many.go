@@ -86,7 +86,7 @@ func (s *MySQL) LookupMany(ctx context.Context, keys []token.PrimaryKey) (map[to
 	if err := ctx.Err(); err != nil {
 		return nil, s.failed(ctx, "looking up users", err)
 	}
-	if err := s.available("looking up users"); err != nil {
+	if err := s.mayRead("looking up users"); err != nil {
 		return nil, err
 	}
 	p, err := s.ready(ctx)

@@ -149,7 +149,7 @@ func (s *MySQL) Lookup(ctx context.Context, pk token.PrimaryKey) (*User, error) 
 
 // lookup is Lookup, which is observed.
 func (s *MySQL) lookup(ctx context.Context, pk token.PrimaryKey) (*User, error) {
-	if err := s.available("looking up a user"); err != nil {
+	if err := s.mayRead("looking up a user"); err != nil {
 		return nil, err
 	}
 	return s.batcher.lookup(ctx, s, pk)
@@ -218,9 +218,11 @@ func (s *MySQL) query(ctx context.Context, p *plan, param any, kind token.Kind) 
 func (s *MySQL) limit(ctx context.Context) (context.Context, context.CancelFunc) {
 	// Who brings a deadline has less time than that.
 	if _, limited := ctx.Deadline(); !limited && s.pool.db.Stats().Idle > 0 {
-		return context.WithoutCancel(ctx), func() {}
+		return &deadlined{ctx, time.Now().Add(s.timeout)}, func() {}
 	}
-	return context.WithTimeout(ctx, s.timeout)
+	// Nor does a client that goes away end a query: it could have the server
+	// execute any number of them that nobody waits for.
+	return context.WithDeadline(context.WithoutCancel(ctx), deadlineOf(ctx, s.timeout))
 }
 
 // errNotOneTime is a mistake in the calling code, not in the configuration.
@@ -249,6 +251,9 @@ func (s *MySQL) Consume(ctx context.Context, u *User, now time.Time) error {
 	}
 	if err := s.available(doing); err != nil {
 		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return s.failed(ctx, doing, err)
 	}
 	before := s.pool.breaker.answers.Load()
 	changed, err := s.update(ctx, p, args)
@@ -295,9 +300,17 @@ func bytesParam(text *string) any {
 	return []byte(*text)
 }
 
+// update writes last_login. A client that goes away meanwhile makes no
+// difference: it could else have the server execute any number of statements
+// that nobody waits for.
 func (s *MySQL) update(ctx context.Context, p *plan, args []any) (changed int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadlineOf(ctx, s.timeout))
 	defer cancel()
+	end, err := s.pool.beginWrite(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer end()
 	result, err := p.consume.ExecContext(ctx, args...)
 	if err != nil {
 		return 0, err

@@ -60,6 +60,10 @@ type ServerStats struct {
 	// Silent is since when the server doesn't answer; the zero time while it
 	// does.
 	Silent time.Time
+
+	// Stalled is how many statements, of this process's, the server hadn't
+	// answered within query_timeout, and may still execute.
+	Stalled int
 }
 
 // Servers returns the state of each server, the primary first.
@@ -72,7 +76,10 @@ func (s *MySQL) Servers() []ServerStats {
 }
 
 func (s *MySQL) serverStats(role string) ServerStats {
-	stats := ServerStats{Role: role, Address: s.pool.breaker.server(), PoolID: s.poolKey, Pool: s.pool.db.Stats()}
+	stats := ServerStats{
+		Role: role, Address: s.pool.breaker.server(), PoolID: s.poolKey, Pool: s.pool.db.Stats(),
+		Stalled: s.pool.connector.current.Load().stalled.number(),
+	}
 	if o := s.pool.breaker.open.Load(); o != nil {
 		stats.Silent = o.since
 	}

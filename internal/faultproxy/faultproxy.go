@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,8 @@ import (
 type Proxy struct {
 	listener net.Listener
 	tasks    sync.WaitGroup
+
+	trickled atomic.Int64 // bytes
 
 	mu     sync.Mutex
 	target string
@@ -32,6 +35,7 @@ type fault struct {
 	reset  bool
 	delay  time.Duration // of what the server says
 	most   int           // bytes that each connection has of the server; -1 for all
+	each   time.Duration // between two bytes of what the server says; 0 for no pause
 }
 
 // Start begins to pass connections to a loopback address of its own on to a
@@ -68,6 +72,17 @@ func (p *Proxy) Delay(by time.Duration) {
 	f.delay = by
 	p.become(f)
 }
+
+// Trickle passes on what the server says byte by byte, with a pause before each.
+func (p *Proxy) Trickle(pause time.Duration) {
+	f := newFault()
+	f.each = pause
+	p.become(f)
+}
+
+// Trickled is how many bytes clients have had since Start that were passed on
+// with a pause.
+func (p *Proxy) Trickled() int64 { return p.trickled.Load() }
 
 // Reset resets all connections, and new ones as soon as they are there.
 func (p *Proxy) Reset() {
@@ -211,6 +226,17 @@ func (p *Proxy) pass(to, from net.Conn, isAnswer bool) {
 					continue
 				}
 			}
+			if isAnswer && f.each > 0 {
+				if p.hold(f) {
+					continue
+				}
+				if _, err := to.Write(data[:1]); err != nil {
+					return
+				}
+				p.trickled.Add(1)
+				data = data[1:]
+				continue
+			}
 			piece := data
 			if isAnswer && f.most >= 0 {
 				piece = data[:min(len(data), f.most-had)]
@@ -238,7 +264,7 @@ func (p *Proxy) hold(f *fault) bool {
 		<-f.over
 		return true
 	}
-	delay := time.NewTimer(f.delay)
+	delay := time.NewTimer(max(f.delay, f.each))
 	defer delay.Stop()
 	select {
 	case <-delay.C:

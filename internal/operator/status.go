@@ -34,6 +34,9 @@ type server struct {
 	Address string     `json:"address"`
 	Answers bool       `json:"answers"`         // else requests get no answer from it, at once
 	Since   *time.Time `json:"since,omitempty"` // when it was found not to
+
+	// Statements that it hadn't answered in time, and may still execute.
+	Stalled int `json:"stalled,omitempty"`
 }
 
 // poolStatus is the state of the connections.
@@ -97,7 +100,7 @@ func (c *configured) status(ctx context.Context) status {
 		s.Lookups.Queries[strconv.Itoa(size)] = stats.Queries[i]
 	}
 	for _, of := range c.Live.Store.Servers() {
-		state := server{Role: of.Role, Address: of.Address, Answers: of.Silent.IsZero()}
+		state := server{Role: of.Role, Address: of.Address, Answers: of.Silent.IsZero(), Stalled: of.Stalled}
 		if !state.Answers {
 			state.Since = &of.Silent
 		}

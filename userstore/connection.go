@@ -1,0 +1,171 @@
+package userstore
+
+import (
+	"context"
+	"database/sql/driver"
+	"time"
+)
+
+// fullConn is all that database/sql uses of the driver's connections.
+type fullConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.NamedValueChecker
+	driver.Pinger
+	driver.QueryerContext
+	driver.SessionResetter
+	driver.Validator
+}
+
+// connection is a connection to MySQL. Whatever is done by it has a deadline, of
+// the context or after the limit. It is used until its generation ends.
+type connection struct {
+	fullConn
+	wire  *wire
+	limit time.Duration
+
+	from       *connector // nil for a connection that isn't of a pool
+	generation uint64
+}
+
+// deadlineGrace is how much later a connection ends what a context should have
+// ended, whose error says more.
+const deadlineGrace = 50 * time.Millisecond
+
+func (c *connection) begin(ctx context.Context, what task, statement string) {
+	deadline := deadlineOf(ctx, c.limit)
+	if ctx.Done() != nil {
+		deadline = deadline.Add(deadlineGrace) // the context has the first say
+	}
+	c.wire.begin(what, statement, deadline)
+}
+
+func (c *connection) isOld() bool { return c.from != nil && c.generation != c.from.generation.Load() }
+
+// IsValid implements driver.Validator, which is asked after each use.
+func (c *connection) IsValid() bool { return !c.isOld() && c.fullConn.IsValid() }
+
+// ResetSession implements driver.SessionResetter, which is called before each
+// use but the first.
+func (c *connection) ResetSession(ctx context.Context) error {
+	if c.isOld() {
+		return driver.ErrBadConn
+	}
+	return c.fullConn.ResetSession(ctx)
+}
+
+// Ping implements driver.Pinger.
+func (c *connection) Ping(ctx context.Context) error {
+	c.begin(ctx, taskOther, "")
+	return c.fullConn.Ping(ctx)
+}
+
+// BeginTx implements driver.ConnBeginTx.
+func (c *connection) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
+	c.begin(ctx, taskOther, "")
+	tx, err := c.fullConn.BeginTx(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	return transaction{tx, c}, nil
+}
+
+// ExecContext implements driver.ExecerContext.
+func (c *connection) ExecContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Result, error) {
+	c.begin(ctx, taskOf(statement), statement)
+	return c.fullConn.ExecContext(ctx, statement, args)
+}
+
+// QueryContext implements driver.QueryerContext.
+func (c *connection) QueryContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Rows, error) {
+	c.begin(ctx, taskOf(statement), statement)
+	return c.fullConn.QueryContext(ctx, statement, args)
+}
+
+// PrepareContext implements driver.ConnPrepareContext. Where the server has no
+// room for another prepared statement, it returns one that is sent as text.
+func (c *connection) PrepareContext(ctx context.Context, statement string) (driver.Stmt, error) {
+	c.begin(ctx, taskOf(statement), statement)
+	made, err := c.fullConn.PrepareContext(ctx, statement)
+	if numberOf(err) == erTooManyStatements {
+		if c.from != nil {
+			c.from.noRoom()
+		}
+		return newUnprepared(c, statement), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	full, ok := made.(fullStmt)
+	if !ok {
+		return made, nil // unreachable: the driver's has all of it
+	}
+	return &prepared{full, c, statement, taskOf(statement)}, nil
+}
+
+// Close implements driver.Conn.
+func (c *connection) Close() error {
+	c.wire.quit(time.Now().Add(c.limit))
+	return c.fullConn.Close()
+}
+
+// transaction has a deadline for its end, too.
+type transaction struct {
+	driver.Tx
+	conn *connection
+}
+
+// Commit implements driver.Tx.
+func (t transaction) Commit() error {
+	t.conn.begin(context.Background(), taskWrite, "COMMIT")
+	return t.Tx.Commit()
+}
+
+// Rollback implements driver.Tx.
+func (t transaction) Rollback() error {
+	t.conn.begin(context.Background(), taskOther, "")
+	return t.Tx.Rollback()
+}
+
+// fullStmt is all that database/sql uses of the driver's statements.
+type fullStmt interface {
+	driver.Stmt
+	driver.NamedValueChecker
+	driver.StmtExecContext
+	driver.StmtQueryContext
+}
+
+// prepared is a prepared statement of a connection.
+type prepared struct {
+	fullStmt
+	conn *connection
+	text string
+	task task
+}
+
+// ExecContext implements driver.StmtExecContext.
+func (p *prepared) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	p.conn.begin(ctx, p.task, p.text)
+	return p.fullStmt.ExecContext(ctx, args)
+}
+
+// QueryContext implements driver.StmtQueryContext.
+func (p *prepared) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	p.conn.begin(ctx, p.task, p.text)
+	return p.fullStmt.QueryContext(ctx, args)
+}
+
+// Close implements driver.Stmt. The server doesn't answer it.
+func (p *prepared) Close() error {
+	p.conn.begin(context.Background(), taskOther, "")
+	return p.fullStmt.Close()
+}
+
+// Interface guards
+var (
+	_ fullConn = (*connection)(nil)
+	_ fullStmt = (*prepared)(nil)
+	_ fullStmt = (*unprepared)(nil)
+)

@@ -1,0 +1,202 @@
+package userstore
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// dsnForm is how a DSN is written.
+const dsnForm = "user:password@tcp(host:3306)/database"
+
+// errDSN stands for errors of the driver that may quote the DSN.
+var errDSN = errors.New("the dsn is not one that go-sql-driver/mysql understands: " +
+	"write " + dsnForm + ", " +
+	"and a tls parameter only as true, false, skip-verify or preferred")
+
+// parseDSN is mysql.ParseDSN without its habit of quoting what it can't read,
+// which may be the password. Its errors quote nothing of the DSN but the names
+// of parameters.
+func parseDSN(dsn string) (*mysql.Config, error) {
+	if err := checkForm(dsn); err != nil {
+		return nil, err
+	}
+	cfg, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		// These are constants that say what to look for.
+		if strings.HasPrefix(err.Error(), "invalid DSN: ") {
+			return nil, fmt.Errorf("the dsn can't be read: %w; write %s", err, dsnForm)
+		}
+		return nil, errDSN
+	}
+	// Without an @, the driver takes user and password for the network, and
+	// would print them when it can't connect.
+	switch cfg.Net {
+	case "tcp", "tcp4", "tcp6":
+		if err := checkAddress(cfg.Addr); err != nil {
+			return nil, err
+		}
+	case "unix":
+	default:
+		return nil, errors.New("the dsn's network must be tcp or unix: " +
+			"write " + dsnForm + ", or user:password@unix(/path/to/socket)/database")
+	}
+	for name := range cfg.Params {
+		if err := checkParameter(name); err != nil {
+			return nil, err
+		}
+	}
+	return cfg, nil
+}
+
+// checkForm finds texts that are no DSN, but may be taken for one.
+func checkForm(dsn string) error {
+	scheme, _, isURL := strings.Cut(dsn, "://")
+	switch {
+	case strings.HasPrefix(dsn, "\ufeff"), strings.HasPrefix(dsn, "\xff\xfe"), strings.HasPrefix(dsn, "\xfe\xff"):
+		return errors.New("the dsn begins with a byte order mark (BOM): remove it, or save the file as UTF-8 without a BOM")
+	case strings.ContainsRune(dsn, 0):
+		return errors.New("the dsn has zero bytes in it: save the file as UTF-8, not as UTF-16")
+	case isURL && !strings.ContainsAny(scheme, ":@/("):
+		return errors.New("the dsn is written as a URL: write it as " + dsnForm + ", " +
+			"with tcp() around host and port, and without percent-encoding in the password")
+	case len(dsn) > 1 && (dsn[0] == '"' || dsn[0] == '\'') && dsn[len(dsn)-1] == dsn[0]:
+		return errors.New("the dsn is in quotes, which are taken for a part of it: remove them")
+	}
+	return nil
+}
+
+// checkAddress finds addresses that nothing can be connected to.
+func checkAddress(addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil && strings.Count(addr, ":") > 1 {
+		return errors.New("the dsn has an IPv6 address without brackets: write it as in tcp([2001:db8::1]:3306)")
+	}
+	if err != nil {
+		return errors.New("the dsn's address can't be read: write host and port as in tcp(host:3306)")
+	}
+	if number, err := strconv.Atoi(port); err != nil || number < 1 || number > 65535 {
+		return errors.New("the dsn's port isn't a number from 1 to 65535: write host and port as in tcp(host:3306)")
+	}
+	if host == "" {
+		return errors.New("the dsn's host is missing: write host and port as in tcp(host:3306)")
+	}
+	return nil
+}
+
+// driverParameters are those of go-sql-driver/mysql, which tells letter case
+// apart. What it doesn't know, it takes for a variable of the server.
+var driverParameters = []string{
+	"allowAllFiles", "allowCleartextPasswords", "allowFallbackToPlaintext", "allowNativePasswords", "allowOldPasswords",
+	"charset", "checkConnLiveness", "clientFoundRows", "collation", "columnsWithAlias", "compress", "connectionAttributes",
+	"interpolateParams", "loc", "maxAllowedPacket", "multiStatements", "parseTime", "readTimeout", "rejectReadOnly",
+	"serverPubKey", "timeTruncate", "timeout", "tls", "writeTimeout",
+}
+
+// foreignParameters are those of other programs, in small letters and without -
+// and _, and what is written instead.
+var foreignParameters = map[string]string{
+	"ssl": tlsRemedy, "sslmode": tlsRemedy, "usessl": tlsRemedy, "requiressl": tlsRemedy, "sslaccept": tlsRemedy,
+	"sslca": tlsRemedy, "sslcert": tlsRemedy, "sslkey": tlsRemedy, "sslcapath": tlsRemedy, "sslverifyservercert": tlsRemedy,
+	"sslidentity": tlsRemedy, "verifyservercertificate": tlsRemedy, "tlsca": tlsRemedy, "tlsversion": tlsRemedy,
+	"tlsmode": tlsRemedy, "skipverify": tlsRemedy,
+
+	"characterencoding": charsetRemedy, "useunicode": charsetRemedy, "defaultcharacterset": charsetRemedy,
+	"servertimezone": "remove it; the options use_tz and time_zone say how last_login is written",
+
+	"connecttimeout": timeoutRemedy, "connectiontimeout": timeoutRemedy, "sockettimeout": timeoutRemedy,
+
+	"allowpublickeyretrieval": "remove it; the driver asks for the key where it needs it",
+
+	"connectionlimit": poolRemedy, "pooltimeout": poolRemedy, "maxopenconns": poolRemedy, "poolsize": poolRemedy,
+
+	"user": accountRemedy, "username": accountRemedy, "password": accountRemedy, "passwd": accountRemedy, "pwd": accountRemedy,
+	"host": accountRemedy, "hostname": accountRemedy, "port": accountRemedy, "database": accountRemedy, "db": accountRemedy, "dbname": accountRemedy,
+	"socket": socketRemedy, "unixsocket": socketRemedy, "protocol": socketRemedy,
+}
+
+const (
+	tlsRemedy     = "write tls=true to encrypt connections and check the server's certificate; the options tls_ca, tls_cert and tls_key name files"
+	charsetRemedy = "remove it; connections always use utf8mb4"
+	timeoutRemedy = "remove it; the option query_timeout limits connecting, too"
+	poolRemedy    = "remove it; the options max_open_conns, max_idle_conns and query_timeout limit connections"
+	accountRemedy = "write " + dsnForm
+	socketRemedy  = "write user:password@unix(/path/to/socket)/database"
+)
+
+// variableName is what a session variable can be called, perhaps with its scope.
+var variableName = regexp.MustCompile(`^(@@)?([Ss][Ee][Ss][Ss][Ii][Oo][Nn]\.)?[A-Za-z][A-Za-z0-9_]*$`)
+
+// checkParameter rejects a parameter that can't be meant for the server.
+func checkParameter(name string) error {
+	plain := strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(name))
+	if remedy, ok := foreignParameters[plain]; ok {
+		return fmt.Errorf("the dsn has the parameter %q, which is another program's: %s", name, remedy)
+	}
+	i := slices.IndexFunc(driverParameters, func(known string) bool { return strings.ToLower(known) == plain })
+	if i >= 0 {
+		return fmt.Errorf("the dsn has the parameter %q: write it as %s", name, driverParameters[i])
+	}
+	if !variableName.MatchString(name) {
+		return fmt.Errorf("the dsn has the parameter %q, which is neither one of go-sql-driver/mysql nor a variable of the server: "+
+			"correct or remove it", name)
+	}
+	return nil
+}
+
+// rejectedParameter says that the server rejects a parameter. The server's own
+// message isn't quoted, since it repeats parts of the DSN.
+func rejectedParameter(name string, number uint16) error {
+	return misfitf("the dsn has the parameter %q, which is none of go-sql-driver/mysql, and which the server doesn't set as a session variable "+
+		"(error %d): correct its name or value, with quotes around text, or remove it", name, number)
+}
+
+// force sets what this package relies on, whatever the DSN says, and limits
+// where the DSN sets none.
+func force(cfg *mysql.Config, limits poolLimits, log mysql.Logger) error {
+	cfg.Logger = log
+	cfg.DialFunc = dial
+
+	// last_login is read as text and never converted.
+	cfg.ParseTime = false
+	cfg.Loc = time.UTC
+
+	// Values travel apart from statements, which do one thing each.
+	cfg.MultiStatements = false
+	cfg.InterpolateParams = false
+	cfg.AllowAllFiles = false
+
+	// The number of rows that an UPDATE changed, not that it matched, tells
+	// whether a token was consumed.
+	cfg.ClientFoundRows = false
+
+	// Errors name columns as the table does.
+	cfg.ColumnsWithAlias = false
+
+	// They limit each piece of an answer, and the deadline of wire all of it.
+	for _, timeout := range []*time.Duration{&cfg.Timeout, &cfg.ReadTimeout, &cfg.WriteTimeout} {
+		if *timeout <= 0 || *timeout > limits.query {
+			*timeout = limits.query
+		}
+	}
+
+	attributes := "program_name:caddy-sesame"
+	if cfg.ConnectionAttributes != "" {
+		attributes += "," + cfg.ConnectionAttributes
+	}
+	cfg.ConnectionAttributes = attributes
+
+	// A Go string is UTF-8, so the connection is too. The collation is the
+	// server's for that, since the DSN's could be one of another charset.
+	if err := cfg.Apply(mysql.Charset("utf8mb4", "")); err != nil {
+		return fmt.Errorf("setting the connection's charset: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package userstore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// variable is a session variable that each connection sets at its start.
+type variable struct {
+	name, value string
+
+	named bool // as a parameter of the DSN
+	may   bool // servers may lack it
+}
+
+// variables are what connections set: the parameters of the DSN that the driver
+// doesn't know, and then what this package relies on.
+func variables(cfg *mysql.Config, limits poolLimits) []variable {
+	var all []variable
+	for _, name := range slices.Sorted(maps.Keys(cfg.Params)) {
+		all = append(all, variable{name: name, value: cfg.Params[name], named: true})
+	}
+	add := func(name, value string) { all = append(all, variable{name: name, value: value}) }
+	// TIMESTAMP columns are converted to the session's zone.
+	add("time_zone", "'+00:00'")
+
+	// A server can have this off by default: then consumption would be undone
+	// at the end of the connection, and every SELECT see its first snapshot.
+	add("autocommit", "1")
+
+	// Groups, permissions and revoked tokens come as a list each, which servers
+	// cut at 1024 bytes by default.
+	if _, set := cfg.Params["group_concat_max_len"]; !set {
+		add("group_concat_max_len", "GREATEST(@@SESSION.group_concat_max_len, 1048576)")
+	}
+
+	// A last_login that doesn't fit must be an error, never 0000-00-00.
+	if _, set := cfg.Params["sql_mode"]; !set {
+		add("sql_mode", "TRIM(LEADING ',' FROM CONCAT(@@SESSION.sql_mode, ',STRICT_ALL_TABLES'))")
+	}
+
+	// The server stops waiting for a lock when the store does. It doesn't notice
+	// by itself that nobody waits for the answer any more, and an UPDATE would
+	// take effect long after its request was rejected.
+	seconds := strconv.Itoa(int(math.Ceil(limits.query.Seconds())))
+	return append(all,
+		variable{name: "lock_wait_timeout", value: seconds, may: true},
+		variable{name: "innodb_lock_wait_timeout", value: seconds, may: true})
+}
+
+// set is the statement for variables.
+func set(all ...variable) string {
+	assignments := make([]string, len(all))
+	for i, s := range all {
+		assignments[i] = s.name + " = " + s.value
+	}
+	return "SET " + strings.Join(assignments, ", ")
+}
+
+// Connect makes a connection that is ready for use. It takes no longer than a
+// statement may, whatever the context says.
+func (t *target) Connect(ctx context.Context) (*connection, error) {
+	deadline := deadlineOf(ctx, t.limits.query)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	dialed := &dialing{deadline: deadline, stalled: t.stalled}
+	conn, err := t.connector.Connect(context.WithValue(ctx, dialingKey{}, dialed))
+	if err != nil {
+		return nil, err
+	}
+	full, ok := conn.(fullConn)
+	if !ok || dialed.wire == nil {
+		_ = conn.Close()
+		return nil, errors.New("the MySQL driver makes connections of another kind than is expected") // unreachable
+	}
+	made := &connection{fullConn: full, wire: dialed.wire, limit: t.limits.query}
+	if err := t.ready(ctx, made); err != nil {
+		_ = made.Close() // err says what is wrong with it
+		return nil, err
+	}
+	return made, nil
+}
+
+// ready sets the session's variables, and asks for the connection's id.
+func (t *target) ready(ctx context.Context, conn *connection) error {
+	_, err := conn.ExecContext(ctx, set(t.variables...), nil)
+	if numberOf(err) != 0 {
+		err = t.setEach(ctx, conn)
+	}
+	if err != nil {
+		return err
+	}
+	id, err := connectionID(ctx, conn)
+	if numberOf(err) != 0 {
+		t.log.Print("asking for the connection's id, by which to end statements: ", err)
+		return nil
+	}
+	conn.wire.id = id
+	return err
+}
+
+// setEach sets one variable after the other, to see which of them the server
+// rejects. That a server lacks those for locks, as some that only speak MySQL's
+// protocol, is no reason to do without it.
+func (t *target) setEach(ctx context.Context, conn *connection) error {
+	for _, s := range t.variables {
+		_, err := conn.ExecContext(ctx, set(s), nil)
+		switch {
+		case err == nil:
+		case numberOf(err) != 0 && s.may:
+			t.log.Print("limiting the wait for locks: ", err)
+		case numberOf(err) != 0 && s.named:
+			return rejectedParameter(s.name, numberOf(err))
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// connectionID asks for the number by which other connections can end what this
+// one does.
+func connectionID(ctx context.Context, conn *connection) (uint64, error) {
+	rows, err := conn.QueryContext(ctx, "SELECT CONNECTION_ID()", nil)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	values := make([]driver.Value, 1)
+	if err := rows.Next(values); err != nil {
+		if errors.Is(err, io.EOF) {
+			return 0, errors.New("the server has no id for the connection")
+		}
+		return 0, err
+	}
+	id, err := strconv.ParseUint(textOf(values[0]), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("reading the connection's id: %w", err)
+	}
+	return id, nil
+}

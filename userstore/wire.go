@@ -1,0 +1,171 @@
+package userstore
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// task is what a connection is used for at the moment.
+type task int32
+
+// The tasks. A server goes on with reads and writes whose client has gone; with
+// nothing else does it spend time that counts.
+const (
+	taskOther task = iota
+	taskRead
+	taskWrite
+)
+
+// taskOf tells by a statement's text what it does.
+func taskOf(statement string) task {
+	if statement != "" && (statement[0] == 'S' || statement[0] == '(') {
+		return taskRead
+	}
+	return taskWrite
+}
+
+// wire is the network connection below a connection to MySQL. It knows until
+// when the statement that is under way may take, because the driver's own limit
+// begins anew with each piece of an answer: a server that sends a byte now and
+// then would never come over it. And it knows whether it was closed before the
+// answer to a statement began, so that the server may still execute it.
+type wire struct {
+	net.Conn
+
+	stalled  *stalled
+	hasAdded func() // is called when a statement was added to stalled; may be nil
+	id       uint64 // the connection's, once the server was asked for it
+
+	// What is under way. Only the goroutine that uses the connection writes these.
+	deadline  time.Time
+	began     time.Time
+	statement string
+
+	unanswered atomic.Int32 // the task whose answer hasn't begun
+}
+
+// dialing is what a context carries through the driver to dial.
+type dialing struct {
+	deadline time.Time // for the connection to be ready
+	stalled  *stalled
+	wire     *wire // is set
+}
+
+type dialingKey struct{}
+
+// dial makes a wire. The driver calls it with the context of Connect.
+func dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	w := &wire{Conn: conn}
+	if made, ok := ctx.Value(dialingKey{}).(*dialing); ok {
+		w.deadline, w.stalled, made.wire = made.deadline, made.stalled, w
+	}
+	return w, nil
+}
+
+// begin notes what is done next, and how long it may take.
+func (w *wire) begin(what task, statement string, deadline time.Time) {
+	w.began, w.deadline, w.statement = time.Now(), deadline, statement
+	w.unanswered.Store(int32(what))
+}
+
+// quit notes that what follows ends the connection in good order.
+func (w *wire) quit(deadline time.Time) {
+	w.deadline = deadline
+	w.unanswered.Store(int32(taskOther))
+}
+
+// Read implements net.Conn.
+func (w *wire) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	if n > 0 {
+		w.unanswered.Store(int32(taskOther))
+	}
+	return n, err
+}
+
+// Close implements net.Conn.
+func (w *wire) Close() error {
+	what := task(w.unanswered.Swap(int32(taskOther)))
+	err := w.Conn.Close()
+	if what != taskOther && w.id != 0 && w.stalled != nil {
+		w.stalled.add(w.id, abandoned{task: what, statement: w.statement, began: w.began})
+		if w.hasAdded != nil {
+			w.hasAdded()
+		}
+	}
+	return err
+}
+
+// SetReadDeadline implements net.Conn.
+func (w *wire) SetReadDeadline(t time.Time) error { return w.Conn.SetReadDeadline(w.earlier(t)) }
+
+// SetWriteDeadline implements net.Conn.
+func (w *wire) SetWriteDeadline(t time.Time) error { return w.Conn.SetWriteDeadline(w.earlier(t)) }
+
+// SetDeadline implements net.Conn.
+func (w *wire) SetDeadline(t time.Time) error { return w.Conn.SetDeadline(w.earlier(t)) }
+
+// earlier is the time t, but no later than the deadline.
+func (w *wire) earlier(t time.Time) time.Time {
+	if !w.deadline.IsZero() && (t.IsZero() || w.deadline.Before(t)) {
+		return w.deadline
+	}
+	return t
+}
+
+// SyscallConn implements syscall.Conn, by which the driver sees whether a
+// connection was closed while it had no work.
+func (w *wire) SyscallConn() (syscall.RawConn, error) {
+	conn, ok := w.Conn.(syscall.Conn)
+	if !ok {
+		return nil, syscall.EINVAL // unreachable: TCP and Unix sockets have it
+	}
+	return conn.SyscallConn()
+}
+
+// deadlined is a context whose deadline is the connection's to keep. It never
+// ends by itself, so that nothing has to watch it, which would cost two
+// goroutines a query.
+type deadlined struct {
+	context.Context
+	at time.Time
+}
+
+type deadlinedKey struct{}
+
+func (*deadlined) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (*deadlined) Done() <-chan struct{}       { return nil }
+func (*deadlined) Err() error                  { return nil }
+
+func (d *deadlined) Value(key any) any {
+	if key == (deadlinedKey{}) {
+		return d
+	}
+	return d.Context.Value(key)
+}
+
+// deadlineOf is when what is done for a context must be over: by the context,
+// or after a limit from now.
+func deadlineOf(ctx context.Context, limit time.Duration) time.Time {
+	deadline := time.Now().Add(limit)
+	if of, ok := ctx.Deadline(); ok && of.Before(deadline) {
+		deadline = of
+	}
+	if of, ok := ctx.Value(deadlinedKey{}).(*deadlined); ok && of.at.Before(deadline) {
+		deadline = of.at
+	}
+	return deadline
+}
+
+// Interface guards
+var (
+	_ net.Conn     = (*wire)(nil)
+	_ syscall.Conn = (*wire)(nil)
+)
