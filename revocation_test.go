@@ -60,7 +60,7 @@ func TestRevocation(t *testing.T) {
 		g.get(t, "/", bearer(second)...).wantStatus(t, http.StatusOK)
 		g.get(t, "/", session...).wantStatus(t, http.StatusOK)
 
-		if err := store.RevokeAll(t.Context(), user, now.Add(time.Hour)); err != nil {
+		if _, err := store.RevokeAll(t.Context(), user, now.Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		g.get(t, "/?sesame="+second).wantStatus(t, http.StatusUnauthorized)

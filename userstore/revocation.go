@@ -18,8 +18,9 @@ import (
 //
 // user_key is the primary key's text, or its hexadecimal digits where it is
 // binary. fingerprint is token.Parsed.Fingerprint, or empty for all tokens and
-// sessions from up to the time in revoked. Rows are good for nothing after
-// expires; NULL is never. Times are in UTC.
+// sessions from up to the time in revoked. Rows have no effect after expires;
+// NULL is never. Times are in UTC, and of the clock that issues tokens, which is
+// the gateway's: the database's may be another.
 func RevocationsTable(name string) (string, error) {
 	table, err := parseTable(name)
 	if err != nil {
@@ -41,7 +42,10 @@ var revocationColumns = []string{"user_key", "fingerprint", "revoked", "expires"
 var errNoRevocations = errors.New("the option revocations of userstore names no table")
 
 // chooseRevocations has the SELECT read what of the user's is ended: the number
-// of entries, a colon, and the entries.
+// of entries, a colon, and the entries, each with a dot behind it. An entry is
+// the fingerprint in hexadecimal digits, or @ and the Unix time up to which all
+// is ended; then a slash, and the Unix time at which the entry expires, or
+// nothing for never.
 func (s *MySQL) chooseRevocations(b *builder) error {
 	b.plan.revocations = -1
 	if s.cfg.Revocations == "" {
@@ -51,12 +55,16 @@ func (s *MySQL) chooseRevocations(b *builder) error {
 	if err != nil {
 		return misfitf("revocations: %w", err)
 	}
-	b.plan.revocations = b.add("(SELECT CONCAT(COUNT(*), ':', COALESCE(GROUP_CONCAT(" +
-		"IF(r.fingerprint = '', CONCAT('@', UNIX_TIMESTAMP(r.revoked)), HEX(r.fingerprint))), ''))" +
-		" FROM " + list.sql() + " AS r WHERE r.user_key = " + s.keyText(b) +
-		" AND (r.expires IS NULL OR r.expires > UTC_TIMESTAMP()))")
+	b.plan.revocations = b.add("(SELECT CONCAT(COUNT(*), ':', COALESCE(GROUP_CONCAT(CONCAT(" +
+		"IF(r.fingerprint = '', CONCAT('@', COALESCE(" + unixTime("r.revoked") + ", 0)), HEX(r.fingerprint)), '/', " +
+		"COALESCE(" + unixTime("r.expires") + ", ''), '.') SEPARATOR ''), ''))" +
+		" FROM " + list.sql() + " AS r WHERE r.user_key = " + s.keyText(b) + ")")
 	return nil
 }
+
+// unixTime is the expression for a DATETIME in UTC as a Unix time.
+// UNIX_TIMESTAMP would end in 2038.
+func unixTime(column string) string { return "TIMESTAMPDIFF(SECOND, '1970-01-01', " + column + ")" }
 
 // keyText is the expression for a row's user_key.
 func (s *MySQL) keyText(b *builder) string {
@@ -93,32 +101,39 @@ func (s *MySQL) checkRevocations(ctx context.Context) error {
 }
 
 // readRevocations takes what of the user's is ended from a row.
-func (u *User) readRevocations(p *plan, r *row, copies *texts) error {
+func (u *User) readRevocations(p *plan, r *row) error {
 	raw := r.get(p.revocations)
 	if p.revocations < 0 || string(raw) == "0:" {
 		return nil
 	}
-	if err := checkEntries(string(raw)); err != nil {
-		return err
-	}
-	_, u.revocations, _ = strings.Cut(copies.add(raw), ":")
-	return nil
+	entries, err := parseEntries(string(raw), time.Now())
+	u.revocations = entries
+	return err
 }
 
-// checkEntries makes sure that a list came whole: MySQL cuts at
-// group_concat_max_len, and what is cut off would be valid again.
-func checkEntries(text string) error {
-	number, entries, _ := strings.Cut(text, ":")
+// parseEntries reads the list of what is ended, and makes sure that it came
+// whole: MySQL cuts at group_concat_max_len, and what is cut off would be valid
+// again. It returns the entries that haven't expired, with commas between them.
+func parseEntries(text string, now time.Time) (string, error) {
+	errCut := misfitf("too many of one user's tokens are revoked to be read: raise the server's group_concat_max_len")
+	number, list, _ := strings.Cut(text, ":")
 	n, err := strconv.Atoi(number)
-	if err != nil || entries != "" && strings.Count(entries, ",")+1 != n || entries == "" && n != 0 {
-		return misfitf("too many of one user's tokens are revoked to be read: raise the server's group_concat_max_len")
+	if err != nil || strings.Count(list, ".") != n || list != "" && list[len(list)-1] != '.' {
+		return "", errCut
 	}
-	for entry := range strings.SplitSeq(entries, ",") {
-		if entry != "" && !strings.HasPrefix(entry, "@") && len(entry) != 20 {
-			return misfitf("an entry of the revoked tokens is cut: raise the server's group_concat_max_len")
+	var entries []string
+	for entry := range strings.SplitSeq(strings.TrimSuffix(list, "."), ".") {
+		what, expires, isWhole := strings.Cut(entry, "/")
+		if list != "" && !isWhole {
+			return "", errCut
 		}
+		// One whose time can't be read has its effect: it is the safe side.
+		if at, err := strconv.ParseInt(expires, 10, 64); err == nil && at <= now.Unix() {
+			continue
+		}
+		entries = append(entries, what)
 	}
-	return nil
+	return strings.Join(entries, ","), nil
 }
 
 // IsRevoked reports whether a token or session of the user was ended before its
@@ -143,23 +158,65 @@ func (u *User) IsRevoked(fingerprint string, created time.Time) bool {
 // HasRevocations reports whether IsRevoked can be true.
 func (u *User) HasRevocations() bool { return u.revocations != "" }
 
+// RevocationMargin is how much later than now all is ended that RevokeAll ends:
+// the clocks of what issues tokens, which may be several gateways and Django
+// apps, differ by less. Who logs in meanwhile has to do so again.
+const RevocationMargin = 5 * time.Second
+
+// forgetMargin is how long after its end an entry is removed, since the clock of
+// another gateway may be behind.
+const forgetMargin = 10 * time.Minute
+
+// ErrNoEffect says that an entry was written, but isn't read with the user. The
+// token may be valid still.
+var ErrNoEffect = errors.New("the entry was written, but has no effect: see that the option revocations names the same table everywhere, " +
+	"and that the user's key is the same text in both tables")
+
 // Revoke ends a token of a user, by its fingerprint, until the time at which it
-// would have expired; the zero time is never.
+// would have expired; the zero time is never. It returns after the primary
+// server was asked for the user again, and has the entry.
 func (s *MySQL) Revoke(ctx context.Context, u *User, fingerprint string, expires time.Time) error {
 	raw, err := hex.DecodeString(fingerprint)
 	if err != nil || len(raw) == 0 {
 		return fmt.Errorf("%q is no fingerprint of a token", fingerprint)
 	}
-	return s.revoke(ctx, u, raw, expires)
+	now := time.Now()
+	if err := s.revoke(ctx, u, raw, now, expires); err != nil {
+		return err
+	}
+	if !expires.IsZero() && expires.Before(now) {
+		return nil // it has ended by itself
+	}
+	return s.wantRevoked(ctx, u, fingerprint, time.Time{})
 }
 
-// RevokeAll ends all sessions of a user from up to now, and all tokens that
-// have a time, until the last of them would have expired.
-func (s *MySQL) RevokeAll(ctx context.Context, u *User, expires time.Time) error {
-	return s.revoke(ctx, u, []byte{}, expires)
+// RevokeAll ends all sessions of a user, and all tokens that have a time, from
+// up to the time that it returns, which is RevocationMargin from now by the
+// clock of this process: that, not the database's, is the one that issues them.
+// The entry is kept until the last of them would have expired. RevokeAll returns
+// after the primary server was asked for the user again, and has the entry.
+func (s *MySQL) RevokeAll(ctx context.Context, u *User, expires time.Time) (until time.Time, err error) {
+	until = time.Now().Add(RevocationMargin).Truncate(time.Second)
+	if err := s.revoke(ctx, u, []byte{}, until, expires.Add(RevocationMargin)); err != nil {
+		return until, err
+	}
+	return until, s.wantRevoked(ctx, u, "", until)
 }
 
-func (s *MySQL) revoke(ctx context.Context, u *User, fingerprint []byte, expires time.Time) error {
+// wantRevoked makes sure that an entry has its effect.
+func (s *MySQL) wantRevoked(ctx context.Context, u *User, fingerprint string, created time.Time) error {
+	now, err := s.lookupAlone(ctx, u.PrimaryKey)
+	if err != nil {
+		return fmt.Errorf("the entry was written, and whether it has its effect isn't known: %w", err)
+	}
+	if !now.IsRevoked(fingerprint, created) {
+		return ErrNoEffect
+	}
+	return nil
+}
+
+// revoke writes an entry.
+func (s *MySQL) revoke(ctx context.Context, u *User, fingerprint []byte, revoked, expires time.Time) error {
 	const doing = "revoking"
 	p, err := s.ready(ctx)
 	if err != nil {
@@ -172,13 +229,13 @@ func (s *MySQL) revoke(ctx context.Context, u *User, fingerprint []byte, expires
 	if !ok {
 		return unavailable(doing, p.key.check(u.PrimaryKey.Kind()))
 	}
-	var until any
+	var end any
 	if !expires.IsZero() {
-		until = expires.UTC().Add(time.Second).Format("2006-01-02 15:04:05")
+		end = expires.UTC().Add(time.Second).Format(wholeSeconds)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	limited, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	result, err := s.pool.db.ExecContext(ctx, p.revokeSQL, fingerprint, until, key)
+	result, err := s.pool.db.ExecContext(limited, p.revokeSQL, fingerprint, revoked.UTC().Format(wholeSeconds), end, fingerprint, key)
 	if err != nil {
 		return s.failed(ctx, doing, err)
 	}
@@ -186,18 +243,22 @@ func (s *MySQL) revoke(ctx context.Context, u *User, fingerprint []byte, expires
 		return errors.Join(ErrNotFound, err)
 	}
 	// What has expired is of no use. That it stays is no harm.
-	_, _ = s.pool.db.ExecContext(ctx, p.forgetSQL)
+	_, _ = s.pool.db.ExecContext(limited, p.forgetSQL, time.Now().UTC().Add(-forgetMargin).Format(wholeSeconds))
 	return nil
 }
 
-// revokeStatements are for revoke.
+// revokeStatements are for revoke. An entry that is there already is never made
+// weaker: another clock may have written it.
 func (s *MySQL) revokeStatements(b *builder) (revoke, forget string) {
 	if s.cfg.Revocations == "" {
 		return "", ""
 	}
 	list, _ := parseTable(s.cfg.Revocations) // chooseRevocations has seen it
-	revoke = "REPLACE INTO " + list.sql() + " (user_key, fingerprint, revoked, expires) SELECT " + s.keyText(b) +
-		", ?, UTC_TIMESTAMP(), ? FROM " + s.name.sql() + " WHERE " + quote(b.plan.key.name) +
-		" = ?"
-	return revoke, "DELETE FROM " + list.sql() + " WHERE expires < UTC_TIMESTAMP()"
+	key := s.keyText(b)
+	revoke = "REPLACE INTO " + list.sql() + " (user_key, fingerprint, revoked, expires) SELECT " + key +
+		", ?, GREATEST(CAST(? AS DATETIME), CAST(COALESCE(r.revoked, '1000-01-01') AS DATETIME))" +
+		", IF(r.user_key IS NOT NULL AND r.expires IS NULL, NULL, GREATEST(CAST(? AS DATETIME), CAST(COALESCE(r.expires, '1000-01-01') AS DATETIME)))" +
+		" FROM " + s.name.sql() + " LEFT JOIN " + list.sql() + " AS r ON r.user_key = " + key + " AND r.fingerprint = ?" +
+		" WHERE " + s.name.sql() + "." + quote(b.plan.key.name) + " = ?"
+	return revoke, "DELETE FROM " + list.sql() + " WHERE expires < ?"
 }

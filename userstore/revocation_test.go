@@ -77,7 +77,7 @@ func TestRevocations(t *testing.T) {
 					t.Errorf("user %s: the token of another is revoked", u.ID())
 				}
 			}
-			if err := s.RevokeAll(t.Context(), u, time.Now().Add(time.Hour)); err != nil {
+			if _, err := s.RevokeAll(t.Context(), u, time.Now().Add(time.Hour)); err != nil {
 				t.Fatal(err)
 			}
 			u = lookup(test.keys[0])
@@ -112,13 +112,12 @@ func TestRevocationsAreReadWhole(t *testing.T) {
 	}
 	var failed error
 	for i := range 60 {
-		if err := s.Revoke(t.Context(), u, fmt.Sprintf("%020x", i+1), time.Time{}); err != nil {
-			t.Fatal(err)
+		if failed = s.Revoke(t.Context(), u, fmt.Sprintf("%020x", i+1), time.Time{}); failed != nil {
+			break
 		}
 		u, err := s.Lookup(t.Context(), token.IntKey(1))
 		if err != nil {
-			failed = err
-			break
+			t.Fatal(err)
 		}
 		if !u.IsRevoked(fmt.Sprintf("%020x", i+1), time.Time{}) {
 			t.Fatalf("entry %d is missing", i+1)
@@ -146,4 +145,99 @@ func TestRevocationsThatCannotBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantError(t, s.Revoke(t.Context(), u, strings.Repeat("0", 20), time.Time{}), "names no table")
+}
+
+// TestRevocationsDoNotDependOnTheDatabasesClock has the server's clock be
+// behind or ahead by far: what was made before is ended, what is made after the
+// margin isn't, and an entry lasts until the token would have expired.
+func TestRevocationsDoNotDependOnTheDatabasesClock(t *testing.T) {
+	t.Parallel()
+	for name, ahead := range map[string]time.Duration{
+		"right": 0, "a minute behind": -time.Minute, "an hour ahead": time.Hour, "two days behind": -48 * time.Hour, "a year ahead": 365 * 24 * time.Hour,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newUsers(t, 2)
+			addRevocations(t, d)
+			// The clock of a session: it is what UTC_TIMESTAMP() reads.
+			parameter := ""
+			if ahead != 0 {
+				parameter = fmt.Sprintf("?timestamp=%d", time.Now().Add(ahead).Unix())
+			}
+			s := openStore(t, userstore.Config{DSN: d.dsn() + parameter, Revocations: "revoked"}, userstore.Needs{})
+			u, err := s.Lookup(t.Context(), token.IntKey(1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			const one = "0123456789abcdef0123"
+			if err := s.Revoke(t.Context(), u, one, time.Now().Add(10*time.Minute)); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			until, err := s.RevokeAll(t.Context(), u, time.Now().Add(time.Hour))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if until.Before(began) || until.After(time.Now().Add(userstore.RevocationMargin)) {
+				t.Errorf("all is ended up to %s", until)
+			}
+			if u, err = s.Lookup(t.Context(), token.IntKey(1)); err != nil {
+				t.Fatal(err)
+			}
+			if !u.IsRevoked(one, time.Time{}) {
+				t.Error("the token isn't ended")
+			}
+			if !u.IsRevoked("", began) || !u.IsRevoked("", began.Add(-3*time.Second)) {
+				t.Error("a session from before isn't ended")
+			}
+			if u.IsRevoked("", until.Add(time.Second)) {
+				t.Error("a session of later is ended")
+			}
+		})
+	}
+}
+
+// TestRevokingAgainWeakensNothing has a host whose clock is behind, or for which
+// tokens last shorter, revoke what another has revoked.
+func TestRevokingAgainWeakensNothing(t *testing.T) {
+	t.Parallel()
+	d := newUsers(t, 1)
+	addRevocations(t, d)
+	s := openStore(t, userstore.Config{DSN: d.dsn(), Revocations: "revoked"}, userstore.Needs{})
+	u, err := s.Lookup(t.Context(), token.IntKey(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.exec("INSERT INTO revoked VALUES ('1', '', '2090-01-01 00:00:00', '2091-01-01 00:00:00'), ('1', 0x0123456789abcdef0123, '2020-01-01', NULL)")
+	if _, err := s.RevokeAll(t.Context(), u, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Revoke(t.Context(), u, "0123456789abcdef0123", time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.text("SELECT GROUP_CONCAT(revoked, ' ', COALESCE(expires, 'never') ORDER BY fingerprint) FROM revoked WHERE fingerprint = ''"); got != "2090-01-01 00:00:00 2091-01-01 00:00:00" {
+		t.Errorf("the entry for all is %s", got)
+	}
+	if got := d.text("SELECT COALESCE(expires, 'never') FROM revoked WHERE fingerprint <> ''"); got != "never" {
+		t.Errorf("the token's entry lasts until %s", got)
+	}
+}
+
+// TestRevocationsWithoutEffectAreReported has the table lose what is written.
+func TestRevocationsWithoutEffectAreReported(t *testing.T) {
+	t.Parallel()
+	d := newUsers(t, 1)
+	addRevocations(t, d)
+	d.exec("CREATE TRIGGER lost BEFORE INSERT ON revoked FOR EACH ROW SET NEW.user_key = 'nobody'")
+	s := openStore(t, userstore.Config{DSN: d.dsn(), Revocations: "revoked"}, userstore.Needs{})
+	u, err := s.Lookup(t.Context(), token.IntKey(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.RevokeAll(t.Context(), u, time.Now().Add(time.Hour)); !errors.Is(err, userstore.ErrNoEffect) {
+		t.Errorf("all: %v, want ErrNoEffect", err)
+	}
+	if err := s.Revoke(t.Context(), u, "0123456789abcdef0123", time.Time{}); !errors.Is(err, userstore.ErrNoEffect) {
+		t.Errorf("one: %v, want ErrNoEffect", err)
+	}
 }

@@ -77,7 +77,7 @@ func (s *MySQL) scan(p *plan, rows *sql.Rows, kind token.Kind) (*User, error) {
 	if err := u.readRights(p, r, &copies); err != nil {
 		return nil, err
 	}
-	if err := u.readRevocations(p, r, &copies); err != nil {
+	if err := u.readRevocations(p, r); err != nil {
 		return nil, err
 	}
 	if extra := r.raw[p.extra:]; len(extra) > 0 {
