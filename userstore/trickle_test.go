@@ -25,9 +25,9 @@ func TestTricklingAnswersEndAtTheQueryTimeout(t *testing.T) {
 	)
 	ask := func(s *userstore.MySQL) error { _, err := s.Lookup(t.Context(), token.IntKey(1)); return err }
 	tests := []struct {
-		name    string
-		anew    bool // without a connection that is open already
-		ask     func(*userstore.MySQL, *userstore.User) error
+		name string
+		anew bool // without a connection that is open already
+		ask  func(*userstore.MySQL, *userstore.User) error
 	}{
 		{"a lookup", false, func(s *userstore.MySQL, _ *userstore.User) error { return ask(s) }},
 		{"a lookup for which a connection is made", true, func(s *userstore.MySQL, _ *userstore.User) error { return ask(s) }},
