@@ -82,6 +82,9 @@ func readDSN(file string) (dsn string, info os.FileInfo, err error) {
 	if err != nil {
 		return "", info, fmt.Errorf("dsn_file: %w", err)
 	}
+	if err := checkForm(string(text)); err != nil {
+		return "", info, fmt.Errorf("dsn_file: %s: %w", file, err)
+	}
 	if dsn = strings.TrimSpace(string(text)); dsn == "" {
 		return "", info, fmt.Errorf("dsn_file: %s is empty: write user:password@tcp(host:3306)/database into it", file)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -40,7 +41,7 @@ func parseDSN(dsn string) (*mysql.Config, error) {
 	// would print them when it can't connect.
 	switch cfg.Net {
 	case "tcp", "tcp4", "tcp6":
-		if err := checkAddress(cfg.Addr); err != nil {
+		if err := checkAddress(cfg.Addr, strings.Contains(dsn, "([")); err != nil {
 			return nil, err
 		}
 	case "unix":
@@ -73,10 +74,11 @@ func checkForm(dsn string) error {
 	return nil
 }
 
-// checkAddress finds addresses that nothing can be connected to.
-func checkAddress(addr string) error {
+// checkAddress finds addresses that nothing can be connected to. The driver has
+// added brackets and a port where they are missing.
+func checkAddress(addr string, inBrackets bool) error {
 	host, port, err := net.SplitHostPort(addr)
-	if err != nil && strings.Count(addr, ":") > 1 {
+	if err == nil && strings.Contains(host, ":") && !inBrackets && mayHavePort(host) {
 		return errors.New("the dsn has an IPv6 address without brackets: write it as in tcp([2001:db8::1]:3306)")
 	}
 	if err != nil {
@@ -89,6 +91,17 @@ func checkAddress(addr string) error {
 		return errors.New("the dsn's host is missing: write host and port as in tcp(host:3306)")
 	}
 	return nil
+}
+
+// mayHavePort reports whether what the driver took for an IPv6 address may end
+// in a port: its last group is of decimal digits, as 3306 is, or it isn't an
+// address at all.
+func mayHavePort(host string) bool {
+	if _, err := netip.ParseAddr(host); err != nil {
+		return true
+	}
+	last := host[strings.LastIndexByte(host, ':')+1:]
+	return len(last) > 2 && strings.Trim(last, "0123456789") == ""
 }
 
 // driverParameters are those of go-sql-driver/mysql, which tells letter case
