@@ -13,9 +13,10 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// Config limits how often a client may come with what is refused: a token
-// that doesn't hold, or a session cookie that is forged. A client is an address
-// of IPv4, or a network /64 of IPv6, as Caddy's `trusted_proxies` tell it.
+// Config limits how often a client may guess: how many different tokens or session
+// cookies it may send that are rejected, and may have been made without the key.
+// A client is an address of IPv4, or a network /64 of IPv6, as Caddy's
+// `trusted_proxies` and `trusted_proxies_strict` tell it.
 //
 // A client over the limit gets 429 where it would get 401. A valid token or
 // session of such a client is still served, after its turn in a queue of its

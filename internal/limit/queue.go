@@ -62,9 +62,11 @@ type queuedLookup struct {
 	err    error
 }
 
-// ErrTurnedAway: there is no room in the queue, or it is too long to wait.
+// ErrTurnedAway says that there is no room in the queue, or it is too long to wait.
 var ErrTurnedAway = errors.New("too many lookups are waiting")
 
+// NewQueue makes a queue for lookups, which returns the rows of the users that
+// exist. timeout is how long a lookup waits for its turn.
 func NewQueue(lookup func(context.Context, []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error), timeout time.Duration) *Queue {
 	q := &Queue{lookup: lookup, timeout: timeout}
 	q.ctx, q.cancel = context.WithCancel(context.Background())

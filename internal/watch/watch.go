@@ -24,7 +24,9 @@ import (
 // next one.
 type Reason string
 
-func (e Reason) Error() string      { return string(e) }
+func (e Reason) Error() string { return string(e) }
+
+// Is reports whether target is context.Canceled.
 func (Reason) Is(target error) bool { return target == context.Canceled }
 
 // The reasons for which responses are ended.
