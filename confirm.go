@@ -15,7 +15,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
-	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
@@ -204,14 +203,11 @@ func newConfirmCookie(cfg *SessionConfig) (cookie.Cookie, error) {
 	return cookie.New(confirm)
 }
 
-// takeConfirmation takes out of the request what it has of the page.
+// takeConfirmation takes out of a request what it has of the page. What the
+// button sends only counts in a request of the button.
 func (h *Handler) takeConfirmation(r *http.Request) confirmation {
 	given := confirmation{cookies: h.confirmCookie.Take(r)}
-	name := h.sources.ConfirmName
-	if !rawuri.HasParameter(r.URL.RawQuery, name) {
-		return given
-	}
-	signature, _ := claim.TakeParameter(r, name)
+	signature := h.sources.TakeConfirmation(r)
 	if r.Method == http.MethodPost {
 		given.signature = signature
 	}

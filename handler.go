@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
+	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -63,6 +64,36 @@ func (h *Handler) take(r *http.Request, isExposed bool) claims {
 		c.cookies = h.logins.cookie.Take(r)
 	}
 	return c
+}
+
+// tokenForm is the claim.Form of a handler's tokens.
+type tokenForm struct{ *Handler }
+
+// IsToken reports whether a text could be one of the handler's tokens, or is one
+// of its sessions, which counts as no token but is worth as much.
+func (f tokenForm) IsToken(text string) bool {
+	if made := f.made.Load(); made != nil {
+		return made.tokens.CanParse(text) || f.isSession(made, text)
+	}
+	return token.MayBeToken(text) // the table hasn't told the packer yet
+}
+
+// Resembles reports whether a text could be a broken token of the handler's.
+func (f tokenForm) Resembles(text string) bool {
+	if made := f.made.Load(); made != nil {
+		return made.tokens.Resembles(text) || f.isSession(made, text)
+	}
+	return token.MayBeToken(text)
+}
+
+// isSession reports whether a text is a session of the handler's, of any scope
+// and age.
+func (f tokenForm) isSession(made *credentials, text string) bool {
+	if made.sessions == nil {
+		return false
+	}
+	_, err := made.sessions.Parse(text, "", f.now())
+	return !errors.Is(err, session.Malformed) && !errors.Is(err, session.BadSignature)
 }
 
 // serve decides by what a request had to say who it is from.

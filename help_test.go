@@ -24,7 +24,7 @@ func TestHelpURLTellsWhichPageWasAskedFor(t *testing.T) {
 		{"/reports/7?page=2", `https://example.com/links?next=%2Freports%2F7%3Fpage%3D2&host=127.0.0.1"`},
 		{"/reports/7?page=2&sesame=bad", `https://example.com/links?next=%2Freports%2F7%3Fpage%3D2&host=127.0.0.1"`},
 		{"/reports/7?sesame=" + expired + "&x=%26y", `https://example.com/links?next=%2Freports%2F7%3Fx%3D%2526y&host=127.0.0.1&user=1&until=`},
-		{"/reports/7?SESAME=" + expired + "&next=%2Fx%3Fsesame%3D" + expired, `https://example.com/links?next=%2Freports%2F7&host=127.0.0.1"`},
+		{"/reports/7?SESAME=" + expired + "&next=%2Fx%3Fsesame%3D" + expired, `https://example.com/links?next=%2Freports%2F7%3Fnext%3D%252Fx&host=127.0.0.1"`},
 		{"/reports%3Fsesame=" + expired, `https://example.com/links?next=%2F&`},
 		{"/%22%3E%3Cscript%3E", `https://example.com/links?next=%2F%2522%253E%253Cscript%253E`},
 	} {

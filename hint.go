@@ -70,7 +70,7 @@ func (h *Handler) helpURL(r *http.Request) string {
 // withoutTokens takes the tokens out of a URI, or a part of one. Where it is
 // damaged, so that a token may remain, its query goes as well.
 func withoutTokens(uri, name string) string {
-	uri = rawuri.CutFromText(uri, name)
+	uri = rawuri.Cut(uri, rawuri.Field, []string{name})
 	if !rawuri.HasTrace(uri, name) {
 		return uri
 	}

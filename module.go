@@ -392,6 +392,11 @@ func (h *Handler) provisionLogin() error {
 	if h.confirmCookie, err = newConfirmCookie(h.Session); err != nil {
 		return setting.In("session", err)
 	}
+	h.sources.Recognize(tokenForm{h})
+	h.sources.AddCookies(h.confirmCookie.Name())
+	if h.logins != nil {
+		h.sources.AddCookies(h.logins.cookie.Name())
+	}
 	if h.pages, err = page.New(h.Pages); err != nil {
 		return setting.In("pages", err)
 	}

@@ -66,6 +66,9 @@ func FuzzTake(f *testing.F) {
 		{"/?sesame=T&sesame_confirm=C", "Cookie: sesame-confirm=N; __Host-sesame=P; sesame = \"S\"\nCookie: sesame"},
 		{"/?%zz&sesame=%4", "Trailer: X, Remote-User\nTransfer-Encoding: chunked"},
 		{"*", "Content-Length: 3"},
+		{"/a;sesame=T/b?page=2&amp%3Bsesame=T&SESAME=U", "Authorization: Basic dTpw, Bearer T\nReferer: /?u=https%3A%2F%2Fx%2F%3Fsesame%3DT"},
+		{"/a%3Fsesame%3DT?sesame%253DT&n=%2Fx%3Fsesame%3DT%26b", "Authorization: Bearer eyJh.T.T\nX-A: a;sesame=TTTTTTTT\nCookie: a=%2F%3Fsesame%3DT; b"},
+		{"/?+sesame[x]=T&a=1?sesame=T&sesame%00x=T", "Authorization: Bearer \"T\""},
 	} {
 		f.Add(true, seed[0], seed[1])
 		f.Add(false, seed[0], seed[1])
@@ -123,6 +126,22 @@ func decodeLeniently(s string) string {
 
 var bearerField = regexp.MustCompile(`(?is)^[ \t]*bearer(?:[ \t]+(.*?))?[ \t]*$`)
 
+// credentialsIn are the elements of Authorization.
+func credentialsIn(header http.Header) (all []string) {
+	for _, value := range header["Authorization"] {
+		all = append(all, strings.Split(value, ",")...)
+	}
+	return all
+}
+
+var tokenCharacters = regexp.MustCompile(`^[A-Za-z0-9_:-]*$`)
+
+// resemblesToken reports whether credentials could be a token's, or hold one.
+func resemblesToken(credentials string) bool {
+	isJWT := regexp.MustCompile(`^e[yw][A-Za-z0-9_-]*\.[A-Za-z0-9_.-]*\.[A-Za-z0-9_-]*$`).MatchString(credentials)
+	return tokenCharacters.MatchString(credentials) || !isJWT && regexp.MustCompile(`[A-Za-z0-9_:-]`).MatchString(credentials)
+}
+
 // wantTaken fails the test unless the first source that has a token gave it.
 func wantTaken(t *testing.T, before *http.Request, c claims) {
 	t.Helper()
@@ -132,8 +151,14 @@ func wantTaken(t *testing.T, before *http.Request, c claims) {
 			want = claim.Token{Value: p.value, From: claim.FromQuery, Found: true}
 		}
 	}
-	for _, value := range before.Header["Authorization"] {
+	if value, ok := rawuri.DamagedParameter(before.URL.RawQuery, "sesame"); ok && !want.Found {
+		want = claim.Token{Value: value, From: claim.FromQuery, Found: true}
+	}
+	for _, value := range credentialsIn(before.Header) {
 		bearer := bearerField.FindStringSubmatch(value)
+		if bearer != nil && !resemblesToken(bearer[1]) {
+			continue
+		}
 		switch {
 		case bearer == nil || want.From == claim.FromQuery:
 		case want.Found:
@@ -164,6 +189,30 @@ func wantTaken(t *testing.T, before *http.Request, c claims) {
 	}
 }
 
+// A token that is left behind a name, in a target and in a header field, where
+// short values may be the field's own.
+var (
+	leftToken   = regexp.MustCompile(`(?i)(?:^|[^a-z0-9_.-])sesame(?:\[[a-z0-9]*\])?[=\x00][a-z0-9]`)
+	leftInField = regexp.MustCompile(`(?i)(?:[?&#][^a-z0-9_.-]*sesame=[a-z0-9]|(?:^|[^a-z0-9_.-])sesame=[a-z0-9]{7})`)
+)
+
+// decodeFully decodes as long as there is something to decode.
+func decodeFully(s string) string {
+	for {
+		decoded := escapes.ReplaceAllStringFunc(s, func(escape string) string {
+			c, err := url.PathUnescape(escape)
+			if err != nil {
+				panic(err)
+			}
+			return c
+		})
+		if decoded == s {
+			return s
+		}
+		s = decoded
+	}
+}
+
 // wantNothingLeft fails the test if somebody behind could still read a token,
 // a session, or an identity that isn't ours.
 func wantNothingLeft(t *testing.T, r *http.Request) {
@@ -179,11 +228,19 @@ func wantNothingLeft(t *testing.T, r *http.Request) {
 		"?" + repl.ReplaceAll("{http.request.orig_uri.query}", ""),
 	}
 	for field, values := range r.Header {
-		if field != "Cookie" {
-			uris = append(uris, values...)
+		for _, value := range values {
+			if plain := decodeFully(value); field != "Cookie" && leftInField.MatchString(plain) {
+				t.Errorf("a token is left in %s: %q, which is %q", field, value, plain)
+			}
+			if field == "Cookie" && rawuri.Has(value, rawuri.Cookie, []string{"sesame"}) {
+				t.Errorf("a token is left in a cookie: %q", value)
+			}
 		}
 	}
 	for _, uri := range uris {
+		if plain := decodeFully(uri); leftToken.MatchString(plain) {
+			t.Errorf("a token is left in %q, which is %q", uri, plain)
+		}
 		_, query, _ := strings.Cut(uri, "?")
 		for _, separators := range []string{"&", "&;"} {
 			for _, p := range parametersOf(query, separators) {
@@ -198,8 +255,8 @@ func wantNothingLeft(t *testing.T, r *http.Request) {
 			t.Errorf("%s: %q is left", name, values)
 		}
 	}
-	for _, value := range r.Header["Authorization"] {
-		if bearerField.MatchString(value) {
+	for _, value := range credentialsIn(r.Header) {
+		if bearer := bearerField.FindStringSubmatch(value); bearer != nil && resemblesToken(bearer[1]) {
 			t.Errorf("Authorization: %q is left", value)
 		}
 	}
@@ -241,8 +298,23 @@ func isIdentityName(name string) bool {
 // wantRestUntouched fails the test unless everything else is as it was.
 func wantRestUntouched(t *testing.T, before, after *http.Request) {
 	t.Helper()
+	names := []string{"sesame", "sesame_confirm"}
+	if rawuri.Has(before.URL.RawQuery, rawuri.Query, names) || rawuri.Has(before.URL.EscapedPath(), rawuri.Path, names) {
+		for _, name := range names {
+			before.URL.RawQuery, _, _ = rawuri.CutParameter(before.URL.RawQuery, name)
+		}
+		before.URL.RawQuery = rawuri.Cut(before.URL.RawQuery, rawuri.Query, names)
+		path := rawuri.Blank(before.URL.EscapedPath(), rawuri.Path, names)
+		if path != before.URL.EscapedPath() {
+			before.URL.Path, _ = url.PathUnescape(path)
+			before.URL.RawPath = path
+		}
+	}
+	for i, line := range before.Header["Cookie"] {
+		before.Header["Cookie"][i] = rawuri.Cut(line, rawuri.Cookie, names)
+	}
 	changing := []string{"Authorization", "Connection", "Cookie", "X-Token"}
-	hasToken := func(value string) bool { return rawuri.IsInText(value, "sesame") }
+	hasToken := func(value string) bool { return rawuri.Has(value, rawuri.Field, []string{"sesame", "sesame_confirm"}) }
 	for name, values := range before.Header {
 		if slices.Contains(changing, name) || isIdentityName(name) || slices.ContainsFunc(values, hasToken) {
 			continue

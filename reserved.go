@@ -102,7 +102,7 @@ func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, c claims) e
 // fallback.
 func (h *Handler) nextOf(r *http.Request, fallback string) string {
 	next := rawuri.OwnTarget(r.URL.Query().Get(nextParameter), fallback)
-	return rawuri.CutFromText(next, h.sources.Name)
+	return h.sources.Clean(next)
 }
 
 // serveLogout ends the session of a browser that asks for it with the button

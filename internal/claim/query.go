@@ -3,50 +3,134 @@ package claim
 import (
 	"context"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 )
 
-// TakeParameter takes a parameter out of a request's query, and out of all
-// that repeats it: the request's URI as it is and as it came.
-func TakeParameter(r *http.Request, name string) (value string, found bool) {
+// parameter is one of a query as it is read.
+type parameter struct {
+	name   string
+	value  string // decoded
+	isRead bool
+}
+
+// takeParameters takes parameters out of a request's target, and out of all
+// that repeats it: the request's URI as it is and as it came. It returns those
+// that are read as such: the token of s, and the others.
+func (s *Sources) takeParameters(r *http.Request, names []string) (token parameter, others []parameter) {
+	for _, name := range names {
+		p := parameter{name: name}
+		if _, p.value, p.isRead = rawuri.CutParameter(r.URL.RawQuery, name); !p.isRead {
+			p.value, p.isRead = rawuri.DamagedParameter(r.URL.RawQuery, name)
+		}
+		switch {
+		case !p.isRead:
+		case name == s.Name && s.reads(FromQuery):
+			token = p
+		default:
+			others = append(others, p)
+		}
+	}
 	asked := target{r.URL.RawQuery, r.RequestURI}
-	cleaned := asked
-	if rawuri.HasParameter(asked.query, name) {
-		cleaned.query, value, found = rawuri.CutParameter(asked.query, name)
+	cleaned := asked.without(names)
+	if cleaned.query != asked.query {
 		r.URL.RawQuery = cleaned.query
 		r.URL.ForceQuery = false
 		r.Form = nil // whoever parsed it will parse it again
 	}
-	cleaned.uri = rawuri.CutFromURI(asked.uri, name)
 	r.RequestURI = cleaned.uri
-	cleanOriginalRequest(r, name, asked, cleaned)
-	return value, found
+	blankPath(r.URL, names)
+	cleanOriginalRequest(r, names, asked, cleaned)
+	return token, others
 }
 
 // target is a query, and the URI that it is in.
 type target struct{ query, uri string }
 
-// cleanOriginalRequest takes a parameter out of the copy of the request that
+// without takes parameters out, and blanks what looks like one in the path.
+func (t target) without(names []string) target {
+	query := cutFromQuery(t.query, names)
+	before, repeated, hasQuery := strings.Cut(t.uri, "?")
+	path := rawuri.Blank(before, rawuri.Path, names)
+	rest := query
+	if repeated != t.query {
+		rest = cutFromQuery(repeated, names)
+	}
+	switch {
+	case rest == repeated && path == before:
+		return target{query, t.uri}
+	case hasQuery && rest == "":
+		return target{query, path}
+	case !hasQuery:
+		return target{query, path}
+	case path == before && strings.HasPrefix(repeated, rest):
+		return target{query, t.uri[:len(before)+len("?")+len(rest)]} // without a copy
+	}
+	return target{query, path + "?" + rest}
+}
+
+// cutFromQuery takes parameters out of a query, good and damaged ones.
+func cutFromQuery(query string, names []string) string {
+	for _, name := range names {
+		query, _, _ = rawuri.CutParameter(query, name)
+	}
+	return rawuri.Cut(query, rawuri.Query, names)
+}
+
+// blankPath removes the values of parameters from a path. Their names stay, so
+// that the path has the same segments: handlers have been chosen by it.
+func blankPath(u *url.URL, names []string) (isBlanked bool) {
+	if !rawuri.Has(pathOf(u), rawuri.Path, names) {
+		return false
+	}
+	blanked := rawuri.Blank(u.EscapedPath(), rawuri.Path, names)
+	path, err := url.PathUnescape(blanked)
+	if err != nil {
+		path = rawuri.Blank(u.Path, rawuri.Path, names) // unreachable: escapes stay whole
+	}
+	u.Path, u.RawPath = path, blanked
+	return true
+}
+
+// pathOf is a path as it came, if that is known, without an allocation.
+func pathOf(u *url.URL) string {
+	if u.RawPath != "" {
+		return u.RawPath
+	}
+	return u.Path
+}
+
+// cleanOriginalRequest takes parameters out of the copy of the request that
 // Caddy keeps as it came, which php_fastcgi sends as REQUEST_URI and which is
 // restored for handle_errors. The copy's URL is shared by all that have the
 // copy; its RequestURI is not, so the copy is replaced, in this request and
 // for placeholders. Mostly it is what the request asked for, of which it is
 // known how it looks cleaned.
-func cleanOriginalRequest(r *http.Request, name string, asked, cleaned target) {
+func cleanOriginalRequest(r *http.Request, names []string, asked, cleaned target) {
 	original, ok := OriginalRequest(r)
-	if !ok || !rawuri.HasParameter(original.URL.RawQuery, name) {
+	if !ok {
 		return
 	}
-	if (target{original.URL.RawQuery, original.RequestURI}) == asked {
-		original.URL.RawQuery, original.RequestURI = cleaned.query, cleaned.uri
-	} else {
-		original.URL.RawQuery, _, _ = rawuri.CutParameter(original.URL.RawQuery, name)
-		original.RequestURI = rawuri.CutFromURI(original.RequestURI, name)
+	if blankPath(original.URL, names) {
+		// The directive tracing stands in front, and has told the path.
+		path := original.URL.Path
+		trace.SpanFromContext(r.Context()).SetAttributes(attribute.String("url.path", path), attribute.String("http.target", path))
 	}
+	came := target{original.URL.RawQuery, original.RequestURI}
+	if came != asked {
+		cleaned = came.without(names)
+	}
+	if cleaned == came {
+		return
+	}
+	original.URL.RawQuery, original.RequestURI = cleaned.query, cleaned.uri
 	*r = *r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, original))
 	const placeholder = "http.request.orig_uri"
 	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
@@ -63,4 +147,46 @@ func cleanOriginalRequest(r *http.Request, name string, asked, cleaned target) {
 func OriginalRequest(r *http.Request) (original http.Request, ok bool) {
 	original, ok = r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
 	return original, ok && original.URL != nil
+}
+
+// isInTarget reports whether the target of a request has one of the parameters.
+func isInTarget(r *http.Request, names []string) bool {
+	if isInURL(r.URL, names) || isInURI(r.RequestURI, r.URL, names) {
+		return true
+	}
+	original, ok := OriginalRequest(r)
+	switch {
+	case !ok:
+		return false
+	case original.RequestURI == r.RequestURI && original.URL.RawQuery == r.URL.RawQuery && pathOf(original.URL) == pathOf(r.URL):
+		return false
+	}
+	return isInURL(original.URL, names) || isInURI(original.RequestURI, original.URL, names)
+}
+
+func isInURL(u *url.URL, names []string) bool {
+	return isInQuery(u.RawQuery, names) || rawuri.Has(pathOf(u), rawuri.Path, names)
+}
+
+// isInURI does for a URI what isInURL does for the URL that it mostly is.
+func isInURI(uri string, u *url.URL, names []string) bool {
+	path, query, _ := strings.Cut(uri, "?")
+	return query != u.RawQuery && isInQuery(query, names) || path != pathOf(u) && rawuri.Has(path, rawuri.Path, names)
+}
+
+func isInQuery(query string, names []string) bool {
+	if query == "" {
+		return false
+	}
+	for _, name := range names {
+		if rawuri.HasParameter(query, name) {
+			return true
+		}
+	}
+	return rawuri.Has(query, rawuri.Query, names)
+}
+
+// Clean takes the parameters of all handlers out of a target.
+func (s *Sources) Clean(uri string) string {
+	return target{uri: uri}.without(s.shared.forms().parameters).uri
 }

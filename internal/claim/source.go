@@ -1,15 +1,15 @@
-// Package claim finds the tokens in requests, and removes and redacts them.
+// Package claim finds the credentials in requests, removes them, and redacts
+// what logs show of them.
 package claim
 
 import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
-
-	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 )
 
 // Source is a place in a request where a token is looked for.
@@ -52,12 +52,16 @@ func (s Source) Validate() error {
 	}
 }
 
-// Sources finds tokens in requests and takes them out.
+// Sources finds the credentials of one handler in requests and takes them out,
+// and those of the other handlers of its HTTP app with them.
 type Sources struct {
 	Name        string   // of the query parameter
 	ConfirmName string   // of the one that confirms it
 	Ordered     []Source // header names are canonical
-	places      *places
+
+	cookies  []string          // names, without __Host-
+	isBearer func(string) bool // whether a bearer token may be one of the handler's
+	shared   *shared
 }
 
 // DefaultName is that of the query parameter where token_name is not set.
@@ -72,7 +76,7 @@ func New(name string, sources []Source) (*Sources, error) {
 	if len(sources) == 0 {
 		sources = defaultSources
 	}
-	s := &Sources{Name: name, ConfirmName: name + "_confirm"}
+	s := &Sources{Name: name, ConfirmName: name + "_confirm", isBearer: func(string) bool { return true }}
 	for i, source := range sources {
 		if err := source.Validate(); err != nil {
 			return nil, err
@@ -85,14 +89,33 @@ func New(name string, sources []Source) (*Sources, error) {
 		}
 		s.Ordered = append(s.Ordered, source)
 	}
-	s.places = new(places)
-	for _, place := range s.Ordered {
-		if place.From == FromQuery {
-			place.Name = name
-		}
-		s.places.add([]Source{place})
-	}
+	s.share(new(shared))
 	return s, nil
+}
+
+// Form tells the handler's tokens from other texts.
+type Form interface {
+	IsToken(text string) bool   // reports whether a text could be a token
+	Resembles(text string) bool // reports whether it could be a broken one, too
+}
+
+// Recognize has bearer tokens looked at by their form. Other credentials are
+// the application's, and stay in the request.
+func (s *Sources) Recognize(form Form) {
+	s.isBearer = func(credentials string) bool { return mayHoldToken(credentials, form) }
+	s.share(new(shared))
+}
+
+// AddCookies names the cookies that are credentials of the handler, without the
+// prefix __Host-.
+func (s *Sources) AddCookies(names ...string) {
+	s.cookies = append(s.cookies, names...)
+	s.share(new(shared))
+}
+
+// reads reports whether tokens come from a kind of place.
+func (s *Sources) reads(from string) bool {
+	return slices.ContainsFunc(s.Ordered, func(source Source) bool { return source.From == from })
 }
 
 // Token is a token as a request presents it.
@@ -102,56 +125,55 @@ type Token struct {
 	Found bool
 }
 
-// IsExposed reports whether the request has a token where Caddy's logs show
-// it. A token in an Authorization header isn't, unless credentials are logged.
-func (s *Sources) IsExposed(r *http.Request) bool {
-	for _, place := range s.places.all() {
-		switch place.From {
-		case FromQuery:
-			if rawuri.HasParameter(r.URL.RawQuery, place.Name) {
-				return true
-			}
-			if original, ok := OriginalRequest(r); ok && rawuri.HasParameter(original.URL.RawQuery, place.Name) {
-				return true
-			}
-			if isInText(r.Header, place.Name) {
-				return true
-			}
-		case FromHeader:
-			if len(r.Header[place.Name]) > 0 {
-				return true
-			}
-		case FromBearer:
-			if LogsCredentials(r) && hasBearer(r.Header["Authorization"]) {
-				return true
-			}
+// Take takes the credentials of all handlers of the app out of a request, and
+// returns the token of this one. The others are kept for handlers that the
+// request meets later. This one's cookies are then in the request for it to take.
+// isExposed is what IsExposed said of the request.
+func (s *Sources) Take(r *http.Request, isExposed bool) (first Token) {
+	all := s.shared.forms()
+	kept := keptOf(r)
+	var fromQuery parameter
+	if isExposed {
+		var others []parameter
+		fromQuery, others = s.takeParameters(r, all.parameters)
+		if len(others) > 0 {
+			kept = kept.of(r)
+			kept.parameters = append(kept.parameters, others...)
 		}
+		cutFromFields(r.Header, all.parameters)
 	}
-	return false
-}
-
-// Take finds the token of the first source that has one, and removes from the
-// request whatever any of the sources could be read from. isExposed is what
-// IsExposed said of the request.
-func (s *Sources) Take(r *http.Request, isExposed bool) Token {
-	var first Token
+	if kept != nil {
+		if s.reads(FromQuery) {
+			kept.takeParameter(s.Name, &fromQuery)
+		}
+		kept.restore(r.Header, s)
+	}
 	for _, source := range s.Ordered {
-		var p Token
+		token := Token{From: source.From}
 		switch source.From {
 		case FromQuery:
-			p.Value, p.Found = TakeParameter(r, s.Name)
-			if isExposed {
-				changeTexts(r.Header, s.Name, rawuri.CutFromText)
-			}
+			token.Value, token.Found = fromQuery.value, fromQuery.isRead
 		case FromBearer:
-			p.Value, p.Found = takeBearer(r.Header)
+			token.Value, token.Found = takeBearer(r.Header, s.isBearer)
 		case FromHeader:
-			p.Value, p.Found = takeHeader(r.Header, source.Name)
+			token.Value, token.Found = takeHeader(r.Header, source.Name)
 		}
-		p.From = source.From
-		if p.Found && !first.Found {
-			first = p
+		if token.Found && !first.Found {
+			first = token
 		}
 	}
+	if !s.isAlone(all) {
+		s.keepOthers(r, all, kept)
+	}
 	return first
+}
+
+// TakeConfirmation returns the value of the parameter that confirms the token,
+// which Take has taken out of the request; empty where it had none.
+func (s *Sources) TakeConfirmation(r *http.Request) string {
+	var confirmation parameter
+	if kept := keptOf(r); kept != nil {
+		kept.takeParameter(s.ConfirmName, &confirmation)
+	}
+	return confirmation.value
 }

@@ -94,6 +94,9 @@ func New(cfg Config) (Cookie, error) {
 	return c, nil
 }
 
+// Name is the cookie's, without the prefix __Host-.
+func (c *Cookie) Name() string { return c.name }
+
 // Take removes the cookie from a request, with the prefix and without, and
 // returns the values of the one that set sets. There should be one, but without
 // the prefix another site of the domain may have planted more. The other

@@ -16,11 +16,11 @@ func TestUnregisterForgetsTheApp(t *testing.T) {
 		t.Fatal(err)
 	}
 	unregister := sources.Register(app)
-	if _, ok := placesOf.Load(app); !ok {
+	if _, ok := sharedOf.Load(app); !ok {
 		t.Fatal("the app isn't known")
 	}
 	unregister()
-	if _, ok := placesOf.Load(app); ok {
+	if _, ok := sharedOf.Load(app); ok {
 		t.Error("the app is still known")
 	}
 }

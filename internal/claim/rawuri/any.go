@@ -1,0 +1,272 @@
+package rawuri
+
+import "strings"
+
+// A link may come damaged: encoded once more, with its name in capitals, with
+// another separator in front, or as a part of another link. The token in it is
+// none for this request then, but it may be a good one. So what follows finds
+// parameters of given names wherever they could be meant: the name in any case,
+// each of its letters encoded any number of times, behind anything that could
+// separate it, as far as an equals sign.
+
+// Place is where a text stands, which decides what ends a value in it.
+type Place uint8
+
+// The places.
+const (
+	Query  Place = iota // of a request's target
+	Path                // of a request's target
+	Field               // the value of a header field
+	Cookie              // the value of the field Cookie, whose pairs aren't parameters
+)
+
+// minBareValue is the least length of a value in a header field that has no URI
+// with a query in front of it: fields have parameters of their own, such as
+// q=0.9, and tokens are longer than most of those.
+const minBareValue = 7
+
+// Has reports whether a text has a parameter of one of the names. It allocates
+// nothing that isn't used again.
+func Has(text string, at Place, names []string) bool {
+	if strings.IndexByte(text, '=') < 0 && strings.IndexByte(text, '%') < 0 {
+		return false
+	}
+	p := newPlain(text)
+	defer p.free()
+	_, ok := (&finder{plain: p, at: at, names: names}).next()
+	return ok
+}
+
+// Cut takes all parameters of the names out of a text, each with a separator
+// beside it. What else there is comes back byte for byte.
+func Cut(text string, at Place, names []string) string {
+	if !Has(text, at, names) {
+		return text
+	}
+	p := newPlain(text)
+	defer p.free()
+	f := finder{plain: p, at: at, names: names}
+	kept := make([]byte, 0, len(text))
+	from := 0      // what is before it is dealt with
+	separator := 0 // the width of the one that kept ends with, in front of what was cut
+	for found, ok := f.next(); ok; found, ok = f.next() {
+		if between := text[from:p.offset(found.name)]; between != "" {
+			kept = append(kept, between...)
+			separator = 0
+			if isDropped(p.at(found.name-1), at) {
+				separator = p.width(found.name - 1)
+			}
+		}
+		if f.isFollowed(found) {
+			f.from = found.end + 1
+		} else {
+			kept = kept[:len(kept)-separator]
+			separator = 0
+		}
+		from = p.offset(f.from)
+	}
+	return string(append(kept, text[from:]...))
+}
+
+// isFollowed reports whether a parameter is followed by another of the same
+// link.
+func (f *finder) isFollowed(found parameter) bool {
+	p, width := f.plain, 1
+	if found.name > 0 {
+		width = p.width(found.name - 1)
+	}
+	if found.end == p.len() || p.width(found.end) != width {
+		return false
+	}
+	switch p.at(found.end) {
+	case '?', '&':
+		return true
+	case ';':
+		return f.at != Cookie
+	}
+	return false
+}
+
+// isDropped reports whether a separator goes with the parameter behind it.
+func isDropped(c byte, at Place) bool {
+	return isSeparator(c) || at == Query && (c == '+' || c == ' ')
+}
+
+// Redact replaces the values of all parameters of the names.
+func Redact(text string, at Place, names []string) string {
+	return replaceValues(text, at, names, Redacted)
+}
+
+// Blank removes the values of all parameters of the names, and leaves the names.
+// So a path keeps its segments, and gets no dot segment that wasn't there.
+func Blank(text string, at Place, names []string) string {
+	return replaceValues(text, at, names, "")
+}
+
+func replaceValues(text string, at Place, names []string, by string) string {
+	if !Has(text, at, names) {
+		return text
+	}
+	p := newPlain(text)
+	defer p.free()
+	f := finder{plain: p, at: at, names: names}
+	replaced := make([]byte, 0, len(text)+len(by))
+	from := 0 // what is before it is dealt with
+	for found, ok := f.next(); ok; found, ok = f.next() {
+		replaced = append(replaced, text[from:p.offset(found.value)]...)
+		replaced = append(replaced, by...)
+		from = p.offset(found.end)
+	}
+	return string(append(replaced, text[from:]...))
+}
+
+// finder finds parameters, one after the other.
+type finder struct {
+	plain *plain
+	at    Place
+	names []string
+
+	from   int // where to go on
+	opened int // up to where it is known that no URI with a query begins
+	isOpen bool
+}
+
+// parameter is where a parameter is in a plain. Its value isn't empty.
+type parameter struct{ name, value, end int }
+
+// next finds the next parameter.
+func (f *finder) next() (found parameter, ok bool) {
+	p := f.plain
+	for {
+		equals := p.next(f.from)
+		if equals < 0 {
+			f.from = p.len()
+			return parameter{}, false
+		}
+		f.from = equals + 1
+		name, ok := f.nameBefore(equals)
+		if !ok {
+			continue
+		}
+		found = parameter{name: name, value: equals + 1, end: f.endOf(name, equals+1)}
+		if found.end == found.value || !f.isParameter(found) {
+			continue
+		}
+		f.from = found.end
+		return found, true
+	}
+}
+
+// maxIndex is the longest index of a PHP list, as in sesame[0], with brackets.
+const maxIndex = 64
+
+// nameBefore returns where one of the names begins that ends at end, or is
+// followed there by the index of a list, as PHP has it.
+func (f *finder) nameBefore(end int) (start int, ok bool) {
+	p := f.plain
+	if end > 0 && p.at(end-1) == ']' {
+		for i := end - 1; i >= max(0, end-maxIndex); i-- {
+			if p.at(i) == '[' && (i == 0 || p.at(i-1) != ']') {
+				end = i
+				break
+			}
+		}
+	}
+	for _, name := range f.names {
+		start := end - len(name)
+		if start < 0 || !f.isName(start, name) {
+			continue
+		}
+		if start == 0 || !isNameByte(p.at(start-1)) {
+			return start, true
+		}
+	}
+	return 0, false
+}
+
+// isName reports whether a name stands at start, in any case. PHP turns into an
+// underscore what no variable has in its name.
+func (f *finder) isName(start int, name string) bool {
+	for i := range len(name) {
+		c := f.plain.at(start + i)
+		isSame := lower(c) == lower(name[i]) || name[i] == '_' && (c == '.' || c == ' ' || c == '+' || c == '[')
+		if !isSame {
+			return false
+		}
+	}
+	return true
+}
+
+// endOf returns where the value ends that begins at value. Separators that are
+// encoded more often than the one in front of the name are a part of it.
+func (f *finder) endOf(name, value int) int {
+	p := f.plain
+	width := 1
+	if name > 0 {
+		width = p.width(name - 1)
+	}
+	end := value
+	for end < p.len() && !(f.ends(p.at(end)) && p.width(end) <= width) {
+		end++
+	}
+	return end
+}
+
+// ends reports whether a byte ends a value.
+func (f *finder) ends(c byte) bool {
+	switch f.at {
+	case Query:
+		return c == '&' || c == ';' || c == '#'
+	case Path:
+		return c == '/' || isSeparator(c)
+	default:
+		return endsParameter(c)
+	}
+}
+
+// isParameter reports whether what looks like a parameter is one, and not a
+// part of the syntax of the field that it is in.
+func (f *finder) isParameter(found parameter) bool {
+	p := f.plain
+	if f.at == Query || f.at == Path {
+		return true
+	}
+	if found.name > 0 && (p.width(found.name-1) > 1 || p.at(found.name-1) == '&') {
+		return true
+	}
+	if f.opensBefore(found.name) {
+		return f.at == Field || p.at(found.name-1) == '?' || p.at(found.name-1) == '#'
+	}
+	return f.at == Field && found.end-found.value >= minBareValue
+}
+
+// opensBefore reports whether a question mark or a hash stands before index i.
+func (f *finder) opensBefore(i int) bool {
+	for ; !f.isOpen && f.opened < i; f.opened++ {
+		c := f.plain.at(f.opened)
+		f.isOpen = c == '?' || c == '#'
+	}
+	return f.isOpen
+}
+
+// isNameByte reports whether a byte in front of a name makes it another name.
+func isNameByte(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' || c == '-' || c == '.'
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c | 0x20
+	}
+	return c
+}
+
+// isSeparator reports whether a parameter may begin behind a byte.
+func isSeparator(c byte) bool { return c == '?' || c == '&' || c == ';' || c == '#' }
+
+// endsParameter reports whether a byte ends a parameter in a text: one that
+// separates it from the next, one that a URI doesn't have in it, or one that is
+// taken to be the text's, as the bracket around it or a comma behind.
+func endsParameter(c byte) bool {
+	return isSeparator(c) || c <= ' ' || c >= 0x7f || strings.IndexByte("\"'()<>,[]{}|\\^`", c) >= 0
+}

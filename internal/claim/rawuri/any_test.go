@@ -1,0 +1,67 @@
+package rawuri
+
+import (
+	"strings"
+	"testing"
+)
+
+// In each text, s is the parameter, and what becomes of it as each place.
+func TestCutAndRedactAnywhere(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, text    string
+		at            Place
+		cut, redacted string
+	}{
+		{"nothing", "", Field, "", ""},
+		{"a parameter of the field's own", "text/html;s=1, */*;q=0.8", Field, "text/html;s=1, */*;q=0.8", "text/html;s=1, */*;q=0.8"},
+		{"a long one, without a URI", "a;s=TTTTTTT,b", Field, "a,b", "a;s=REDACTED,b"},
+		{"another parameter", "/a?b=1", Field, "/a?b=1", "/a?b=1"},
+		{"alone", "/a?s=T", Field, "/a", "/a?s=REDACTED"},
+		{"without a value", "/a?s", Field, "/a?s", "/a?s"},
+		{"with an empty value", "/a?s=", Field, "/a?s=", "/a?s="},
+		{"first", "/a?s=T&b=1", Field, "/a?b=1", "/a?s=REDACTED&b=1"},
+		{"last", "/a?b=1&s=T", Field, "/a?b=1", "/a?b=1&s=REDACTED"},
+		{"between", "/a?b=1&s=T&c=2#d", Field, "/a?b=1&c=2#d", "/a?b=1&s=REDACTED&c=2#d"},
+		{"before a fragment", "/a?b=1&s=T#d", Field, "/a?b=1#d", "/a?b=1&s=REDACTED#d"},
+		{"three times", "/a?s=T&s=U&%73=V", Field, "/a", "/a?s=REDACTED&s=REDACTED&%73=REDACTED"},
+		{"in a fragment", "/a#s=T", Field, "/a", "/a#s=REDACTED"},
+		{"in capitals", "/a?S=T&ss=T", Field, "/a?ss=T", "/a?S=REDACTED&ss=T"},
+		{"in brackets", "<https://x/a?s=T> ([\"e\"])", Field, "<https://x/a> ([\"e\"])", "<https://x/a?s=REDACTED> ([\"e\"])"},
+		{"in JSON", "{\"u\":\"/a?s=T\",\"n\":1}", Field, "{\"u\":\"/a\",\"n\":1}", "{\"u\":\"/a?s=REDACTED\",\"n\":1}"},
+		{"encoded in the value of another", "/?u=https%3A%2F%2Fx%2F%3Fs%3DT%26b%3D1&c", Field, "/?u=https%3A%2F%2Fx%2F%3Fb%3D1&c", "/?u=https%3A%2F%2Fx%2F%3Fs%3DREDACTED%26b%3D1&c"},
+		{"the last of a link in the value of another", "n=%2Fx%3Fs%3DT&b=1", Query, "n=%2Fx&b=1", "n=%2Fx%3Fs%3DREDACTED&b=1"},
+		{"encoded twice", "n=%252Fx%253Fs%253DT%2526b%253D1", Query, "n=%252Fx%253Fb%253D1", "n=%252Fx%253Fs%253DREDACTED%2526b%253D1"},
+		{"with digits of escapes encoded", "n=%%33Fs%3%44T", Query, "n=", "n=%%33Fs%3%44REDACTED"},
+		{"its ampersand as an entity", "a=1&amp;s=T", Query, "a=1&amp", "a=1&amp;s=REDACTED"},
+		{"its ampersand as an encoded entity", "a=1&amp%3Bs=T", Query, "a=1&amp", "a=1&amp%3Bs=REDACTED"},
+		{"its equals sign encoded", "s%3DT&b", Query, "b", "s%3DREDACTED&b"},
+		{"behind a second question mark", "a=1?s=T&b", Query, "a=1?b", "a=1?s=REDACTED&b"},
+		{"behind a plus", "+s=T", Query, "", "+s=REDACTED"},
+		{"as a list of PHP's", "s[]=T&S%5B0%5D%5Bx%5D=U", Query, "", "s[]=REDACTED&S%5B0%5D%5Bx%5D=REDACTED"},
+		{"behind NUL, where PHP stops", "s%00x=T", Query, "", "s%00REDACTED"},
+		{"an encoded ampersand in its value", "s=T%26b&c", Query, "c", "s=REDACTED&c"},
+		{"behind a letter", "as=T&a-s=T&a_s=T", Query, "as=T&a-s=T&a_s=T", "as=T&a-s=T&a_s=T"},
+		{"in a path", "/a;s=T/b", Path, "", "/a;s=REDACTED/b"},
+		{"in a path, encoded", "/a%3Fs%3DT%2Fb/c", Path, "", "/a%3Fs%3DREDACTED%2Fb/c"},
+		{"a cookie of that name", "a=1; s=TTTTTTT; b=2", Cookie, "a=1; s=TTTTTTT; b=2", "a=1; s=TTTTTTT; b=2"},
+		{"in a cookie's value", "a=%2F%3Fs%3DT; b=/?s=T; s=U", Cookie, "a=%2F; b=/; s=U", "a=%2F%3Fs%3DREDACTED; b=/?s=REDACTED; s=U"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			names := []string{"s"}
+			if got := Cut(test.text, test.at, names); test.at != Path && got != test.cut {
+				t.Errorf("cut from %q: %q, want %q", test.text, got, test.cut)
+			}
+			if got := Redact(test.text, test.at, names); got != test.redacted {
+				t.Errorf("redacted in %q: %q, want %q", test.text, got, test.redacted)
+			}
+			if got := Has(test.text, test.at, names); got != (test.redacted != test.text) {
+				t.Errorf("is in %q: %v", test.text, got)
+			}
+			if got, want := Blank(test.text, test.at, names), strings.ReplaceAll(test.redacted, Redacted, ""); got != want {
+				t.Errorf("blanked in %q: %q, want %q", test.text, got, want)
+			}
+		})
+	}
+}

@@ -1,0 +1,67 @@
+package rawuri
+
+import "strings"
+
+// DamagedParameter reads a parameter of a query that a mail program damaged in
+// a way that leaves one reading: with the ampersand of HTML in front, amp;name=,
+// or with its equals sign encoded, name%3D. Each may be encoded further. What is
+// found twice with different values has two readings, and so is not found.
+func DamagedParameter(query, name string) (value string, found bool) {
+	if !Has(query, Query, []string{name}) {
+		return "", false
+	}
+	isEntity := false // the piece before was the start of one
+	for start, separator := 0, byte('&'); start <= len(query); {
+		end := len(query)
+		if i := strings.IndexAny(query[start:], "&;"); i >= 0 {
+			end = start + i
+		}
+		piece := query[start:end]
+		read, ok := readDamaged(piece, name, separator == ';' && isEntity)
+		switch {
+		case ok && found && read != value:
+			return "", false
+		case ok:
+			value, found = read, true
+		}
+		isEntity = isAmpersand(piece) && (separator == '&' || isEntity)
+		if end < len(query) {
+			separator = query[end]
+		}
+		start = end + 1
+	}
+	return value, found
+}
+
+// readDamaged reads what stands between two separators of a query.
+func readDamaged(piece, name string, isBehindEntity bool) (value string, ok bool) {
+	p := newPlain(piece)
+	defer p.free()
+	text := p.string()
+	isDamaged := isBehindEntity || strings.IndexByte(piece, '=') < 0
+	for {
+		before, after, ok := strings.Cut(text, ";")
+		if !ok || !isAmpersand(before) {
+			break
+		}
+		text, isDamaged = after, true
+	}
+	rest, ok := strings.CutPrefix(text, name+"=")
+	if !ok || !isDamaged {
+		return "", false
+	}
+	if i := strings.IndexAny(rest, "&;#"); i >= 0 {
+		rest = rest[:i]
+	}
+	return rest, rest != ""
+}
+
+// isAmpersand reports whether a text is the start of one as HTML writes it, up
+// to the semicolon.
+func isAmpersand(text string) bool {
+	switch strings.ToLower(text) {
+	case "amp", "#38", "#x26":
+		return true
+	}
+	return false
+}
