@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Authorization, folded, is a field of which servers know no other spelling.
+// The fields with credentials (RFC 9110, section 11), of which servers know no
+// other spelling.
 const (
 	headerProxyAuthorization = "Proxy-Authorization"
 
@@ -32,9 +33,7 @@ func isCredentials(name string) bool {
 // PHP_AUTH_USER and PHP_AUTH_PW of Basic (RFC 7617), and PHP_AUTH_DIGEST of
 // Digest (RFC 7616). Those of other schemes are checked by the application.
 func removeCredentials(header http.Header) {
-	if _, ok := header[headerProxyAuthorization]; ok {
-		delete(header, headerProxyAuthorization)
-	}
+	delete(header, headerProxyAuthorization)
 	values, ok := header[headerAuthorization]
 	if !ok {
 		return

@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
@@ -159,5 +160,29 @@ func TestCredentialsFromWhichServersDeriveANameAreRemoved(t *testing.T) {
 	header := http.Header{headerAuthorization: {"Bearer app", "Basic YWRtaW46eA=="}}
 	if removeCredentials(header); len(header) > 0 {
 		t.Errorf("of two fields, %v stay", header)
+	}
+}
+
+func TestGuideNamesEveryTrustedField(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile("../../docs/identity.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range trustedNames {
+		isNamed := func(text string) bool {
+			return strings.Contains(strings.ToLower(string(guide)), "`"+strings.ToLower(text)+"`")
+		}
+		if isNamed(name) {
+			continue
+		}
+		// Several are written as one: `X-Auth-` with `User`, `Username`.
+		grouped := false
+		for i := range name {
+			grouped = grouped || name[i] == '-' && isNamed(name[:i+1]) && isNamed(name[i+1:])
+		}
+		if !grouped {
+			t.Errorf("docs/identity.md doesn't name %s", name)
+		}
 	}
 }
