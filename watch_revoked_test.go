@@ -102,7 +102,7 @@ func TestOpenStreamEndsWhenItsTokenOrSessionIsRevoked(t *testing.T) {
 		if hasEnded(bySecond) || hasEnded(inner) || hasEnded(bySession) {
 			t.Error("a stream of another token has ended")
 		}
-		if err := store.RevokeAll(t.Context(), user, now.Add(time.Hour)); err != nil {
+		if _, err := store.RevokeAll(t.Context(), user, now.Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		poll(t, "the end of the user's streams", func() bool { return hasEnded(bySecond) && hasEnded(inner) && hasEnded(bySession) })
