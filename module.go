@@ -512,6 +512,8 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 	if made := h.made.Load(); made != nil {
 		needs.KeysOf(made.tokens.Settings().Encoding)
 	}
+	validating := isValidating()
+	cfg.StartWithout = cfg.StartWithout || validating
 	var err error
 	store, err := userstore.Open(ctx, cfg, needs, h.logger.Named("userstore"))
 	switch {
@@ -521,6 +523,9 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 		return setting.In("userstore", err)
 	}
 	h.store = store
+	if validating {
+		h.noteSkipped(ctx, store)
+	}
 	store.ObserveLookups(observeLookup)
 	if allowed := h.LimitFailures.WithDefaults(); !allowed.Off {
 		h.queue = limit.NewQueue(store.LookupMany, cmp.Or(time.Duration(cfg.QueryTimeout), userstore.DefaultQueryTimeout))

@@ -30,7 +30,8 @@ type configured struct {
 	hosts    []string
 	matchers []string // other than hosts, as JSON
 
-	isPlain         bool     // its server has no TLS
+	isPlain         bool // its server has no TLS
+	server          *caddyhttp.Server
 	before          []string // the modules of the handlers in front of it
 	logsCredentials bool     // of its server
 }
@@ -39,6 +40,7 @@ type configured struct {
 type configuration struct {
 	handlers []*configured
 	logs     map[string]logConfig
+	flows    []siteFlow
 }
 
 // logConfig is a log of Caddy's.
@@ -81,18 +83,42 @@ func parseConfiguration(config []byte, decode Decode) (*configuration, error) {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
 	w := &handlerWalk{decode: decode}
+	var flows []siteFlow
 	for _, name := range slices.Sorted(maps.Keys(root.Apps.HTTP.Servers)) {
 		if _, err := w.visit(root.Apps.HTTP.Servers[name], configured{
 			path:    "apps.http.servers." + name,
 			isPlain: isPlainServer(root.Apps.HTTP.Servers[name], cmp.Or(root.Apps.HTTP.HTTPPort, caddyhttp.DefaultHTTPPort)),
+			server:  serverOf(root.Apps.HTTP.Servers[name]),
 		}); err != nil {
 			return nil, err
 		}
+		within, err := siteFlows(root.Apps.HTTP.Servers[name], "apps.http.servers."+name)
+		if err != nil {
+			return nil, err
+		}
+		flows = append(flows, within...)
 	}
 	if len(w.found) == 0 {
 		return nil, errors.New("no sesame handler is in this configuration")
 	}
-	return &configuration{handlers: w.found, logs: root.Logging.Logs}, nil
+	return &configuration{handlers: w.found, logs: root.Logging.Logs, flows: flows}, nil
+}
+
+// serverOf is the server without its routes, or nil where it can't be read.
+func serverOf(raw json.RawMessage) *caddyhttp.Server {
+	var server struct {
+		TrustedProxies json.RawMessage `json:"trusted_proxies"`
+		ClientIP       []string        `json:"client_ip_headers"`
+		Strict         int             `json:"trusted_proxies_strict"`
+		Unix           bool            `json:"trusted_proxies_unix"`
+	}
+	if json.Unmarshal(raw, &server) != nil {
+		return nil
+	}
+	return &caddyhttp.Server{
+		TrustedProxiesRaw: server.TrustedProxies, ClientIPHeaders: server.ClientIP,
+		TrustedProxiesStrict: server.Strict, TrustedProxiesUnix: server.Unix,
+	}
 }
 
 // isPlainServer reports whether a server has no TLS: where it is off, where the
@@ -213,7 +239,10 @@ func (w *handlerWalk) add(fields map[string]json.RawMessage, at configured) erro
 	if at.Handler, err = w.decode(text); err != nil {
 		return fmt.Errorf("%s: %w", at.path, err)
 	}
-	at.raw = text
+	delete(fields, "source") // where it stands makes it no other handler
+	if at.raw, err = json.Marshal(fields); err != nil {
+		return fmt.Errorf("reading %s: %w", at.path, err)
+	}
 	at.number = len(w.found) + 1
 	w.found = append(w.found, &at)
 	return nil

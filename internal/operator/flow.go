@@ -1,0 +1,232 @@
+package operator
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// siteFlow is what requests to a site meet: the way through its handlers, as
+// far as it concerns sesame.
+type siteFlow struct {
+	path     string // of the site's route, in the JSON
+	findings []finding
+}
+
+// route is a route of a configuration, as far as requests find their way by it.
+type route struct {
+	Match    []map[string]json.RawMessage `json:"match"`
+	Handle   []handlerJSON                `json:"handle"`
+	Terminal bool                         `json:"terminal"`
+}
+
+// handlerJSON is a handler, as far as requests find their way by it.
+type handlerJSON struct {
+	Module   string          `json:"handler"`
+	Routes   []route         `json:"routes"`          // of subroute
+	Name     string          `json:"name"`            // of invoke
+	Status   json.RawMessage `json:"status_code"`     // of static_response
+	Rewrite  json.RawMessage `json:"rewrite"`         // of reverse_proxy
+	Response json.RawMessage `json:"handle_response"` // of reverse_proxy
+}
+
+// isForwardAuth reports whether a proxy is what the directive forward_auth makes:
+// it asks another server, and goes on.
+func (h *handlerJSON) isForwardAuth() bool {
+	return h.Module == "reverse_proxy" && len(h.Rewrite) > 0 && len(h.Response) > 0
+}
+
+// answers reports whether no later handler sees the request.
+func (h *handlerJSON) answers() bool {
+	return h.hasContent() || slices.Contains([]string{"static_response", "error", "acme_server", "metrics"}, h.Module)
+}
+
+// hasContent reports whether the handler answers with what sesame could have to
+// protect.
+func (h *handlerJSON) hasContent() bool {
+	return slices.Contains([]string{"reverse_proxy", "file_server", "frankenphp", "php", "cgi", "fastcgi", "webdav", "exec"}, h.Module) && !h.isForwardAuth()
+}
+
+// siteFlows follows requests through the sites of a server which have sesame.
+func siteFlows(server json.RawMessage, path string) ([]siteFlow, error) {
+	var parsed struct {
+		Routes []route          `json:"routes"`
+		Named  map[string]route `json:"named_routes"`
+	}
+	if err := json.Unmarshal(server, &parsed); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	var flows []siteFlow
+	for i, r := range parsed.Routes {
+		w := &flowWalk{named: parsed.Named}
+		if !w.hasSesame(r) {
+			continue
+		}
+		p := passage{}
+		w.route(r, path+".routes."+strconv.Itoa(i), &p)
+		flows = append(flows, siteFlow{path + ".routes." + strconv.Itoa(i), w.findings})
+	}
+	return flows, nil
+}
+
+// flowWalk follows a request through a site.
+type flowWalk struct {
+	named    map[string]route
+	inside   []string // the named routes that are being followed
+	findings []finding
+}
+
+// passage is how far a request has come.
+type passage struct {
+	isBehind    bool     // sesame, whatever the request
+	partly      []string // what matched where sesame stood
+	conditions  []string // what had to match to come here
+	endedBy     string   // the module that has answered every request
+	askedBefore bool     // forward_auth came before sesame
+}
+
+// hasSesame reports whether a route leads to the handler.
+func (w *flowWalk) hasSesame(r route) bool {
+	for _, h := range r.Handle {
+		if h.Module == "sesame" || slices.ContainsFunc(h.Routes, w.hasSesame) {
+			return true
+		}
+		if named, ok := w.named[h.Name]; ok && h.Module == "invoke" && !slices.Contains(w.inside, h.Name) {
+			w.inside = append(w.inside, h.Name)
+			found := w.hasSesame(named)
+			w.inside = w.inside[:len(w.inside)-1]
+			if found {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// route follows a request into a route. What holds for all requests behind it is
+// in p afterwards.
+func (w *flowWalk) route(r route, path string, p *passage) {
+	condition := conditionOf(r)
+	at := *p
+	if condition != "" {
+		at.conditions = append(slices.Clip(p.conditions), condition)
+	}
+	for i := range r.Handle {
+		w.handler(&r.Handle[i], path+".handle."+strconv.Itoa(i), r, &at)
+	}
+	p.partly = at.partly
+	p.askedBefore = at.askedBefore
+	if condition == "" {
+		p.isBehind, p.endedBy = at.isBehind, at.endedBy
+		return
+	}
+	if at.isBehind && !p.isBehind {
+		p.partly = append(slices.Clip(p.partly), condition)
+	}
+}
+
+// handler follows a request into a handler.
+func (w *flowWalk) handler(h *handlerJSON, path string, r route, p *passage) {
+	switch {
+	case h.Module == "sesame":
+		w.sesame(path, r, p)
+	case len(h.Routes) > 0:
+		for i, inner := range h.Routes {
+			w.route(inner, path+".routes."+strconv.Itoa(i), p)
+		}
+	case h.Module == "invoke" && !slices.Contains(w.inside, h.Name):
+		if named, ok := w.named[h.Name]; ok {
+			w.inside = append(w.inside, h.Name)
+			w.route(named, path, p)
+			w.inside = w.inside[:len(w.inside)-1]
+		}
+	case h.isForwardAuth():
+		p.askedBefore = p.askedBefore || !p.isBehind
+	case p.endedBy != "":
+		// No request comes here.
+	case h.answers():
+		w.answer(h, path, p)
+	}
+}
+
+// sesame looks at where a sesame handler stands.
+func (w *flowWalk) sesame(path string, r route, p *passage) {
+	if p.endedBy != "" {
+		w.add(verdictFail, fmt.Sprintf("%s answers every request in front of sesame (%s), which therefore protects nothing", p.endedBy, path),
+			"place sesame in front of it: in a route block, directives run in the order in which they are written")
+	}
+	if exact := exactPaths(r); len(exact) > 0 {
+		w.add(verdictWarn, fmt.Sprintf("sesame is for the exact path %s alone (%s): %s/x is open", strings.Join(exact, ", "), path, strings.TrimSuffix(exact[0], "/")),
+			fmt.Sprintf("write %s*, or both %[1]s and %[1]s/*", strings.TrimSuffix(exact[0], "/")))
+	}
+	if p.askedBefore {
+		w.add(verdictWarn, "forward_auth stands in front of sesame ("+path+"): its server receives the token and what the client sends as Remote-User",
+			"place sesame in front of it in a route block")
+	}
+	p.isBehind = true
+}
+
+// answer looks at a handler that answers.
+func (w *flowWalk) answer(h *handlerJSON, path string, p *passage) {
+	if h.hasContent() && !p.isBehind {
+		which := "every request"
+		if len(p.conditions) > 0 {
+			which = "requests that match " + strings.Join(p.conditions, " and ")
+		}
+		if len(p.partly) > 0 {
+			which += ", unless they match " + strings.Join(p.partly, " or ") + ","
+		}
+		w.add(verdictWarn, fmt.Sprintf("%s (%s) answers %s without sesame, in a site that has it", h.Module, path, which),
+			"if that isn't meant to be open, place sesame in front of it, without a matcher or with the same")
+	}
+	if len(p.conditions) == 0 && !p.isBehind && len(p.partly) == 0 {
+		p.endedBy = h.Module
+	}
+}
+
+func (w *flowWalk) add(v verdict, text, advice string) {
+	f := finding{"routes", v, text, advice}
+	if !slices.Contains(w.findings, f) {
+		w.findings = append(w.findings, f)
+	}
+}
+
+// conditionOf is what a request must match, other than its host, in words.
+func conditionOf(r route) string {
+	var sets []string
+	for _, set := range r.Match {
+		var parts []string
+		for _, name := range slices.Sorted(maps.Keys(set)) {
+			if name != "host" {
+				parts = append(parts, name+" "+string(set[name]))
+			}
+		}
+		if len(parts) == 0 {
+			return "" // this set matches all
+		}
+		sets = append(sets, strings.Join(parts, " "))
+	}
+	return strings.Join(sets, " or ")
+}
+
+// exactPaths are the paths of a route's matchers, if each of them is one path
+// alone, and not that of a file.
+func exactPaths(r route) []string {
+	var all []string
+	for _, set := range r.Match {
+		var paths []string
+		if json.Unmarshal(set["path"], &paths) != nil || len(paths) == 0 {
+			return nil
+		}
+		all = append(all, paths...)
+	}
+	isOpen := func(path string) bool {
+		prefix := strings.TrimSuffix(path, "/")
+		return !strings.Contains(path, "*") && !strings.Contains(path[strings.LastIndexByte(path, '/')+1:], ".") &&
+			!slices.ContainsFunc(all, func(other string) bool { return other == prefix+"/*" || other == prefix+"*" })
+	}
+	return slices.DeleteFunc(all, func(path string) bool { return !isOpen(path) })
+}
