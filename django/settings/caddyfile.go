@@ -3,125 +3,12 @@ package settings
 import (
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 )
-
-// Report is what there is to say besides what was written.
-type Report struct {
-	// Notes are what the configuration can't express, or what was assumed.
-	Notes []Note `json:"notes"`
-
-	// Undecided are restrictions of Django's that the gateway might drop. The
-	// configuration has a line for each of them, and doesn't start until the
-	// operator has removed that.
-	Undecided []Note `json:"undecided"`
-
-	// Env are the environment variables that Caddy needs.
-	Env []EnvVar `json:"env"`
-
-	// View is the SQL that makes the view which the configuration reads users
-	// from, or empty.
-	View string `json:"view,omitempty"`
-}
-
-// Note is about a setting: what it means for the gateway, and what to do.
-type Note struct {
-	Setting string `json:"setting"`
-	Text    string `json:"text"`
-}
-
-// EnvVar is an environment variable that Caddy needs, and the setting of Django
-// whose value it must have.
-type EnvVar struct {
-	Name    string `json:"name"`
-	Setting string `json:"setting"`
-}
-
-// The environment variables.
-const (
-	envSecretKey       = "DJANGO_SECRET_KEY"
-	envFallback        = "DJANGO_SECRET_KEY_FALLBACK_" // with a number
-	envKey             = "SESAME_KEY"
-	envDBPassword      = "DJANGO_DB_PASSWORD"
-	envDSN             = "SESAME_DSN"
-	envReplicaPassword = "DJANGO_DB_REPLICA_PASSWORD"
-	envReplicaDSN      = "SESAME_REPLICA_DSN"
-	envAddress         = "SITE_ADDRESS"
-	envUpstream        = "UPSTREAM"
-)
-
-// Caddyfile writes the block `sesame { … }` for the project. Secrets are
-// placeholders in it, for environment variables that the report names.
-//
-// It fails, and writes nothing, where no block could do what the project does:
-// for a database other than MySQL or MariaDB, for example. The error says which
-// setting it is.
-func (p *Project) Caddyfile(w io.Writer) (*Report, error) {
-	b, err := p.block()
-	if err != nil {
-		return nil, err
-	}
-	return b.write(w)
-}
-
-// Site writes a whole Caddyfile for the project, with a site that has the block.
-// The address of the site and that of the application are environment variables
-// as well.
-func (p *Project) Site(w io.Writer) (*Report, error) {
-	b, err := p.block()
-	if err != nil {
-		return nil, err
-	}
-	b.lines = slices.Concat(
-		[]string{"# The address of the site, such as app.example.com.", "{$" + envAddress + "} {"},
-		b.lines,
-		[]string{"\t# The application that the users come to, such as localhost:8000.", "\treverse_proxy {$" + envUpstream + "}", "}"},
-	)
-	for i := 2; i < len(b.lines)-3; i++ {
-		b.lines[i] = "\t" + b.lines[i]
-	}
-	b.report.Env = append(b.report.Env,
-		EnvVar{envAddress, "the address of the site, such as app.example.com"},
-		EnvVar{envUpstream, "the address of the application, such as localhost:8000"})
-	return b.write(w)
-}
-
-// block is a block being written.
-type block struct {
-	*Project
-	lines     []string
-	undecided []string // lines as well, which come first
-	report    Report
-}
-
-// block has the options for the project.
-func (p *Project) block() (*block, error) {
-	b := &block{Project: p}
-	b.lines = append(b.lines, "sesame {")
-	for _, step := range []func() error{
-		b.secrets, b.lifecycle, b.packer, b.versions, b.times, b.store,
-	} {
-		if err := step(); err != nil {
-			return nil, err
-		}
-	}
-	b.logins()
-	b.lines = slices.Insert(b.lines, 1, b.undecided...)
-	b.lines = append(b.lines, "}")
-	return b, nil
-}
-
-func (b *block) write(w io.Writer) (*Report, error) {
-	if _, err := io.WriteString(w, strings.Join(b.lines, "\n")+"\n"); err != nil {
-		return nil, fmt.Errorf("writing the Caddyfile: %w", err)
-	}
-	return &b.report, nil
-}
 
 // option writes an option with arguments that are already quoted.
 func (b *block) option(name string, arguments ...string) {

@@ -86,79 +86,84 @@ func findHandler(config any) map[string]any {
 	return nil
 }
 
+// begin is how blocks come out for DATABASES and a key.
+const begin = "sesame {\n\tsecret_key {env.DJANGO_SECRET_KEY}\n"
+
+// blocks are what comes of settings.
+var blocks = map[string]struct {
+	settings string
+	want     string
+	notes    []string // the settings that notes are about
+	env      []string
+}{
+	"defaults": {
+		"### USE_TZ = True\nSECRET_KEY = 'hush'\n" + database,
+		begin + ours, nil, nil,
+	},
+	"USE_TZ isn't known": {
+		"SECRET_KEY = 'hush'\n" + database,
+		begin + ours,
+		[]string{"USE_TZ"},
+		nil,
+	},
+	"all of django-sesame's": {
+		"SECRET_KEY = 'hush'\nSECRET_KEY_FALLBACKS = ['hush1', 'hush2']\nUSE_TZ = False\nTIME_ZONE = 'Europe/Paris'\n" +
+			"SESAME_TOKEN_NAME = 'url_auth_token'  ###\nSESAME_MAX_AGE = datetime.timedelta(days=1, seconds=30, microseconds=500000)  ###\n" +
+			"SESAME_ONE_TIME = True  ###\nSESAME_INVALIDATE_ON_PASSWORD_CHANGE = False  ###\nSESAME_INVALIDATE_ON_EMAIL_CHANGE = True  ###\n" +
+			"SESAME_PACKER = 'sesame.packers.UnsignedLongPacker'  ###\nSESAME_PRIMARY_KEY_FIELD = 'number'  ###\nSESAME_KEY = 'hush3'  ###\n" +
+			"SESAME_SIGNATURE_SIZE = 20  ###\nSESAME_SALT = 'pep per'  ###\nSESAME_DIGEST = <built-in function openssl_sha256>  ###\n" +
+			"SESAME_ITERATIONS = 20000  ###\nSESAME_TOKENS = ['sesame.tokens_v1', 'sesame.tokens_v2']  ###\n" + database,
+		begin + "\tsecret_key_fallbacks {env.DJANGO_SECRET_KEY_FALLBACK_1} {env.DJANGO_SECRET_KEY_FALLBACK_2}\n\tkey {env.SESAME_KEY}\n" +
+			"\ttoken_name url_auth_token\n\tmax_age 86430.5\n\tone_time\n\tinvalidate_on_password_change off\n\tinvalidate_on_email_change\n" +
+			"\tpacker sesame.packers.UnsignedLongPacker\n\tprimary_key_field number\n\ttokens v1 v2\n\tsignature_size 20\n\titerations 20000\n\tsalt `pep per`\n\tdigest sha256\n" +
+			"\tuse_tz off\n\ttime_zone Europe/Paris\n" + ours,
+		[]string{"SESAME_ONE_TIME"},
+		[]string{"DJANGO_SECRET_KEY_FALLBACK_1", "DJANGO_SECRET_KEY_FALLBACK_2", "SESAME_KEY"},
+	},
+	"django-sesame's defaults, written out": {
+		"USE_TZ = True\nSECRET_KEY = 'hush'\nSESAME_TOKEN_NAME = 'sesame'\nSESAME_MAX_AGE = None\nSESAME_ONE_TIME = False\nSESAME_INVALIDATE_ON_PASSWORD_CHANGE = True\n" +
+			"SESAME_PACKER = None\nSESAME_PRIMARY_KEY_FIELD = 'pk'\nSESAME_TOKENS = ['sesame.tokens_v2', 'sesame.tokens_v1']\nSESAME_KEY = ''\nSESAME_SIGNATURE_SIZE = 10\n" +
+			"SESAME_SALT = 'sesame'\nSESAME_DIGEST = <built-in function openssl_md5>\nSESAME_ITERATIONS = 10000\nSECRET_KEY_FALLBACKS = []\nAUTH_USER_MODEL = 'auth.User'\n" + database,
+		begin + ours, nil, nil,
+	},
+	"unified": {
+		"- SECRET_KEY = ''\n+ SECRET_KEY = 'hush'\n- USE_TZ = False\n+ USE_TZ = True\n+ SESAME_MAX_AGE = 600\n- DATABASES = {}\n+ " + database,
+		begin + "\tmax_age 600\n" + ours, nil, nil,
+	},
+	"unified, in colour": {
+		"\x1b[31;1m- SECRET_KEY = ''\x1b[0m\n\x1b[32;1m+ SECRET_KEY = 'hush'\x1b[0m\n  USE_TZ = True\n\x1b[32;1m+ " + strings.TrimSpace(database) + "\x1b[0m\n",
+		begin + ours, nil, nil,
+	},
+	"what can't be carried over": {
+		"USE_TZ = True\nSECRET_KEY = b'hush'\nSESAME_PACKER = 'crew.packers.P'\nSESAME_TOKENS = ['sesame.tokens_v2', 'crew.tokens']\nSESAME_SALT = ''\n" +
+			"SESAME_DIGEST = <function f at 0x7f>\nAUTHENTICATION_BACKENDS = ['django.contrib.auth.backends.ModelBackend']\nLOGIN_REDIRECT_URL = '/home'\nSESSION_COOKIE_AGE = 86400\n" +
+			"MIDDLEWARE = ['sesame.middleware.AuthenticationMiddleware']\n" + database,
+		begin + "\tpacker crew.packers.P\n\t# packer_encoding hex:24\n\ttokens v2\n" + strings.TrimSuffix(ours, "}\n") +
+			"\t# Django logs users in who come with a token; for the same here:\n\t# session\n\t# Django's sessions last 86400s (SESSION_COOKIE_AGE); the gateway's, with session, by its option max_age.\n}\n",
+		[]string{
+			"SECRET_KEY", "SESAME_PACKER", "SESAME_TOKENS", "SESAME_SALT", "SESAME_DIGEST", "AUTHENTICATION_BACKENDS",
+			"MIDDLEWARE", "LOGIN_REDIRECT_URL",
+		},
+		nil,
+	},
+	"a key that is None is signed as a word": {
+		"USE_TZ = True\nSECRET_KEY = 'hush'\nSESAME_KEY = None\n" + database,
+		begin + "\tkey None\n" + ours, nil, nil,
+	},
+	"JSON": {
+		`6 objects imported automatically.
+{"django_project": 2, "django": "5.2", "settings": {"USE_TZ": true, "SECRET_KEY": {"@secret": "str"}, "SESAME_MAX_AGE": 600.0, "SESAME_DIGEST": {"@callable": "openssl_sha1"}, "SESAME_PRIMARY_KEY_FIELD": "number"}, "databases": {"reads": [], "write": {"alias": "users", "settings": {"ENGINE": "django.db.backends.mysql", "NAME": "app", "USER": "django", "PASSWORD": {"@secret": "str"}, "HOST": "db", "PORT": 3307, "OPTIONS": {"ssl_ca": "/etc/ca.pem"}}}}, "user": {"table": ["other", "ship's.crew"], "computed": ["is_staff"], "view": null, "undecided": [], "notes": [{"setting": "AUTH_USER_MODEL", "text": "x"}], "groups": {"table": ["other", "crew_groups"], "user": "member_id", "other": "group_id", "names": ["auth_group"]}, "permissions": {"table": ["other", "crew_rights"], "user": "member_id", "other": "permission_id", "names": ["auth_permission"]}, "columns": {"primary_key": {"column": "no", "table": ["crew"], "type": "PositiveIntegerField"}, "password": {"column": "hash", "table": ["crew"]}, "last_login": {"column": "last_login", "table": ["crew"]}, "is_active": null, "email": null, "username": {"column": "login", "table": ["crew"]}, "is_superuser": {"column": "root", "table": ["crew"]}}}}`,
+		begin + "\tmax_age 600\n\tpacker_encoding UnsignedLongPacker\n\tprimary_key_field number\n\tdigest sha1\n" +
+			strings.Replace(ours, "\t}\n", "\t\ttable \"other.`ship's.crew`\"\n\t\tprimary_key no\n\t\tpassword hash\n\t\tis_active -\n\t\temail -\n\t\tusername login\n\t\tis_superuser root\n\t\tis_staff -\n"+
+				"\t\t# groups other.crew_groups member_id group_id app.auth_group id name\n\t\t# permissions other.crew_rights member_id\n\t}\n", 1),
+		[]string{"AUTH_USER_MODEL", "AUTH_USER_MODEL"},
+		nil,
+	},
+}
+
 func TestCaddyfile(t *testing.T) {
 	t.Parallel()
-	const begin = "sesame {\n\tsecret_key {env.DJANGO_SECRET_KEY}\n"
-	for name, test := range map[string]struct {
-		settings string
-		want     string
-		notes    []string // the settings that notes are about
-		env      []string
-	}{
-		"defaults": {
-			"### USE_TZ = True\nSECRET_KEY = 'hush'\n" + database,
-			begin + ours, nil, nil,
-		},
-		"USE_TZ isn't known": {
-			"SECRET_KEY = 'hush'\n" + database,
-			begin + ours,
-			[]string{"USE_TZ"},
-			nil,
-		},
-		"all of django-sesame's": {
-			"SECRET_KEY = 'hush'\nSECRET_KEY_FALLBACKS = ['hush1', 'hush2']\nUSE_TZ = False\nTIME_ZONE = 'Europe/Paris'\n" +
-				"SESAME_TOKEN_NAME = 'url_auth_token'  ###\nSESAME_MAX_AGE = datetime.timedelta(days=1, seconds=30, microseconds=500000)  ###\n" +
-				"SESAME_ONE_TIME = True  ###\nSESAME_INVALIDATE_ON_PASSWORD_CHANGE = False  ###\nSESAME_INVALIDATE_ON_EMAIL_CHANGE = True  ###\n" +
-				"SESAME_PACKER = 'sesame.packers.UnsignedLongPacker'  ###\nSESAME_PRIMARY_KEY_FIELD = 'number'  ###\nSESAME_KEY = 'hush3'  ###\n" +
-				"SESAME_SIGNATURE_SIZE = 20  ###\nSESAME_SALT = 'pep per'  ###\nSESAME_DIGEST = <built-in function openssl_sha256>  ###\n" +
-				"SESAME_ITERATIONS = 20000  ###\nSESAME_TOKENS = ['sesame.tokens_v1', 'sesame.tokens_v2']  ###\n" + database,
-			begin + "\tsecret_key_fallbacks {env.DJANGO_SECRET_KEY_FALLBACK_1} {env.DJANGO_SECRET_KEY_FALLBACK_2}\n\tkey {env.SESAME_KEY}\n" +
-				"\ttoken_name url_auth_token\n\tmax_age 86430.5\n\tone_time\n\tinvalidate_on_password_change off\n\tinvalidate_on_email_change\n" +
-				"\tpacker sesame.packers.UnsignedLongPacker\n\tprimary_key_field number\n\ttokens v1 v2\n\tsignature_size 20\n\titerations 20000\n\tsalt `pep per`\n\tdigest sha256\n" +
-				"\tuse_tz off\n\ttime_zone Europe/Paris\n" + ours,
-			[]string{"SESAME_ONE_TIME"},
-			[]string{"DJANGO_SECRET_KEY_FALLBACK_1", "DJANGO_SECRET_KEY_FALLBACK_2", "SESAME_KEY"},
-		},
-		"django-sesame's defaults, written out": {
-			"USE_TZ = True\nSECRET_KEY = 'hush'\nSESAME_TOKEN_NAME = 'sesame'\nSESAME_MAX_AGE = None\nSESAME_ONE_TIME = False\nSESAME_INVALIDATE_ON_PASSWORD_CHANGE = True\n" +
-				"SESAME_PACKER = None\nSESAME_PRIMARY_KEY_FIELD = 'pk'\nSESAME_TOKENS = ['sesame.tokens_v2', 'sesame.tokens_v1']\nSESAME_KEY = ''\nSESAME_SIGNATURE_SIZE = 10\n" +
-				"SESAME_SALT = 'sesame'\nSESAME_DIGEST = <built-in function openssl_md5>\nSESAME_ITERATIONS = 10000\nSECRET_KEY_FALLBACKS = []\nAUTH_USER_MODEL = 'auth.User'\n" + database,
-			begin + ours, nil, nil,
-		},
-		"unified": {
-			"- SECRET_KEY = ''\n+ SECRET_KEY = 'hush'\n- USE_TZ = False\n+ USE_TZ = True\n+ SESAME_MAX_AGE = 600\n- DATABASES = {}\n+ " + database,
-			begin + "\tmax_age 600\n" + ours, nil, nil,
-		},
-		"unified, in colour": {
-			"\x1b[31;1m- SECRET_KEY = ''\x1b[0m\n\x1b[32;1m+ SECRET_KEY = 'hush'\x1b[0m\n  USE_TZ = True\n\x1b[32;1m+ " + strings.TrimSpace(database) + "\x1b[0m\n",
-			begin + ours, nil, nil,
-		},
-		"what can't be carried over": {
-			"USE_TZ = True\nSECRET_KEY = b'hush'\nSESAME_PACKER = 'crew.packers.P'\nSESAME_TOKENS = ['sesame.tokens_v2', 'crew.tokens']\nSESAME_SALT = ''\n" +
-				"SESAME_DIGEST = <function f at 0x7f>\nAUTHENTICATION_BACKENDS = ['django.contrib.auth.backends.ModelBackend']\nLOGIN_REDIRECT_URL = '/home'\nSESSION_COOKIE_AGE = 86400\n" +
-				"MIDDLEWARE = ['sesame.middleware.AuthenticationMiddleware']\n" + database,
-			begin + "\tpacker crew.packers.P\n\t# packer_encoding hex:24\n\ttokens v2\n" + strings.TrimSuffix(ours, "}\n") +
-				"\t# Django logs users in who come with a token; for the same here:\n\t# session\n\t# Django's sessions last 86400s (SESSION_COOKIE_AGE); the gateway's, with session, by its option max_age.\n}\n",
-			[]string{
-				"SECRET_KEY", "SESAME_PACKER", "SESAME_TOKENS", "SESAME_SALT", "SESAME_DIGEST", "AUTHENTICATION_BACKENDS",
-				"MIDDLEWARE", "LOGIN_REDIRECT_URL",
-			},
-			nil,
-		},
-		"a key that is None is signed as a word": {
-			"USE_TZ = True\nSECRET_KEY = 'hush'\nSESAME_KEY = None\n" + database,
-			begin + "\tkey None\n" + ours, nil, nil,
-		},
-		"JSON": {
-			`6 objects imported automatically.
-{"django_project": 2, "django": "5.2", "settings": {"USE_TZ": true, "SECRET_KEY": {"@secret": "str"}, "SESAME_MAX_AGE": 600.0, "SESAME_DIGEST": {"@callable": "openssl_sha1"}, "SESAME_PRIMARY_KEY_FIELD": "number"}, "databases": {"reads": [], "write": {"alias": "users", "settings": {"ENGINE": "django.db.backends.mysql", "NAME": "app", "USER": "django", "PASSWORD": {"@secret": "str"}, "HOST": "db", "PORT": 3307, "OPTIONS": {"ssl_ca": "/etc/ca.pem"}}}}, "user": {"table": ["other", "ship's.crew"], "computed": ["is_staff"], "view": null, "undecided": [], "notes": [{"setting": "AUTH_USER_MODEL", "text": "x"}], "groups": {"table": ["other", "crew_groups"], "user": "member_id", "other": "group_id", "names": ["auth_group"]}, "permissions": {"table": ["other", "crew_rights"], "user": "member_id", "other": "permission_id", "names": ["auth_permission"]}, "columns": {"primary_key": {"column": "no", "table": ["crew"], "type": "PositiveIntegerField"}, "password": {"column": "hash", "table": ["crew"]}, "last_login": {"column": "last_login", "table": ["crew"]}, "is_active": null, "email": null, "username": {"column": "login", "table": ["crew"]}, "is_superuser": {"column": "root", "table": ["crew"]}}}}`,
-			begin + "\tmax_age 600\n\tpacker_encoding UnsignedLongPacker\n\tprimary_key_field number\n\tdigest sha1\n" +
-				strings.Replace(ours, "\t}\n", "\t\ttable \"other.`ship's.crew`\"\n\t\tprimary_key no\n\t\tpassword hash\n\t\tis_active -\n\t\temail -\n\t\tusername login\n\t\tis_superuser root\n\t\tis_staff -\n"+
-					"\t\t# groups other.crew_groups member_id group_id app.auth_group id name\n\t\t# permissions other.crew_rights member_id\n\t}\n", 1),
-			[]string{"AUTH_USER_MODEL", "AUTH_USER_MODEL"},
-			nil,
-		},
-	} {
+	for name, test := range blocks {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var block strings.Builder

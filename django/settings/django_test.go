@@ -34,6 +34,67 @@ const (
 	djangoPassword = `p@ss/w:o"rd{x}?`
 )
 
+// djangoProjects are projects for TestDjangoProject.
+var djangoProjects = []struct {
+	name     string
+	settings string
+	create   string // the user
+	env      map[string]string
+	isExact  bool // whether diffsettings says all that the script does
+}{
+	{
+		name:    "auth.User, with defaults",
+		create:  "user = User.objects.create_user('alice', 'alice@example.com', 'x')",
+		isExact: true,
+	},
+	{
+		name: "auth.User, v2 with every setting",
+		settings: `SESAME_MAX_AGE = datetime.timedelta(minutes=10, milliseconds=500)
+SESAME_TOKEN_NAME = "url_auth_token"
+SESAME_INVALIDATE_ON_EMAIL_CHANGE = True
+SESAME_ONE_TIME = True
+SESAME_KEY = "k|'\""
+SESAME_SIGNATURE_SIZE = 20
+SESAME_PACKER = "sesame.packers.LongPacker"
+SESAME_PRIMARY_KEY_FIELD = "id"
+SESAME_TOKENS = ["sesame.tokens_v2"]
+USE_TZ = False
+TIME_ZONE = "Asia/Kathmandu"`,
+		create:  "user = User.objects.create_user('alice', 'alice@example.com', 'x', last_login='2024-01-02T03:04:05.678901')",
+		env:     map[string]string{"SESAME_KEY": `k|'"`},
+		isExact: true,
+	},
+	{
+		name: "auth.User, v1 with every setting",
+		settings: `SESAME_TOKENS = ["sesame.tokens_v1"]
+SESAME_SALT = "pep\"per \\x #"
+SESAME_DIGEST = hashlib.sha256
+SESAME_ITERATIONS = 100
+SESAME_MAX_AGE = 600`,
+		create:  "user = User.objects.create_user('alice', 'alice@example.com', 'x')",
+		isExact: true,
+	},
+	{
+		name: "a model with a table and columns of other names",
+		settings: `AUTH_USER_MODEL = "crew.Member"
+SESAME_PRIMARY_KEY_FIELD = "number"
+SESAME_INVALIDATE_ON_EMAIL_CHANGE = True
+SESAME_ONE_TIME = True`,
+		create: "user = User(login='alice', mail='alice@example.com', number=4000000000)\nuser.set_password('x')\nuser.save()",
+	},
+	{
+		name: "a model with a packer of its own",
+		settings: `AUTH_USER_MODEL = "crew.Document"
+SESAME_PACKER = "crew.packers.ObjectIdPacker"`,
+		create: "user = User(username='alice', email='alice@example.com', id='0123456789abcdef01234567')\nuser.set_password('x')\nuser.save()",
+	},
+	{
+		name:     "a model with UUIDs",
+		settings: `AUTH_USER_MODEL = "crew.Guest"`,
+		create:   "user = User(username='alice', email='alice@example.com')\nuser.set_password('x')\nuser.save()",
+	},
+}
+
 // TestDjangoProject has real projects print their settings, makes tokens in
 // them, and sends those to a Caddy with the block that comes out.
 func TestDjangoProject(t *testing.T) {
@@ -54,65 +115,7 @@ func TestDjangoProject(t *testing.T) {
 	}
 	t.Cleanup(server.Stop)
 
-	for i, test := range []struct {
-		name     string
-		settings string
-		create   string // the user
-		env      map[string]string
-		isExact  bool // whether diffsettings says all that the script does
-	}{
-		{
-			name:    "auth.User, with defaults",
-			create:  "user = User.objects.create_user('alice', 'alice@example.com', 'x')",
-			isExact: true,
-		},
-		{
-			name: "auth.User, v2 with every setting",
-			settings: `SESAME_MAX_AGE = datetime.timedelta(minutes=10, milliseconds=500)
-SESAME_TOKEN_NAME = "url_auth_token"
-SESAME_INVALIDATE_ON_EMAIL_CHANGE = True
-SESAME_ONE_TIME = True
-SESAME_KEY = "k|'\""
-SESAME_SIGNATURE_SIZE = 20
-SESAME_PACKER = "sesame.packers.LongPacker"
-SESAME_PRIMARY_KEY_FIELD = "id"
-SESAME_TOKENS = ["sesame.tokens_v2"]
-USE_TZ = False
-TIME_ZONE = "Asia/Kathmandu"`,
-			create:  "user = User.objects.create_user('alice', 'alice@example.com', 'x', last_login='2024-01-02T03:04:05.678901')",
-			env:     map[string]string{"SESAME_KEY": `k|'"`},
-			isExact: true,
-		},
-		{
-			name: "auth.User, v1 with every setting",
-			settings: `SESAME_TOKENS = ["sesame.tokens_v1"]
-SESAME_SALT = "pep\"per \\x #"
-SESAME_DIGEST = hashlib.sha256
-SESAME_ITERATIONS = 100
-SESAME_MAX_AGE = 600`,
-			create:  "user = User.objects.create_user('alice', 'alice@example.com', 'x')",
-			isExact: true,
-		},
-		{
-			name: "a model with a table and columns of other names",
-			settings: `AUTH_USER_MODEL = "crew.Member"
-SESAME_PRIMARY_KEY_FIELD = "number"
-SESAME_INVALIDATE_ON_EMAIL_CHANGE = True
-SESAME_ONE_TIME = True`,
-			create: "user = User(login='alice', mail='alice@example.com', number=4000000000)\nuser.set_password('x')\nuser.save()",
-		},
-		{
-			name: "a model with a packer of its own",
-			settings: `AUTH_USER_MODEL = "crew.Document"
-SESAME_PACKER = "crew.packers.ObjectIdPacker"`,
-			create: "user = User(username='alice', email='alice@example.com', id='0123456789abcdef01234567')\nuser.set_password('x')\nuser.save()",
-		},
-		{
-			name:     "a model with UUIDs",
-			settings: `AUTH_USER_MODEL = "crew.Guest"`,
-			create:   "user = User(username='alice', email='alice@example.com')\nuser.set_password('x')\nuser.save()",
-		},
-	} {
+	for i, test := range djangoProjects {
 		t.Run(test.name, func(t *testing.T) {
 			name := fmt.Sprintf("project%d", i)
 			if err := server.Exec("", "CREATE DATABASE "+name,

@@ -16,10 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+
 	"github.com/caddy-sesame/caddy-sesame/django/settings"
 	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
 	"github.com/caddy-sesame/caddy-sesame/token"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 )
 
 // usersSecret is the SECRET_KEY of testdata/users.
