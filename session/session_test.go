@@ -505,6 +505,27 @@ func TestRenew(t *testing.T) {
 	}
 }
 
+// TestRenewalThatCannotLast isn't made: MaxAge would end the session no later
+// without it.
+func TestRenewalThatCannotLast(t *testing.T) {
+	t.Parallel()
+	sessions := newSessions(t, func(s *session.Settings) { s.MaxAge, s.Idle = time.Hour, 40*time.Minute })
+	at := func(age time.Duration) time.Time { return login.Add(age) }
+	parsed := parse(t, sessions, create(t, sessions, ""), login)
+	if _, renewed := sessions.Renew(&parsed, user, at(19*time.Minute)); !renewed {
+		t.Fatal("one that lasts longer isn't made")
+	}
+	if _, renewed := sessions.Renew(&parsed, user, at(24*time.Minute)); !renewed || parsed.Expires() != at(time.Hour) {
+		t.Fatalf("one that lasts until MaxAge isn't made: expires %s", parsed.Expires())
+	}
+	before := parsed
+	for _, age := range []time.Duration{29 * time.Minute, 45 * time.Minute, time.Hour - time.Second} {
+		if _, renewed := sessions.Renew(&parsed, user, at(age)); renewed || parsed != before {
+			t.Errorf("after %s, one is made that lasts no longer", age)
+		}
+	}
+}
+
 // TestRenewForever uses a session at all times: it ends at MaxAge.
 func TestRenewForever(t *testing.T) {
 	t.Parallel()

@@ -3,7 +3,9 @@ package cookie
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"testing"
+	"time"
 )
 
 func TestTakeCookie(t *testing.T) {
@@ -32,6 +34,27 @@ func TestTakeCookie(t *testing.T) {
 		values := c.Take(r)
 		if rest := r.Header["Cookie"]; fmt.Sprintf("%q", values) != fmt.Sprintf("%q", test.values) || fmt.Sprintf("%q", rest) != fmt.Sprintf("%q", test.rest) {
 			t.Errorf("%q: %q, values %q; want %q, %q", test.lines, rest, values, test.rest, test.values)
+		}
+	}
+}
+
+// TestCookieOfLessThanASecond says that it lasts for one: without Max-Age it
+// would last as long as the browser runs.
+func TestCookieOfLessThanASecond(t *testing.T) {
+	t.Parallel()
+	c, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for age, want := range map[time.Duration]int{
+		-time.Second: 1, 0: 1, time.Nanosecond: 1, 999 * time.Millisecond: 1, time.Second: 1, 1999 * time.Millisecond: 1, 2 * time.Second: 2,
+	} {
+		w := httptest.NewRecorder()
+		c.Set(w, httptest.NewRequest(http.MethodGet, "/", nil), "x", age)
+		set := w.Result()
+		_ = set.Body.Close()
+		if cookies := set.Cookies(); len(cookies) != 1 || cookies[0].MaxAge != want {
+			t.Errorf("for %s: %q, want Max-Age=%d", age, w.Header()["Set-Cookie"], want)
 		}
 	}
 }

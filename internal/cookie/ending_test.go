@@ -1,0 +1,110 @@
+package cookie
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestEndingCookies(t *testing.T) {
+	t.Parallel()
+	own, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		names           []string
+		host, path      string
+		cookie, rest    string
+		expired, absent []string
+	}{
+		"a name, with each domain of the host": {
+			names: []string{"sid"}, host: "a.b.example.com:443", path: "/", cookie: "x=1; sid=2;y=3", rest: "x=1;y=3",
+			expired: []string{"sid=; Path=/; Max-Age=0", "sid=; Path=/; Domain=a.b.example.com; Max-Age=0", "sid=; Path=/; Domain=b.example.com; Max-Age=0", "sid=; Path=/; Domain=example.com; Max-Age=0"},
+			absent:  []string{"Domain=com;"},
+		},
+		"an address has no domains": {
+			names: []string{"sid"}, host: "127.0.0.1:80", path: "/", expired: []string{"sid=; Path=/; Max-Age=0"}, absent: []string{"Domain"},
+		},
+		"a name that the request hasn't": {
+			names: []string{"sid:/app/"}, host: "localhost", path: "/x/y", cookie: "x=1", rest: "x=1",
+			expired: []string{"sid=; Path=/app/; Max-Age=0"}, absent: []string{"Path=/;", "Path=/x"},
+		},
+		"the paths of the URL for one that it has": {
+			names: []string{"sid:/app/"}, host: "localhost", path: "/x/y", cookie: "sid=1",
+			expired: []string{"sid=; Path=/app/; Max-Age=0", "sid=; Path=/x; Max-Age=0", "sid=; Path=/x/; Max-Age=0", "sid=; Path=/x/y; Max-Age=0"},
+		},
+		"all that begin so, of those that it has": {
+			names: []string{"wp_*"}, host: "localhost", path: "/", cookie: "wp_a=1; wp=2; xwp_=3; wp_b=4", rest: "wp=2; xwp_=3",
+			expired: []string{"wp_a=; Path=/; Max-Age=0", "wp_b=; Path=/; Max-Age=0"}, absent: []string{"wp=;", "xwp"},
+		},
+		"a name with a prefix that has conditions": {
+			names: []string{"__Host-sid", "__Secure-sid"}, host: "app.example.com", path: "/x",
+			expired: []string{"__Host-sid=; Path=/; Max-Age=0; Secure", "__Secure-sid=; Path=/; Domain=example.com; Max-Age=0; Secure"},
+			absent:  []string{"__Host-sid=; Path=/; Domain"},
+		},
+		"a path that can't be in a field": {
+			names: []string{"sid"}, host: "localhost", path: "/é;x/y", cookie: "sid=1", expired: []string{"sid=; Path=/; Max-Age=0"}, absent: []string{"é", ";x"},
+		},
+		"none": {host: "app.example.com", path: "/", cookie: "sid=1", rest: "sid=1", absent: []string{"sid"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ending, err := ParseEnding(test.names, &own)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Host, r.URL.Path = test.host, test.path
+			if test.cookie != "" {
+				r.Header["Cookie"] = []string{test.cookie}
+			}
+			w := httptest.NewRecorder()
+			ending.Expire(w, r)
+			if got := r.Header.Get("Cookie"); got != test.rest {
+				t.Errorf("%q go on, want %q", got, test.rest)
+			}
+			set := w.Header()["Set-Cookie"]
+			for _, want := range test.expired {
+				if !slices.Contains(set, want) {
+					t.Errorf("%q isn't among %q", want, set)
+				}
+			}
+			for _, part := range test.absent {
+				if strings.Contains(strings.Join(set, "\n"), part) {
+					t.Errorf("%q is in %q", part, set)
+				}
+			}
+		})
+	}
+}
+
+// TestEndingManyCookies is bounded, however many cookies a request has.
+func TestEndingManyCookies(t *testing.T) {
+	t.Parallel()
+	own, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ending, err := ParseEnding([]string{"*"}, &own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest(http.MethodGet, "/a/b/c/d/e/f/g", nil)
+	var cookies []string
+	for i := range 5000 {
+		cookies = append(cookies, fmt.Sprintf("c%d=x", i))
+	}
+	r.Header["Cookie"] = []string{strings.Join(cookies, "; ")}
+	w := httptest.NewRecorder()
+	ending.Expire(w, r)
+	if set := w.Header()["Set-Cookie"]; len(set) != maxExpired {
+		t.Errorf("%d cookies are expired, want %d", len(set), maxExpired)
+	}
+	if len(r.Header["Cookie"]) > 0 {
+		t.Errorf("%q go on", r.Header["Cookie"])
+	}
+}
