@@ -7,6 +7,7 @@ replace github.com/caddy-sesame/caddy-sesame => ../
 require (
 	github.com/caddy-sesame/caddy-sesame v0.0.0
 	github.com/go-sql-driver/mysql v1.10.1
+	github.com/prometheus/procfs v0.22.0
 )
 
 require (

@@ -1,5 +1,5 @@
-// Package child runs the servers of a comparison or a soak as processes of their
-// own, and sees to it that none is left behind.
+// Package child runs the servers of tests, the demo, a comparison or a soak as
+// processes of their own, and sees to it that none is left behind.
 package child
 
 import (
@@ -94,6 +94,9 @@ func (p *Process) AwaitListening(ctx context.Context, address string) error {
 		}
 	}
 }
+
+// Ended is closed when the process has ended.
+func (p *Process) Ended() <-chan struct{} { return p.ended }
 
 // Check is an error if the process has ended.
 func (p *Process) Check() error {

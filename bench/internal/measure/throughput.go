@@ -10,7 +10,6 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/upstream"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/users"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/wrk"
-	"github.com/caddy-sesame/caddy-sesame/internal/procfs"
 )
 
 // Throughput measures all gateways, in rounds, with each number of connections.
@@ -113,7 +112,7 @@ func (r *Runner) throughput(ctx context.Context, g *peer.Gateway, connections in
 // usage is what was used up to a moment.
 type usage struct {
 	gateway, database, backend time.Duration // CPU time
-	memory                     procfs.Memory
+	memory                     peer.Memory
 	counters                   users.Counters
 }
 
@@ -127,16 +126,16 @@ func (r *Runner) used(ctx context.Context, g *peer.Gateway) (usage, error) {
 	if err != nil {
 		return u, fmt.Errorf("finding the processes behind the gateway: %w", err)
 	}
-	if u.gateway, err = procfs.CPUTime(pids); err != nil {
+	if u.gateway, err = peer.CPUTime(pids...); err != nil {
 		return u, err
 	}
-	if u.backend, err = procfs.CPUTime(backend); err != nil {
+	if u.backend, err = peer.CPUTime(backend...); err != nil {
 		return u, err
 	}
-	if u.database, err = procfs.CPUTime([]int{r.Database.PID()}); err != nil {
+	if u.database, err = peer.CPUTime(r.Database.PID()); err != nil {
 		return u, err
 	}
-	if u.memory, err = procfs.MemoryOf(pids); err != nil {
+	if u.memory, err = peer.MemoryOf(pids); err != nil {
 		return u, err
 	}
 	u.counters, err = r.Database.Counters(ctx)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/wrk"
 	"github.com/caddy-sesame/caddy-sesame/internal/child"
-	"github.com/caddy-sesame/caddy-sesame/internal/procfs"
 )
 
 // Peer is a way to guard an application.
@@ -164,14 +163,14 @@ func (g *Gateway) Raw() (address string, requests [][]byte) {
 }
 
 // PIDs are the gateway's processes.
-func (g *Gateway) PIDs() ([]int, error) { return procfs.WithChildren(g.process.PID()) }
+func (g *Gateway) PIDs() ([]int, error) { return withChildren(g.process.PID()) }
 
 // BackendPIDs are those of what the gateway asks, besides the database.
 func (g *Gateway) BackendPIDs() ([]int, error) {
 	if g.backend == nil {
 		return nil, nil
 	}
-	return procfs.WithChildren(g.backend.PID())
+	return withChildren(g.backend.PID())
 }
 
 // Unavailable is why a peer can't be measured here, which is no failure.

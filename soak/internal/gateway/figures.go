@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/caddy-sesame/caddy-sesame/internal/procfs"
+	"github.com/prometheus/procfs"
 )
 
 // Figures are what a gateway takes of the machine at a moment.
@@ -41,16 +41,52 @@ func (g *Gateway) Figures(ctx context.Context, mysqlPort int) (Figures, error) {
 		return f, err
 	}
 	f.Goroutines = int(goroutines)
-	memory, err := procfs.MemoryOf([]int{f.Process})
+	process, err := procfs.NewProc(f.Process)
 	if err != nil {
-		return f, err
+		return f, fmt.Errorf("finding the process of gateway %s: %w", g.Name, err)
 	}
-	f.Resident = memory.Resident
-	if f.Descriptors, err = procfs.Descriptors(f.Process); err != nil {
-		return f, err
+	status, err := process.NewStatus()
+	if err != nil {
+		return f, fmt.Errorf("reading the memory of gateway %s: %w", g.Name, err)
 	}
-	f.MySQL, err = procfs.ConnectionsTo(f.Process, mysqlPort)
-	return f, err
+	f.Resident = int64(status.VmRSS) //nolint:gosec // no machine has so much memory
+	if f.Descriptors, err = process.FileDescriptorsLen(); err != nil {
+		return f, fmt.Errorf("counting the open files of gateway %s: %w", g.Name, err)
+	}
+	if f.MySQL, err = connectionsTo(process, mysqlPort); err != nil {
+		return f, fmt.Errorf("counting the connections of gateway %s to MySQL: %w", g.Name, err)
+	}
+	return f, nil
+}
+
+// connectionsTo counts the TCP connections over IPv4 of a process to a port,
+// those that are being made included.
+func connectionsTo(process procfs.Proc, port int) (int, error) {
+	fs, err := procfs.NewDefaultFS()
+	if err != nil {
+		return 0, err
+	}
+	lines, err := fs.NetTCP() // of all processes
+	if err != nil {
+		return 0, err
+	}
+	sockets := make(map[string]bool)
+	for _, line := range lines {
+		if line.RemPort == uint64(port) { //nolint:gosec // ports are positive
+			sockets[fmt.Sprintf("socket:[%d]", line.Inode)] = true
+		}
+	}
+	files, err := process.FileDescriptorTargets()
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, file := range files {
+		if sockets[file] {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // Goroutines are the stacks of all goroutines, for whoever looks for one that

@@ -37,7 +37,7 @@ func startApplication() (*application, error) {
 }
 
 func (a *application) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
 	if err := a.server.Shutdown(ctx); err != nil {
 		return fmt.Errorf("stopping the demo's application: %w", err)

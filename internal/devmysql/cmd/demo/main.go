@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/devmysql"
 )
@@ -61,19 +60,18 @@ func run(ctx context.Context, caddyPath, config string, check bool) (err error) 
 	if err != nil {
 		return err
 	}
-	gateway, err := startCaddy(caddyPath, config, map[string]string{
-		"DJANGO_SECRET_KEY": users.secretKey,
-		"SESAME_DSN":        database.DSN(),
-		"SESAME_LISTEN":     ":" + portOf(address),
-		"SESAME_BIND":       "127.0.0.1",
-		"SESAME_UPSTREAM":   app.address,
-		"SESAME_ADMIN":      "off",
-	})
+	gateway, err := startCaddy(caddyPath, config,
+		"DJANGO_SECRET_KEY="+users.secretKey,
+		"SESAME_DSN="+database.DSN(),
+		"SESAME_LISTEN=:"+portOf(address),
+		"SESAME_BIND=127.0.0.1",
+		"SESAME_UPSTREAM="+app.address,
+		"SESAME_ADMIN=off")
 	if err != nil {
 		return err
 	}
 	defer closing(&err, gateway.close)
-	if err := gateway.wait(ctx, "http://"+address); err != nil {
+	if err := gateway.AwaitListening(ctx, address); err != nil {
 		if ctx.Err() != nil {
 			return nil // interrupted while it was starting
 		}
@@ -91,8 +89,8 @@ func run(ctx context.Context, caddyPath, config string, check bool) (err error) 
 	case <-ctx.Done():
 		fmt.Println("\nStopping.")
 		return nil
-	case <-gateway.ended:
-		return fmt.Errorf("caddy ended: %w", gateway.failure())
+	case <-gateway.Ended():
+		return gateway.Check()
 	}
 }
 
@@ -119,10 +117,3 @@ func portOf(address string) string {
 	_, port, _ := net.SplitHostPort(address) // it is one of a listener
 	return port
 }
-
-// Far more than starting and stopping take, except on a broken or very busy
-// machine.
-const (
-	startLimit = 60 * time.Second
-	stopLimit  = 15 * time.Second
-)

@@ -92,7 +92,7 @@ func (s *showcase) check(ctx context.Context, gateway *caddy) error {
 		failures = append(failures, err)
 	}
 	if len(failures) > 0 {
-		return errors.Join(append(failures, fmt.Errorf("caddy: %w", gateway.failure()))...)
+		return errors.Join(append(failures, fmt.Errorf("caddy: %w", gateway.Logged()))...)
 	}
 	return nil
 }
