@@ -305,7 +305,10 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	h.warnAboutCookie(ctx)
 	if app := accesslog.HTTPApp(ctx); app != nil {
 		// Not by ctx.OnCancel: ctx is a copy, whose functions nobody calls.
-		h.forgetSources = h.sources.Register(app)
+		unregister := h.sources.Register(app)
+		var forgetLogs func()
+		h.logs.Redacts, forgetLogs = accesslog.RedactLogs(app, h.sources)
+		h.forgetSources = func() { unregister(); forgetLogs() }
 		h.warnOfInventedAddresses(app)
 	}
 	rights, err := rightsOf(ctx)

@@ -29,6 +29,10 @@ import (
 type Logs struct {
 	access *zap.Logger // http.log.access
 	errors *zap.Logger // http.log.error
+
+	// Redacts: the server's own access line is redacted, and needs none in its
+	// place.
+	Redacts bool
 }
 
 // New finds the loggers of the HTTP app that the context belongs to.
@@ -75,6 +79,10 @@ func NewRequest(logs Logs, sources *claim.Sources, w http.ResponseWriter, r *htt
 	if !hasAccessLog(e.server, r.Host) || isLogSkipped(r) {
 		return e, w
 	}
+	if logs.Redacts {
+		e.redacted = sources.Redact(r)
+		return e, w
+	}
 	// Now, and not in the end: by then the proxy may have left a goroutine that
 	// dials on, and reads the variables without a lock. A log_skip of a later
 	// handler's is not seen for that; its line is written, redacted.
@@ -97,7 +105,7 @@ func startOf(r *http.Request) time.Time {
 
 // WriteAccessLine writes the access line, in the place of Caddy's.
 func (e *Request) WriteAccessLine(r *http.Request) {
-	if e.redacted == nil {
+	if e.redacted == nil || e.logs.Redacts {
 		return
 	}
 	status := e.recorder.Status()

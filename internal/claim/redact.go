@@ -40,6 +40,27 @@ func (s *Sources) Redact(r *http.Request) *http.Request {
 	return redacted
 }
 
+// RedactHeader returns a header without parameters that are credentials; the
+// same one if it has none.
+func (s *Sources) RedactHeader(header http.Header) http.Header {
+	all := s.shared.forms()
+	if !isInFields(header, all.parameters) {
+		return header
+	}
+	redacted := header.Clone()
+	for field, values := range redacted {
+		for i, value := range values {
+			values[i] = rawuri.Redact(value, placeOf(field), all.parameters)
+		}
+	}
+	return redacted
+}
+
+// RedactText returns a text without parameters that are credentials.
+func (s *Sources) RedactText(text string) string {
+	return rawuri.Redact(text, rawuri.Field, s.shared.forms().parameters)
+}
+
 // redactURI redacts the target of a request.
 func (f *forms) redactURI(uri string) string {
 	for _, name := range f.parameters {

@@ -1,0 +1,47 @@
+package rawuri
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestScansAreLinear compares what a text of the worst kind costs with what a
+// harmless one of the same length does: a scan that starts over with every
+// piece takes thousands of times as long.
+func TestScansAreLinear(t *testing.T) {
+	const size, most = 1 << 18, 100
+	names := []string{"sesame"}
+	scans := map[string]func(text string){
+		"field":  func(text string) { Cut(text, Field, names); Redact(text, Field, names) },
+		"query":  func(text string) { Cut(text, Query, names); Redact(text, Query, names) },
+		"path":   func(text string) { Blank(text, Path, names) },
+		"cookie": func(text string) { Cut(text, Cookie, names) },
+		"exact": func(text string) {
+			CutParameter(text, "sesame")
+			CutFromURI("/?"+text, "sesame")
+			RedactInURI("/?"+text, "sesame")
+		},
+		"damaged": func(text string) { DamagedParameter(text, "sesame") },
+		"target":  func(text string) { OwnTarget(text, "/") },
+	}
+	fastest := func(scan func(string), text string) time.Duration {
+		best := time.Hour
+		for range 3 {
+			start := time.Now()
+			scan(text)
+			best = min(best, time.Since(start))
+		}
+		return best
+	}
+	for name, scan := range scans {
+		control := max(fastest(scan, "?"+strings.Repeat("a=%41&", size/6)), time.Millisecond)
+		for _, piece := range []string{
+			"sesame&", "?sesame", "sesame=&", "&sesame=T", ";", "#", "%", "%25", "%2", "=", "]=", "[]=", "%00", "amp;", "?a", "sesame%3D", "%26amp;sesame=T", "[",
+		} {
+			if got := fastest(scan, "?"+strings.Repeat(piece, size/len(piece))); got > most*control {
+				t.Errorf("%s of %q takes %v, a harmless text %v", name, piece, got, control)
+			}
+		}
+	}
+}
