@@ -144,7 +144,7 @@ func (b *block) view(d *database) error {
 		b.note(setting, "a view can hide users: complete the statement below, make the view %s, and remove the lines with undecided. The dsn's user must be allowed to read the view", qualified)
 	}
 	if !v.Writable {
-		b.note(setting, "last_login can't be written through this view: one_time isn't possible, and session needs update_last_login off")
+		b.note(setting, "MySQL may not let last_login be written through this view, because of its DISTINCT, GROUP BY or subquery: then one_time isn't possible, and session needs update_last_login off")
 	}
 	b.viewComment()
 	b.lines = append(b.lines, "\t\ttable "+name, "\t\tprimary_key id")

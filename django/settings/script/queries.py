@@ -123,7 +123,12 @@ class Dependencies:
         __len__ __getitem__ all get filter db query iterator order_by _clone
         _chain _fetch_all _filter_or_exclude _filter_or_exclude_inplace
     """.split()
-    STATELESS = ("django.db.models", "django.conf", "django.apps", "django.contrib", "django.utils.functional", "sesame")
+    # Modules whose code gives the same for every request.
+    STATELESS = """
+        django.db.models django.conf django.apps django.contrib sesame
+        django.utils.functional collections functools itertools logging
+        operator re typing warnings
+    """.split()
     CLASSES = (models.Model, models.QuerySet, models.Manager, models.Q, models.Field, enum.Enum, BaseException)
     CONSTANTS = (type(None), bool, int, float, str, bytes, tuple, frozenset, list, dict, set, decimal.Decimal, uuid.UUID, enum.Enum)
 
