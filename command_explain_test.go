@@ -199,6 +199,8 @@ func TestExplainCommandNamesUsersAndSites(t *testing.T) {
 			{"link to no site", []string{"https://app.exmaple.com/?sesame=" + carols}, 0, []string{"other_host", "app.exmaple.com"}, nil},
 			{"link without a token", []string{"https://app.example.com/reports"}, 1, []string{"refused: missing", "no token is in it"}, nil},
 			{"link with another parameter", []string{"https://app.example.com/?token=" + carols}, 1, []string{"refused: missing", `other_parameter`, `"token"`, "taken from sesame"}, []string{"possible"}},
+			{"link with the = encoded", []string{"https://app.example.com/?sesame%3D" + carols}, 0, []string{"valid\n", "certain   percent_encoded: the link is damaged, and read all the same"}, nil},
+			{"link with &amp;", []string{"https://app.example.com/?a=b&amp;sesame=" + carols}, 0, []string{"valid\n", "certain   html_escaped: the link is damaged, and read all the same"}, nil},
 			{"link with appended parameters", []string{"https://app.example.com/?a=b&sesame=" + carols + "?utm_source=x&utm_medium=y"}, 1, []string{"certain   appended_parameters"}, []string{"possible"}},
 		} {
 			t.Run(test.name, func(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Explain says why a token is valid or isn't, for whoever operates a gateway:
+// Explain says why a token is valid or isn't, for the operator of a gateway:
 // the verdict that Parse and Verify give, and what led to it. For a signature
 // that doesn't match, it looks for the setting, scope or key with which it
 // would, so that the cause is named where it can be.
@@ -20,7 +20,7 @@ import (
 // The lookup is asked for keys of any kind, as another packer may have made
 // the token. An error of it ends Explain, but not one for a key of another
 // kind than the packer here makes: a column that can't hold such keys has no
-// row for it. A nil lookup finds nobody.
+// row for it. A nil lookup finds no user.
 func (t *Tokens) Explain(token string, want Expectation, candidates ExplainCandidates, lookup Lookup) (*Explanation, error) {
 	if lookup == nil {
 		lookup = func(PrimaryKey) (*Row, error) { return nil, nil }

@@ -149,6 +149,31 @@ func unwrap(r repair, name string) []repair {
 		alone.text = before
 		named = append(named, alone.note(CauseAppended, "parameters were appended to it, such as utm_source"))
 	}
+	fromQuery, fromOthers := valuesOf(query, name, r, in)
+	named, others = append(named, fromQuery...), append(others, fromOthers...)
+	if fragment != "" {
+		value := in
+		value.text = strings.TrimPrefix(fragment, name+"=")
+		others = append(others, value.note(CauseParameterName, "the token is behind #, which browsers don't send; it belongs in the parameter "+name))
+	}
+	if hasQuery && len(named)+len(others) > 0 {
+		return append(named, others...)
+	}
+	if isURL {
+		value := in
+		value.text = afterScheme[strings.LastIndexByte(afterScheme, '/')+1:]
+		if len(value.text) < minWord {
+			value.text = "" // a part of the path, and no token
+		}
+		return append(append(named, others...), value.note(CauseParameterName, "the token is in the path of the URL, and is taken from the parameter "+name+" here"))
+	}
+	return append(append(named, others...), r)
+}
+
+// valuesOf takes the values out of a query: those of the parameter with the
+// token, and others. r is the repair that the query is of, and in the one that
+// values are of.
+func valuesOf(query, name string, r, in repair) (named, others []repair) {
 	all := parameters(query)
 	for i, p := range all {
 		if rest, ok := strings.CutPrefix(p.name, "amp;"); ok {
@@ -176,23 +201,7 @@ func unwrap(r repair, name string) []repair {
 			others = append(others, value.note(CauseParameterName, fmt.Sprintf("the token is in the parameter %s of the link, and is taken from %s here (token_name)", shownName(p.name), name)))
 		}
 	}
-	if fragment != "" {
-		value := in
-		value.text = strings.TrimPrefix(fragment, name+"=")
-		others = append(others, value.note(CauseParameterName, "the token is behind #, which browsers don't send; it belongs in the parameter "+name))
-	}
-	if hasQuery && len(named)+len(others) > 0 {
-		return append(named, others...)
-	}
-	if isURL {
-		value := in
-		value.text = afterScheme[strings.LastIndexByte(afterScheme, '/')+1:]
-		if len(value.text) < minWord {
-			value.text = "" // a part of the path, and no token
-		}
-		return append(append(named, others...), value.note(CauseParameterName, "the token is in the path of the URL, and is taken from the parameter "+name+" here"))
-	}
-	return append(append(named, others...), r)
+	return named, others
 }
 
 // shownName is the name of a parameter that can be shown: a longer one may have

@@ -18,8 +18,8 @@ import (
 )
 
 // Routes returns the routes of /sesame/ on Caddy's admin endpoint, for programs
-// that make links without Django, and for operators. Who may reach that endpoint
-// may do all of this: it is for the same machine, and its rules hold.
+// that make links without Django, and for operators. Clients that reach that
+// endpoint may do all of this: it is for the same machine, and its rules hold.
 func Routes(source Source) []caddy.AdminRoute {
 	a := api{source}
 	return []caddy.AdminRoute{

@@ -148,18 +148,18 @@ func (s summary) String() string {
 }
 
 // check checks the handlers that the flags name.
-func (cmd *command) check() ([]report, []*configured, error) {
-	timeout, err := cmd.timeout()
+func (c *command) check() ([]report, []*configured, error) {
+	timeout, err := c.timeout()
 	if err != nil {
 		return nil, nil, err
 	}
-	config, err := cmd.configuration()
+	config, err := c.configuration()
 	if err != nil {
 		return nil, nil, err
 	}
 	handlers := distinctSurroundings(config)
-	if cmd.text("route") != "" {
-		chosen, err := cmd.choose(config, nil, areSame)
+	if c.text("route") != "" {
+		chosen, err := c.choose(config, nil, areSame)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -167,9 +167,9 @@ func (cmd *command) check() ([]report, []*configured, error) {
 	}
 	var reports []report
 	for _, handler := range handlers {
-		c := &checker{configured: handler, config: config, timeout: timeout}
-		c.run(cmd.context())
-		reports = append(reports, report{handler.number, handler.path, handler.hosts, c.findings})
+		checker := &checker{configured: handler, config: config, timeout: timeout}
+		checker.run(c.context())
+		reports = append(reports, report{handler.number, handler.path, handler.hosts, checker.findings})
 	}
 	return reports, handlers, nil
 }

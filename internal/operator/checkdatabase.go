@@ -29,11 +29,11 @@ func (c *checker) checkServer(ctx context.Context) (userstore.Server, bool) {
 	case server.TLS != "" && server.Local:
 		c.ok(check, "%s; the connection doesn't leave this machine", server.TLS)
 	case server.TLS != "":
-		c.warn(check, server.TLS+", but with anybody who answers: the server's certificate isn't checked", "write tls=true in the dsn")
+		c.warn(check, server.TLS+", and the server's certificate isn't checked: any server that answers gets the password", "write tls=true in the dsn")
 	case server.Local:
 		c.ok(check, "none, and the connection doesn't leave this machine")
 	default:
-		c.warn(check, "none: whoever is on the way to the database reads password hashes", "write tls=true in the dsn")
+		c.warn(check, "none: password hashes can be read on the way to the database", "write tls=true in the dsn")
 	}
 	return server, true
 }
@@ -197,7 +197,7 @@ func (c *checker) checkTimes(ctx context.Context) {
 	case err != nil:
 		c.warn(check, err.Error(), "")
 	case !found:
-		c.ok(check, "nobody has logged in yet, so that nothing is to be seen of use_tz and time_zone")
+		c.ok(check, "no user has logged in yet, so that use_tz and time_zone can't be checked")
 	case time.Until(at) > mostInFuture:
 		c.warn(check, fmt.Sprintf("the latest login is in the future, by %s", time.Until(at).Round(time.Minute)),
 			"compare use_tz with Django's USE_TZ, and time_zone with TIME_ZONE, if that is off")

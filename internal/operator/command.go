@@ -115,7 +115,7 @@ func misused(cmd *cobra.Command, status int, err error) error {
 	return exitWith(cmd, status)
 }
 
-// defaultTimeout is more than a gateway gives MySQL, since nobody's request
+// defaultTimeout is more than a gateway gives MySQL, since no request
 // waits.
 const defaultTimeout = 10 * time.Second
 

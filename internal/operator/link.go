@@ -105,6 +105,30 @@ func (h *Handler) cutToken(text string) (made string, u *url.URL, found bool) {
 	return value, parseWhole(trimmed), true
 }
 
+// The damages of links that the gateway reads all the same.
+const (
+	damagedHTML    = "html"
+	damagedEncoded = "encoded"
+)
+
+// cutDamaged takes the token out of a link that a mail program has damaged in a
+// way that leaves one reading. What has none is the token itself.
+func (h *Handler) cutDamaged(text string) (made, damage string, found bool) {
+	body, _, _ := strings.Cut(strings.TrimSpace(text), "#")
+	if parseWhole(strings.TrimSpace(text)) == nil {
+		return text, "", false
+	}
+	_, query, _ := strings.Cut(body, "?")
+	value, found := rawuri.DamagedParameter(query, h.Issues.TokenName)
+	if !found {
+		return text, "", false
+	}
+	if strings.Contains(strings.ToLower(query), "amp") || strings.Contains(query, "#38") || strings.Contains(strings.ToLower(query), "#x26") {
+		return value, damagedHTML, true
+	}
+	return value, damagedEncoded, true
+}
+
 // parseWhole parses a URL with a host, or returns nil.
 func parseWhole(text string) *url.URL {
 	u, err := url.Parse(text)

@@ -74,7 +74,7 @@ func mintMany(ctx context.Context, m *mint, by nameKind, lines io.Reader, w resu
 	}
 	bar.start(lines)
 	var readErr error
-	// Nobody waits for this one: whoever writes the lines may take their time.
+	// The program that writes the lines may take its time: nothing waits for this.
 	go func() {
 		defer close(ordered)
 		readErr = readNames(lines, func(names []string, read int64) bool {
@@ -124,7 +124,7 @@ func (m *mint) work(ctx context.Context, by nameKind, jobs <-chan *job) {
 	}
 }
 
-// send reports whether somebody took the job.
+// send reports whether the job was taken.
 func send(ctx context.Context, to chan<- *job, j *job) bool {
 	select {
 	case to <- j:

@@ -33,6 +33,10 @@ type explained struct {
 // explain answers a question.
 func (i *issuer) explain(ctx context.Context, q question) (explained, error) {
 	text, u, isLink := i.cutToken(q.text)
+	damage := ""
+	if !isLink {
+		text, damage, isLink = i.cutDamaged(q.text)
+	}
 	want := token.Expectation{Now: q.at}
 	var err error
 	if want.Scope, err = i.expectedScope(u); err != nil && len(q.scopes) > 0 {
@@ -50,9 +54,8 @@ func (i *issuer) explain(ctx context.Context, q question) (explained, error) {
 	if i.addSession(&e, text, q.at); e.isAnswered() {
 		return e, nil
 	}
-	if err := i.addOtherHandler(ctx, &e, text, u, &q); err != nil {
-		return explained{}, err
-	}
+	i.addOtherHandler(ctx, &e, text, u, &q)
+	e.addDamage(damage)
 	q.addHost(&e, u)
 	i.addUser(ctx, &e, &q)
 	if u != nil && !isLink {

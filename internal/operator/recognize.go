@@ -70,9 +70,9 @@ const mostOtherHandlers = 8
 
 // addOtherHandler finds the handler of the configuration that accepts the token
 // which this one rejects.
-func (i *issuer) addOtherHandler(ctx context.Context, e *explained, text string, u *url.URL, q *question) error {
+func (i *issuer) addOtherHandler(ctx context.Context, e *explained, text string, u *url.URL, q *question) {
 	if e.Reason == 0 || e.Reason == token.Expired || e.Reason == token.Revoked || q.chosen == nil {
-		return nil
+		return
 	}
 	others := distinct(q.others, issueAlike)
 	others = slices.DeleteFunc(others, func(c *configured) bool { return issueAlike(c, q.chosen) })
@@ -85,9 +85,8 @@ func (i *issuer) addOtherHandler(ctx context.Context, e *explained, text string,
 			Text:   fmt.Sprintf("it is a token of another sesame handler, which accepts it: %s", other),
 			Remedy: "use the link at the site that it was made for, or give both handlers the same settings",
 		})
-		return nil
+		return
 	}
-	return nil
 }
 
 // accepts reports whether a token is valid at this handler. Where its secrets
@@ -125,6 +124,24 @@ func (q *question) addHost(e *explained, u *url.URL) {
 		Text:   fmt.Sprintf("no site with sesame of this configuration serves the link's host %s; the token was judged by handler %s", u.Hostname(), q.chosen),
 		Remedy: "compare the link's host with the sites of the configuration",
 	})
+}
+
+// addDamage names what a mail program did to a link that is read all the same.
+func (e *explained) addDamage(damage string) {
+	if damage == "" {
+		return
+	}
+	f := token.Finding{
+		Cause: token.CausePercentEncoded, Certainty: token.Certain,
+		Text:   "the link is damaged, and read all the same: the = behind the parameter's name is percent-encoded",
+		Remedy: "encode the link once: see which program has encoded it again",
+	}
+	if damage == damagedHTML {
+		f.Cause = token.CauseHTMLEscaped
+		f.Text = "the link is damaged, and read all the same: &amp; stands in it for &, as in the source of a page or mail"
+		f.Remedy = "escape the link once, and copy it from the displayed page"
+	}
+	e.Findings = append(e.Findings, f)
 }
 
 // addUser says whose a token is that should be another user's.

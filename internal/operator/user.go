@@ -57,8 +57,8 @@ type candidates struct {
 // own; the error is that of the store.
 //
 // Where nothing says what a name is, all that it may be is tried. If that is
-// more than one user, none is taken: somebody could else call themselves by
-// another user's number or e-mail address.
+// more than one user, none is taken: a user could else choose another user's
+// number or e-mail address as a name.
 func (i *issuer) named(ctx context.Context, by nameKind, names []string) ([]namedUser, error) {
 	all := make([]candidates, len(names))
 	if by == namedByAny || by == namedByPrimaryKey {
