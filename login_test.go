@@ -731,8 +731,12 @@ func TestOwnTemplate(t *testing.T) {
 		if policy := b.last.header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none'") || strings.Contains(policy, "script-src") {
 			t.Errorf("Content-Security-Policy: %s", policy)
 		}
+		// Its button says where it was pressed; the other pages say nothing.
+		wantHeader(t, b.last.header, "Referrer-Policy", "strict-origin")
 		b.press(t).wantStatus(t, http.StatusSeeOther)
-		newBrowser(b.gateway).get(t, "/").wantStatus(t, http.StatusUnauthorized)
+		refused := newBrowser(b.gateway).get(t, "/")
+		refused.wantStatus(t, http.StatusUnauthorized)
+		wantHeader(t, refused.header, "Referrer-Policy", "no-referrer")
 
 		if err := os.WriteFile(file, []byte("{{.Nonsense}}"), 0o600); err != nil {
 			t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -147,5 +148,23 @@ func TestButtonsWorkInTwoTabs(t *testing.T) {
 			second.pressButton()
 			second.wantUser(long.username)
 		})
+	}
+}
+
+// TestButtonOfAnOwnTemplate says where it was pressed, as the built-in one does.
+func TestButtonOfAnOwnTemplate(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "page.html")
+	const own = `<title>{{.Title}}</title><link rel="icon" href="data:,"><form method="post" action="{{.Action}}"><button>{{.Button}}</button></form>`
+	if err := os.WriteFile(file, []byte(own), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := startGateway(t, startUpstream(t), site{scheme: "http", options: "session\nconfirm always\npages {\n template " + file + "\n}"})
+	b := newTab(t)
+	b.open(g.origin + "/?sesame=" + tokenFor(t, alice))
+	b.wantTitle("Log in")
+	b.pressButton()
+	b.wantUser("alice")
+	if got := b.text(`document.referrer`); got != "" {
+		t.Errorf("the app's page knows the page before: %s", got)
 	}
 }

@@ -17,7 +17,11 @@ type UnlinkedWriter struct {
 func (w *UnlinkedWriter) WriteHeader(status int) {
 	if !w.wroteHeader && status >= http.StatusOK {
 		w.wroteHeader = true
+		policy := w.Header()["Referrer-Policy"]
 		ForbidLinking(w.Header())
+		if len(policy) == 1 && policy[0] == "strict-origin" {
+			w.Header()["Referrer-Policy"] = policy // it tells the origin alone, and a button needs that
+		}
 	}
 	w.ResponseWriterWrapper.WriteHeader(status)
 }

@@ -221,6 +221,11 @@ func (p *Pages) Write(w http.ResponseWriter, r *http.Request, status int, data D
 	// No cache keeps the page, and no link on it tells its URL.
 	header["Cache-Control"] = []string{"no-store"}
 	header["Referrer-Policy"] = []string{"no-referrer"}
+	if p.config.Template != "" && view.Button != "" {
+		// The button must tell where it was pressed, as the built-in page says it
+		// does. No path is told with that.
+		header["Referrer-Policy"] = []string{"strict-origin"}
+	}
 	header.Add("Vary", "Accept")
 	header.Set("X-Content-Type-Options", "nosniff")
 	switch Wanted(r) {
