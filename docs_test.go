@@ -305,20 +305,53 @@ func wantSame(t *testing.T, what string, documented, inCode []string) {
 	}
 }
 
-// TestReferenceOptions compares options with the syntax, and their names in
-// JSON with the fields.
+// TestReferenceOptions compares the reference of the options with the code: the
+// syntax, one row for each option in the table of its block, the names of its
+// fields in JSON, and where placeholders are replaced at start.
 func TestReferenceOptions(t *testing.T) {
-	var documented, fields []string
-	for _, row := range rows(reference(t, "## Options")) {
-		block, name, inBlock := strings.Cut(codes(row[0])[0], ": ")
-		if !inBlock {
-			block, name = "", block
-		}
-		documented = append(documented, block+" "+name)
-		fields = append(fields, codes(row[1])...)
+	chapter := chapter(t, readFile(t, "docs/reference.md"), "## Options")
+	syntax := caddyfileSyntax(t)
+	if blocks := codeBlocks(chapter, "text"); len(blocks) == 0 || strings.TrimSpace(blocks[0]) != syntax {
+		t.Errorf("the reference's syntax isn't that of UnmarshalCaddyfile:\n%s", syntax)
 	}
-	wantSame(t, "options", documented, optionsOf(caddyfileSyntax(t)))
+	var documented, fields, resolved []string
+	for _, part := range strings.Split(chapter, "\n### ")[1:] {
+		title, table, _ := strings.Cut(part, "\n")
+		block, _, _ := strings.Cut(title, " ")
+		if block != strings.ToLower(block) {
+			block = "" // a group of options outside of any block
+		}
+		for _, row := range rows(table) {
+			if len(row) != 5 {
+				t.Fatalf("the row of %s has %d cells, not an option, fields, a default, placeholders and what it does", row[0], len(row))
+			}
+			name := codes(row[0])[0]
+			documented = append(documented, block+" "+name)
+			fields = append(fields, codes(row[1])...)
+			if row[3] == "at start" {
+				resolved = append(resolved, name)
+			}
+			if row[4] == "" {
+				t.Errorf("the reference doesn't say what %s does", name)
+			}
+		}
+	}
+	wantSame(t, "options", documented, optionsOf(syntax))
 	wantSame(t, "fields", fields, jsonFields("", reflect.TypeFor[sesame.Handler]()))
+	wantSame(t, "options with placeholders", resolved, resolvedOptions(t))
+}
+
+// resolvedOptions are the options, without their blocks, whose placeholders the
+// code replaces when it loads a configuration.
+func resolvedOptions(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for _, file := range []string{"module.go", "internal/identity/assertion.go", "internal/identity/assertionkeys.go"} {
+		for _, match := range regexp.MustCompile(`resolve\("(?:\w+: )?(\w+)"|\{"(\w+)", &cfg\.`).FindAllStringSubmatch(readFile(t, file), -1) {
+			names = append(names, match[1]+match[2])
+		}
+	}
+	return names
 }
 
 // jsonFields are the paths of a type's fields in JSON.

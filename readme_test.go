@@ -16,33 +16,6 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// TestReadmeOptions compares the README's reference with the syntax in the
-// code.
-func TestReadmeOptions(t *testing.T) {
-	syntax := caddyfileSyntax(t)
-	reference := section(t, readFile(t, "docs/reference.md"), "## Caddyfile reference")
-	blocks := codeBlocks(reference, "text")
-	if len(blocks) == 0 || strings.TrimSpace(blocks[0]) != syntax {
-		t.Errorf("the reference's syntax isn't that of UnmarshalCaddyfile:\n%s", syntax)
-	}
-
-	documented := documentedOptions(reference)
-	options := optionsOf(syntax)
-	for _, option := range options {
-		if !slices.Contains(documented, option) {
-			t.Errorf("the reference has no row for the option %s", option)
-		}
-	}
-	for i, option := range documented {
-		if !slices.Contains(options, option) {
-			t.Errorf("the reference has a row for %s, which is no option", option)
-		}
-		if slices.Contains(documented[:i], option) {
-			t.Errorf("the reference has two rows for %s", option)
-		}
-	}
-}
-
 // TestReadmeReasons compares the README's table of reasons with the reasons.
 func TestReadmeReasons(t *testing.T) {
 	table := section(t, readFile(t, "docs/operating.md"), "### Why was a token refused?")
@@ -173,24 +146,6 @@ func optionsOf(syntax string) []string {
 	return options
 }
 
-// documentedOptions lists the options in the reference's tables, as optionsOf
-// does. The line above a table names the block, or else a group of options
-// outside of any.
-func documentedOptions(reference string) []string {
-	var options []string
-	for _, part := range strings.Split("\n"+reference, "\n**")[1:] {
-		label, table, _ := strings.Cut(part, "**")
-		block, _, _ := strings.Cut(label, " ")
-		if block != strings.ToLower(block) {
-			block = "" // a title, not the name of a block
-		}
-		for _, name := range tableNames(table) {
-			options = append(options, block+" "+name)
-		}
-	}
-	return options
-}
-
 // tableNames lists the names in the first column of a text's tables.
 func tableNames(text string) []string {
 	var names []string
@@ -208,6 +163,17 @@ func section(t testing.TB, text, heading string) string {
 		t.Fatalf("there is no heading %s", heading)
 	}
 	rest, _, _ = strings.Cut(rest, "\n#")
+	return rest
+}
+
+// chapter is the text from a heading of the second level up to the next such.
+func chapter(t testing.TB, text, heading string) string {
+	t.Helper()
+	_, rest, found := strings.Cut(text, "\n"+heading+"\n")
+	if !found {
+		t.Fatalf("there is no heading %s", heading)
+	}
+	rest, _, _ = strings.Cut(rest, "\n## ")
 	return rest
 }
 
