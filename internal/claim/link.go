@@ -14,6 +14,7 @@ type UnlinkedWriter struct {
 	wroteHeader bool
 }
 
+// WriteHeader implements http.ResponseWriter.
 func (w *UnlinkedWriter) WriteHeader(status int) {
 	if !w.wroteHeader && status >= http.StatusOK {
 		w.wroteHeader = true
@@ -26,6 +27,7 @@ func (w *UnlinkedWriter) WriteHeader(status int) {
 	w.ResponseWriterWrapper.WriteHeader(status)
 }
 
+// Write implements http.ResponseWriter.
 func (w *UnlinkedWriter) Write(p []byte) (int, error) {
 	if !w.wroteHeader {
 		w.WriteHeader(http.StatusOK)
@@ -33,6 +35,7 @@ func (w *UnlinkedWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriterWrapper.Write(p)
 }
 
+// ReadFrom implements io.ReaderFrom.
 func (w *UnlinkedWriter) ReadFrom(r io.Reader) (int64, error) {
 	if !w.wroteHeader {
 		w.WriteHeader(http.StatusOK)
