@@ -131,7 +131,7 @@ func optionsOf(syntax string) []string {
 	for line := range strings.Lines(syntax) {
 		words := strings.Fields(line)
 		switch {
-		case words[0] == "sesame":
+		case len(words) == 0, words[0] == "#", words[0] == "sesame":
 		case words[0] == "}":
 			block = ""
 		default:
