@@ -1,0 +1,125 @@
+package signing_test
+
+import (
+	"encoding/base64"
+	"flag"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
+)
+
+var (
+	differentialPairs = flag.Int("pairs", 5_000, "how `many` answers the differential test compares with each Django")
+	differentialSeed  = flag.Uint64("seed", 0, "the `number` that the differential test's inputs follow from, or 0 for another each time")
+)
+
+// TestDifferential signs random texts with both sides, damages some of them,
+// and has both sides check them.
+func TestDifferential(t *testing.T) {
+	t.Parallel()
+	seed := *differentialSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	for _, source := range testpeer.Checkouts(t, "DJANGO_SRC", "Django") {
+		t.Run(filepath.Base(source), func(t *testing.T) {
+			t.Parallel()
+			rnd := rand.New(rand.NewPCG(seed, 1))
+			django := testpeer.Start(t, "testdata/peer.py", source)
+			verdicts := make(map[string]int)
+			for compared := 0; compared < *differentialPairs && !t.Failed(); {
+				made := compare(t, django, randomSignings(rnd), verdicts)
+				checks := randomChecks(rnd, made)
+				compare(t, django, checks, verdicts)
+				compared += len(made) + len(checks)
+			}
+			t.Logf("seed %d, what Django said: %v", seed, verdicts)
+		})
+	}
+}
+
+// made is a signed text and the question that it is the answer to.
+type made struct {
+	question question
+	text     string
+}
+
+// compare asks both sides, and returns what Django has made.
+func compare(t *testing.T, django *testpeer.Process, questions []question, verdicts map[string]int) []made {
+	t.Helper()
+	var theirs []answer
+	django.Ask(t, questions, &theirs)
+	all := make([]made, len(theirs))
+	for i, q := range questions {
+		all[i] = made{q, theirs[i][1]}
+		verdicts[q.Do+" "+theirs[i][0]]++
+		if ours := q.ours(t); !q.isEqual(t, ours, theirs[i]) {
+			t.Errorf("%+v: %q, Django has %q", q, ours, theirs[i])
+		}
+	}
+	return all
+}
+
+func randomText(rnd *rand.Rand, most int) string {
+	characters := []rune("abcXYZ019.:-_=+/ \x00é€😀{}\"")
+	text := make([]rune, rnd.IntN(most+1))
+	for i := range text {
+		text[i] = characters[rnd.IntN(len(characters))]
+	}
+	return string(text)
+}
+
+func randomSignings(rnd *rand.Rand) []question {
+	all := make([]question, 100)
+	for i := range all {
+		q := question{Key: "k" + randomText(rnd, 80), Salt: "s" + randomText(rnd, 20), Now: rnd.Int64N(1 << 33)}
+		q.Separator = []string{":", ":", "::", "~", "é"}[rnd.IntN(5)]
+		switch rnd.IntN(4) {
+		case 0:
+			q.Do, q.Value = "sign", randomText(rnd, 40)
+		case 1:
+			q.Do, q.Value = "raw", randomText(rnd, 12)+q.Separator+randomText(rnd, 3)
+		default:
+			q.Do, q.Compress = "dumps", rnd.IntN(2) == 0
+			text := strings.Repeat(randomText(rnd, 30), 1+rnd.IntN(20))
+			q.Value = base64.StdEncoding.EncodeToString([]byte(text))
+		}
+		all[i] = q
+	}
+	return all
+}
+
+func randomChecks(rnd *rand.Rand, signed []made) []question {
+	var all []question
+	for _, m := range signed {
+		q := m.question
+		q.Value = m.text
+		if q.Do = "loads"; rnd.IntN(3) == 0 {
+			q.Do = "unsign"
+		}
+		if rnd.IntN(2) == 0 {
+			q.Fallbacks, q.Key = []string{"x", q.Key}, "new"
+		}
+		if rnd.IntN(2) == 0 {
+			q.MaxAge = new(rnd.Int64N(100))
+			q.Now += rnd.Int64N(200)
+		}
+		all = append(all, q)
+		damaged := []rune(q.Value)
+		at := rnd.IntN(len(damaged))
+		switch rnd.IntN(3) {
+		case 0:
+			damaged[at]++
+		case 1:
+			damaged = damaged[:at]
+		default:
+			damaged = append(damaged, 'A')
+		}
+		q.Value = string(damaged)
+		all = append(all, q)
+	}
+	return all
+}

@@ -1,0 +1,96 @@
+// Package testpeer runs Python programs in which the original of a format,
+// Django or one of its libraries, does what a package under test does. The two
+// talk in lines of JSON: one question, one answer.
+package testpeer
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Checkouts returns the directories that the environment variable name lists,
+// separated as in PATH. It skips the test if there are none, with a message
+// that tells what of is for.
+func Checkouts(t testing.TB, name, of string) []string {
+	t.Helper()
+	list := filepath.SplitList(os.Getenv(name))
+	if len(list) == 0 {
+		t.Skipf("%s doesn't name a checkout of %s: not testing against it, only against vectors made by it", name, of)
+	}
+	for _, directory := range list {
+		if info, err := os.Stat(directory); err != nil || !info.IsDir() { //nolint:gosec // whoever runs the test names it
+			t.Fatalf("%s: %q is no directory", name, directory)
+		}
+	}
+	return list
+}
+
+// Process is a running Python program.
+type Process struct {
+	in     io.Writer
+	out    *bufio.Reader
+	stderr *bytes.Buffer
+}
+
+// Start runs a script until the test ends. The paths come first in the
+// script's module search path, before what PYTHONPATH lists. PEER_PYTHON names
+// the interpreter, and is /usr/bin/python3 where it isn't set: Debian's, for
+// which python3-asgiref, python3-argon2 and python3-bcrypt are.
+func Start(t testing.TB, script string, paths ...string) *Process {
+	t.Helper()
+	python := os.Getenv("PEER_PYTHON")
+	if python == "" {
+		python = "/usr/bin/python3"
+	}
+	if inherited := os.Getenv("PYTHONPATH"); inherited != "" {
+		paths = append(paths, inherited)
+	}
+	p := &Process{stderr: new(bytes.Buffer)}
+	cmd := exec.CommandContext(t.Context(), python, script) //nolint:gosec // the test names both
+	cmd.Env = append(os.Environ(),
+		"PYTHONPATH="+strings.Join(paths, string(os.PathListSeparator)),
+		"PYTHONDONTWRITEBYTECODE=1",
+		"PYTHONIOENCODING=utf-8",
+		"PYTHONWARNINGS=ignore",
+	)
+	cmd.Stderr = p.stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.in, p.out = in, bufio.NewReader(out)
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("starting %s: %v", python, err)
+	}
+	t.Cleanup(func() {
+		_ = in.Close() // it ends then
+		_ = cmd.Wait()
+	})
+	return p
+}
+
+// Ask sends a question and reads the answer.
+func (p *Process) Ask(t testing.TB, question, answer any) {
+	t.Helper()
+	if err := json.NewEncoder(p.in).Encode(question); err != nil {
+		t.Fatalf("asking the original: %v\n%s", err, p.stderr)
+	}
+	line, err := p.out.ReadBytes('\n')
+	if err != nil {
+		t.Fatalf("asking the original: %v\n%s", err, p.stderr)
+	}
+	if err := json.Unmarshal(line, answer); err != nil {
+		t.Fatalf("asking the original: %v: %.500s", err, line)
+	}
+}
