@@ -196,3 +196,26 @@ func readFile(t testing.TB, name string) string {
 	}
 	return string(text)
 }
+
+// TestTroubleshootingPages looks for each page that users see, by its title and
+// its code, in the table of what to do about it.
+func TestTroubleshootingPages(t *testing.T) {
+	var documented, want []string
+	for _, row := range rows(section(t, readFile(t, "docs/troubleshooting.md"), "## What a page says")) {
+		if len(row) != 4 || row[2] == "" || row[3] == "" {
+			t.Fatalf("the row %q hasn't a title, a code, a cause and a remedy", row)
+		}
+		documented = append(documented, codes(row[1])[0]+": "+row[0])
+	}
+	kinds := make(map[string]string) // codes by the names of constants
+	for _, match := range regexp.MustCompile(`(?m)^\t(\w+) +Kind = "(\w+)"$`).FindAllStringSubmatch(readFile(t, "internal/page/page.go"), -1) {
+		kinds[match[1]] = match[2]
+	}
+	for _, match := range regexp.MustCompile(`(?m)^\t(\w+): \{\n\t\t"([^"]+)",$`).FindAllStringSubmatch(readFile(t, "internal/page/texts.go"), -1) {
+		want = append(want, kinds[match[1]]+": "+match[2])
+	}
+	if len(want) != len(kinds) {
+		t.Errorf("%d titles were found for %d pages", len(want), len(kinds))
+	}
+	wantSame(t, "pages", documented, want)
+}
