@@ -14,7 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
@@ -37,21 +37,21 @@ type confirmation struct {
 
 // logIn lets a user in whose token is valid: it shows the page with the button,
 // or uses the token and starts a session, or just passes the request on.
-func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, user *userstore.User) error {
+func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, given *authn.TokenCredential, user *userstore.User) error {
 	if isAhead(r) {
-		return h.serveAhead(w, r, next, c, user)
+		return h.serveAhead(w, r, next, given, user)
 	}
 	from := origin.Of(r)
-	current, replaced, err := h.loggedIn(r, c, user)
+	current, replaced, err := h.loggedIn(r, c, given, user)
 	if err != nil {
 		return h.fail(w, r, err)
 	}
-	isLink := c.token.From == claim.FromQuery
+	isLink := given.IsLink()
 	isPressed := c.confirmation.signature != "" && !from.IsFrame && from.Initiator != origin.Other
 	asks := isLink && r.Method == http.MethodGet && (replaced != nil || h.asksFirst()) && acceptsHTML(r)
 	switch {
-	case isPressed && from.Initiator != origin.Opaque && h.isConfirmed(c, replaced):
-		return h.useToken(w, r, next, c, user, login{isConfirmed: true, startsSession: isLink})
+	case isPressed && from.Initiator != origin.Opaque && h.isConfirmed(c, given.Given.Value, replaced):
+		return h.useToken(w, r, next, c, given, user, login{isConfirmed: true, startsSession: isLink})
 	case isPressed && current != nil && replaced == nil:
 		// The page was open in two tabs, and the user has logged in by the other.
 		counted.requests[outcomeSession].Add(1)
@@ -59,15 +59,15 @@ func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	case isPressed:
 		// The page was too old, or not ours, or hides its origin, or another user
 		// has logged in since.
-		return h.askToConfirm(w, r, c, user, replaced)
+		return h.askToConfirm(w, r, c, given, user, replaced)
 	case from.IsForced(), asks && !asksForPage(r):
-		return h.serveAhead(w, r, next, c, user) // also for a script, which shows no page
+		return h.serveAhead(w, r, next, given, user) // also for a script, which shows no page
 	case asks:
-		return h.askToConfirm(w, r, c, user, replaced)
+		return h.askToConfirm(w, r, c, given, user, replaced)
 	}
 	// Nobody was asked.
 	mayReplace := replaced == nil || from.Initiator == origin.Own
-	return h.useToken(w, r, next, c, user, login{startsSession: isLink && from.MayLogIn() && mayReplace})
+	return h.useToken(w, r, next, c, given, user, login{startsSession: isLink && from.MayLogIn() && mayReplace})
 }
 
 // login is what becomes of a request whose token is used.
@@ -78,17 +78,17 @@ type login struct {
 
 // useToken uses a token that is valid, starts a session, and passes the request
 // on or leads to the page that the link is for.
-func (h *Handler) useToken(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, user *userstore.User, l login) error {
-	if isEarly(r) && (h.OneTime || h.logins != nil && c.token.From == claim.FromQuery) {
+func (h *Handler) useToken(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, given *authn.TokenCredential, user *userstore.User, l login) error {
+	if traits := given.Traits(); isEarly(r) && (traits.IsConsumed || traits.StartsLogin) {
 		return h.fail(w, r, errTooEarly)
 	}
-	if err := h.use(r, c, user); err != nil {
-		return h.serveBesideToken(w, r, next, c, err)
+	if err := h.use(r, given, user); err != nil {
+		return h.serveBesideRejected(w, r, next, c, err)
 	}
 	if l.isConfirmed {
 		h.confirmCookie.Clear(w, r)
 	}
-	v := h.visitorByToken(r, c, user)
+	v := h.visitor(authn.Visitor{User: user, Credential: given})
 	if h.logins == nil || !l.startsSession {
 		if l.isConfirmed {
 			turnIntoGet(r)
@@ -99,7 +99,7 @@ func (h *Handler) useToken(w http.ResponseWriter, r *http.Request, next caddyhtt
 	if err := h.startSession(w, r, user, c); err != nil {
 		return h.fail(w, r, err)
 	}
-	fingerprint, _ := h.fingerprint(r, c)
+	fingerprint, _ := given.Origin()
 	h.audit.login(r, user, fingerprint)
 	if l.isConfirmed || r.Method == http.MethodGet && h.logins.redirects(r) {
 		counted.requests[outcomeLogin].Add(1)
@@ -108,23 +108,13 @@ func (h *Handler) useToken(w http.ResponseWriter, r *http.Request, next caddyhtt
 	return h.serveVisitor(w, r, next, &v)
 }
 
-// visitorByToken is the visitor whose token a request has, with what the token can
-// be ended by where that is looked at later.
-func (h *Handler) visitorByToken(r *http.Request, c claims, user *userstore.User) visitor {
-	v := visitor{user: user, outlivesPassword: h.outlivePassword()}
-	if h.UserStore.Revocations != "" && (h.watcher != nil || h.mayReadOld()) {
-		v.fingerprint, v.since = h.fingerprint(r, c)
-	}
-	return v
-}
-
 // serveAhead answers a request that nobody has clicked for. It logs nobody in.
 // A reusable token is as good for it as for any other request.
-func (h *Handler) serveAhead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, user *userstore.User) error {
+func (h *Handler) serveAhead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, given *authn.TokenCredential, user *userstore.User) error {
 	if h.OneTime {
 		return h.fail(w, r, errAhead)
 	}
-	v := h.visitorByToken(r, c, user)
+	v := h.visitor(authn.Visitor{User: user, Credential: given})
 	return h.serveVisitor(w, r, next, &v)
 }
 
@@ -144,17 +134,17 @@ func (h *Handler) asksFirst() bool {
 // user as replaced if it isn't the one that a login is for: whoever sends a user
 // their own link could otherwise have them work in the wrong account. A session
 // for another scope is replaced, too, since it is in the same cookie.
-func (h *Handler) loggedIn(r *http.Request, c claims, user *userstore.User) (current, replaced *userstore.User, err error) {
-	if h.logins == nil || c.token.From != claim.FromQuery || len(c.cookies) == 0 {
+func (h *Handler) loggedIn(r *http.Request, c claims, given *authn.TokenCredential, user *userstore.User) (current, replaced *userstore.User, err error) {
+	if h.logins == nil || !given.IsLink() || len(c.ambient) == 0 {
 		return nil, nil, nil
 	}
-	v, err := h.visitorBySession(r, c, anybody)
-	none, isNone := errors.AsType[*noSession](err)
+	v, err := h.visitorUnasked(r, c, anybody)
+	none, isNone := errors.AsType[*authn.None](err)
 	switch {
-	case isNone && none.one != nil:
-		v = none.one
+	case isNone && none.One.User != nil:
+		v = h.visitor(none.One)
 	case isNone:
-		replaced, err = h.loggedInElsewhere(r, none.otherScope, user)
+		replaced, err = h.loggedInElsewhere(r, none.Rejected, user)
 		return nil, replaced, err
 	case err != nil:
 		return nil, nil, err
@@ -167,10 +157,14 @@ func (h *Handler) loggedIn(r *http.Request, c claims, user *userstore.User) (cur
 
 // loggedInElsewhere returns another user who has a session for another scope,
 // or nil. Of such a session it isn't known whether a new password has ended it.
-func (h *Handler) loggedInElsewhere(r *http.Request, sent []session.Parsed, user *userstore.User) (*userstore.User, error) {
-	for i := range sent {
-		key := sent[i].PrimaryKey()
-		if key == user.PrimaryKey || !sent[i].Expires().After(h.now()) {
+func (h *Handler) loggedInElsewhere(r *http.Request, rejected []authn.Rejected, user *userstore.User) (*userstore.User, error) {
+	for _, other := range rejected {
+		cookie, ok := other.Credential.(*authn.SessionCookie)
+		if !ok || !errors.Is(other.Err, session.WrongScope) {
+			continue
+		}
+		key := cookie.Parsed().PrimaryKey()
+		if key == user.PrimaryKey || !cookie.Parsed().Expires().After(h.now()) {
 			continue
 		}
 		return h.findUser(r.Context(), key, false, func(*userstore.User) error { return nil })
@@ -216,9 +210,9 @@ func (h *Handler) takeConfirmation(r *http.Request) confirmation {
 
 // isConfirmed reports whether the button was pressed for this token, in a
 // browser that was shown it, and told of the session that would be replaced.
-func (h *Handler) isConfirmed(c claims, replaced *userstore.User) bool {
-	for _, value := range c.confirmation.cookies[:min(len(c.confirmation.cookies), maxCookies)] {
-		if value != "" && hmac.Equal([]byte(h.signConfirmation(value, c.token.Value, replaced)), []byte(c.confirmation.signature)) {
+func (h *Handler) isConfirmed(c claims, value string, replaced *userstore.User) bool {
+	for _, cookie := range c.confirmation.cookies[:min(len(c.confirmation.cookies), authn.MaxCookies)] {
+		if cookie != "" && hmac.Equal([]byte(h.signConfirmation(cookie, value, replaced)), []byte(c.confirmation.signature)) {
 			return true
 		}
 	}
@@ -243,7 +237,7 @@ func isConfirmValue(value string) bool {
 // askToConfirm shows the page with the button. It sends the token and what
 // confirms it to the URL of the page itself, so that all that depends on the
 // URL, matchers and scope, stays as it is.
-func (h *Handler) askToConfirm(w http.ResponseWriter, r *http.Request, c claims, user, replaced *userstore.User) error {
+func (h *Handler) askToConfirm(w http.ResponseWriter, r *http.Request, c claims, given *authn.TokenCredential, user, replaced *userstore.User) error {
 	counted.requests[outcomePage].Add(1)
 	value := c.confirmation.newConfirmValue()
 	h.confirmCookie.Set(w, r, value, confirmAge)
@@ -253,8 +247,8 @@ func (h *Handler) askToConfirm(w http.ResponseWriter, r *http.Request, c claims,
 		separator = "&"
 	}
 	action := uri + separator + url.Values{
-		h.sources.Name:        {c.token.Value},
-		h.sources.ConfirmName: {h.signConfirmation(value, c.token.Value, replaced)},
+		h.sources.Name:        {given.Given.Value},
+		h.sources.ConfirmName: {h.signConfirmation(value, given.Given.Value, replaced)},
 	}.Encode()
 	shown := page.Data{Kind: page.Confirm, Action: action, User: displayName(user)}
 	if replaced != nil {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
@@ -35,14 +36,41 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return nil
 }
 
-// claims are what a request has to say who it is from, and what that is
-// checked against.
+// claims are the credentials that a request has, and what they are judged at.
 type claims struct {
-	token        claim.Token
-	confirmation confirmation
-	cookies      []string // session cookies
-	scope        string
-	target       string // where a login by the token leads; empty for the request's own URI
+	explicit, ambient []authn.Credential
+	confirmation      confirmation
+	at                authn.At
+	target            string // where a login by the token leads; empty for the request's own URI
+}
+
+// add sorts credentials of a scheme by whether browsers send them unasked.
+func (c *claims) add(taken []authn.Credential) {
+	isAmbient := func(credential authn.Credential) bool { return credential.Traits().IsAmbient }
+	if len(taken) == 1 && !isAmbient(taken[0]) && c.explicit == nil {
+		c.explicit = taken // as mostly, without a copy
+		return
+	}
+	for _, credential := range taken {
+		if isAmbient(credential) {
+			c.ambient = append(c.ambient, credential)
+		} else {
+			c.explicit = append(c.explicit, credential)
+		}
+	}
+}
+
+// isEmpty reports whether a request has no credentials.
+func (c *claims) isEmpty() bool { return len(c.explicit)+len(c.ambient) == 0 }
+
+// token is the request's token, or nil.
+func (c *claims) token() *authn.TokenCredential {
+	for _, credential := range c.explicit {
+		if given, ok := credential.(*authn.TokenCredential); ok {
+			return given
+		}
+	}
+	return nil
 }
 
 // loginTarget is where a login by the token leads.
@@ -53,15 +81,17 @@ func (c *claims) loginTarget(r *http.Request) string {
 	return c.target
 }
 
-// take takes the claims out of a request. Nothing of them goes on. An assertion
-// of an earlier handler's is none of them.
+// take takes the credentials out of a request. Nothing of them goes on. An
+// assertion of an earlier handler's is none of them.
 func (h *Handler) take(r *http.Request, isExposed bool) claims {
 	if putBack := identity.HideAssertion(r); putBack != nil {
 		defer putBack()
 	}
-	c := claims{token: h.sources.Take(r, isExposed), confirmation: h.takeConfirmation(r)}
-	if h.logins != nil {
-		c.cookies = h.logins.cookie.Take(r)
+	var c claims
+	c.add(h.token.TakeExposed(r, isExposed))
+	c.confirmation = h.takeConfirmation(r)
+	for _, scheme := range h.schemes {
+		c.add(scheme.Take(r))
 	}
 	return c
 }
@@ -99,7 +129,7 @@ func (f tokenForm) isSession(made *credentials, text string) bool {
 // serve decides by what a request had to say who it is from.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims) error {
 	h.identity.Remove(r) // not before take: Authorization may be one of ours
-	if isEarly(r) && !isSafe(r.Method) && (c.token.Found || len(c.cookies) > 0) {
+	if isEarly(r) && !isSafe(r.Method) && !c.isEmpty() {
 		return h.fail(w, r, errTooEarly)
 	}
 	if page := h.reservedPage(r); page != "" {
@@ -111,38 +141,45 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return next.ServeHTTP(w, r)
 	}
 
-	if !c.token.Found && len(c.cookies) == 0 {
+	if c.isEmpty() {
 		return h.serveNobody(w, r, next)
 	}
-	var err error
-	if c.scope, err = h.scope.Of(r); err != nil {
-		return h.fail(w, r, h.rejected(r, c.token, nil, err))
+	scope, err := h.scope.Of(r)
+	if err != nil {
+		return h.fail(w, r, h.rejected(r, c.token(), err))
 	}
+	c.at = authn.At{Scope: scope, Now: h.now()}
 	return h.serveClaims(w, r, next, c)
 }
 
-// serveClaims passes on a request with a token or a session, if it holds.
+// serveClaims passes on a request with credentials, if they are accepted: those
+// that were sent on purpose before those that browsers send unasked.
 func (h *Handler) serveClaims(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims) error {
-	if !c.token.Found {
-		return h.serveSession(w, r, next, c)
+	if len(c.explicit) == 0 {
+		return h.serveAmbient(w, r, next, c)
 	}
-	user, err := h.checkToken(r, c)
+	visitor, err := h.authn.Explicit(r, c.explicit, c.at, h.meets)
 	if err != nil {
-		return h.serveBesideToken(w, r, next, c, err)
+		return h.serveBesideRejected(w, r, next, c, h.forbid(r, c.token(), err))
 	}
-	return h.logIn(w, r, next, c, user)
+	given, ok := visitor.Credential.(*authn.TokenCredential)
+	if !ok {
+		v := h.visitor(visitor)
+		return h.serveVisitor(w, r, next, &v)
+	}
+	return h.logIn(w, r, next, c, given, visitor.User)
 }
 
-// serveSession passes on a request without a token.
-func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims) error {
-	v, err := h.visitorBySession(r, c, h.mayEnter)
+// serveAmbient passes on a request that has nothing but ambient credentials.
+func (h *Handler) serveAmbient(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims) error {
+	v, err := h.visitorUnasked(r, c, h.meets)
 	switch {
 	case err == nil:
-		if err := h.renewSession(w, r, v); err != nil {
+		if err := h.renewSession(w, r, &v); err != nil {
 			return h.fail(w, r, err)
 		}
-		return h.serveVisitor(w, r, next, v)
-	case !errors.Is(err, errNoSession):
+		return h.serveVisitor(w, r, next, &v)
+	case !errors.Is(err, authn.ErrNone):
 		return h.fail(w, r, err)
 	}
 	h.forgetSession(w, r, c, err)
@@ -162,20 +199,20 @@ func (h *Handler) serveNobody(w http.ResponseWriter, r *http.Request, next caddy
 		h.identity.Restore(r, h.logger)
 		return next.ServeHTTP(w, r)
 	}
-	return h.fail(w, r, h.rejected(r, claim.Token{}, nil, token.Missing))
+	return h.fail(w, r, h.rejected(r, nil, token.Missing))
 }
 
-// serveBesideToken answers a request whose token doesn't hold: a session
-// beside it still does. Else somebody who opens an old link would be refused
-// where they are logged in.
-func (h *Handler) serveBesideToken(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, refused error) error {
-	if !isRefusal(refused) {
-		return h.fail(w, r, refused)
+// serveBesideRejected answers a request whose explicit credentials were
+// rejected: a session beside them still counts. Otherwise a user who opens an old
+// link would be rejected where they are logged in.
+func (h *Handler) serveBesideRejected(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, rejected error) error {
+	if !isRejection(rejected) {
+		return h.fail(w, r, rejected)
 	}
-	v, err := h.visitorBySession(r, c, h.mayEnter)
+	v, err := h.visitorUnasked(r, c, h.meets)
 	switch {
-	case errors.Is(err, errNoSession):
-		return h.fail(w, r, refused)
+	case errors.Is(err, authn.ErrNone):
+		return h.fail(w, r, rejected)
 	case err != nil:
 		return h.fail(w, r, err)
 	case c.confirmation.signature != "", // the button's own request is nothing for the upstream
@@ -183,7 +220,7 @@ func (h *Handler) serveBesideToken(w http.ResponseWriter, r *http.Request, next 
 		counted.requests[outcomeSession].Add(1)
 		return seeOther(w, c.loginTarget(r))
 	}
-	return h.serveVisitor(w, r, next, v)
+	return h.serveVisitor(w, r, next, &v)
 }
 
 // fail answers a request that doesn't go on: 401 for a token.Reason, 403 for a
@@ -220,57 +257,9 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 // statusClientClosed is what Caddy logs for a client that went away.
 const statusClientClosed = 499
 
-// checkToken finds the user whose token it is. It doesn't use it up. The error
-// is a token.Reason, or says why the store has no answer.
-func (h *Handler) checkToken(r *http.Request, c claims) (*userstore.User, error) {
-	made, err := h.credentials(r.Context())
-	if err != nil {
-		return nil, err
-	}
-	parsed, err := made.tokens.Parse(c.token.Value, token.Expectation{Scope: c.scope, Now: h.now()})
-	if err != nil {
-		return nil, h.withHint(r, c.token, &parsed, h.rejected(r, c.token, &parsed, err))
-	}
-	// What a token is used up for, or a login, rests on the row as it is.
-	fresh := h.OneTime || h.logins != nil && c.token.From == claim.FromQuery
-	check := func(user *userstore.User) error {
-		switch {
-		case user == nil:
-			return token.UnknownUser
-		case !user.IsActive:
-			if made.tokens.Verify(&parsed, user.User) == nil {
-				return staleToken{token.InactiveUser}
-			}
-			return token.InactiveUser
-		}
-		if err := made.tokens.Verify(&parsed, user.User); err != nil {
-			if parsed.Version() == token.V1 {
-				return staleToken{token.BadSignature} // Parse has checked the signature
-			}
-			return err
-		}
-		if user.HasRevocations() {
-			if created, _ := parsed.Created(); user.IsRevoked(parsed.Fingerprint(), created) {
-				return token.Revoked
-			}
-		}
-		return h.mayEnter(user)
-	}
-	var user *userstore.User
-	if h.failures != nil {
-		user, err = h.findInTurn(r, h.credentialOf(r, c.token, &parsed), parsed.PrimaryKey(), fresh, check)
-	} else {
-		user, err = h.findUser(r.Context(), parsed.PrimaryKey(), fresh, check)
-	}
-	if _, isReason := errors.AsType[token.Reason](err); isReason {
-		return nil, h.rejected(r, c.token, &parsed, err)
-	}
-	return user, h.forbid(r, c.token, err)
-}
-
 // use uses up a one-time token. The error is token.Consumed, or says why the
 // store has no answer: then it isn't known whether it is used up.
-func (h *Handler) use(r *http.Request, c claims, user *userstore.User) error {
+func (h *Handler) use(r *http.Request, given *authn.TokenCredential, user *userstore.User) error {
 	if !h.OneTime {
 		return nil
 	}
@@ -278,42 +267,28 @@ func (h *Handler) use(r *http.Request, c claims, user *userstore.User) error {
 	counted.used(err)
 	switch {
 	case err == nil:
-		fingerprint, _ := h.fingerprint(r, c)
+		fingerprint, _ := given.Origin()
 		h.audit.consumed(r, user, fingerprint)
 	case errors.Is(err, userstore.ErrConsumed):
-		return h.rejected(r, c.token, nil, token.Consumed, zap.Stringer("user", user.PrimaryKey))
+		return h.rejected(r, given, token.Consumed)
 	}
 	return err
 }
 
-// fingerprint identifies a request's token where the token itself must not be
-// told, and says when it was made, if it does.
-func (h *Handler) fingerprint(r *http.Request, c claims) (fingerprint string, created time.Time) {
-	made, err := h.credentials(r.Context())
-	if err != nil {
-		return "", time.Time{} // unreachable: the token was checked
-	}
-	parsed, err := made.tokens.Parse(c.token.Value, token.Expectation{Scope: c.scope, Now: h.now()})
-	if err != nil && !errors.Is(err, token.Expired) { // in the meantime
-		return "", time.Time{}
-	}
-	created, _ = parsed.Created()
-	return parsed.Fingerprint(), created
-}
-
 // rejected notes that a request is rejected for a reason: in the log, in the
-// metrics, with the limit on failures, and as an event. It returns the reason, or
-// limit.Exceeded, which wraps it, for a client over the limit.
-func (h *Handler) rejected(r *http.Request, given claim.Token, parsed *token.Parsed, reason error, more ...zap.Field) error {
-	h.logRejected(r, given, parsed, reason, more)
-	if !given.Found {
+// metrics, with the limit on failures, and as an event. given is nil where there
+// is no token. It returns the reason, or limit.Exceeded, which wraps it, for a
+// client over the limit.
+func (h *Handler) rejected(r *http.Request, given *authn.TokenCredential, reason error) error {
+	h.logRejected(r, given, reason)
+	if given == nil {
 		return reason
 	}
-	if reason, ok := errors.AsType[token.Reason](reason); ok && h.logins != nil && given.From == claim.FromQuery {
+	if reason, ok := errors.AsType[token.Reason](reason); ok && h.logins != nil && given.IsLink() {
 		counted.loginFailures[reason].Add(1)
 	}
 	if h.failures != nil {
-		err := h.chargeToken(r, h.credentialOf(r, given, parsed), reason)
+		err := h.chargeToken(r, h.credentialOf(r, given), reason)
 		if _, isOver := errors.AsType[*limit.Exceeded](err); isOver {
 			return err
 		}
@@ -323,28 +298,34 @@ func (h *Handler) rejected(r *http.Request, given claim.Token, parsed *token.Par
 }
 
 // logRejected tells an operator who has debug logs on why a request is rejected.
-func (h *Handler) logRejected(r *http.Request, given claim.Token, parsed *token.Parsed, reason error, more []zap.Field) {
+func (h *Handler) logRejected(r *http.Request, given *authn.TokenCredential, reason error) {
 	c := h.logger.Check(zap.DebugLevel, "token refused")
 	if c == nil {
 		return
 	}
-	fields := append([]zap.Field{zap.Error(reason)}, more...)
+	fields := []zap.Field{zap.Error(reason)}
 	if reason, ok := errors.AsType[token.Reason](reason); ok {
 		fields = append(fields, zap.Stringer("reason", reason))
 	}
-	if given.Found {
-		fields = append(fields, zap.String("token_from", given.From))
-	}
-	if parsed != nil && !parsed.PrimaryKey().IsZero() {
-		fields = append(fields, zap.Stringer("user", parsed.PrimaryKey()))
-		if created, ok := parsed.Created(); ok {
-			fields = append(fields, zap.Time("created", created), zap.Duration("age", h.now().Sub(created).Round(time.Second)))
-		}
-	}
-	if parsed != nil && parsed.Version() != 0 {
-		fields = append(fields, zap.Stringer("version", parsed.Version()))
+	if given != nil {
+		fields = append(fields, zap.String("token_from", given.Given.From))
+		fields = append(fields, parsedFields(given.Parsed(), h.now())...)
 	}
 	c.Write(append(fields, requestFields(r)...)...)
+}
+
+// parsedFields describe in a line of the log what a token says.
+func parsedFields(parsed *token.Parsed, now time.Time) (fields []zap.Field) {
+	if !parsed.PrimaryKey().IsZero() {
+		fields = append(fields, zap.Stringer("user", parsed.PrimaryKey()))
+		if created, ok := parsed.Created(); ok {
+			fields = append(fields, zap.Time("created", created), zap.Duration("age", now.Sub(created).Round(time.Second)))
+		}
+	}
+	if parsed.Version() != 0 {
+		fields = append(fields, zap.Stringer("version", parsed.Version()))
+	}
+	return fields
 }
 
 // requestFields describe a request in a line of the log.

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/token"
@@ -98,6 +99,22 @@ func TestAnswerAhead(t *testing.T) {
 	}
 }
 
+// credential takes a token out of a request with a header field, and parses it.
+func credential(t *testing.T, tokens *token.Tokens, field string, now time.Time) *authn.TokenCredential {
+	t.Helper()
+	sources, err := claim.New("", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scheme := &authn.Token{Sources: sources, Keys: func(context.Context) (*token.Tokens, error) { return tokens, nil }}
+	taken := scheme.Take(receive(http.MethodGet, "/", field))
+	if len(taken) != 1 {
+		t.Fatalf("%d credentials in %s", len(taken), field)
+	}
+	_, _ = taken[0].Subject(t.Context(), authn.At{Now: now}) // it may be expired
+	return taken[0].(*authn.TokenCredential)
+}
+
 // TestRejectedLine: what an operator who has debug logs on learns, and that the
 // others pay nothing for it.
 func TestRejectedLine(t *testing.T) {
@@ -111,37 +128,36 @@ func TestRejectedLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parse := func(tokens *token.Tokens) *token.Parsed {
-		made, err := tokens.Create(token.IntKey(42), token.User{Password: new("p")}, "", now.Add(-90*time.Second))
+	made := func(tokens *token.Tokens) *authn.TokenCredential {
+		value, err := tokens.Create(token.IntKey(42), token.User{Password: new("p")}, "", now.Add(-90*time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}
-		parsed, _ := tokens.Parse(made, token.Expectation{Now: now})
-		return &parsed
+		return credential(t, tokens, "Authorization: Bearer "+value, now)
 	}
-	presented42 := claim.Token{Value: "made", From: claim.FromBearer, Found: true}
 	for _, test := range []struct {
 		name   string
-		given  claim.Token
-		parsed *token.Parsed
+		given  *authn.TokenCredential
 		reason error
 		want   map[string]any
 	}{
-		{"missing", claim.Token{}, nil, token.Missing, map[string]any{"reason": "missing"}},
-		{"not parsed", presented42, new(token.Parsed), token.Malformed, map[string]any{"reason": "malformed", "token_from": "bearer"}},
-		{"expired", presented42, parse(tokens), token.Expired, map[string]any{
+		{"missing", nil, token.Missing, map[string]any{"reason": "missing"}},
+		{"not parsed", credential(t, tokens, "Authorization: Bearer x", now), token.Malformed, map[string]any{"reason": "malformed", "token_from": "bearer"}},
+		{"expired", made(tokens), token.Expired, map[string]any{
 			"reason": "expired", "token_from": "bearer", "user": "42", "version": "v2", "age": 90 * time.Second, "created": now.Add(-90 * time.Second),
 		}},
-		{"without a time", presented42, parse(ageless), token.BadSignature, map[string]any{
+		{"without a time", made(ageless), token.BadSignature, map[string]any{
 			"reason": "bad_signature", "token_from": "bearer", "user": "42", "version": "v2",
 		}},
-		{"no reason of a token's", presented42, nil, errAhead, map[string]any{"token_from": "bearer"}},
+		{"no reason of a token's", made(tokens), errAhead, map[string]any{
+			"token_from": "bearer", "user": "42", "version": "v2", "age": 90 * time.Second, "created": now.Add(-90 * time.Second),
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			core, logged := observer.New(zapcore.DebugLevel)
 			h := &Handler{logger: zap.New(core), now: func() time.Time { return now }}
-			if err := h.rejected(receive(http.MethodGet, "/path?q=1", ""), test.given, test.parsed, test.reason); !errors.Is(err, test.reason) {
+			if err := h.rejected(receive(http.MethodGet, "/path?q=1", ""), test.given, test.reason); !errors.Is(err, test.reason) {
 				t.Errorf("returned %v", err)
 			}
 			lines := logged.TakeAll()
@@ -163,7 +179,7 @@ func TestRejectedLine(t *testing.T) {
 
 			core, logged = observer.New(zapcore.InfoLevel)
 			h.logger = zap.New(core)
-			if err := h.rejected(receive(http.MethodGet, "/", ""), test.given, test.parsed, test.reason); !errors.Is(err, test.reason) || logged.Len() > 0 {
+			if err := h.rejected(receive(http.MethodGet, "/", ""), test.given, test.reason); !errors.Is(err, test.reason) || logged.Len() > 0 {
 				t.Errorf("returned %v, logged %v", err, logged.All())
 			}
 		})
@@ -177,17 +193,17 @@ func TestLoginFailuresAreCounted(t *testing.T) {
 	const reason = token.MaxAgeUnsupported
 	for _, test := range []struct {
 		logins *logins
-		given  claim.Token
+		given  *authn.TokenCredential
 		want   uint64
 	}{
-		{new(logins), claim.Token{From: claim.FromQuery, Found: true}, 1},
-		{new(logins), claim.Token{From: claim.FromBearer, Found: true}, 0},
-		{new(logins), claim.Token{From: claim.FromQuery}, 0},
-		{nil, claim.Token{From: claim.FromQuery, Found: true}, 0},
+		{new(logins), &authn.TokenCredential{Given: claim.Token{From: claim.FromQuery}}, 1},
+		{new(logins), &authn.TokenCredential{Given: claim.Token{From: claim.FromBearer}}, 0},
+		{new(logins), nil, 0},
+		{nil, &authn.TokenCredential{Given: claim.Token{From: claim.FromQuery}}, 0},
 	} {
 		h := &Handler{logger: zap.NewNop(), logins: test.logins}
 		before := counted.loginFailures[reason].Load()
-		_ = h.rejected(receive(http.MethodGet, "/", ""), test.given, nil, reason)
+		_ = h.rejected(receive(http.MethodGet, "/", ""), test.given, reason)
 		if got := counted.loginFailures[reason].Load() - before; got != test.want {
 			t.Errorf("%+v: counted %d, want %d", test, got, test.want)
 		}

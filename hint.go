@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/token"
@@ -35,15 +35,11 @@ const hintAge = time.Hour
 // withHint adds the hint to a refusal, where it is asked for and a person is
 // there to see it. It costs a lookup, so that a token that turns out to be made
 // up counts as a guess.
-func (h *Handler) withHint(r *http.Request, given claim.Token, parsed *token.Parsed, refused error) error {
+func (h *Handler) withHint(r *http.Request, given *authn.TokenCredential, refused error) error {
 	if refused != token.Expired || !h.pages.Config().ExpiredHint || !asksForPage(r) { //nolint:errorlint // Parse doesn't wrap it
 		return refused
 	}
-	made, err := h.credentials(r.Context())
-	if err != nil {
-		return refused
-	}
-	user, err := h.findExpired(r, given, parsed, made.tokens)
+	user, err := h.findExpired(r, given)
 	if _, isOver := errors.AsType[*limit.Exceeded](err); isOver {
 		return err
 	}
@@ -92,23 +88,24 @@ func (h *Handler) warnOfHelp(r *http.Request) {
 }
 
 // findExpired finds the user whose token it is but for its age.
-func (h *Handler) findExpired(r *http.Request, given claim.Token, parsed *token.Parsed, tokens *token.Tokens) (*userstore.User, error) {
+func (h *Handler) findExpired(r *http.Request, given *authn.TokenCredential) (*userstore.User, error) {
 	check := func(user *userstore.User) error {
 		switch {
 		case user == nil:
 			return token.UnknownUser
-		case !tokens.IsAuthentic(parsed, user.User):
+		case !given.IsAuthentic(user):
 			return token.BadSignature
 		case !user.IsActive:
-			return staleToken{token.InactiveUser}
+			return authn.Stale{Reason: token.InactiveUser}
 		}
 		return nil
 	}
+	key := given.Parsed().PrimaryKey()
 	if h.failures == nil {
-		return h.findUser(r.Context(), parsed.PrimaryKey(), true, check)
+		return h.findUser(r.Context(), key, true, check)
 	}
-	credential := h.credentialOf(r, given, parsed)
-	user, err := h.findInTurn(r, credential, parsed.PrimaryKey(), true, check)
+	credential := h.credentialOf(r, given)
+	user, err := h.findInTurn(r, credential, key, true, check)
 	if _, isReason := errors.AsType[token.Reason](err); isReason {
 		err = h.chargeToken(r, credential, err)
 	}

@@ -10,21 +10,20 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// isRefusal reports whether an error says that a token doesn't hold, or that
-// its client is over the limit. Any other says that there is no answer.
-func isRefusal(err error) bool {
+// isRejection reports whether an error says that credentials are rejected, or
+// that their client is over the limit. Any other says that there is no answer.
+func isRejection(err error) bool {
 	if _, limited := errors.AsType[*limit.Exceeded](err); limited {
 		return true
 	}
-	_, isReason := errors.AsType[token.Reason](err)
-	return isReason
+	return authn.IsRejection(err)
 }
 
 // clientOf is the client that a request is from.
@@ -33,21 +32,18 @@ func (h *Handler) clientOf(r *http.Request) limit.Client {
 	return h.failures.ClientOf(address)
 }
 
-// staleToken is the reason to reject a token that was made with our key, and is
-// rejected all the same: it is no guess.
-type staleToken struct{ token.Reason }
-
-func (s staleToken) Unwrap() error { return s.Reason }
-
 // isGuess reports whether a token that was rejected for a reason may have been
 // made without the key. Others are no guesses: what isn't a token of a version
 // that is accepted, or has expired, is rejected whatever its signature is, and
 // what has been used, revoked or is v1 and of a former password, was signed.
 func isGuess(reason error) bool {
-	if _, isStale := errors.AsType[staleToken](reason); isStale {
+	if authn.IsStale(reason) {
 		return false
 	}
-	known, _ := errors.AsType[token.Reason](reason)
+	known, isToken := errors.AsType[token.Reason](reason)
+	if !isToken {
+		return true // of another scheme
+	}
 	switch known {
 	case token.UnknownUser, token.InactiveUser, token.IncompleteUser, token.BadSignature:
 		return true
@@ -56,13 +52,10 @@ func isGuess(reason error) bool {
 	}
 }
 
-// credentialOf identifies a token among those that its client has sent before.
-func (h *Handler) credentialOf(r *http.Request, given claim.Token, parsed *token.Parsed) limit.Credential {
-	scope := ""
-	if parsed != nil {
-		scope = parsed.Scope()
-	}
-	return h.failures.CredentialOf(h.clientOf(r), given.Value, scope)
+// credentialOf identifies a credential among those that its client has sent
+// before.
+func (h *Handler) credentialOf(r *http.Request, c authn.Credential) limit.Credential {
+	return h.failures.CredentialOf(h.clientOf(r), c.Traits().Guess)
 }
 
 // chargeToken counts a token that was rejected against the request's client if it

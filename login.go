@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
@@ -134,18 +135,6 @@ func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
 	return sessions, nil
 }
 
-// visitor is who a request is from.
-type visitor struct {
-	user    *userstore.User
-	session *session.Parsed // nil for one who comes with a token
-
-	// What an operator can end the token by, where that is looked at later.
-	fingerprint string
-	since       time.Time
-
-	outlivesPassword bool // whether the token stays valid when the password changes
-}
-
 // startSession sets the cookie of a user who logs in. Sessions of applications
 // end, unless the browser had one of the same user.
 func (h *Handler) startSession(w http.ResponseWriter, r *http.Request, user *userstore.User, c claims) error {
@@ -153,21 +142,24 @@ func (h *Handler) startSession(w http.ResponseWriter, r *http.Request, user *use
 	if err != nil {
 		return err
 	}
-	value, err := made.sessions.Create(user.PrimaryKey, user.User, h.logins.boundScope(r, c.scope), h.now())
+	value, err := made.sessions.Create(user.PrimaryKey, user.User, authn.BoundScope(h.logins.cookie.Site(r), c.at.Scope), h.now())
 	if err != nil {
 		return fmt.Errorf("making a session: %w", err)
 	}
 	counted.logins.Add(1)
-	sent := h.sessionsOf(r, c, made.sessions)
-	if !sent.isOnlyOf(user.PrimaryKey) {
+	sent, err := authn.SentSessions(r.Context(), c.ambient, c.at)
+	if err != nil {
+		return err
+	}
+	if !sent.IsOnlyOf(user.PrimaryKey) {
 		h.logins.ending.Expire(w, r)
 	}
-	for _, replaced := range append(sent.valid, sent.otherScope...) {
+	for _, replaced := range append(sent.Valid, sent.OtherScope...) {
 		if replaced.PrimaryKey() != user.PrimaryKey {
 			watch.EndSession(h.watched(&replaced))
 		}
 	}
-	if len(c.cookies) > 1 {
+	if sessionsIn(c.ambient) > 1 {
 		h.logins.cookie.ClearAll(w, r) // what other hosts have set would be sent beside this one
 	}
 	h.logins.cookie.Set(w, r, value, made.sessions.Settings().MaxAge)
@@ -176,6 +168,9 @@ func (h *Handler) startSession(w http.ResponseWriter, r *http.Request, user *use
 
 // renewSession sets the cookie anew where that is due.
 func (h *Handler) renewSession(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	if v.session == nil {
+		return nil
+	}
 	made, err := h.credentials(r.Context())
 	if err != nil {
 		return err
@@ -260,7 +255,7 @@ func (h *Handler) serveVisitor(w http.ResponseWriter, r *http.Request, next cadd
 	if h.watcher == nil {
 		return next.ServeHTTP(w, r)
 	}
-	return h.serveWatched(w, r, next, v, h.mayEnter)
+	return h.serveWatched(w, r, next, v, h.meets)
 }
 
 // serveWatched passes a visitor's request on, and ends the response when the

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
@@ -228,6 +229,10 @@ type Handler struct {
 	logs          accesslog.Logs
 	sources       *claim.Sources
 	identity      *identity.Fields
+	authn         *authn.Authenticator
+	meets         func(*userstore.User) error // checks what is required; bound once for all requests
+	token         *authn.Token
+	schemes       []authn.Scheme // beside token
 	assertions    *identity.Assertions // nil without
 	logins        *logins              // nil without sessions
 	pages         *page.Pages
@@ -400,6 +405,7 @@ func (h *Handler) provisionLogin() error {
 	if h.logins != nil {
 		h.sources.AddCookies(h.logins.cookie.Name())
 	}
+	h.provisionSchemes()
 	if h.pages, err = page.New(h.Pages); err != nil {
 		return setting.In("pages", err)
 	}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/token"
@@ -86,17 +85,17 @@ func (p *proven) newest(ctx context.Context, user *userstore.User, check func(*u
 func (h *Handler) serveProven(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	user, ok := identity.UserOf(r)
 	if !ok {
-		return h.fail(w, r, h.rejected(r, claim.Token{}, nil, token.Missing))
+		return h.fail(w, r, h.rejected(r, nil, token.Missing))
 	}
 	p, _ := caddyhttp.GetVar(r.Context(), provenVar).(*proven)
-	err := h.mayEnter(user)
+	err := h.meets(user)
 	if require.IsForbidden(err) && p != nil && p.reread != nil {
-		if user, err = p.newest(r.Context(), user, h.mayEnter); err == nil {
+		if user, err = p.newest(r.Context(), user, h.meets); err == nil {
 			identity.SetUser(r, user)
 		}
 	}
 	if err != nil {
-		return h.fail(w, r, h.forbid(r, claim.Token{}, err))
+		return h.fail(w, r, h.forbid(r, nil, err))
 	}
 	counted.requests[outcomeAnonymous].Add(1)
 	h.identity.Restore(r, h.logger)
@@ -105,5 +104,5 @@ func (h *Handler) serveProven(w http.ResponseWriter, r *http.Request, next caddy
 	}
 	v := p.visitor
 	v.user = user
-	return p.watch(w, r, next, &v, h.mayEnter)
+	return p.watch(w, r, next, &v, h.meets)
 }

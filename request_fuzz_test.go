@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	whatwg "github.com/nlnwa/whatwg-url/url"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
@@ -90,10 +91,10 @@ func FuzzTake(f *testing.F) {
 		wantTaken(t, before, c)
 		wantNothingLeft(t, r)
 		wantRestUntouched(t, before, r)
-		if inLogs := c.token.Found && c.token.From != claim.FromBearer; inLogs && !isExposed {
-			t.Errorf("a token from the %s isn't noticed", c.token.From)
+		if given := c.token(); given != nil && given.Given.From != claim.FromBearer && !isExposed {
+			t.Errorf("a token from the %s isn't noticed", given.Given.From)
 		}
-		if again := h.take(r, h.sources.IsExposed(r)); again.token.Found || len(again.cookies)+len(again.confirmation.cookies) > 0 || again.confirmation.signature != "" {
+		if again := h.take(r, h.sources.IsExposed(r)); !again.isEmpty() || len(again.confirmation.cookies) > 0 || again.confirmation.signature != "" {
 			t.Errorf("taken once more: %+v", again)
 		}
 	})
@@ -173,15 +174,23 @@ func wantTaken(t *testing.T, before *http.Request, c claims) {
 			want.Value = values[0]
 		}
 	}
-	if !want.Found {
-		want.From = c.token.From
+	var got claim.Token
+	if given := c.token(); given != nil {
+		got = given.Given
 	}
-	if c.token != want {
-		t.Errorf("took %+v, want %+v", c.token, want)
+	if !want.Found {
+		want.From = got.From
+	}
+	if got != want {
+		t.Errorf("took %+v, want %+v", got, want)
+	}
+	var cookies []string
+	for _, credential := range c.ambient {
+		cookies = append(cookies, credential.(*authn.SessionCookie).Value())
 	}
 	for _, cookie := range before.Cookies() {
-		if cookie.Name == "sesame" && !slices.Contains(c.cookies, strings.Trim(cookie.Value, " \t\"")) {
-			t.Errorf("the cookie %q is not among %q", cookie.Value, c.cookies)
+		if cookie.Name == "sesame" && !slices.Contains(cookies, strings.Trim(cookie.Value, " \t\"")) {
+			t.Errorf("the cookie %q is not among %q", cookie.Value, cookies)
 		}
 	}
 	if c.confirmation.signature != "" && before.Method != http.MethodPost {
@@ -363,10 +372,7 @@ func FuzzConfirmed(f *testing.F) {
 			return // no header field can hold it
 		}
 		confirmed := func(cookie, made, signature string) bool {
-			return h.isConfirmed(claims{
-				token:        claim.Token{Value: made, From: claim.FromQuery, Found: true},
-				confirmation: confirmation{signature: signature, cookies: []string{"another", cookie}},
-			}, nil)
+			return h.isConfirmed(claims{confirmation: confirmation{signature: signature, cookies: []string{"another", cookie}}}, made, nil)
 		}
 		right := h.signConfirmation(cookie, made, nil)
 		if got, want := confirmed(cookie, made, right), cookie != ""; got != want {

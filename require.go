@@ -6,7 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
@@ -34,17 +34,12 @@ func (h *Handler) requiredFlags() userstore.Needs {
 	return userstore.Needs{Staff: reads.Staff, Superuser: reads.Superuser}
 }
 
-// mayEnter checks that a user meets the handler's requirements.
-func (h *Handler) mayEnter(user *userstore.User) error {
-	return h.Require.Check(user)
-}
-
 // anybody accepts every user.
 func anybody(*userstore.User) error { return nil }
 
 // forbid tells an operator who has debug logs on why a user's request is
-// refused. given is what it was made with, or a session's.
-func (h *Handler) forbid(r *http.Request, given claim.Token, err error) error {
+// refused. given is its token, or nil.
+func (h *Handler) forbid(r *http.Request, given *authn.TokenCredential, err error) error {
 	f, ok := errors.AsType[*require.Forbidden](err)
 	if !ok {
 		return err
@@ -52,8 +47,8 @@ func (h *Handler) forbid(r *http.Request, given claim.Token, err error) error {
 	h.audit.forbidden(r, f.User)
 	if c := h.logger.Check(zap.DebugLevel, "user refused"); c != nil {
 		fields := []zap.Field{zap.String("requirement", f.Requirement), zap.Stringer("user", f.User.PrimaryKey)}
-		if given.Found {
-			fields = append(fields, zap.String("token_from", given.From))
+		if given != nil {
+			fields = append(fields, zap.String("token_from", given.Given.From))
 		}
 		c.Write(append(fields, requestFields(r)...)...)
 	}

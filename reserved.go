@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
@@ -88,10 +89,11 @@ func (h *Handler) serveReserved(w http.ResponseWriter, r *http.Request, page str
 // django-sesame's LoginView. The scope is that of the page.
 func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, c claims) error {
 	c.target = h.nextOf(r, "/")
-	var err error
-	if c.scope, err = h.scope.OfTarget(r, c.target); err != nil {
-		return h.fail(w, r, h.rejected(r, c.token, nil, err))
+	scope, err := h.scope.OfTarget(r, c.target)
+	if err != nil {
+		return h.fail(w, r, h.rejected(r, c.token(), err))
 	}
+	c.at = authn.At{Scope: scope, Now: h.now()}
 	toTarget := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 		return seeOther(w, c.target)
 	})
@@ -143,7 +145,7 @@ func logoutAction(next string) string {
 // the user, and ends the responses that are open in the session.
 func (h *Handler) endSession(w http.ResponseWriter, r *http.Request, c claims) {
 	h.logins.ending.Expire(w, r)
-	if len(c.cookies) == 0 {
+	if sessionsIn(c.ambient) == 0 {
 		return
 	}
 	counted.logouts.Add(1)
@@ -156,7 +158,7 @@ func (h *Handler) endSession(w http.ResponseWriter, r *http.Request, c claims) {
 	for i := range sent {
 		watch.EndSession(h.watched(&sent[i]))
 	}
-	if len(c.cookies) > 1 {
+	if sessionsIn(c.ambient) > 1 {
 		h.logins.cookie.ClearAll(w, r)
 	} else {
 		h.logins.cookie.Clear(w, r)
@@ -166,12 +168,11 @@ func (h *Handler) endSession(w http.ResponseWriter, r *http.Request, c claims) {
 // endedSessions are the sessions of a request that logs out, for whichever
 // scope: none where the store must first say how keys are written.
 func (h *Handler) endedSessions(r *http.Request, c claims) []session.Parsed {
-	made, err := h.credentials(r.Context())
+	sent, err := authn.SentSessions(r.Context(), c.ambient, authn.At{Now: h.now()})
 	if err != nil {
 		return nil
 	}
-	sent := h.sessionsOf(r, c, made.sessions)
-	return append(sent.valid, sent.otherScope...)
+	return append(sent.Valid, sent.OtherScope...)
 }
 
 // whoami is what whoami tells.
@@ -188,32 +189,41 @@ type whoami struct {
 // serveWhoami tells a script of the site who the user is. It uses no token up.
 func (h *Handler) serveWhoami(w http.ResponseWriter, r *http.Request, c claims) error {
 	r.Header["Accept"] = []string{"application/json"} // for refusals, too
-	var err error
-	if c.scope, err = h.scope.Of(r); err != nil {
-		return h.fail(w, r, h.rejected(r, c.token, nil, err))
+	scope, err := h.scope.Of(r)
+	if err != nil {
+		return h.fail(w, r, h.rejected(r, c.token(), err))
 	}
-	v, err := h.visitorBySession(r, c, h.mayEnter)
-	if errors.Is(err, errNoSession) && c.token.Found {
-		v = new(visitor)
-		v.user, err = h.checkToken(r, c)
+	c.at = authn.At{Scope: scope, Now: h.now()}
+	v, err := h.visitorUnasked(r, c, h.meets)
+	if errors.Is(err, authn.ErrNone) && len(c.explicit) > 0 {
+		v, err = h.visitorExplicit(r, c)
 	}
 	switch {
-	case errors.Is(err, errNoSession):
-		return h.fail(w, r, h.rejected(r, c.token, nil, token.Missing))
+	case errors.Is(err, authn.ErrNone):
+		return h.fail(w, r, h.rejected(r, c.token(), token.Missing))
 	case err != nil:
 		return h.fail(w, r, err)
 	}
 	counted.requests[outcomePage].Add(1)
-	told := whoami{ID: v.user.PrimaryKey.String(), Username: v.user.Username, By: "token"}
+	told := whoami{ID: v.user.PrimaryKey.String(), Username: v.user.Username, By: v.scheme}
 	told.Email, _ = v.user.Column("email")
 	if v.user.Reads().Groups {
 		told.Groups = append([]string{}, v.user.Groups()...) // an empty list, not none
 	}
 	if v.session != nil {
 		since, until := v.session.Issued(), v.session.Expires()
-		told.By, told.Since, told.Until = "session", &since, &until
+		told.Since, told.Until = &since, &until
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
 	return json.NewEncoder(w).Encode(told)
+}
+
+// visitorExplicit finds the user of a request by what was sent on purpose.
+func (h *Handler) visitorExplicit(r *http.Request, c claims) (visitor, error) {
+	v, err := h.authn.Explicit(r, c.explicit, c.at, h.meets)
+	if err != nil {
+		return visitor{}, h.forbid(r, c.token(), err)
+	}
+	return h.visitor(v), nil
 }

@@ -1,8 +1,8 @@
 package authn
 
 import (
-	"context"
 	"errors"
+	"net/http"
 	"slices"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
@@ -15,11 +15,11 @@ type Authenticator struct {
 	// Find looks a user up and calls check with the user's row, or with nil if
 	// there is none. The error is that of check, or says why the store has no
 	// answer. A row that may be old can accept a credential, not reject it.
-	Find func(ctx context.Context, c Credential, key token.PrimaryKey, check func(*userstore.User) error) (*userstore.User, error)
+	Find func(r *http.Request, c Credential, key token.PrimaryKey, check func(*userstore.User) error) (*userstore.User, error)
 
 	// Rejected notes that a credential was rejected. It returns the error in
 	// whose place another may come, as for a client over a limit.
-	Rejected func(ctx context.Context, c Credential, err error) error
+	Rejected func(r *http.Request, c Credential, err error) error
 }
 
 // Visitor is the user of a request, and the credential that has proven it.
@@ -40,39 +40,39 @@ const MaxAmbientUsers = 4
 // the first rejection, ErrNone where there are no credentials, that of meets, or
 // says why the store has no answer. Only after a rejection is the next
 // credential tried.
-func (a *Authenticator) Explicit(ctx context.Context, credentials []Credential, at At, meets func(*userstore.User) error) (*Visitor, error) {
+func (a *Authenticator) Explicit(r *http.Request, credentials []Credential, at At, meets func(*userstore.User) error) (Visitor, error) {
 	rejected := ErrNone
 	for _, c := range credentials {
-		visitor, err := a.one(ctx, c, at, meets)
+		visitor, err := a.one(r, c, at, meets)
 		if err == nil {
 			return visitor, nil
 		}
 		if !IsRejection(err) {
-			return nil, err
+			return Visitor{}, err
 		}
-		if err = a.Rejected(ctx, c, err); rejected == ErrNone { //nolint:errorlint // it is that very one
+		if err = a.Rejected(r, c, err); rejected == ErrNone { //nolint:errorlint // it is that very one
 			rejected = err
 		}
 	}
-	return nil, rejected
+	return Visitor{}, rejected
 }
 
 // one authenticates by one credential.
-func (a *Authenticator) one(ctx context.Context, c Credential, at At, meets func(*userstore.User) error) (*Visitor, error) {
-	key, err := c.Subject(ctx, at)
+func (a *Authenticator) one(r *http.Request, c Credential, at At, meets func(*userstore.User) error) (Visitor, error) {
+	key, err := c.Subject(r.Context(), at)
 	if err != nil {
-		return nil, err
+		return Visitor{}, err
 	}
-	user, err := a.Find(ctx, c, key, func(user *userstore.User) error {
+	user, err := a.Find(r, c, key, func(user *userstore.User) error {
 		if err := accepts(c, user); err != nil {
 			return err
 		}
 		return meets(user)
 	})
 	if err != nil {
-		return nil, err
+		return Visitor{}, err
 	}
-	return &Visitor{user, c}, nil
+	return Visitor{user, c}, nil
 }
 
 // accepts checks a credential against the row of its user: active, then proven,
@@ -105,9 +105,9 @@ type None struct {
 
 	// IsAmbiguous: there are valid ones of several users, so that it isn't known
 	// whose request it is. One is the visitor by one of them, if any was looked
-	// up.
+	// up, and else has no user.
 	IsAmbiguous bool
-	One         *Visitor
+	One         Visitor
 }
 
 // Rejected is a credential that was rejected, and why.
@@ -129,46 +129,62 @@ func (*None) Is(target error) bool { return target == ErrNone }
 // Ambient returns the visitor by the credentials that a browser has sent
 // unasked. Another host of the domain can have the browser send more of them, so
 // all are looked at. Where they are valid for several users, none of them
-// counts. The error is a *None, that of meets, or says why the store has no
-// answer.
-func (a *Authenticator) Ambient(ctx context.Context, credentials []Credential, at At, meets func(*userstore.User) error) (*Visitor, error) {
+// counts. The error is ErrNone, a *None, that of meets, or says why the store has
+// no answer.
+func (a *Authenticator) Ambient(r *http.Request, credentials []Credential, at At, meets func(*userstore.User) error) (Visitor, error) {
+	switch len(credentials) {
+	case 0:
+		return Visitor{}, ErrNone
+	case 1:
+		return a.onlyAmbient(r, credentials[0], at, meets)
+	}
 	none := new(None)
-	groups, err := a.groups(ctx, credentials, at, none)
+	groups, err := a.groups(r, credentials, at, none)
 	if err != nil {
-		return nil, err
+		return Visitor{}, err
 	}
 	if len(groups) > MaxAmbientUsers {
 		none.IsAmbiguous = true
-		return nil, none
+		return Visitor{}, none
 	}
-	var found *Visitor
+	var found Visitor
 	var forbidden error
 	for _, group := range groups {
-		visitor, err := a.first(ctx, group, meets)
+		visitor, err := a.first(r, group, meets)
 		if IsRejection(err) {
 			none.Rejected = append(none.Rejected, Rejected{group.credentials[0], err})
-			_ = a.Rejected(ctx, group.credentials[0], err)
+			_ = a.Rejected(r, group.credentials[0], err)
 			continue
 		}
 		if err != nil && !require.IsForbidden(err) {
-			return nil, err
+			return Visitor{}, err
 		}
-		if found != nil || forbidden != nil {
+		if found.User != nil || forbidden != nil {
 			none.IsAmbiguous = true
-			if none.One = found; found == nil {
+			if none.One = found; found.User == nil {
 				none.One = visitor
 			}
-			return nil, none
+			return Visitor{}, none
 		}
 		found, forbidden = visitor, err
 	}
 	switch {
 	case forbidden != nil:
-		return nil, forbidden
-	case found != nil:
+		return Visitor{}, forbidden
+	case found.User != nil:
 		return found, nil
 	}
-	return nil, none
+	return Visitor{}, none
+}
+
+// onlyAmbient is Ambient for the one credential that a request mostly has.
+func (a *Authenticator) onlyAmbient(r *http.Request, c Credential, at At, meets func(*userstore.User) error) (Visitor, error) {
+	visitor, err := a.one(r, c, at, meets)
+	if IsRejection(err) {
+		_ = a.Rejected(r, c, err)
+		return Visitor{}, &None{Rejected: []Rejected{{c, err}}}
+	}
+	return visitor, err
 }
 
 // group is a user, and the credentials that claim this user.
@@ -180,15 +196,15 @@ type group struct {
 // groups collects credentials by the users whom they claim, in their order. Those
 // that are rejected already go to none. There is one more than MaxAmbientUsers
 // where there are too many.
-func (a *Authenticator) groups(ctx context.Context, credentials []Credential, at At, none *None) ([]group, error) {
+func (a *Authenticator) groups(r *http.Request, credentials []Credential, at At, none *None) ([]group, error) {
 	var groups []group
 	for _, c := range credentials {
-		key, err := c.Subject(ctx, at)
+		key, err := c.Subject(r.Context(), at)
 		if err != nil && !IsRejection(err) {
 			return nil, err
 		}
 		if err != nil {
-			a.noteOnce(ctx, c, err, none)
+			a.noteOnce(r, c, err, none)
 			continue
 		}
 		i := slices.IndexFunc(groups, func(g group) bool { return g.key == key })
@@ -204,19 +220,19 @@ func (a *Authenticator) groups(ctx context.Context, credentials []Credential, at
 
 // noteOnce notes a rejection once for each reason, however many credentials
 // there are.
-func (a *Authenticator) noteOnce(ctx context.Context, c Credential, err error, none *None) {
+func (a *Authenticator) noteOnce(r *http.Request, c Credential, err error, none *None) {
 	isSame := func(other Rejected) bool { return errors.Is(other.Err, err) }
 	if !slices.ContainsFunc(none.Rejected, isSame) {
-		_ = a.Rejected(ctx, c, err)
+		_ = a.Rejected(r, c, err)
 	}
 	none.Rejected = append(none.Rejected, Rejected{c, err})
 }
 
 // first authenticates by the first of the credentials that the user's row
 // accepts.
-func (a *Authenticator) first(ctx context.Context, g group, meets func(*userstore.User) error) (*Visitor, error) {
+func (a *Authenticator) first(r *http.Request, g group, meets func(*userstore.User) error) (Visitor, error) {
 	var accepted Credential
-	user, err := a.Find(ctx, g.credentials[0], g.key, func(user *userstore.User) error {
+	user, err := a.Find(r, g.credentials[0], g.key, func(user *userstore.User) error {
 		var err error
 		for _, accepted = range g.credentials {
 			if err = accepts(accepted, user); err == nil {
@@ -226,7 +242,7 @@ func (a *Authenticator) first(ctx context.Context, g group, meets func(*userstor
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return Visitor{}, err
 	}
-	return &Visitor{user, accepted}, nil
+	return Visitor{user, accepted}, nil
 }

@@ -52,12 +52,13 @@ func (p *pin) Prove(user *userstore.User) error {
 	return nil
 }
 
+func (p *pin) Scheme() string              { return p.scheme.Name() }
 func (p *pin) Origin() (string, time.Time) { return "", time.Time{} }
-func (p *pin) Traits() Traits              { return Traits{IsAmbient: p.scheme.isAmbient, IsGuessable: true} }
+func (p *pin) Traits() Traits              { return Traits{IsAmbient: p.scheme.isAmbient, Guess: p.user + p.pin} }
 
 // rows are the users of the tests, whose passwords are four times the first
 // letter of their names. Those of other names are unknown, and down fails.
-func rows(_ context.Context, _ Credential, key token.PrimaryKey, check func(*userstore.User) error) (*userstore.User, error) {
+func rows(_ *http.Request, _ Credential, key token.PrimaryKey, check func(*userstore.User) error) (*userstore.User, error) {
 	name := key.String()
 	if name == "down" {
 		return nil, userstore.ErrUnavailable
@@ -83,14 +84,14 @@ func notCarol(user *userstore.User) error {
 type tried []string
 
 func (t *tried) authenticator() *Authenticator {
-	return &Authenticator{Find: rows, Rejected: func(_ context.Context, c Credential, err error) error {
+	return &Authenticator{Find: rows, Rejected: func(_ *http.Request, c Credential, err error) error {
 		*t = append(*t, c.(*pin).user+": "+err.Error())
 		return err
 	}}
 }
 
 // outcome describes what came of an authentication.
-func outcome(v *Visitor, err error) string {
+func outcome(v Visitor, err error) string {
 	none, isNone := errors.AsType[*None](err)
 	switch {
 	case isNone && none.IsAmbiguous:
@@ -107,10 +108,12 @@ func outcome(v *Visitor, err error) string {
 	return v.User.PrimaryKey.String()
 }
 
+func request() *http.Request { return httptest.NewRequest(http.MethodGet, "/", nil) }
+
 // take sends pins, and takes them out of the request.
 func take(t *testing.T, scheme Scheme, pins ...string) []Credential {
 	t.Helper()
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r := request()
 	for _, p := range pins {
 		r.Header.Add("X-Pin", p)
 	}
@@ -143,7 +146,7 @@ func TestExplicitTriesTheNextCredentialOnlyAfterARejection(t *testing.T) {
 		{"a wrong pin isn't forbidden", []string{"carol x"}, "rejected: wrong pin", "[carol: wrong pin]"},
 	} {
 		var told tried
-		got := outcome(told.authenticator().Explicit(t.Context(), take(t, pins{}, test.pins...), At{}, notCarol))
+		got := outcome(told.authenticator().Explicit(request(), take(t, pins{}, test.pins...), At{}, notCarol))
 		if got != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
 		}
@@ -156,8 +159,8 @@ func TestExplicitTriesTheNextCredentialOnlyAfterARejection(t *testing.T) {
 func TestExplicitReturnsWhatTakesTheRejectionsPlace(t *testing.T) {
 	t.Parallel()
 	limited := errors.New("limited")
-	a := &Authenticator{Find: rows, Rejected: func(context.Context, Credential, error) error { return limited }}
-	if _, err := a.Explicit(t.Context(), take(t, pins{}, "alice x"), At{}, notCarol); err != limited { //nolint:errorlint // that very one
+	a := &Authenticator{Find: rows, Rejected: func(*http.Request, Credential, error) error { return limited }}
+	if _, err := a.Explicit(request(), take(t, pins{}, "alice x"), At{}, notCarol); err != limited { //nolint:errorlint // that very one
 		t.Errorf("error %v, want the one of the limit", err)
 	}
 }
@@ -184,7 +187,7 @@ func TestAmbientCountsForOneUserOnly(t *testing.T) {
 		{"the user is inactive", []string{"gone gggg"}, "none"},
 	} {
 		var told tried
-		got := outcome(told.authenticator().Ambient(t.Context(), take(t, pins{isAmbient: true}, test.pins...), At{}, notCarol))
+		got := outcome(told.authenticator().Ambient(request(), take(t, pins{isAmbient: true}, test.pins...), At{}, notCarol))
 		if got != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
 		}
@@ -195,9 +198,9 @@ func TestAmbientNotesEachReasonOnce(t *testing.T) {
 	t.Parallel()
 	malformed := Reject(errors.New("malformed"))
 	noted := 0
-	a := &Authenticator{Find: rows, Rejected: func(_ context.Context, _ Credential, err error) error { noted++; return err }}
+	a := &Authenticator{Find: rows, Rejected: func(_ *http.Request, _ Credential, err error) error { noted++; return err }}
 	credentials := slices.Repeat([]Credential{broken{malformed}}, 100)
-	_, err := a.Ambient(t.Context(), credentials, At{}, notCarol)
+	_, err := a.Ambient(request(), credentials, At{}, notCarol)
 	none, ok := errors.AsType[*None](err)
 	if !ok || len(none.Rejected) != 100 || noted != 1 {
 		t.Errorf("%d credentials rejected and %d notes, want 100 and 1", len(none.Rejected), noted)
@@ -210,6 +213,7 @@ type broken struct{ err error }
 func (b broken) Subject(context.Context, At) (token.PrimaryKey, error) {
 	return token.PrimaryKey{}, b.err
 }
+func (broken) Scheme() string              { return "broken" }
 func (broken) Prove(*userstore.User) error { panic("it is never proven") }
 func (broken) Origin() (string, time.Time) { return "", time.Time{} }
 func (broken) Traits() Traits              { return Traits{IsAmbient: true} }

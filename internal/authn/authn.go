@@ -27,6 +27,9 @@ type Scheme interface {
 
 // A Credential claims to belong to a user.
 type Credential interface {
+	// Scheme is the name of the credential's scheme.
+	Scheme() string
+
 	// Subject returns the primary key of the user whom the credential claims. It
 	// isn't to be trusted yet. The error is a Rejection, or says why the key
 	// can't be told.
@@ -62,9 +65,11 @@ type Traits struct {
 	// other sites make, too. It is tried after those that are sent on purpose.
 	IsAmbient bool
 
-	// IsGuessable: a client may try credentials until one is accepted. Rejected
-	// ones count against it, and its lookups may have to wait.
-	IsGuessable bool
+	// Guess tells the credential from others that a client tries until one is
+	// accepted: rejected ones count against the client, each once, and lookups for
+	// them may have to wait. Empty: the credential can't be guessed, since it is
+	// signed.
+	Guess string
 
 	// StartsLogin: the credential comes with a link, so that a login may follow.
 	StartsLogin bool

@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -35,6 +36,11 @@ func (s *Session) Take(r *http.Request) []Credential {
 		return nil
 	}
 	site := s.Cookie.Site(r)
+	if len(values) == 1 {
+		c := &SessionCookie{scheme: s, site: site, value: values[0]}
+		c.alone[0] = c
+		return c.alone[:]
+	}
 	values = values[:min(len(values), MaxCookies)]
 	cookies := make([]SessionCookie, len(values))
 	credentials := make([]Credential, len(values))
@@ -52,10 +58,14 @@ type SessionCookie struct {
 	value    string
 	parsed   session.Parsed
 	sessions *session.Sessions
+	alone    [1]Credential // what Take mostly returns, in the same piece of memory
 }
 
 // Value is the cookie's.
 func (c *SessionCookie) Value() string { return c.value }
+
+// Scheme implements Credential.
+func (c *SessionCookie) Scheme() string { return c.scheme.Name() }
 
 // Parsed is what the cookie says, after Subject.
 func (c *SessionCookie) Parsed() *session.Parsed { return &c.parsed }
@@ -91,3 +101,61 @@ var sessionTraits = Traits{
 
 // Traits implements Credential.
 func (*SessionCookie) Traits() Traits { return sessionTraits }
+
+// Sent are the sessions among credentials that are authentic, by what they are.
+// No row has been looked at.
+type Sent struct {
+	Valid      []session.Parsed // for this site and scope, and not expired
+	OtherScope []session.Parsed // for another
+	Ended      []session.Parsed // expired
+}
+
+// SentSessions reads the sessions among credentials.
+func SentSessions(ctx context.Context, credentials []Credential, at At) (Sent, error) {
+	var sent Sent
+	for _, credential := range credentials {
+		c, ok := credential.(*SessionCookie)
+		if !ok {
+			continue
+		}
+		_, err := c.Subject(ctx, at)
+		if err != nil && !IsRejection(err) {
+			return sent, err
+		}
+		sent.add(c, err)
+	}
+	return sent, nil
+}
+
+func (s *Sent) add(c *SessionCookie, err error) {
+	reason, _ := errors.AsType[session.Reason](err)
+	switch {
+	case err == nil:
+		s.Valid = append(s.Valid, c.parsed)
+	case reason == session.WrongScope:
+		s.OtherScope = append(s.OtherScope, c.parsed)
+	case !IsForged(err):
+		s.Ended = append(s.Ended, c.parsed)
+	}
+}
+
+// IsForged reports whether an error rejects a cookie because it isn't one of our
+// sessions.
+func IsForged(err error) bool {
+	return errors.Is(err, session.Malformed) || errors.Is(err, session.BadSignature)
+}
+
+// IsOnlyOf reports whether a user is the only one who has sessions, ended ones
+// included, and has one.
+func (s *Sent) IsOnlyOf(key token.PrimaryKey) bool {
+	isOf := false
+	for _, list := range [][]session.Parsed{s.Valid, s.OtherScope, s.Ended} {
+		for i := range list {
+			if list[i].PrimaryKey() != key {
+				return false
+			}
+			isOf = true
+		}
+	}
+	return isOf
+}

@@ -31,20 +31,36 @@ func (*Token) Name() string { return "token" }
 // Take implements Scheme. A request has one token at most: the first of the
 // sources that has one.
 func (s *Token) Take(r *http.Request) []Credential {
-	given := s.Sources.Take(r, s.Sources.IsExposed(r))
+	return s.TakeExposed(r, s.Sources.IsExposed(r))
+}
+
+// TakeExposed is Take where it is known already whether the request has a token
+// where Caddy's logs show it.
+func (s *Token) TakeExposed(r *http.Request, isExposed bool) []Credential {
+	given := s.Sources.Take(r, isExposed)
 	if !given.Found {
 		return nil
 	}
-	return []Credential{&TokenCredential{scheme: s, Given: given}}
+	c := &TokenCredential{scheme: s, Given: given}
+	c.alone[0] = c
+	return c.alone[:]
 }
 
 // TokenCredential is a token as a request has it.
 type TokenCredential struct {
 	Given  claim.Token
 	scheme *Token
+	guess  string
 	parsed token.Parsed
 	tokens *token.Tokens
+	alone  [1]Credential // what Take returns, in the same piece of memory
 }
+
+// Scheme implements Credential.
+func (c *TokenCredential) Scheme() string { return c.scheme.Name() }
+
+// IsLink reports whether the token came in the URL.
+func (c *TokenCredential) IsLink() bool { return c.Given.From == claim.FromQuery }
 
 // Parsed is what the token says, after Subject, as far as it could be parsed.
 func (c *TokenCredential) Parsed() *token.Parsed { return &c.parsed }
@@ -54,6 +70,9 @@ func (c *TokenCredential) Parsed() *token.Parsed { return &c.parsed }
 func (c *TokenCredential) Subject(ctx context.Context, at At) (key token.PrimaryKey, err error) {
 	if c.tokens, err = c.scheme.Keys(ctx); err != nil {
 		return key, err
+	}
+	if c.guess = c.Given.Value; at.Scope != "" {
+		c.guess += "\x00" + at.Scope // for another scope the same token is another guess
 	}
 	c.parsed, err = c.tokens.Parse(c.Given.Value, token.Expectation{Scope: at.Scope, Now: at.Now})
 	return c.parsed.PrimaryKey(), err
@@ -83,11 +102,11 @@ func (c *TokenCredential) Origin() (fingerprint string, issued time.Time) {
 // Traits implements Credential. What a token is consumed for, or a login, rests
 // on the row as it is.
 func (c *TokenCredential) Traits() Traits {
-	isLink := c.Given.From == claim.FromQuery
+	startsLogin := c.scheme.LogsIn && c.IsLink()
 	return Traits{
-		NeedsFresh:  c.scheme.OneTime || c.scheme.LogsIn && isLink,
-		IsGuessable: true,
-		StartsLogin: c.scheme.LogsIn && isLink,
+		NeedsFresh:  c.scheme.OneTime || startsLogin,
+		Guess:       c.guess,
+		StartsLogin: startsLogin,
 		IsConsumed:  c.scheme.OneTime,
 	}
 }

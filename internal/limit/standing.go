@@ -65,17 +65,14 @@ const isValid = -1
 // has sent before. It is a keyed hash, and never 0.
 type Credential uint64
 
-// CredentialOf identifies a credential that a client has sent where a scope is
-// expected: with another scope the same token is another guess.
-func (f *Failures) CredentialOf(c Client, value, scope string) Credential {
+// CredentialOf identifies a credential that a client has sent.
+func (f *Failures) CredentialOf(c Client, value string) Credential {
 	var hash maphash.Hash
 	hash.SetSeed(f.seed)
 	var client [8]byte
 	binary.NativeEndian.PutUint64(client[:], uint64(c))
 	_, _ = hash.Write(client[:])
 	_, _ = hash.WriteString(value)
-	_ = hash.WriteByte(0)
-	_, _ = hash.WriteString(scope)
 	return Credential(max(hash.Sum64(), 1))
 }
 

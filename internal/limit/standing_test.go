@@ -17,7 +17,7 @@ func atAnHour() *Failures {
 
 func (f *Failures) mustBe(t *testing.T, value string, want Standing) {
 	t.Helper()
-	if got := f.Standing(f.CredentialOf(1, value, "")); got != want {
+	if got := f.Standing(f.CredentialOf(1, value)); got != want {
 		t.Errorf("%s has the standing %d, want %d", value, got, want)
 	}
 }
@@ -25,18 +25,18 @@ func (f *Failures) mustBe(t *testing.T, value string, want Standing) {
 func TestStandingsAreForgotten(t *testing.T) {
 	t.Parallel()
 	f := atAnHour()
-	f.RememberValid(f.CredentialOf(1, "valid", ""))
-	f.RememberRejected(f.CredentialOf(1, "rejected", ""))
-	f.RememberValid(f.CredentialOf(1, "revoked", ""))
-	f.RememberRejected(f.CredentialOf(1, "revoked", ""))
+	f.RememberValid(f.CredentialOf(1, "valid"))
+	f.RememberRejected(f.CredentialOf(1, "rejected"))
+	f.RememberValid(f.CredentialOf(1, "revoked"))
+	f.RememberRejected(f.CredentialOf(1, "revoked"))
 	f.mustBe(t, "valid", Valid)
 	f.mustBe(t, "rejected", Rejected)
 	f.mustBe(t, "revoked", Rejected)
 	f.mustBe(t, "never seen", Unseen)
-	if got := f.Standing(f.CredentialOf(1, "valid", "another scope")); got != Unseen {
+	if got := f.Standing(f.CredentialOf(1, "valid\x00another scope")); got != Unseen {
 		t.Errorf("in another scope a valid token has the standing %d", got)
 	}
-	if got := f.Standing(f.CredentialOf(2, "rejected", "")); got != Unseen {
+	if got := f.Standing(f.CredentialOf(2, "rejected")); got != Unseen {
 		t.Errorf("of another client a rejected token has the standing %d", got)
 	}
 
@@ -52,7 +52,7 @@ func TestARejectedCredentialIsNewOnce(t *testing.T) {
 	t.Parallel()
 	f := newTestFailures(20, time.Hour)
 	f.began = time.Now().Add(-10 * time.Hour)
-	c := f.CredentialOf(1, "stale", "")
+	c := f.CredentialOf(1, "stale")
 	if !f.RememberRejected(c) {
 		t.Error("at first it isn't new")
 	}
@@ -80,16 +80,16 @@ func TestARejectedCredentialIsNewOnce(t *testing.T) {
 func TestRejectedCredentialsNeverPushOutValidOnes(t *testing.T) {
 	t.Parallel()
 	f := atAnHour()
-	full := f.standingBucket(f.CredentialOf(1, "valid 0", ""))
+	full := f.standingBucket(f.CredentialOf(1, "valid 0"))
 	var valid []Credential
 	for i := 0; len(valid) < standingSlots; i++ {
-		if c := f.CredentialOf(1, fmt.Sprintf("valid %d", i), ""); f.standingBucket(c) == full {
+		if c := f.CredentialOf(1, fmt.Sprintf("valid %d", i)); f.standingBucket(c) == full {
 			f.RememberValid(c)
 			valid = append(valid, c)
 		}
 	}
 	for i := range 4 * standingBuckets * standingSlots {
-		f.RememberRejected(f.CredentialOf(1, strconv.Itoa(i), ""))
+		f.RememberRejected(f.CredentialOf(1, strconv.Itoa(i)))
 	}
 	for i, c := range valid {
 		if got := f.Standing(c); got != Valid {
@@ -103,9 +103,9 @@ func TestAValidCredentialReplacesRejectedOnes(t *testing.T) {
 	t.Parallel()
 	f := atAnHour()
 	for i := range 4 * standingBuckets * standingSlots {
-		f.RememberRejected(f.CredentialOf(1, strconv.Itoa(i), ""))
+		f.RememberRejected(f.CredentialOf(1, strconv.Itoa(i)))
 	}
-	f.RememberValid(f.CredentialOf(1, "valid", ""))
+	f.RememberValid(f.CredentialOf(1, "valid"))
 	f.mustBe(t, "valid", Valid)
 }
 
@@ -114,7 +114,7 @@ func TestAValidCredentialReplacesRejectedOnes(t *testing.T) {
 func TestStandingsAtOnce(t *testing.T) {
 	t.Parallel()
 	f := atAnHour()
-	one := f.CredentialOf(1, "one", "")
+	one := f.CredentialOf(1, "one")
 	inBucket := func(i int) Credential { return one + Credential(i)*standingBuckets }
 	var all sync.WaitGroup
 	for part := range 4 {
