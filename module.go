@@ -232,7 +232,7 @@ type Handler struct {
 	authn         *authn.Authenticator
 	meets         func(*userstore.User) error // checks what is required; bound once for all requests
 	token         *authn.Token
-	schemes       []authn.Scheme // beside token
+	schemes       []authn.Scheme       // beside token
 	assertions    *identity.Assertions // nil without
 	logins        *logins              // nil without sessions
 	pages         *page.Pages
