@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -50,6 +51,29 @@ var hostile = []struct {
 			r.Header[fmt.Sprintf("Remote-User-%d", i)] = []string{"x"}
 		}
 	}},
+	{"Accept-Language", func(r *http.Request, size int) {
+		setQuery(r, "sesame=A")
+		r.Header["Accept"] = []string{"text/html"}
+		r.Header["Accept-Language"] = []string{repeat("de-DE;q=0.1,", size)}
+	}},
+	{"lines of Accept-Language", func(r *http.Request, size int) {
+		setQuery(r, "sesame=A")
+		r.Header["Accept"] = []string{"text/html"}
+		r.Header["Accept-Language"] = lines("xx;q=0.001,", size)
+	}},
+	{"X-Forwarded-For", func(r *http.Request, size int) {
+		setQuery(r, "sesame=A")
+		r.Header["X-Forwarded-For"] = []string{repeat("10.0.0.1, ", size)}
+	}},
+	{"Forwarded", func(r *http.Request, size int) {
+		r.Header["Forwarded"] = []string{repeat("for=\"sesame=AAAAAAA\";by=x,", size)}
+	}},
+	{"links in cookies", func(r *http.Request, size int) {
+		r.Header["Cookie"] = []string{repeat("u=%2F%3Fsesame%3DA; ", size)}
+	}},
+	{"quotes", func(r *http.Request, size int) { r.Header["X-Note"] = []string{repeat("sesame=\" ", size)} }},
+	{"brackets", func(r *http.Request, size int) { setQuery(r, "sesame"+repeat("[", size/2)+repeat("]=", size/2)) }},
+	{"fields in Trailer", func(r *http.Request, size int) { r.Header["Trailer"] = []string{repeat("Remote-User,", size)} }},
 	{"Accept", func(r *http.Request, size int) {
 		setQuery(r, "sesame=A")
 		r.Header["Accept"] = []string{repeat("a/b;q=0.1,", size)}
@@ -116,6 +140,8 @@ func TestHostileSizes(t *testing.T) {
 					least := uint64(1 << 62)
 					for range 3 { // what runs beside may allocate, too
 						r, w := hostileRequest(test.fill, size), &discard{make(http.Header)}
+						runtime.GC() // twice, so that no memory is left from before to be used again
+						runtime.GC()
 						var before, after runtime.MemStats
 						runtime.ReadMemStats(&before)
 						if err := h.ServeHTTP(w, r, nothing); err != nil {
@@ -134,6 +160,33 @@ func TestHostileSizes(t *testing.T) {
 					t.Errorf("%d times the size took %d KiB in the place of %d KiB", times, many>>10, few>>10)
 				}
 			})
+		}
+	}
+}
+
+// TestHostileRequestsTakeNoLongerThanOthers compares the time that requests of
+// 1 MiB take with that of one whose query is as long and has nothing in it: a
+// scan that starts over with every piece takes thousands of times as long.
+func TestHostileRequestsTakeNoLongerThanOthers(t *testing.T) {
+	const size, most = 1 << 20, 100
+	fastest := func(h *sesame.Handler, fill func(r *http.Request, size int)) time.Duration {
+		best := time.Hour
+		for range 3 {
+			r, w := hostileRequest(fill, size), &discard{make(http.Header)}
+			start := time.Now()
+			if err := h.ServeHTTP(w, r, nothing); err != nil {
+				t.Error(err)
+			}
+			best = min(best, time.Since(start))
+		}
+		return best
+	}
+	for name, h := range hostileHandlers(t) {
+		control := max(fastest(h, func(r *http.Request, size int) { setQuery(r, repeat("a=%41&", size)) }), time.Millisecond)
+		for _, test := range hostile {
+			if got := fastest(h, test.fill); got > most*control {
+				t.Errorf("%s/%s: %v, and %v for a query without a token", name, test.name, got, control)
+			}
 		}
 	}
 }

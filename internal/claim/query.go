@@ -79,7 +79,7 @@ func (t target) without(names []string) target {
 // cutFromQuery takes parameters out of a query, good and damaged ones.
 func cutFromQuery(query string, names []string) string {
 	for _, name := range names {
-		query, _, _ = rawuri.CutParameter(query, name)
+		query = rawuri.WithoutParameter(query, name)
 	}
 	return rawuri.Cut(query, rawuri.Query, names)
 }

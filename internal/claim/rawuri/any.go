@@ -28,7 +28,7 @@ const minBareValue = 7
 // Has reports whether a text has a parameter of one of the names. It allocates
 // nothing that isn't used again.
 func Has(text string, at Place, names []string) bool {
-	if strings.IndexByte(text, '=') < 0 && strings.IndexByte(text, '%') < 0 {
+	if !mayHave(text) {
 		return false
 	}
 	p := newPlain(text)
@@ -37,19 +37,28 @@ func Has(text string, at Place, names []string) bool {
 	return ok
 }
 
+// mayHave reports whether a text has what a parameter can't be without.
+func mayHave(text string) bool {
+	return strings.IndexByte(text, '=') >= 0 || strings.IndexByte(text, '%') >= 0
+}
+
 // Cut takes all parameters of the names out of a text, each with a separator
 // beside it. What else there is comes back byte for byte.
 func Cut(text string, at Place, names []string) string {
-	if !Has(text, at, names) {
+	if !mayHave(text) {
 		return text
 	}
 	p := newPlain(text)
 	defer p.free()
 	f := finder{plain: p, at: at, names: names}
+	found, ok := f.next()
+	if !ok {
+		return text
+	}
 	kept := make([]byte, 0, len(text))
 	from := 0      // what is before it is dealt with
 	separator := 0 // the width of the one that kept ends with, in front of what was cut
-	for found, ok := f.next(); ok; found, ok = f.next() {
+	for ; ok; found, ok = f.next() {
 		if between := text[from:p.offset(found.name)]; between != "" {
 			kept = append(kept, between...)
 			separator = 0
@@ -104,15 +113,19 @@ func Blank(text string, at Place, names []string) string {
 }
 
 func replaceValues(text string, at Place, names []string, by string) string {
-	if !Has(text, at, names) {
+	if !mayHave(text) {
 		return text
 	}
 	p := newPlain(text)
 	defer p.free()
 	f := finder{plain: p, at: at, names: names}
+	found, ok := f.next()
+	if !ok {
+		return text
+	}
 	replaced := make([]byte, 0, len(text)+len(by))
 	from := 0 // what is before it is dealt with
-	for found, ok := f.next(); ok; found, ok = f.next() {
+	for ; ok; found, ok = f.next() {
 		replaced = append(replaced, text[from:p.offset(found.value)]...)
 		replaced = append(replaced, by...)
 		from = p.offset(found.end)

@@ -1,7 +1,7 @@
 package rawuri
 
 import (
-	"strings"
+	"slices"
 	"sync"
 )
 
@@ -11,35 +11,60 @@ import (
 type plain struct {
 	text string // as it stands
 
-	// bytes are those of the text without the encoding, and offsets where each
-	// of them begins in the text, and where the last one ends. Both are empty
-	// where nothing is encoded, and bytes are then those of the text.
+	// bytes are those of the text without the encoding, and escapes says which
+	// of them were encoded, in their order. Both are empty where nothing is
+	// encoded, and bytes are then those of the text.
 	bytes   []byte
-	offsets []int
+	escapes []escape
 }
 
-// maxKept is how large the memory of a plain may be that is used again.
-const maxKept = 1 << 14
+// escape is a byte that was encoded. Requests are far shorter than 4 GiB.
+type escape struct {
+	at    uint32 // index of the byte
+	extra uint32 // how much longer the text is up to its end than the bytes are
+}
+
+// maxKept is how large the memory of a plain may be that is used again: a
+// request's text is looked at several times.
+const maxKept = 1 << 21
 
 var plains = sync.Pool{New: func() any { return new(plain) }}
 
-// newPlain undoes the encoding of a text, in time that grows with its length.
+// newPlain undoes the encoding of a text, in time and memory that grow with its
+// length.
 func newPlain(text string) *plain {
 	p := plains.Get().(*plain)
-	p.text, p.bytes, p.offsets = text, p.bytes[:0], p.offsets[:0]
-	if strings.IndexByte(text, '%') < 0 {
+	p.text, p.bytes, p.escapes = text, p.bytes[:0], p.escapes[:0]
+	encoded := countEscapes(text)
+	if encoded == 0 {
 		return p
 	}
+	p.bytes = slices.Grow(p.bytes, len(text))
+	p.escapes = slices.Grow(p.escapes, encoded)
 	for i := range len(text) {
-		p.bytes, p.offsets = append(p.bytes, text[i]), append(p.offsets, i)
+		p.bytes = append(p.bytes, text[i])
 		// An escape may become a part of another, as %25 of %2541.
 		for n := len(p.bytes); n >= 3 && p.bytes[n-3] == '%' && isHex(p.bytes[n-2]) && isHex(p.bytes[n-1]); n = len(p.bytes) {
 			p.bytes[n-3] = fromHex(p.bytes[n-2])<<4 | fromHex(p.bytes[n-1])
-			p.bytes, p.offsets = p.bytes[:n-2], p.offsets[:n-2]
+			p.bytes = p.bytes[:n-2]
+			for len(p.escapes) > 0 && int(p.escapes[len(p.escapes)-1].at) >= n-3 {
+				p.escapes = p.escapes[:len(p.escapes)-1]
+			}
+			p.escapes = append(p.escapes, escape{uint32(n - 3), uint32(i + 1 - (n - 2))}) //nolint:gosec // see escape
 		}
 	}
-	p.offsets = append(p.offsets, len(text))
 	return p
+}
+
+// countEscapes returns at least how many bytes of a text are encoded, and 0 where
+// none is.
+func countEscapes(text string) (n int) {
+	for i := 0; i+2 < len(text); i++ {
+		if text[i] == '%' && isHex(text[i+1]) && isHex(text[i+2]) {
+			n++
+		}
+	}
+	return n
 }
 
 // free has the memory used again.
@@ -52,7 +77,7 @@ func (p *plain) free() {
 
 // len is the number of bytes.
 func (p *plain) len() int {
-	if len(p.offsets) == 0 {
+	if len(p.escapes) == 0 {
 		return len(p.text)
 	}
 	return len(p.bytes)
@@ -60,7 +85,7 @@ func (p *plain) len() int {
 
 // at is a byte.
 func (p *plain) at(i int) byte {
-	if len(p.offsets) == 0 {
+	if len(p.escapes) == 0 {
 		return p.text[i]
 	}
 	return p.bytes[i]
@@ -68,10 +93,11 @@ func (p *plain) at(i int) byte {
 
 // offset is where a byte begins in the text.
 func (p *plain) offset(i int) int {
-	if len(p.offsets) == 0 {
+	before, _ := slices.BinarySearchFunc(p.escapes, i, func(e escape, i int) int { return int(e.at) - i })
+	if before == 0 {
 		return i
 	}
-	return p.offsets[i]
+	return i + int(p.escapes[before-1].extra)
 }
 
 // width is how many bytes of the text a byte took: more, the more often it was
@@ -90,7 +116,7 @@ func (p *plain) next(i int) int {
 
 // string is a copy of the bytes.
 func (p *plain) string() string {
-	if len(p.offsets) == 0 {
+	if len(p.escapes) == 0 {
 		return p.text
 	}
 	return string(p.bytes)

@@ -13,6 +13,12 @@ import "strings"
 // piece behind a semicolon that has the name is taken out as well: it isn't
 // read as a token, but it may well be one.
 func CutParameter(query, name string) (rest, value string, found bool) {
+	rest, value, found = cutParameter(query, name)
+	return rest, decodeParameter(value), found
+}
+
+// cutParameter does what CutParameter does, and leaves the value as it stands.
+func cutParameter(query, name string) (rest, value string, found bool) {
 	if !HasParameter(query, name) {
 		return query, "", false
 	}
@@ -24,13 +30,19 @@ func CutParameter(query, name string) (rest, value string, found bool) {
 		}
 		key, val, _ := strings.Cut(query[start:end], "=")
 		if isEncoded(key, name) {
-			value, found = decodeParameter(val), true
+			value, found = val, true
 		} else {
 			kept.keep(start, end, name)
 		}
 		start = end + 1
 	}
 	return kept.rest(), value, found
+}
+
+// WithoutParameter is what CutParameter leaves of a query.
+func WithoutParameter(query, name string) string {
+	rest, _, _ := cutParameter(query, name)
+	return rest
 }
 
 // keeper puts together what is kept of a query. As long as that is one piece
@@ -183,13 +195,14 @@ func decodeParameter(value string) string {
 	if !strings.ContainsAny(value, "%+") {
 		return value
 	}
-	decoded := make([]byte, 0, len(value))
+	var decoded strings.Builder
+	decoded.Grow(len(value) - 2*countEscapes(value))
 	for i := 0; i < len(value); {
 		c, size := decodeByte(value[i:])
-		decoded = append(decoded, c)
+		decoded.WriteByte(c)
 		i += size
 	}
-	return string(decoded)
+	return decoded.String()
 }
 
 // decodeByte decodes the first byte of s, which isn't empty, and returns how
@@ -231,7 +244,7 @@ func CutFromURI(uri, name string) string {
 	if !HasParameter(query, name) {
 		return uri
 	}
-	rest, _, _ := CutParameter(query, name)
+	rest := WithoutParameter(query, name)
 	switch {
 	case rest == "":
 		return before
