@@ -13,14 +13,10 @@
 package signing
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
-	"hash"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -44,7 +40,10 @@ var (
 // the settings say otherwise.
 const DefaultMaxInflated = 1 << 20
 
-const signatureSize = 43 // characters of 32 bytes in base64
+const (
+	signatureSize = 43       // characters of 32 bytes in base64
+	saltSuffix    = "signer" // what Django's Signer adds to its salt
+)
 
 // Settings are what signatures depend on.
 type Settings struct {
@@ -67,7 +66,7 @@ type Settings struct {
 // It is safe for concurrent use.
 type Signer struct {
 	settings Settings
-	macs     []*macs // of SecretKey, which signs, then of each fallback
+	macs     []*SaltedHMAC // of SecretKey, which signs, then of each fallback
 }
 
 // New returns a Signer, or an error that names the setting that can't be
@@ -91,12 +90,12 @@ func New(settings Settings) (*Signer, error) {
 	if settings.MaxInflated == 0 {
 		settings.MaxInflated = DefaultMaxInflated
 	}
-	s := &Signer{settings: settings, macs: []*macs{newMACs(settings.Salt, settings.SecretKey)}}
+	s := &Signer{settings: settings, macs: []*SaltedHMAC{NewSaltedHMAC(settings.Salt+saltSuffix, settings.SecretKey)}}
 	for _, key := range settings.SecretKeyFallbacks {
 		if key == "" {
 			return nil, errors.New("SecretKeyFallbacks can't have an empty key: anybody could sign with it")
 		}
-		s.macs = append(s.macs, newMACs(settings.Salt, key))
+		s.macs = append(s.macs, NewSaltedHMAC(settings.Salt+saltSuffix, key))
 	}
 	return s, nil
 }
@@ -116,7 +115,7 @@ func isSeparatorUnsafe(separator string) bool {
 // Signature returns the signature of a value, with SecretKey.
 func (s *Signer) Signature(value string) string {
 	var signature [signatureSize]byte
-	s.macs[0].sign(&signature, value)
+	sign(&signature, s.macs[0], value)
 	return string(signature[:])
 }
 
@@ -132,13 +131,19 @@ func (s *Signer) Unsign(signed string) (string, error) {
 		return "", ErrBadSignature
 	}
 	var expected [signatureSize]byte
-	for _, macs := range s.macs {
-		macs.sign(&expected, value)
+	for _, mac := range s.macs {
+		sign(&expected, mac, value)
 		if subtle.ConstantTimeCompare([]byte(signature), expected[:]) == 1 {
 			return value, nil
 		}
 	}
 	return "", ErrBadSignature
+}
+
+// sign writes the signature of a value.
+func sign(signature *[signatureSize]byte, mac *SaltedHMAC, value string) {
+	sum := mac.Sum(value)
+	base64.RawURLEncoding.Encode(signature[:], sum[:])
 }
 
 // TimestampSigner signs texts together with the time, like Django's class of
@@ -189,30 +194,4 @@ func cutLast(text, separator string) (before, after string, found bool) {
 		return text, "", false
 	}
 	return text[:i], text[i+len(separator):], true
-}
-
-// macs are HMACs with the key of one salt and secret, ready for reuse.
-type macs struct{ pool sync.Pool }
-
-type mac struct {
-	hash hash.Hash
-	sum  [sha256.Size]byte
-	text []byte
-}
-
-func newMACs(salt, secretKey string) *macs {
-	key := sha256.Sum256([]byte(salt + "signer" + secretKey))
-	m := new(macs)
-	m.pool.New = func() any { return &mac{hash: hmac.New(sha256.New, key[:])} }
-	return m
-}
-
-// sign writes the signature of a value in base64.
-func (m *macs) sign(signature *[signatureSize]byte, value string) {
-	mac := m.pool.Get().(*mac)
-	mac.hash.Reset()
-	mac.text = append(mac.text[:0], value...)
-	_, _ = mac.hash.Write(mac.text) // a hash returns no error
-	base64.RawURLEncoding.Encode(signature[:], mac.hash.Sum(mac.sum[:0]))
-	m.pool.Put(mac)
 }

@@ -121,7 +121,8 @@ def vectors():
             add({**base, "do": "loads", "value": signed, "max_age": age})
     for value in ["", ":", "x", "x:y", "x:1ueoL4:" + "A" * 43, "\x00"]:
         add({**base, "do": "unsign", "value": value, "max_age": None})
-    print(json.dumps(made, indent=0, sort_keys=True))
+    lines = [json.dumps(m, sort_keys=True, separators=(",", ":")) for m in made]
+    print("[\n" + ",\n".join(lines) + "\n]")
 
 
 if sys.argv[1:] == ["vectors"]:

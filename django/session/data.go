@@ -1,0 +1,132 @@
+package session
+
+import (
+	"strings"
+	"time"
+)
+
+// Names of members of a session.
+const (
+	userIDName  = "_auth_user_id"
+	backendName = "_auth_user_backend"
+	hashName    = "_auth_user_hash"
+	expiryName  = "_session_expiry"
+)
+
+// Data is what a session holds. The zero value is an empty session.
+type Data struct {
+	// UserID is the primary key of the user, or empty if there is none.
+	UserID string
+	// Backend is the dotted path of the backend that logged the user in.
+	Backend string
+	// Hash is what get_session_auth_hash returned at the login.
+	Hash string
+
+	hasBackend bool
+	expiry     string // its JSON
+	text       string // the JSON of all, empty in the zero value
+}
+
+// JSON is the session's JSON object.
+func (d Data) JSON() string {
+	if d.text == "" {
+		return "{}"
+	}
+	return d.text
+}
+
+// parseData reads the JSON of a session. Of members with the same name, the
+// last counts, as in Python.
+func parseData(text string) (Data, error) {
+	d := Data{text: text}
+	isTyped := true
+	s := scanner{text: text}
+	err := s.object(func(m member) {
+		name, _ := unquote(m.name)
+		switch name {
+		case userIDName:
+			d.UserID, isTyped = unquoteID(m.value)
+		case backendName:
+			d.Backend, d.hasBackend = unquote(m.value)
+		case hashName:
+			d.Hash, _ = unquote(m.value)
+		case expiryName:
+			d.expiry = m.value
+		}
+	})
+	if err == nil && !isTyped {
+		err = errJSON
+	}
+	if err != nil {
+		return Data{}, err
+	}
+	return d, nil
+}
+
+// unquoteID returns a primary key. Django writes strings; a login of one's own
+// may write an integer, which Django reads, too.
+func unquoteID(value string) (string, bool) {
+	if id, ok := unquote(value); ok {
+		return id, true
+	}
+	if value == "null" {
+		return "", true
+	}
+	digits := strings.TrimPrefix(value, "-")
+	for i := range len(digits) {
+		if digits[i] < '0' || digits[i] > '9' {
+			return "", false
+		}
+	}
+	return value, digits != ""
+}
+
+// Login returns the session after a login of a user by a backend, as Django's
+// login() leaves it: the session of the same user stays, and so does what a
+// session without a user holds; that of another user, or of before a change of
+// the password, is dropped. keepsKey tells that the session keeps its key;
+// otherwise it gets another, and the row with the former key is deleted.
+//
+// Django does more at a login, which isn't in the session: it writes
+// last_login, and gives the browser another CSRF token.
+func (s *Sessions) Login(previous Data, userID, backend string, user User) (data Data, keepsKey bool) {
+	hash := s.AuthHash(user)
+	if previous.UserID != "" {
+		if previous.UserID != userID || previous.Hash != hash {
+			previous = Data{}
+		} else {
+			keepsKey = true
+		}
+	}
+	return previous.with(userID, backend, hash), keepsKey
+}
+
+// with sets the members that say whose session it is.
+func (d Data) with(userID, backend, hash string) Data {
+	values := map[string]string{userIDName: userID, backendName: backend, hashName: hash}
+	b := []byte{'{'}
+	add := func(name, value string) {
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, name...), ':'), value...)
+	}
+	s := scanner{text: d.JSON()}
+	_ = s.object(func(m member) { // it was read before
+		name, _ := unquote(m.name)
+		if _, isSet := values[name]; !isSet {
+			add(m.name, m.value)
+		}
+	})
+	for _, name := range []string{userIDName, backendName, hashName} {
+		add(string(appendQuoted(nil, name)), string(appendQuoted(nil, values[name])))
+	}
+	b = append(b, '}')
+	return Data{UserID: userID, Backend: backend, Hash: hash, hasBackend: true, expiry: d.expiry, text: string(b)}
+}
+
+// Encode signs a session: it is the column session_data, or the cookie of the
+// engine signed_cookies.
+func (s *Sessions) Encode(data Data, now time.Time) string {
+	return s.signer.Dumps([]byte(data.JSON()), true, now)
+}
