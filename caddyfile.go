@@ -171,15 +171,15 @@ func (h *Handler) options() directive.Options {
 		"realm":          directive.Text(&h.Realm, "a text"),
 		"identity":       directive.Free("a header field and its value", h.readIdentity),
 		"pass_header":    directive.Texts(&h.PassHeader, "the name of a header field, or several"),
-		"assertion":      assertionOption(&h.Assertion),
-		"cache":          cacheOption(&h.Cache),
+		"assertion":      identity.AssertionOption(&h.Assertion),
+		"cache":          userstore.CacheOption(&h.Cache),
 		"session":        sessionOption(&h.Session),
 		"confirm":        directive.Text(&h.Confirm, "always, one_time or off"),
 		"reserved_path":  directive.Text(&h.ReservedPath, "a path such as /_sesame/, or off"),
 		"watch":          directive.Values(1, 1, "a duration such as 30s, or off", h.readWatch),
 		"limit_failures": directive.Any(0, "a number per time, such as 20 per 1m, or off", h.readLimitFailures),
-		"pages":          pagesOption(&h.Pages),
-		"userstore":      storeOption(&h.UserStore),
+		"pages":          page.Option(&h.Pages),
+		"userstore":      userstore.Option(&h.UserStore),
 		"undecided":      directive.Values(1, 1, "a text", readUndecided).Repeated(),
 	}
 }
@@ -189,51 +189,6 @@ func (h *Handler) options() directive.Options {
 // lines for restrictions of Django's that the gateway might not apply.
 func readUndecided(args []string) error {
 	return fmt.Errorf("%s. Decide, then remove this line", strings.TrimSuffix(args[0], "."))
-}
-
-// storeOption is the userstore option with its block.
-func storeOption(cfg *userstore.Config) directive.Option {
-	return directive.Values(1, 1, "the kind of store, mysql", func(args []string) error {
-		if args[0] != "mysql" {
-			return fmt.Errorf("%q: the only kind of store is mysql", args[0])
-		}
-		return nil
-	}).With(storeOptions(cfg))
-}
-
-// storeOptions are the options of a userstore block.
-func storeOptions(cfg *userstore.Config) directive.Options {
-	const column = "the name of a column, or -"
-	return directive.Options{
-		"dsn":                directive.Text(&cfg.DSN, "a DSN, as {env.SESAME_DSN}").Secret(),
-		"dsn_file":           directive.Text(&cfg.DSNFile, "a path"),
-		"replica":            directive.Texts(&cfg.Replicas, "one DSN or more").Secret(),
-		"replica_file":       directive.Texts(&cfg.ReplicaFiles, "one path or more"),
-		"tls_ca":             directive.Text(&cfg.TLSCA, "a path"),
-		"tls_cert":           directive.Text(&cfg.TLSCert, "a path"),
-		"tls_key":            directive.Text(&cfg.TLSKey, "a path"),
-		"tls_server_name":    directive.Text(&cfg.TLSServerName, "the name in the server's certificate"),
-		"table":              directive.Text(&cfg.Table, "the name of a table"),
-		"primary_key":        directive.Text(&cfg.Columns.PrimaryKey, "the name of a column"),
-		"password":           directive.Text(&cfg.Columns.Password, column),
-		"last_login":         directive.Text(&cfg.Columns.LastLogin, column),
-		"is_active":          directive.Text(&cfg.Columns.IsActive, column),
-		"email":              directive.Text(&cfg.Columns.Email, column),
-		"username":           directive.Text(&cfg.Columns.Username, column),
-		"is_staff":           columnOption(&cfg.Columns.IsStaff, "is_staff"),
-		"is_superuser":       columnOption(&cfg.Columns.IsSuperuser, "is_superuser"),
-		"relation_key":       directive.Text(&cfg.Columns.RelationKey, "the name of a column"),
-		"groups":             groupsOption(cfg),
-		"permissions":        permissionsOption(cfg),
-		"columns":            directive.Texts(&cfg.Columns.Extra, "the name of a column, or several"),
-		"revocations":        directive.Text(&cfg.Revocations, "the name of a table"),
-		"query_timeout":      directive.Duration(&cfg.QueryTimeout),
-		"max_open_conns":     directive.Positive(&cfg.MaxOpenConns),
-		"max_idle_conns":     directive.Positive(&cfg.MaxIdleConns),
-		"conn_max_lifetime":  directive.Duration(&cfg.ConnMaxLifetime),
-		"conn_max_idle_time": directive.Duration(&cfg.ConnMaxIdleTime),
-		"start_without":      directive.Switch(&cfg.StartWithout),
-	}
 }
 
 // checkCaddyfile finds what can't be right while the line is still known. The
@@ -362,80 +317,6 @@ func (h *Handler) readRequire(args []string) error {
 func (h *Handler) readLimitFailures(args []string) (err error) {
 	h.LimitFailures, err = limit.ParseArgs(args)
 	return err
-}
-
-// sessionOption is the session option with its block.
-func sessionOption(to **SessionConfig) directive.Option {
-	cfg := new(SessionConfig)
-	return directive.Block(func() { *to = cfg }, directive.Options{
-		"name":              directive.Text(&cfg.Name, "the name of a cookie"),
-		"max_age":           directive.Duration(&cfg.MaxAge),
-		"idle":              directive.Duration(&cfg.Idle),
-		"domain":            directive.Text(&cfg.Domain, "a domain"),
-		"path":              directive.Text(&cfg.Path, "a path"),
-		"same_site":         directive.Text(&cfg.SameSite, "lax, strict or none"),
-		"secure":            directive.Text(&cfg.Secure, "auto, on or off"),
-		"update_last_login": directive.SwitchPointer(&cfg.UpdateLastLogin),
-		"redirect":          directive.Text(&cfg.Redirect, "on, off or safari_off"),
-		"end_cookies":       directive.Texts(&cfg.EndCookies, "names of cookies"),
-	}).Example("session { max_age 7d }")
-}
-
-// assertionOption is the assertion option with its block.
-func assertionOption(to **identity.AssertionConfig) directive.Option {
-	cfg := new(identity.AssertionConfig)
-	claim := func(args []string) error {
-		cfg.Claims = append(cfg.Claims, identity.AssertionClaim{Name: args[0], Value: args[1]})
-		return nil
-	}
-	return directive.Block(func() { *to = cfg }, directive.Options{
-		"audience": directive.Texts(&cfg.Audience, "one name or more"),
-		"header":   directive.Text(&cfg.Header, "the name of a header field"),
-		"issuer":   directive.Text(&cfg.Issuer, "a name"),
-		"ttl":      directive.Duration(&cfg.TTL),
-		"claim":    directive.Values(2, 2, "a name and a value", claim).RepeatedBy(firstOf),
-		"keys":     directive.Texts(&cfg.Keys, "one key or more").Secret(),
-	})
-}
-
-// cacheOption is the cache option, whose block may be missing.
-func cacheOption(to **userstore.CacheConfig) directive.Option {
-	cfg := new(userstore.CacheConfig)
-	duration := directive.Duration(&cfg.For)
-	return duration.Then(func() { *to = cfg }).With(directive.Options{
-		"max_users": directive.Positive(&cfg.MaxUsers),
-		"max_size":  directive.Size(&cfg.MaxSize),
-	})
-}
-
-// pagesOption is the pages option with its block.
-func pagesOption(to **page.Config) directive.Option {
-	cfg := &page.Config{Texts: make(map[string]string), Colors: make(map[string][]string)}
-	text := func(args []string) error {
-		cfg.Texts[args[0]] = args[1]
-		return nil
-	}
-	color := func(args []string) error {
-		cfg.Colors[args[0]] = args[1:]
-		return nil
-	}
-	const colorForm = `a name and one or two colors; quote a color that begins with #, as "#1a5fb4", since # begins a comment`
-	return directive.Block(func() { *to = cfg }, directive.Options{
-		"help_url":     directive.Text(&cfg.HelpURL, "a URL"),
-		"expired_hint": directive.Switch(&cfg.ExpiredHint),
-		"language":     directive.Text(&cfg.Language, "a code such as de"),
-		"template":     directive.Text(&cfg.Template, "a path"),
-		"text":         directive.Values(2, 2, "a name and a text", text).RepeatedBy(firstOf),
-		"color":        directive.Any(2, colorForm, color).RepeatedBy(firstOf),
-	})
-}
-
-// firstOf tells lines of a repeated option apart by their first value.
-func firstOf(args []string) string {
-	if len(args) == 0 {
-		return ""
-	}
-	return args[0]
 }
 
 // Interface guards

@@ -1,11 +1,8 @@
 package sesame
 
 import (
-	"context"
 	"errors"
 	"net/http"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -13,9 +10,9 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
-	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
+	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
@@ -24,7 +21,7 @@ import (
 
 // ServeHTTP authenticates the request and passes it on, or refuses it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	markEarly(r)
+	origin.MarkEarly(r)
 	if !h.sources.IsExposed(r) {
 		return h.serve(w, r, next, h.take(r, false))
 	}
@@ -129,13 +126,13 @@ func (f tokenForm) isSession(made *credentials, text string) bool {
 // serve decides by what a request had to say who it is from.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims) error {
 	h.identity.Remove(r) // not before take: Authorization may be one of ours
-	if isEarly(r) && !isSafe(r.Method) && !c.isEmpty() {
+	if origin.IsEarly(r) && !origin.IsSafe(r.Method) && !c.isEmpty() {
 		return h.fail(w, r, errTooEarly)
 	}
 	if page := h.reservedPage(r); page != "" {
 		return h.serveReserved(w, r, page, c)
 	}
-	if isPreflight(r) && h.passesPreflight() {
+	if origin.IsPreflight(r) && h.passesPreflight() {
 		counted.requests[outcomeAnonymous].Add(1)
 		h.identity.Restore(r, h.logger)
 		return next.ServeHTTP(w, r)
@@ -194,7 +191,7 @@ func (h *Handler) serveNobody(w http.ResponseWriter, r *http.Request, next caddy
 	if h.Optional && len(h.Require) > 0 {
 		return h.serveProven(w, r, next)
 	}
-	if h.Optional && !isPreflight(r) {
+	if h.Optional && !origin.IsPreflight(r) {
 		counted.requests[outcomeAnonymous].Add(1)
 		h.identity.Restore(r, h.logger)
 		return next.ServeHTTP(w, r)
@@ -222,40 +219,6 @@ func (h *Handler) serveBesideRejected(w http.ResponseWriter, r *http.Request, ne
 	}
 	return h.serveVisitor(w, r, next, &v)
 }
-
-// fail answers a request that doesn't go on: 401 for a token.Reason, 403 for a
-// user who doesn't meet what is required, 429 for a client over the limit, 503
-// where the store has no answer.
-func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error {
-	if limited, ok := errors.AsType[*limit.Exceeded](err); ok {
-		return h.refuseOverLimit(w, r, limited.Wait)
-	}
-	reason, isReason := errors.AsType[token.Reason](err)
-	switch {
-	case isReason:
-		return h.refuse(w, r, reason, err)
-	case require.IsForbidden(err):
-		return h.refuseUser(w, r, err)
-	case errors.Is(err, require.ErrUnread):
-		return caddyhttp.Error(http.StatusInternalServerError, err)
-	case errors.Is(err, errAhead):
-		counted.requests[outcomeAhead].Add(1)
-		return answerAhead(w, r)
-	case errors.Is(err, errTooEarly):
-		counted.requests[outcomeEarly].Add(1)
-		return answerTooEarly(w)
-	case r.Context().Err() != nil:
-		counted.requests[outcomeCanceled].Add(1)
-		w.WriteHeader(statusClientClosed) // the client has gone: err is what that caused
-		return nil                        //nolint:nilerr
-	}
-	counted.requests[outcomeUnavailable].Add(1)
-	h.outages.report(h.logger, err)
-	return h.refuseForNow(w, r)
-}
-
-// statusClientClosed is what Caddy logs for a client that went away.
-const statusClientClosed = 499
 
 // use uses up a one-time token. The error is token.Consumed, or says why the
 // store has no answer: then it isn't known whether it is used up.
@@ -339,14 +302,6 @@ func requestFields(r *http.Request) []zap.Field {
 	}
 }
 
-// isPreflight reports whether a browser asks by this request if another may be
-// sent (Fetch standard, section 3.2.2, CORS-preflight request).
-func isPreflight(r *http.Request) bool {
-	return r.Method == http.MethodOptions &&
-		len(r.Header["Origin"]) > 0 &&
-		len(r.Header["Access-Control-Request-Method"]) > 0
-}
-
 // passesPreflight reports whether preflight requests go on, as nobody's.
 func (h *Handler) passesPreflight() bool {
 	if h.Preflight == "" {
@@ -355,66 +310,20 @@ func (h *Handler) passesPreflight() bool {
 	return h.Preflight == preflightPass
 }
 
-// errAhead: the token is valid and for one use, which this request isn't.
-var errAhead = errors.New("the request was made ahead of its use")
-
-// isAhead reports whether a request is one that mail scanners, messengers and
-// browsers make before anybody has clicked: it doesn't use up a token.
-func isAhead(r *http.Request) bool {
-	switch r.Method {
-	case http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return true
+// forbid tells an operator who has debug logs on why a user's request is
+// refused. given is its token, or nil.
+func (h *Handler) forbid(r *http.Request, given *authn.TokenCredential, err error) error {
+	f, ok := errors.AsType[*require.Forbidden](err)
+	if !ok {
+		return err
 	}
-	for _, field := range []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
-		for _, value := range r.Header[field] {
-			if containsFold(value, "prefetch") || containsFold(value, "prerender") || containsFold(value, "preview") {
-				return true
-			}
+	h.audit.forbidden(r, f.User)
+	if c := h.logger.Check(zap.DebugLevel, "user refused"); c != nil {
+		fields := []zap.Field{zap.String("requirement", f.Requirement), zap.Stringer("user", f.User.PrimaryKey)}
+		if given != nil {
+			fields = append(fields, zap.String("token_from", given.Given.From))
 		}
+		c.Write(append(fields, requestFields(r)...)...)
 	}
-	return false
-}
-
-// containsFold is strings.Contains without regard to case.
-func containsFold(s, substr string) bool {
-	return strings.Contains(strings.ToLower(s), substr)
-}
-
-// answerAhead answers a request that was made ahead of the use of a one-time
-// token. It doesn't go on to the upstream: with an identity it would be a use,
-// and as nobody's it would be a wrong answer. What was asked for ahead must not
-// be kept and shown later, since the click must come here.
-func answerAhead(w http.ResponseWriter, r *http.Request) error {
-	claim.ForbidLinking(w.Header())
-	if r.Method == http.MethodHead {
-		w.WriteHeader(http.StatusOK)
-		return nil
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-// outageLog writes one line at once when the store has no answer, and then one
-// every so often, so that an outage doesn't fill the disk.
-type outageLog struct {
-	mu      sync.Mutex
-	last    time.Time
-	omitted int
-}
-
-// outageInterval is the least time between two lines of an outage.
-const outageInterval = 5 * time.Second
-
-func (o *outageLog) report(logger *zap.Logger, err error) {
-	if errors.Is(err, context.Canceled) {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if time.Since(o.last) < outageInterval {
-		o.omitted++
-		return
-	}
-	logger.Error("the user store has no answer; requests get 503", zap.Error(err), zap.Int("omitted", o.omitted))
-	o.last, o.omitted = time.Now(), 0
+	return err
 }

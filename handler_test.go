@@ -18,25 +18,26 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
+	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
 func TestIsPreflight(t *testing.T) {
 	t.Parallel()
-	const origin, asks = "Origin: https://other.example", "Access-Control-Request-Method: PUT"
+	const from, asks = "Origin: https://other.example", "Access-Control-Request-Method: PUT"
 	for _, test := range []struct {
 		method, fields string
 		want           bool
 	}{
-		{http.MethodOptions, origin + "\n" + asks, true},
-		{http.MethodOptions, origin, false},
+		{http.MethodOptions, from + "\n" + asks, true},
+		{http.MethodOptions, from, false},
 		{http.MethodOptions, asks, false},
 		{http.MethodOptions, "", false},
-		{http.MethodGet, origin + "\n" + asks, false},
-		{http.MethodPost, origin + "\n" + asks, false},
+		{http.MethodGet, from + "\n" + asks, false},
+		{http.MethodPost, from + "\n" + asks, false},
 	} {
-		if got := isPreflight(receive(test.method, "/", test.fields)); got != test.want {
+		if got := origin.IsPreflight(receive(test.method, "/", test.fields)); got != test.want {
 			t.Errorf("%s with %q: %v, want %v", test.method, test.fields, got, test.want)
 		}
 	}
@@ -66,7 +67,7 @@ func TestIsAhead(t *testing.T) {
 		{http.MethodGet, "Purpose:", false},
 		{http.MethodGet, "X-Other: prefetch", false},
 	} {
-		if got := isAhead(receive(test.method, "/", test.fields)); got != test.want {
+		if got := origin.IsAhead(receive(test.method, "/", test.fields)); got != test.want {
 			t.Errorf("%s with %q: %v, want %v", test.method, test.fields, got, test.want)
 		}
 	}

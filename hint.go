@@ -1,6 +1,8 @@
 package sesame
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"net/http"
@@ -102,7 +104,7 @@ func (h *Handler) findExpired(r *http.Request, given *authn.TokenCredential) (*u
 	}
 	key := given.Parsed().PrimaryKey()
 	if h.failures == nil {
-		return h.findUser(r.Context(), key, true, check)
+		return h.users.Find(r.Context(), key, true, check)
 	}
 	credential := h.credentialOf(r, given)
 	user, err := h.findInTurn(r, credential, key, true, check)
@@ -117,4 +119,19 @@ func (h *Handler) findExpired(r *http.Request, given *authn.TokenCredential) (*u
 // signature HMAC-SHA256(key, user + "|" + until), in hexadecimal.
 func (h *Handler) signHint(id, until string) string {
 	return hex.EncodeToString(h.hintKey.sign(id + "|" + until))
+}
+
+// signingKey signs what the gateway hands out besides tokens and sessions.
+type signingKey []byte
+
+// newSigningKey derives the key for a purpose from Django's SECRET_KEY.
+func newSigningKey(secretKey, purpose string) signingKey {
+	return signingKey(secretKey).sign(purpose)
+}
+
+// sign returns the HMAC-SHA256 of a message.
+func (k signingKey) sign(message string) []byte {
+	mac := hmac.New(sha256.New, k)
+	_, _ = mac.Write([]byte(message)) // a hash never fails
+	return mac.Sum(nil)
 }

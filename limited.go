@@ -111,7 +111,7 @@ func (h *Handler) tellLimited(r *http.Request) {
 	h.audit.limited(r)
 }
 
-// findInTurn is findUser for a token. Where the client is over the limit, or the
+// findInTurn is Finder.Find for a token. Where the client is over the limit, or the
 // token was rejected before, the lookup waits in a queue, and MySQL is asked no
 // more often however many such requests come. Only what a kept row accepts is
 // answered at once: neither the answer nor its time tells whether a user exists.
@@ -120,7 +120,7 @@ func (h *Handler) findInTurn(r *http.Request, credential limit.Credential, pk to
 	wait := h.failures.Wait(client)
 	switch standing := h.failures.Standing(credential); {
 	case standing == limit.Valid, standing == limit.Unseen && wait == 0:
-		return h.findUser(r.Context(), pk, fresh, check)
+		return h.users.Find(r.Context(), pk, fresh, check)
 	case standing == limit.Rejected && wait > 0:
 		return nil, &limit.Exceeded{Wait: max(wait, limit.RejectedFor)}
 	}
@@ -129,7 +129,7 @@ func (h *Handler) findInTurn(r *http.Request, credential limit.Credential, pk to
 			return user, nil
 		}
 	}
-	ctx, span := startSpan(r.Context(), "sesame.lookup")
+	ctx, span := userstore.StartSpan(r.Context(), "sesame.lookup")
 	if span != nil {
 		defer span.End()
 	}

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -25,6 +24,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/operator"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
+	"github.com/caddy-sesame/caddy-sesame/internal/place"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/internal/scope"
 	"github.com/caddy-sesame/caddy-sesame/internal/secret"
@@ -242,6 +242,7 @@ type Handler struct {
 	queue         *limit.Queue    // of clients over it
 	settings      token.Settings
 	store         userStore
+	users         userstore.Finder            // in the store and the cache
 	cache         *userstore.Cache            // nil for none
 	forgetSources func()                      // nil without an HTTP app
 	made          atomic.Pointer[credentials] // nil until the store knows its table
@@ -285,7 +286,15 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	if err := h.provision(ctx); err != nil {
-		return h.located(ctx, err)
+		at := place.Of(accesslog.HTTPApp(ctx), h.Source, new(Handler).options(), err)
+		if at == "" {
+			return err
+		}
+		// Caddy puts the way through its modules in front of the error, so that is
+		// logged by itself as well.
+		err = fmt.Errorf("%s: %w", at, err)
+		h.logger.Error("the configuration is rejected: "+err.Error(), zap.String("source", h.Source))
+		return err
 	}
 	return nil
 }
@@ -314,7 +323,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 		var forgetLogs func()
 		h.logs.Redacts, forgetLogs = accesslog.RedactLogs(app, h.sources)
 		h.forgetSources = func() { unregister(); forgetLogs() }
-		h.warnOfInventedAddresses(app)
+		limit.WarnOfInventedAddresses(app, h.logger)
 	}
 	rights, err := rightsOf(ctx)
 	if err != nil {
@@ -451,63 +460,6 @@ func (h *Handler) makeCredentials(settings token.Settings) error {
 	return nil
 }
 
-// tokenSettings are the settings of the tokens, with secrets as resolve makes
-// them of an option's name and value.
-func (h *Handler) tokenSettings(resolve func(option, secret string) (string, error)) (token.Settings, error) {
-	settings := token.Settings{
-		OneTime:                    h.OneTime,
-		InvalidateOnPasswordChange: h.InvalidateOnPasswordChange,
-		InvalidateOnEmailChange:    h.InvalidateOnEmailChange,
-		MaxAge:                     (*time.Duration)(h.MaxAge),
-		Packer:                     h.Packer,
-		PrimaryKeyField:            h.PrimaryKeyField,
-		SignatureSize:              h.SignatureSize,
-		Salt:                       h.Salt,
-		Digest:                     h.Digest,
-		Iterations:                 h.Iterations,
-		UseTZ:                      h.UseTZ,
-	}
-	var err error
-	if settings.SecretKey, err = resolve("secret_key", h.SecretKey); err != nil {
-		return settings, err
-	}
-	if settings.Key, err = resolve("key", h.Key); err != nil {
-		return settings, err
-	}
-	for _, fallback := range h.SecretKeyFallbacks {
-		key, err := resolve("secret_key_fallbacks", fallback)
-		if err != nil {
-			return settings, err
-		}
-		settings.SecretKeyFallbacks = append(settings.SecretKeyFallbacks, key)
-	}
-	for _, name := range h.Tokens {
-		version, err := token.VersionByName(name)
-		if err != nil {
-			return settings, setting.In("tokens", err)
-		}
-		settings.Versions = append(settings.Versions, version)
-	}
-	if h.PackerEncoding != "" {
-		if settings.Encoding, err = token.PackerByName(h.PackerEncoding); err != nil {
-			return settings, setting.In("packer_encoding", err)
-		}
-	}
-	return settings, nil
-}
-
-// checkSettings checks settings whose packer may have to wait for the table.
-func (h *Handler) checkSettings(settings token.Settings) error {
-	if h.UserStore.Columns.Password == userstore.NoColumn && settings.MaxAge == nil {
-		return fmt.Errorf("%w; there is no password here that could change", token.ErrInsecure)
-	}
-	if settings.Packer == "" && settings.Encoding == nil {
-		settings.Encoding = token.LongPacker
-	}
-	_, err := token.New(settings)
-	return err
-}
-
 // provisionStore opens the store, and takes the packer from its table where
 // the settings name none.
 func (h *Handler) provisionStore(ctx caddy.Context) error {
@@ -547,6 +499,7 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 			return setting.In("cache", err)
 		}
 	}
+	h.users = userstore.Finder{Store: store, Cache: h.cache}
 	if _, err := h.credentials(ctx); err != nil && !errors.Is(err, userstore.ErrUnavailable) {
 		return err
 	}
@@ -558,58 +511,6 @@ func (h *Handler) provisionStore(ctx caddy.Context) error {
 	h.forOperator.Live = h.live(store)
 	register(h)
 	return nil
-}
-
-// resolveStore replaces the placeholders in what is secret of a store, or names
-// a file, as resolve makes it of an option's name and value.
-func resolveStore(cfg *userstore.Config, resolve func(option, text string) (string, error)) error {
-	cfg.Replicas, cfg.ReplicaFiles = slices.Clone(cfg.Replicas), slices.Clone(cfg.ReplicaFiles)
-	type text struct {
-		option string
-		value  *string
-	}
-	texts := []text{
-		{"dsn", &cfg.DSN},
-		{"dsn_file", &cfg.DSNFile},
-		{"tls_ca", &cfg.TLSCA},
-		{"tls_cert", &cfg.TLSCert},
-		{"tls_key", &cfg.TLSKey},
-	}
-	for i := range cfg.Replicas {
-		texts = append(texts, text{"replica", &cfg.Replicas[i]})
-	}
-	for i := range cfg.ReplicaFiles {
-		texts = append(texts, text{"replica_file", &cfg.ReplicaFiles[i]})
-	}
-	for _, t := range texts {
-		var err error
-		if *t.value, err = resolve("userstore: "+t.option, *t.value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// watchInterval is how often the users of long responses are looked up.
-func (h *Handler) watchInterval() time.Duration {
-	switch {
-	case h.Watch != nil:
-		return time.Duration(*h.Watch)
-	case h.logins != nil:
-		return defaultWatch
-	}
-	return 0
-}
-
-// defaultWatch is Handler.Watch where it is not set and sessions are on.
-const defaultWatch = 30 * time.Second
-
-// storeConfig is the store's configuration with the token settings that it
-// needs.
-func (h *Handler) storeConfig() userstore.Config {
-	cfg := h.UserStore
-	cfg.PrimaryKeyField, cfg.UseTZ, cfg.TimeZone = h.PrimaryKeyField, h.UseTZ, h.TimeZone
-	return cfg
 }
 
 // credentials returns what tells tokens and sessions, made with the packer for

@@ -18,7 +18,7 @@ type proven struct {
 	visitor visitor // without the user, who is the request's
 
 	// reread looks the user up as the row is now; nil where the user's row was
-	// read after the request arrived. See findUser for check.
+	// read after the request arrived. See Finder.Find for check.
 	reread func(ctx context.Context, pk token.PrimaryKey, fresh bool, check func(*userstore.User) error) (*userstore.User, error)
 
 	// watch passes the request on, and ends its response when the user's row no
@@ -46,7 +46,7 @@ func (h *Handler) setProven(r *http.Request, v *visitor) {
 func (h *Handler) newProven() *proven {
 	p := &proven{visitor: visitor{outlivesPassword: h.outlivePassword()}}
 	if h.mayReadOld() {
-		p.reread = h.findUser
+		p.reread = h.users.Find
 	}
 	return p
 }

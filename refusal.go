@@ -1,18 +1,24 @@
 package sesame
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
+	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -91,4 +97,100 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, answer refusal)
 		return write(w, r)
 	}
 	return nil
+}
+
+// fail answers a request that doesn't go on: 401 for a token.Reason, 403 for a
+// user who doesn't meet what is required, 429 for a client over the limit, 503
+// where the store has no answer.
+func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error {
+	if limited, ok := errors.AsType[*limit.Exceeded](err); ok {
+		return h.refuseOverLimit(w, r, limited.Wait)
+	}
+	reason, isReason := errors.AsType[token.Reason](err)
+	switch {
+	case isReason:
+		return h.refuse(w, r, reason, err)
+	case require.IsForbidden(err):
+		return h.refuseUser(w, r, err)
+	case errors.Is(err, require.ErrUnread):
+		return caddyhttp.Error(http.StatusInternalServerError, err)
+	case errors.Is(err, errAhead):
+		counted.requests[outcomeAhead].Add(1)
+		return answerAhead(w, r)
+	case errors.Is(err, errTooEarly):
+		counted.requests[outcomeEarly].Add(1)
+		return answerTooEarly(w)
+	case r.Context().Err() != nil:
+		counted.requests[outcomeCanceled].Add(1)
+		w.WriteHeader(statusClientClosed) // the client has gone: err is what that caused
+		return nil                        //nolint:nilerr
+	}
+	counted.requests[outcomeUnavailable].Add(1)
+	h.outages.report(h.logger, err)
+	return h.refuseForNow(w, r)
+}
+
+// statusClientClosed is what Caddy logs for a client that went away.
+const statusClientClosed = 499
+
+// errAhead: the token is valid and for one use, which this request isn't.
+var errAhead = errors.New("the request was made ahead of its use")
+
+// answerAhead answers a request that was made ahead of the use of a one-time
+// token. It doesn't go on to the upstream: with an identity it would be a use,
+// and as nobody's it would be a wrong answer. What was asked for ahead must not
+// be kept and shown later, since the click must come here.
+func answerAhead(w http.ResponseWriter, r *http.Request) error {
+	claim.ForbidLinking(w.Header())
+	if r.Method == http.MethodHead {
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// errTooEarly: the request came as early data, and would change something.
+var errTooEarly = errors.New("the request came as early data")
+
+// answerTooEarly has the client send its request again when the handshake is
+// complete. Browsers do that by themselves.
+func answerTooEarly(w http.ResponseWriter) error {
+	claim.ForbidLinking(w.Header())
+	w.WriteHeader(http.StatusTooEarly)
+	return nil
+}
+
+// outageLog writes one line at once when the store has no answer, and then one
+// every so often, so that an outage doesn't fill the disk.
+type outageLog struct {
+	mu      sync.Mutex
+	last    time.Time
+	omitted int
+}
+
+// outageInterval is the least time between two lines of an outage.
+const outageInterval = 5 * time.Second
+
+func (o *outageLog) report(logger *zap.Logger, err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if time.Since(o.last) < outageInterval {
+		o.omitted++
+		return
+	}
+	logger.Error("the user store has no answer; requests get 503", zap.Error(err), zap.Int("omitted", o.omitted))
+	o.last, o.omitted = time.Now(), 0
+}
+
+// refuseUser answers a request of a user who doesn't meet the requirements.
+func (h *Handler) refuseUser(w http.ResponseWriter, r *http.Request, err error) error {
+	f, _ := errors.AsType[*require.Forbidden](err)
+	counted.requests[outcomeForbidden].Add(1)
+	answer := refusal{status: http.StatusForbidden, page: page.Data{Kind: page.Forbidden, User: displayName(f.User)}}
+	w.Header().Set("WWW-Authenticate", h.challenge(answer))
+	return h.answer(w, r, answer)
 }

@@ -9,8 +9,11 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
+	"github.com/caddy-sesame/caddy-sesame/internal/watch"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -81,7 +84,7 @@ func (h *Handler) find(r *http.Request, c authn.Credential, key token.PrimaryKey
 	if h.failures != nil && traits.Guess != "" {
 		return h.findInTurn(r, h.credentialOf(r, c), key, traits.NeedsFresh, check)
 	}
-	return h.findUser(r.Context(), key, traits.NeedsFresh, check)
+	return h.users.Find(r.Context(), key, traits.NeedsFresh, check)
 }
 
 // noteRejected is authn.Authenticator.Rejected.
@@ -193,4 +196,69 @@ func sessionsIn(credentials []authn.Credential) (n int) {
 		}
 	}
 	return n
+}
+
+// serveVisitor passes a visitor's request on.
+func (h *Handler) serveVisitor(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, v *visitor) error {
+	by := outcomeToken
+	if v.session != nil {
+		by = outcomeSession
+	}
+	counted.requests[by].Add(1)
+	h.identity.Set(r, v.user, h.logger)
+	h.setProven(r, v)
+	if h.watcher == nil {
+		return next.ServeHTTP(w, r)
+	}
+	return h.serveWatched(w, r, next, v, h.meets)
+}
+
+// serveWatched passes a visitor's request on, and ends the response when the
+// user may no longer see it.
+func (h *Handler) serveWatched(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, v *visitor, mayEnter func(*userstore.User) error) error {
+	var done func()
+	if v.session != nil {
+		w, r, done = h.watcher.GuardSession(w, r, h.watched(v.session), v.session.Expires(), v.whyEnded(mayEnter))
+	} else {
+		w, r, done = h.watcher.Guard(w, r, v.user.PrimaryKey, time.Time{}, v.whyEnded(mayEnter))
+	}
+	defer done()
+	return next.ServeHTTP(w, r)
+}
+
+// watched is what tells a session's open responses from others.
+func (h *Handler) watched(parsed *session.Parsed) watch.Session {
+	return watch.Session{Audience: h.made.Load().sessions.Settings().Audience, User: parsed.PrimaryKey(), Login: parsed.Issued().Unix()}
+}
+
+// whyEnded returns what tells why a user's row no longer lets a visitor in: the
+// password isn't what it was, an operator has ended the session or token, or the
+// user doesn't meet what is required.
+func (v *visitor) whyEnded(mayEnter func(*userstore.User) error) func(*userstore.User) watch.Reason {
+	held := *v // which need not be on the heap where nothing is watched
+	return func(now *userstore.User) watch.Reason {
+		switch {
+		case held.isRevoked(now), held.hasNewPassword(now):
+			return watch.Changed
+		case mayEnter(now) != nil:
+			return watch.Forbidden
+		}
+		return ""
+	}
+}
+
+// isRevoked reports whether a newer row of the user says that an operator has
+// ended the session or token.
+func (v *visitor) isRevoked(now *userstore.User) bool {
+	since := v.since
+	if v.session != nil {
+		since = v.session.Issued()
+	}
+	return now.IsRevoked(v.fingerprint, since)
+}
+
+// hasNewPassword reports whether a newer row of the user has another password.
+func (v *visitor) hasNewPassword(now *userstore.User) bool {
+	password := v.user.Password
+	return (password == nil) != (now.Password == nil) || password != nil && *password != *now.Password
 }

@@ -114,3 +114,11 @@ func Size(to *int64) Option {
 		return nil
 	})
 }
+
+// First tells lines of a repeated option apart by their first value.
+func First(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}

@@ -1,54 +1,40 @@
-package sesame
+// Package place says where in a configuration an error is: the site, the file and
+// the line.
+package place
 
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
-	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
 	"github.com/caddy-sesame/caddy-sesame/internal/directive"
 )
 
-// located is the error of a handler that can't be set up. It begins with the
-// site and the line of the option that is wrong. Caddy puts the way through its
-// modules in front of it, so the error is logged by itself as well.
-func (h *Handler) located(ctx caddy.Context, err error) error {
-	place := h.place(accesslog.HTTPApp(ctx), err)
-	if place == "" {
-		return err
-	}
-	err = fmt.Errorf("%s: %w", place, err)
-	h.logger.Error("the configuration is rejected: "+err.Error(), zap.String("source", h.Source))
-	return err
-}
-
-// place is where the option stands that an error is about: the site, the file
-// and the line, as far as they are known.
-func (h *Handler) place(app *caddyhttp.App, err error) string {
-	if h.Source == "" {
+// Of returns where the option stands that an error is about, as far as that is
+// known: "app.example.com (Caddyfile:12)". source is where the directive begins,
+// as file:line; options are those of the directive. app may be nil.
+func Of(app *caddyhttp.App, source string, options directive.Options, err error) string {
+	if source == "" {
 		return ""
 	}
-	place := lineOf(h.Source, err)
-	if sites := sitesWith(app, h.Source); len(sites) > 0 {
-		return strings.Join(sites, ", ") + " (" + place + ")"
+	line := lineOf(source, options, err)
+	if sites := Sites(app, source); len(sites) > 0 {
+		return strings.Join(sites, ", ") + " (" + line + ")"
 	}
-	return place
+	return line
 }
 
 // lineOf returns the file and line of the option that an error is about, in the
 // directive that stands at source. The Caddyfile is read again for it; if that
 // fails, the line of the directive must do.
-func lineOf(source string, err error) string {
+func lineOf(source string, options directive.Options, err error) string {
 	file, number, ok := cutLast(source, ":")
 	start, numErr := strconv.Atoi(number)
 	if !ok || numErr != nil {
@@ -68,7 +54,7 @@ func lineOf(source string, err error) string {
 	}
 	d := caddyfile.NewDispenser(tokens[first:])
 	d.Next()
-	lines, readErr := directive.Read(caddyfile.NewDispenser(d.NextSegment()), new(Handler).options())
+	lines, readErr := directive.Read(caddyfile.NewDispenser(d.NextSegment()), options)
 	if readErr != nil {
 		return source
 	}
@@ -84,10 +70,10 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s[:i], s[i+len(sep):], true
 }
 
-// sitesWith returns the sites that have the directive at source: their hosts,
+// Sites returns the sites that have the directive at source: their hosts,
 // or the addresses of a site for any host.
 // While an HTTP app is provisioned, it still has its routes as JSON.
-func sitesWith(app *caddyhttp.App, source string) []string {
+func Sites(app *caddyhttp.App, source string) []string {
 	if app == nil {
 		return nil
 	}

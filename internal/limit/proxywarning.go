@@ -1,4 +1,4 @@
-package sesame
+package limit
 
 import (
 	"encoding/json"
@@ -10,8 +10,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
-
-	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 )
 
 // warnedServer is the last server that was warned of, so that all of its handlers
@@ -21,12 +19,12 @@ var warnedServer struct {
 	last weak.Pointer[caddyhttp.Server]
 }
 
-// warnOfInventedAddresses logs a warning if the server that the handler is in
-// takes the addresses of clients from what they have sent.
-func (h *Handler) warnOfInventedAddresses(app *caddyhttp.App) {
+// WarnOfInventedAddresses logs a warning if the server whose handlers are being
+// provisioned takes the addresses of clients from what they have sent.
+func WarnOfInventedAddresses(app *caddyhttp.App, logger *zap.Logger) {
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		server := app.Servers[name]
-		if !isBeingProvisioned(server) || !limit.TrustsInventedAddresses(server) {
+		if !isBeingProvisioned(server) || !TrustsInventedAddresses(server) {
 			continue
 		}
 		warnedServer.mu.Lock()
@@ -34,8 +32,8 @@ func (h *Handler) warnOfInventedAddresses(app *caddyhttp.App) {
 		warnedServer.last = weak.Make(server)
 		warnedServer.mu.Unlock()
 		if !isTold {
-			h.logger.Warn("clients can invent their addresses: trusted_proxies is set without trusted_proxies_strict",
-				zap.String("server", name), zap.Strings("listen", server.Listen), zap.String("remedy", limit.ProxyAdvice))
+			logger.Warn("clients can invent their addresses: trusted_proxies is set without trusted_proxies_strict",
+				zap.String("server", name), zap.Strings("listen", server.Listen), zap.String("remedy", ProxyAdvice))
 		}
 	}
 }

@@ -1,0 +1,282 @@
+package sesame
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
+	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
+	"github.com/caddy-sesame/caddy-sesame/internal/directive"
+	"github.com/caddy-sesame/caddy-sesame/internal/operator"
+	"github.com/caddy-sesame/caddy-sesame/internal/place"
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
+	"github.com/caddy-sesame/caddy-sesame/internal/watch"
+	"github.com/caddy-sesame/caddy-sesame/session"
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// SessionConfig makes a link log a person in: the browser gets a signed cookie
+// and is sent to the page without the token. Nothing is stored on the server,
+// and the cookie is checked against the user's row with every request: a new
+// password, or an account that is deactivated, ends the session.
+type SessionConfig struct {
+	// The cookie's name. Over HTTPS, without a domain, and with the path `/`,
+	// `__Host-` is put in front of it. Default: `sesame`.
+	Name string `json:"name,omitempty"`
+
+	// How long after the login a session ends. Default: 12h.
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
+
+	// After how long without a request a session ends. Default: never.
+	Idle caddy.Duration `json:"idle,omitempty"`
+
+	// The domain of the cookie, for a session on several of its hosts.
+	// Default: the host alone.
+	Domain string `json:"domain,omitempty"`
+
+	// The path of the cookie. Default: `/`.
+	Path string `json:"path,omitempty"`
+
+	// `lax`, `strict` or `none`. With `strict` a link in an e-mail seems not to
+	// log in, since browsers don't send the cookie after a redirect from
+	// another site. Default: `lax`.
+	SameSite string `json:"same_site,omitempty"`
+
+	// Whether the cookie is for HTTPS only: `on`, `off`, or `auto`, which is
+	// what the request came by. Default: `auto`.
+	Secure string `json:"secure,omitempty"`
+
+	// Whether a login writes `last_login`, as Django's does. Default: true.
+	UpdateLastLogin *bool `json:"update_last_login,omitempty"`
+
+	// Whether a browser is sent to the URL without the token after a login:
+	// `on`, `off`, or `safari_off`, as django-sesame does. Default: `on`.
+	Redirect string `json:"redirect,omitempty"`
+
+	// Cookies of applications that browsers are told to forget when the session
+	// ends: at a logout, and when another user logs in. Without it, an
+	// application with a session of its own goes on to show the former user.
+	// `sessionid` is a cookie with the path `/`, `sid:/app/` one with another
+	// path, and `wordpress_*` all whose name begins so, of those that the request
+	// has. Default: none.
+	EndCookies []string `json:"end_cookies,omitempty"`
+}
+
+// sessionOption is the session option with its block.
+func sessionOption(to **SessionConfig) directive.Option {
+	cfg := new(SessionConfig)
+	return directive.Block(func() { *to = cfg }, directive.Options{
+		"name":              directive.Text(&cfg.Name, "the name of a cookie"),
+		"max_age":           directive.Duration(&cfg.MaxAge),
+		"idle":              directive.Duration(&cfg.Idle),
+		"domain":            directive.Text(&cfg.Domain, "a domain"),
+		"path":              directive.Text(&cfg.Path, "a path"),
+		"same_site":         directive.Text(&cfg.SameSite, "lax, strict or none"),
+		"secure":            directive.Text(&cfg.Secure, "auto, on or off"),
+		"update_last_login": directive.SwitchPointer(&cfg.UpdateLastLogin),
+		"redirect":          directive.Text(&cfg.Redirect, "on, off or safari_off"),
+		"end_cookies":       directive.Texts(&cfg.EndCookies, "names of cookies"),
+	}).Example("session { max_age 7d }")
+}
+
+// cookie is the configuration of the session's cookie.
+func (cfg *SessionConfig) cookie() cookie.Config {
+	return cookie.Config{Name: cfg.Name, Domain: cfg.Domain, Path: cfg.Path, SameSite: cfg.SameSite, Secure: cfg.Secure}
+}
+
+// The values of SessionConfig.Redirect.
+const (
+	redirectOn        = "on"
+	redirectOff       = "off"
+	redirectSafariOff = "safari_off"
+)
+
+// logins makes and checks sessions.
+type logins struct {
+	cookie          cookie.Cookie
+	ending          cookie.Ending // of applications
+	redirect        string
+	updateLastLogin bool
+	settings        session.Settings // without the encoding
+}
+
+func newLogins(cfg *SessionConfig) (*logins, error) {
+	l := &logins{redirect: cfg.Redirect, updateLastLogin: cfg.UpdateLastLogin == nil || *cfg.UpdateLastLogin}
+	var err error
+	if l.cookie, err = cookie.New(cfg.cookie()); err != nil {
+		return nil, setting.In("session", err)
+	}
+	if l.ending, err = cookie.ParseEnding(cfg.EndCookies, &l.cookie); err != nil {
+		return nil, setting.In("session", err)
+	}
+	switch l.redirect {
+	case "":
+		l.redirect = redirectOn
+	case redirectOn, redirectOff, redirectSafariOff:
+	default:
+		return nil, setting.Errorf("session: redirect", "session: redirect %q: it must be on, off or safari_off", l.redirect)
+	}
+	l.settings = session.Settings{MaxAge: time.Duration(cfg.MaxAge), Idle: time.Duration(cfg.Idle)}
+	return l, nil
+}
+
+// credentials are what tells tokens and sessions, made once the store knows
+// its table.
+type credentials struct {
+	tokens   *token.Tokens
+	sessions *session.Sessions // nil without sessions
+}
+
+// sessionsFor makes the sessions that go with tokens.
+func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
+	if h.logins == nil {
+		return nil, nil
+	}
+	made := tokens.Settings()
+	settings := h.logins.settings
+	settings.SecretKey, settings.SecretKeyFallbacks = made.SecretKey, made.SecretKeyFallbacks
+	settings.Encoding = made.Encoding
+	settings.Audience = strings.Join([]string{cmp.Or(h.UserStore.Table, userstore.DefaultTable), h.UserStore.Columns.PrimaryKey, made.PrimaryKeyField, made.Key}, "\x00")
+	sessions, err := session.New(settings)
+	if err != nil {
+		return nil, setting.In("session", err)
+	}
+	return sessions, nil
+}
+
+// startSession sets the cookie of a user who logs in. Sessions of applications
+// end, unless the browser had one of the same user.
+func (h *Handler) startSession(w http.ResponseWriter, r *http.Request, user *userstore.User, c claims) error {
+	made, err := h.credentials(r.Context())
+	if err != nil {
+		return err
+	}
+	value, err := made.sessions.Create(user.PrimaryKey, user.User, authn.BoundScope(h.logins.cookie.Site(r), c.at.Scope), h.now())
+	if err != nil {
+		return fmt.Errorf("making a session: %w", err)
+	}
+	counted.logins.Add(1)
+	sent, err := authn.SentSessions(r.Context(), c.ambient, c.at)
+	if err != nil {
+		return err
+	}
+	if !sent.IsOnlyOf(user.PrimaryKey) {
+		h.logins.ending.Expire(w, r)
+	}
+	for _, replaced := range append(sent.Valid, sent.OtherScope...) {
+		if replaced.PrimaryKey() != user.PrimaryKey {
+			watch.EndSession(h.watched(&replaced))
+		}
+	}
+	if sessionsIn(c.ambient) > 1 {
+		h.logins.cookie.ClearAll(w, r) // what other hosts have set would be sent beside this one
+	}
+	h.logins.cookie.Set(w, r, value, made.sessions.Settings().MaxAge)
+	return nil
+}
+
+// renewSession sets the cookie anew where that is due.
+func (h *Handler) renewSession(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	if v.session == nil {
+		return nil
+	}
+	made, err := h.credentials(r.Context())
+	if err != nil {
+		return err
+	}
+	now := h.now()
+	value, renewed := made.sessions.Renew(v.session, v.user.User, now)
+	if !renewed {
+		return nil
+	}
+	w.Header().Add("Cache-Control", "private") // no cache that others share may hand it on
+	end := v.session.Issued().Add(made.sessions.Settings().MaxAge)
+	h.logins.cookie.Set(w, r, value, end.Sub(now))
+	return nil
+}
+
+// noteLogin writes the time of a login, as Django does, unless the token was
+// for one use, which has written it. A store that can't is no reason to keep
+// somebody out whose token holds.
+func (h *Handler) noteLogin(ctx context.Context, user *userstore.User) {
+	if !h.logins.updateLastLogin || h.OneTime {
+		return
+	}
+	// Whoever changes the row at the same time has written a login, too.
+	err := h.store.Consume(ctx, user, h.now())
+	if err != nil && !errors.Is(err, userstore.ErrConsumed) {
+		h.logger.Warn("last_login could not be written", zap.Stringer("user", user.PrimaryKey), zap.Error(err))
+	}
+}
+
+// cookieWarnings tells where browsers would not take the session's cookie, or
+// not send it, on a site of these hosts. None of it keeps Caddy from starting:
+// other hosts of the site may be right.
+func (h *Handler) cookieWarnings(hosts []string) []operator.Warning {
+	if h.Session == nil {
+		return nil
+	}
+	var warnings []operator.Warning
+	domain := strings.TrimPrefix(strings.ToLower(h.Session.Domain), ".")
+	for _, host := range hosts {
+		if domain == "" || isBelow(host, domain) {
+			continue
+		}
+		warnings = append(warnings, operator.Warning{
+			Text:   fmt.Sprintf("session domain %s is not a parent of the host %s: browsers reject the cookie there, and nobody stays logged in", domain, host),
+			Advice: "set it to a domain that " + host + " is in, or leave it out for a cookie of the host alone",
+		})
+	}
+	path, reserved := cmp.Or(h.Session.Path, "/"), cmp.Or(h.ReservedPath, defaultReservedPath)
+	if reserved != reservedOff && !isPathBelow(reserved, path) {
+		below := strings.TrimSuffix(path, "/") + defaultReservedPath
+		warnings = append(warnings, operator.Warning{
+			Text:   fmt.Sprintf("session path %s leaves out %s: browsers don't send the cookie to its pages, and nobody can log out there", path, reserved),
+			Advice: fmt.Sprintf("set reserved_path %s, and let no matcher keep it away from sesame", below),
+		})
+	}
+	return warnings
+}
+
+// isBelow reports whether a host of a site, which may have a wildcard or a
+// placeholder in it, is a domain or in it.
+func isBelow(host, domain string) bool {
+	if bare, _, err := net.SplitHostPort(host); err == nil {
+		host = bare
+	}
+	if host == "" || strings.Contains(host, "{") {
+		return true // it isn't known
+	}
+	host = strings.ToLower(host)
+	return host == domain || strings.HasSuffix(host, "."+domain)
+}
+
+// isPathBelow reports whether a cookie with a path is sent with requests for
+// another (RFC 6265, section 5.1.4).
+func isPathBelow(requested, path string) bool {
+	rest, ok := strings.CutPrefix(requested, path)
+	return ok && (rest == "" || strings.HasSuffix(path, "/") || rest[0] == '/')
+}
+
+// warnAboutCookie logs the warnings when the handler starts, as far as its sites
+// are known.
+func (h *Handler) warnAboutCookie(ctx caddy.Context) {
+	var hosts []string
+	if h.Source != "" {
+		hosts = place.Sites(accesslog.HTTPApp(ctx), h.Source)
+	}
+	for _, warning := range h.cookieWarnings(hosts) {
+		h.logger.Warn(warning.Text, zap.String("advice", warning.Advice))
+	}
+}

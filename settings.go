@@ -1,0 +1,187 @@
+package sesame
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/require"
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// tokenSettings are the settings of the tokens, with secrets as resolve makes
+// them of an option's name and value.
+func (h *Handler) tokenSettings(resolve func(option, secret string) (string, error)) (token.Settings, error) {
+	settings := token.Settings{
+		OneTime:                    h.OneTime,
+		InvalidateOnPasswordChange: h.InvalidateOnPasswordChange,
+		InvalidateOnEmailChange:    h.InvalidateOnEmailChange,
+		MaxAge:                     (*time.Duration)(h.MaxAge),
+		Packer:                     h.Packer,
+		PrimaryKeyField:            h.PrimaryKeyField,
+		SignatureSize:              h.SignatureSize,
+		Salt:                       h.Salt,
+		Digest:                     h.Digest,
+		Iterations:                 h.Iterations,
+		UseTZ:                      h.UseTZ,
+	}
+	var err error
+	if settings.SecretKey, err = resolve("secret_key", h.SecretKey); err != nil {
+		return settings, err
+	}
+	if settings.Key, err = resolve("key", h.Key); err != nil {
+		return settings, err
+	}
+	for _, fallback := range h.SecretKeyFallbacks {
+		key, err := resolve("secret_key_fallbacks", fallback)
+		if err != nil {
+			return settings, err
+		}
+		settings.SecretKeyFallbacks = append(settings.SecretKeyFallbacks, key)
+	}
+	for _, name := range h.Tokens {
+		version, err := token.VersionByName(name)
+		if err != nil {
+			return settings, setting.In("tokens", err)
+		}
+		settings.Versions = append(settings.Versions, version)
+	}
+	if h.PackerEncoding != "" {
+		if settings.Encoding, err = token.PackerByName(h.PackerEncoding); err != nil {
+			return settings, setting.In("packer_encoding", err)
+		}
+	}
+	return settings, nil
+}
+
+// checkSettings checks settings whose packer may have to wait for the table.
+func (h *Handler) checkSettings(settings token.Settings) error {
+	if h.UserStore.Columns.Password == userstore.NoColumn && settings.MaxAge == nil {
+		return fmt.Errorf("%w; there is no password here that could change", token.ErrInsecure)
+	}
+	if settings.Packer == "" && settings.Encoding == nil {
+		settings.Encoding = token.LongPacker
+	}
+	_, err := token.New(settings)
+	return err
+}
+
+// resolveStore replaces the placeholders in what is secret of a store, or names
+// a file, as resolve makes it of an option's name and value.
+func resolveStore(cfg *userstore.Config, resolve func(option, text string) (string, error)) error {
+	cfg.Replicas, cfg.ReplicaFiles = slices.Clone(cfg.Replicas), slices.Clone(cfg.ReplicaFiles)
+	type text struct {
+		option string
+		value  *string
+	}
+	texts := []text{
+		{"dsn", &cfg.DSN},
+		{"dsn_file", &cfg.DSNFile},
+		{"tls_ca", &cfg.TLSCA},
+		{"tls_cert", &cfg.TLSCert},
+		{"tls_key", &cfg.TLSKey},
+	}
+	for i := range cfg.Replicas {
+		texts = append(texts, text{"replica", &cfg.Replicas[i]})
+	}
+	for i := range cfg.ReplicaFiles {
+		texts = append(texts, text{"replica_file", &cfg.ReplicaFiles[i]})
+	}
+	for _, t := range texts {
+		var err error
+		if *t.value, err = resolve("userstore: "+t.option, *t.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// watchInterval is how often the users of long responses are looked up.
+func (h *Handler) watchInterval() time.Duration {
+	switch {
+	case h.Watch != nil:
+		return time.Duration(*h.Watch)
+	case h.logins != nil:
+		return defaultWatch
+	}
+	return 0
+}
+
+// defaultWatch is Handler.Watch where it is not set and sessions are on.
+const defaultWatch = 30 * time.Second
+
+// storeConfig is the store's configuration with the token settings that it
+// needs.
+func (h *Handler) storeConfig() userstore.Config {
+	cfg := h.UserStore
+	cfg.PrimaryKeyField, cfg.UseTZ, cfg.TimeZone = h.PrimaryKeyField, h.UseTZ, h.TimeZone
+	return cfg
+}
+
+// provisionRequire checks the requirements, and that what they need is read.
+func (h *Handler) provisionRequire() error {
+	if err := h.Require.Validate(); err != nil {
+		return setting.In("require", err)
+	}
+	for _, r := range h.Require {
+		want := r.Reads()
+		if lacking, ok := require.Covers(h.UserStore.Reads(h.requiredFlags()), want); !ok {
+			return setting.Errorf("require "+r.String(), "require %s: the store doesn't read %s; add that to userstore", r, lacking)
+		}
+	}
+	return nil
+}
+
+// requiredFlags are the columns that requirements are about. They need not be
+// named in userstore.
+func (h *Handler) requiredFlags() userstore.Needs {
+	reads := h.Require.Reads()
+	return userstore.Needs{Staff: reads.Staff, Superuser: reads.Superuser}
+}
+
+// shortest is the least that a duration in a configuration can mean. A number
+// in JSON is nanoseconds, and 600 of them were meant to be seconds.
+const shortest = time.Millisecond
+
+// checkDurations rejects durations that are too short to be meant.
+func (h *Handler) checkDurations() error {
+	type duration struct {
+		option string
+		value  caddy.Duration
+	}
+	store := &h.UserStore
+	all := []duration{
+		{"userstore: query_timeout", store.QueryTimeout},
+		{"userstore: conn_max_lifetime", store.ConnMaxLifetime},
+		{"userstore: conn_max_idle_time", store.ConnMaxIdleTime},
+	}
+	if h.MaxAge != nil {
+		all = append(all, duration{"max_age", *h.MaxAge})
+	}
+	if h.Watch != nil {
+		all = append(all, duration{"watch", *h.Watch})
+	}
+	if h.Session != nil {
+		all = append(all, duration{"session: max_age", h.Session.MaxAge}, duration{"session: idle", h.Session.Idle})
+	}
+	if h.Cache != nil {
+		all = append(all, duration{"cache: for", h.Cache.For})
+	}
+	if h.Assertion != nil {
+		all = append(all, duration{"assertion: ttl", h.Assertion.TTL})
+	}
+	if h.LimitFailures != nil {
+		all = append(all, duration{"limit_failures: per", h.LimitFailures.Per})
+	}
+	for _, d := range all {
+		if d.value != 0 && time.Duration(d.value).Abs() < shortest {
+			return setting.Errorf(d.option, "%s: %s is too short to be meant: a number in JSON is nanoseconds; write seconds as %q",
+				d.option, time.Duration(d.value), fmt.Sprintf("%ds", int64(d.value)))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package userstore
+
+import (
+	"context"
+	"errors"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// A Finder finds users for verdicts: in a row that is kept or a replica's where
+// that can only accept, and else in the row as it is now.
+type Finder struct {
+	Store interface {
+		Lookup(ctx context.Context, pk token.PrimaryKey) (*User, error)
+		LookupAny(ctx context.Context, pk token.PrimaryKey) (user *User, isFresh bool, err error)
+	}
+	Cache *Cache // nil for none
+}
+
+// Find looks a user up and calls check with the user's row, or with nil if
+// there is none. The error is that of check, or says why the store has no answer.
+//
+// A row that is kept, or a replica's, lets a request in, but doesn't reject it,
+// and neither does a former answer that there is none: the new link of a user
+// with a new password, or of a new user, works at once. A rejection therefore
+// takes a query, whether the user exists or not, and its time doesn't tell which.
+func (f *Finder) Find(ctx context.Context, pk token.PrimaryKey, fresh bool, check func(*User) error) (*User, error) {
+	ctx, span := StartSpan(ctx, "sesame.lookup")
+	if span != nil {
+		defer span.End()
+	}
+	if !fresh {
+		user, isFresh, err := f.any(ctx, pk)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return nil, err
+		}
+		user, err = checked(user, err, check)
+		if err == nil || isFresh {
+			return user, err
+		}
+	}
+	user, err := f.fresh(ctx, pk)
+	return checked(user, err, check)
+}
+
+// any reads a row that may be old, as far as the configuration allows.
+func (f *Finder) any(ctx context.Context, pk token.PrimaryKey) (user *User, isFresh bool, err error) {
+	if f.Cache == nil {
+		return f.Store.LookupAny(ctx, pk)
+	}
+	return f.Cache.Lookup(ctx, pk)
+}
+
+// fresh reads the row as it is now.
+func (f *Finder) fresh(ctx context.Context, pk token.PrimaryKey) (*User, error) {
+	if f.Cache == nil {
+		return f.Store.Lookup(ctx, pk)
+	}
+	return f.Cache.LookupFresh(ctx, pk)
+}
+
+// StartSpan begins a span in a request that is traced, as the directive tracing
+// has it, and nil in others.
+func StartSpan(ctx context.Context, name string) (context.Context, trace.Span) {
+	request := trace.SpanFromContext(ctx)
+	if !request.IsRecording() {
+		return ctx, nil
+	}
+	return request.TracerProvider().Tracer("github.com/caddy-sesame/caddy-sesame").Start(ctx, name)
+}
+
+// checked returns what a lookup found, and what check says of it.
+func checked(user *User, err error, check func(*User) error) (*User, error) {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil, check(nil)
+	case err != nil:
+		return nil, err
+	}
+	return user, check(user)
+}
