@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/testprogram"
 )
 
 // exampleApps are the applications in examples/assertion, by language.
@@ -98,7 +100,7 @@ func TestAssertionExamples(t *testing.T) {
 		program, lack := app.find()
 		addr := addrs[app.language]
 		if lack == "" {
-			startListening(t, app.command(program, addr, "http://"+g.addr+keysPath, t.TempDir()), addr, os.Kill)
+			testprogram.Listen(t, app.command(program, addr, "http://"+g.addr+keysPath, t.TempDir()), addr, os.Kill)
 		}
 		t.Run(app.language, func(t *testing.T) {
 			switch {

@@ -27,6 +27,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/testprogram"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -669,7 +670,7 @@ echo $seen;
 func startCorpusPHP(t *testing.T) *corpusPHP {
 	t.Helper()
 	root := t.TempDir()
-	php := &corpusPHP{addr: startPHP(t), root: root, seen: filepath.Join(t.TempDir(), "seen")}
+	php := &corpusPHP{addr: testprogram.PHP(t, "-n"), root: root, seen: filepath.Join(t.TempDir(), "seen")}
 	if err := os.WriteFile(filepath.Join(root, "index.php"), []byte(strings.ReplaceAll(corpusPage, "SEEN", php.seen)), 0o644); err != nil {
 		t.Fatal(err)
 	}

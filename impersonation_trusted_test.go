@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/testprogram"
 )
 
 // trustedByOthers are fields that applications behind other gateways trust.
@@ -150,7 +152,7 @@ func TestPHPDerivesNoUserFromCredentials(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "index.php"), []byte(phpPage), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	fpm := startPHP(t)
+	fpm := testprogram.PHP(t, "-n")
 	basic := []string{"Authorization", "Basic YWRtaW46Zm9yZ2Vk"} // admin:forged
 	digest := []string{"Authorization", `Digest username="admin", realm="forged"`}
 	for _, test := range []struct {

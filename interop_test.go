@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,6 +21,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/testprogram"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -701,32 +701,10 @@ func startDjango(t *testing.T, db *database, settings map[string]any) *django {
 		given[name] = value
 	}
 
-	d := &django{stderr: new(bytes.Buffer)}
-	cmd := exec.Command(pythonWithDjango(t), "testdata/interop/django_side.py")
-	cmd.Env = append(os.Environ(),
-		"PYTHONPATH="+strings.Join([]string{filepath.Join(os.Getenv("SESAME_SRC"), "src"), os.Getenv("SESAME_SRC")}, string(os.PathListSeparator)),
-		"PYTHONDONTWRITEBYTECODE=1",
-		"PYTHONIOENCODING=utf-8",
-	)
-	cmd.Stderr = d.stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.in, d.out = in, bufio.NewReader(out)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = in.Close() // it ends then
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("Django: %v\n%s", err, d.stderr)
-		}
-	})
+	cmd := exec.Command(testprogram.Python(t, "django", "pymysql"), "testdata/interop/django_side.py")
+	cmd.Env = testprogram.SesameEnv(os.Getenv("SESAME_SRC"))
+	dialog := testprogram.StartDialog(t, cmd)
+	d := &django{in: dialog.In, out: bufio.NewReader(dialog.Out), stderr: dialog.Errors}
 	if err := json.NewEncoder(d.in).Encode(given); err != nil {
 		t.Fatal(err)
 	}
@@ -759,19 +737,6 @@ func djangoDatabase(t *testing.T, dsn string) map[string]any {
 		"ENGINE": "django.db.backends.mysql", "NAME": cfg.DBName,
 		"USER": cfg.User, "PASSWORD": cfg.Passwd, "HOST": host, "PORT": port,
 	}
-}
-
-// pythonWithDjango prefers the distribution's Python, which is the one that
-// python3-django is for.
-func pythonWithDjango(t *testing.T) string {
-	t.Helper()
-	for _, python := range []string{"/usr/bin/python3", "python3"} {
-		if exec.Command(python, "-c", "import django, pymysql").Run() == nil {
-			return python
-		}
-	}
-	t.Fatal("SESAME_SRC is set, but there is no Python with Django and PyMySQL (Debian: apt-get install python3-django python3-pymysql)")
-	return ""
 }
 
 // call has Django run a command with arguments in pairs.

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/testprogram"
 )
 
 // phpPage shows what a PHP app sees of a request: as index.php it is a front
@@ -46,7 +47,7 @@ func TestPHP(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	fpm := startPHP(t)
+	fpm := testprogram.PHP(t, "-n")
 	db := anyDatabase(t)
 	g := startGateway(t, db, new(upstream), site{
 		options: "token_from query bearer header X-Sesame-Token",
@@ -235,7 +236,7 @@ func TestPHPOptional(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "index.php"), []byte(phpPage), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	fpm := startPHP(t)
+	fpm := testprogram.PHP(t, "-n")
 	g := startGateway(t, anyDatabase(t), new(upstream), site{
 		options: "optional",
 		after:   fmt.Sprintf("root * %s\nphp_fastcgi %s", root, fpm),
@@ -258,67 +259,4 @@ func TestPHPOptional(t *testing.T) {
 			t.Errorf("PHP sees somebody: %s", answer.body)
 		}
 	}
-}
-
-// startPHP runs a PHP server of the test's own until it ends, and returns its
-// address.
-func startPHP(t *testing.T) string {
-	t.Helper()
-	return startPHPWith(t, "-n") // no modules
-}
-
-// startPHPWith is startPHP with arguments for the program.
-func startPHPWith(t *testing.T, more ...string) string {
-	t.Helper()
-	program := findPHP(t)
-	dir := t.TempDir()
-	addr := freeAddr(t)
-	config := fmt.Sprintf(`[global]
-daemonize = no
-error_log = %[1]s/error.log
-pid = %[1]s/pid
-log_limit = 8192
-[www]
-listen = %[2]s
-pm = static
-pm.max_children = 2
-catch_workers_output = yes
-clear_env = yes
-php_admin_value[post_max_size] = 16M
-`, dir, addr)
-	args := []string{"--nodaemonize", "--force-stderr", "--fpm-config", filepath.Join(dir, "fpm.conf")}
-	args = append(args, more...)
-	if os.Geteuid() == 0 {
-		// It refuses to run workers as root unless told so twice.
-		config += "user = root\ngroup = root\n"
-		args = append(args, "--allow-to-run-as-root")
-	}
-	if err := os.WriteFile(filepath.Join(dir, "fpm.conf"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	startListening(t, exec.Command(program, args...), addr, os.Interrupt)
-	return addr
-}
-
-// findPHP finds php-fpm, whose name has a version in it on most systems.
-func findPHP(t *testing.T) string {
-	t.Helper()
-	dirs := append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/usr/local/sbin")
-	for _, dir := range dirs {
-		candidates, err := filepath.Glob(filepath.Join(dir, "php-fpm*"))
-		if err != nil {
-			continue
-		}
-		for _, candidate := range candidates {
-			if path, err := exec.LookPath(candidate); err == nil {
-				return path
-			}
-		}
-	}
-	const lack = "there is no php-fpm to test with (Debian: apt-get install php-fpm)"
-	if os.Getenv("CI") != "" {
-		t.Fatal(lack)
-	}
-	t.Skip(lack)
-	return ""
 }

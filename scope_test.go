@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/testprogram"
 )
 
 // scopeSite is a gateway with a scope for each report, in front of file_server,
@@ -46,7 +48,7 @@ func startScopeSite(t *testing.T, options string) *scopeSite {
 		}
 		handle {
 			reverse_proxy %[3]s
-		}`, dir, startPHP(t), startDjangoApp(t, otherAddr(t, taken)))
+		}`, dir, testprogram.PHP(t, "-n"), startDjangoApp(t, otherAddr(t, taken)))
 	gate := fmt.Sprintf("sesame {\nsecret_key %q\nlimit_failures off\n%s\nuserstore mysql {\ndsn %q\nquery_timeout 20s\n}\n}", secretKey, options, db.dsn)
 	loadCaddyfile(t, fmt.Sprintf(`{
 		admin off
@@ -78,19 +80,12 @@ func startScopeSite(t *testing.T, options string) *scopeSite {
 // startDjangoApp runs testdata/scope/django_app.py until the test ends.
 func startDjangoApp(t *testing.T, addr string) string {
 	t.Helper()
-	const python = "/usr/bin/python3" // the one that Debian's Django is for
-	if exec.Command(python, "-c", "import django").Run() != nil {
-		const lack = "there is no Django to test with (Debian: apt-get install python3-django)"
-		if os.Getenv("CI") != "" {
-			t.Fatal(lack)
-		}
-		t.Skip(lack)
-	}
+	python := testprogram.Python(t, "django")
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	startListening(t, exec.Command(python, "testdata/scope/django_app.py", host, port), addr, os.Interrupt)
+	testprogram.Listen(t, exec.Command(python, "testdata/scope/django_app.py", host, port), addr, os.Interrupt)
 	return addr
 }
 

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/testprogram"
 )
 
 // wordPressDir finds the WordPress of Debian's package, or that of WORDPRESS_DIR.
@@ -105,7 +107,7 @@ func TestWordPressLogsInOnlyTheVeryName(t *testing.T) {
 		db = db.asAdministrator()
 		addr := freeAddr(t)
 		dir := installWordPress(t, db, addr)
-		fpm := startPHPWith(t)
+		fpm := testprogram.PHP(t)
 		g := &gateway{addr: addr, logs: filepath.Join(t.TempDir(), "caddy.log")}
 		loadCaddyfile(t, g.caddyfile(db, nil, site{logLevel: "ERROR", after: fmt.Sprintf("root * %s\nphp_fastcgi %s", dir, fpm)}))
 

@@ -146,7 +146,7 @@ tests() {
 	else
 		echo "xcaddy.sh: without cgo and a C compiler (Debian: apt install gcc libc6-dev) the tests run without -race" >&2
 	fi
-	for dir in . internal/devmysql bench e2e soak; do
+	for dir in . internal/devmysql bench e2e soak tools/mutate; do
 		[ -f "$dir/go.mod" ] || continue
 		(cd -- "$dir" && go test ${race[@]+"${race[@]}"} "$@" ./...) || failed+=("$dir")
 	done

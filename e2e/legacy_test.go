@@ -5,10 +5,8 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,6 +15,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/testprogram"
 )
 
 // phpPage has what apps of its age have: relative links, and a form that posts
@@ -53,7 +53,7 @@ func TestPHP(t *testing.T) {
 	}
 	g := startGateway(t, startUpstream(t), site{
 		options: "session\none_time",
-		after:   fmt.Sprintf("root * %s\nphp_fastcgi %s", root, startPHP(t)),
+		after:   fmt.Sprintf("root * %s\nphp_fastcgi %s", root, testprogram.PHP(t, "-n")),
 	})
 	made := tokenFor(t, alice, oneTime)
 	b := newTab(t)
@@ -83,65 +83,6 @@ func TestPHP(t *testing.T) {
 	if got, want := b.url(), g.origin+"/other/?p=2"; got != want {
 		t.Errorf("the address bar shows %s, want %s", got, want)
 	}
-}
-
-// startPHP runs php-fpm, and returns where it listens.
-func startPHP(t *testing.T) string {
-	t.Helper()
-	programs, err := filepath.Glob("/usr/sbin/php-fpm*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if path, err := exec.LookPath("php-fpm"); err == nil {
-		programs = append(programs, path)
-	}
-	if len(programs) == 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("php-fpm is missing, and CI must test with it: apt-get install php-fpm")
-		}
-		t.Skip("php-fpm is missing (apt-get install php-fpm)")
-	}
-	dir := t.TempDir()
-	addr := net.JoinHostPort("127.0.0.1", freePort(t))
-	config := fmt.Sprintf("[global]\ndaemonize = no\nerror_log = %[1]s/error.log\n[www]\nlisten = %[2]s\npm = static\npm.max_children = 2\n", dir, addr)
-	args := []string{"--nodaemonize", "--force-stderr", "--fpm-config", filepath.Join(dir, "fpm.conf"), "-n"}
-	if os.Geteuid() == 0 {
-		// It refuses to run workers as root unless told so twice.
-		config += "user = root\ngroup = root\n"
-		args = append(args, "--allow-to-run-as-root")
-	}
-	if err := os.WriteFile(filepath.Join(dir, "fpm.conf"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var output bytes.Buffer
-	server := exec.Command(programs[0], args...)
-	server.Env = append(os.Environ(), "TMPDIR="+dir)
-	server.Stdout, server.Stderr = &output, &output
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		_ = server.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = server.Process.Signal(os.Interrupt)
-		<-gone
-	})
-	poll(t, programs[0], func() bool {
-		select {
-		case <-gone:
-			t.Fatalf("%s ended: %s", programs[0], &output)
-		default:
-		}
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			return false
-		}
-		return conn.Close() == nil
-	})
-	return addr
 }
 
 // TestWebSocket has a page open one behind the session. It ends with the

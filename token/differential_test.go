@@ -11,13 +11,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/testprogram"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -239,45 +239,12 @@ type djangoSide struct {
 
 func startDjangoSide(t *testing.T, source string) *djangoSide {
 	t.Helper()
-	d := &djangoSide{stderr: new(bytes.Buffer)}
-	cmd := exec.CommandContext(t.Context(), pythonWithDjango(t), "testdata/differential.py")
-	cmd.Env = append(os.Environ(),
-		"PYTHONPATH="+strings.Join([]string{filepath.Join(source, "src"), source}, string(os.PathListSeparator)),
-		"PYTHONDONTWRITEBYTECODE=1",
-		"PYTHONIOENCODING=utf-8",
-	)
-	cmd.Stderr = d.stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.in, d.out = in, bufio.NewReader(out)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = in.Close() // it ends then
-		_ = cmd.Wait()
-	})
+	cmd := exec.Command(testprogram.Python(t, "django"), "testdata/differential.py")
+	cmd.Env = testprogram.SesameEnv(source)
+	dialog := testprogram.StartDialog(t, cmd)
+	d := &djangoSide{in: dialog.In, out: bufio.NewReader(dialog.Out), stderr: dialog.Errors}
 	d.read(t, d)
 	return d
-}
-
-// pythonWithDjango prefers the distribution's Python, which is the one that
-// python3-django is for.
-func pythonWithDjango(t *testing.T) string {
-	t.Helper()
-	for _, python := range []string{"/usr/bin/python3", "python3"} {
-		if exec.CommandContext(t.Context(), python, "-c", "import django").Run() == nil {
-			return python
-		}
-	}
-	t.Fatal("SESAME_SRC is set, but there is no Python with Django (Debian: apt-get install python3-django)")
-	return ""
 }
 
 // do has it work through a batch.

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/testprogram"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -160,16 +160,9 @@ func (c *explainCase) checkSecrets(t *testing.T, e *token.Explanation) {
 // TestExplainCasesAreDjangoSesames makes the cases again with the real one.
 func TestExplainCasesAreDjangoSesames(t *testing.T) {
 	t.Parallel()
-	source := os.Getenv("SESAME_SRC")
-	if source == "" {
-		t.Skip("SESAME_SRC doesn't name a checkout of django-sesame")
-	}
-	python := "/usr/bin/python3"
-	if exec.Command(python, "-c", "import django").Run() != nil {
-		python = "python3"
-	}
-	cmd := exec.Command(python, "testdata/explain.py")
-	cmd.Env = append(os.Environ(), "PYTHONPATH="+filepath.Join(source, "src"), "PYTHONDONTWRITEBYTECODE=1")
+	source := testprogram.Sesame(t)
+	cmd := exec.Command(testprogram.Python(t, "django"), "testdata/explain.py")
+	cmd.Env = testprogram.SesameEnv(source)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	made, err := cmd.Output()

@@ -20,6 +20,7 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/django/settings"
 	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
+	"github.com/caddy-sesame/caddy-sesame/internal/testprogram"
 )
 
 // project is a Django project on this machine, with its database.
@@ -128,7 +129,7 @@ func TestDjangoProject(t *testing.T) {
 				t.Fatal(err)
 			}
 			p := &project{
-				python: pythonWithDjango(t), settings: test.settings,
+				python: testprogram.Python(t, "django", "pymysql"), settings: test.settings,
 				env: []string{
 					"PYTHONPATH=" + filepath.Join(source, "src"), "PYTHONDONTWRITEBYTECODE=1", "PYTHONIOENCODING=utf-8",
 					"DB_PORT=" + port, "DB_NAME=" + name, "DB_PASSWORD=" + djangoPassword, "SETTINGS=" + test.settings,
@@ -161,19 +162,6 @@ func TestDjangoProject(t *testing.T) {
 			checkAccepts(t, exact, token)
 		})
 	}
-}
-
-// pythonWithDjango prefers the distribution's Python, which is the one that
-// python3-django is for.
-func pythonWithDjango(t *testing.T) string {
-	t.Helper()
-	for _, python := range []string{"/usr/bin/python3", "python3"} {
-		if exec.Command(python, "-c", "import django, pymysql").Run() == nil {
-			return python
-		}
-	}
-	t.Fatal("SESAME_SRC is set, but there is no Python with Django and PyMySQL (Debian: apt-get install python3-django python3-pymysql)")
-	return ""
 }
 
 // manage runs manage.py.

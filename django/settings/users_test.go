@@ -20,6 +20,7 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/django/settings"
 	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
+	"github.com/caddy-sesame/caddy-sesame/internal/testprogram"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -79,8 +80,8 @@ type interpreter struct {
 func pythons(t *testing.T) []interpreter {
 	t.Helper()
 	var found []interpreter
-	if exec.Command("/usr/bin/python3", "-c", "import django, pymysql").Run() == nil {
-		found = append(found, interpreter{name: "the distribution's Django", program: "/usr/bin/python3"})
+	if distributions, ok := testprogram.FindPython("django", "pymysql"); ok {
+		found = append(found, interpreter{name: "the distribution's Django", program: distributions})
 	} else if os.Getenv("CI") != "" {
 		t.Fatal("there is no Django for /usr/bin/python3: apt-get install python3-django python3-pymysql")
 	}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const sample = `package sample
+
+import "errors"
+
+var limit = 3
+
+func first(a, b int) (int, error) {
+	if a < b && b != limit {
+		return a, errors.New("a is too small")
+	}
+	for a > 0 {
+		a--
+	}
+	return a + b, nil
+}
+`
+
+func TestMutantsChangeEachPlaceInOneWayAtATime(t *testing.T) {
+	t.Parallel()
+	mutants, err := mutantsIn("sample.go", []byte(sample))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range mutants {
+		got = append(got, m.String())
+		changed := m.apply([]byte(sample))
+		if _, err := parser.ParseFile(token.NewFileSet(), "", changed, 0); err != nil {
+			t.Errorf("%s: %v", m, err)
+		}
+	}
+	for _, want := range []string{
+		"sample.go:5: constant: 3 -> (3 + 1)",
+		"sample.go:8: condition negated: a < b && b != limit -> !(a < b && b != limit)",
+		"sample.go:8: condition true: a < b && b != limit -> (a < b && b != limit) || true",
+		"sample.go:8: condition false: a < b && b != limit -> (a < b && b != limit) && false",
+		"sample.go:8: operator: && -> ||",
+		"sample.go:8: part of a condition true: b != limit -> ((b != limit) || true)",
+		"sample.go:8: boundary: < -> <=",
+		"sample.go:8: operator: != -> ==",
+		`sample.go:9: error nil: errors.New("a is too small") -> func(error) error { return nil }(errors.New("a is too small"))`,
+		`sample.go:9: return left out: return a, errors.New("a is too small") -> if false { return a, errors.New("a is too small") }`,
+		"sample.go:11: condition false: a > 0 -> (a > 0) && false",
+		"sample.go:12: statement left out: a-- -> if false { a-- }",
+		"sample.go:14: operator: + -> -",
+	} {
+		if !slices.Contains(got, want) {
+			t.Errorf("%s is missing in\n%s", want, strings.Join(got, "\n"))
+		}
+	}
+	for _, line := range got {
+		if strings.Contains(line, `"mutant"`) || strings.Contains(line, `-> ""`) {
+			t.Errorf("the text of an error is changed: %s", line)
+		}
+	}
+}
+
+func TestRunTellsKilledMutantsFromSurvivors(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod": "module sample\n\ngo 1.26.0\n",
+		"sample.go": `package sample
+
+func isSmall(n int) bool { return n < 10 }
+
+func unused() int { return 1 }
+`,
+		"sample_test.go": `package sample
+
+import "testing"
+
+func TestIsSmall(t *testing.T) {
+	if !isSmall(9) || isSmall(12) {
+		t.Fatal("wrong")
+	}
+}
+`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program := filepath.Join(dir, "mutate")
+	if output, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	cmd := exec.Command(program, "sample.go")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false", "GOWORK=off")
+	output, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	for _, want := range []string{
+		"SURVIVED sample.go:3: boundary: < -> <=\n",
+		"SURVIVED sample.go:3: constant: 10 -> (10 + 1)\n",
+		"UNREACHED sample.go:5: constant: 1 -> (1 + 1)\n",
+	} {
+		if !strings.Contains(string(output), want) {
+			t.Errorf("%q is missing in\n%s", want, output)
+		}
+	}
+}
