@@ -80,6 +80,8 @@ func TestWhereARequestComesFrom(t *testing.T) {
 		"a WebSocket of another site over HTTP":      {"GET", []string{"Upgrade", "websocket", "Origin", "http://evil.example"}, from{"other", no, yes}},
 
 		// Programs.
+		"a page over HTTP whose types are in capitals": {"GET", []string{"User-Agent", chrome, "Accept", "TEXT/HTML"}, from{"unknown", yes, no}},
+
 		"curl":                       {"GET", []string{"User-Agent", "curl/8", "Accept", "*/*"}, from{"unknown", yes, no}},
 		"PowerShell":                 {"GET", []string{"User-Agent", "Mozilla/5.0 (Windows NT; Windows NT 10.0) WindowsPowerShell/5.1"}, from{"unknown", yes, no}},
 		"a program that posts":       {"POST", []string{"User-Agent", "curl/8"}, from{"unknown", no, no}},
@@ -138,4 +140,35 @@ func told(r origin.Request) from {
 	names := map[origin.Initiator]string{origin.Unknown: "unknown", origin.Own: "own", origin.Opaque: "opaque", origin.Other: "other"}
 	word := map[bool]string{true: yes, false: no}
 	return from{names[r.Initiator], word[r.MayLogIn()], word[r.IsForced()]}
+}
+
+// TestOriginOfAHostWithAPortOrAnAddress compares what a page says with what the
+// request is for: the default port of the page's scheme may be left out of either.
+func TestOriginOfAHostWithAPortOrAnAddress(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ host, origin, want string }{
+		"the same port":                       {"app.example.com:8080", "http://app.example.com:8080", "own"},
+		"a port only here":                    {"app.example.com:8080", "http://app.example.com", "other"},
+		"the default port only here":          {"app.example.com:80", "http://app.example.com", "own"},
+		"the port of the other scheme here":   {"app.example.com:443", "http://app.example.com", "other"},
+		"the default port of HTTPS only here": {"app.example.com:443", "https://app.example.com", "own"},
+		"the port of HTTP with HTTPS":         {"app.example.com:80", "https://app.example.com", "other"},
+		"an IPv4 address":                     {"192.0.2.1:80", "http://192.0.2.1", "own"},
+		"an IPv6 address":                     {"[2001:db8::1]", "http://[2001:db8::1]", "own"},
+		"an IPv6 address, its port only here": {"[2001:db8::1]:80", "http://[2001:db8::1]", "own"},
+		"an IPv6 address, its port only there": {
+			"[2001:db8::1]", "http://[2001:db8::1]:80", "own",
+		},
+		"an IPv6 address with another port": {"[2001:db8::1]:8080", "http://[2001:db8::1]", "other"},
+		"another IPv6 address":              {"[2001:db8::1]:80", "http://[2001:db8::2]", "other"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := request(http.MethodPost, "Origin", test.origin)
+			r.Host = test.host
+			if got := told(origin.Of(r)).initiator; got != test.want {
+				t.Errorf("it is %s, want %s", got, test.want)
+			}
+		})
+	}
 }
