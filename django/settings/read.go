@@ -23,7 +23,7 @@ import (
 
 // Script is a program in Python that prints a project's settings as JSON,
 // without secrets. It is run by `python manage.py shell <script.py`.
-var Script = scriptSettings + scriptQueries + scriptUsers + scriptProject
+var Script = scriptSettings + scriptQueries + scriptCode + scriptUsers + scriptProject
 
 // The parts of Script: what settings say, which queries Django would send, which
 // users it lets in, and the JSON.
@@ -32,6 +32,8 @@ var (
 	scriptSettings string
 	//go:embed script/queries.py
 	scriptQueries string
+	//go:embed script/code.py
+	scriptCode string
 	//go:embed script/users.py
 	scriptUsers string
 	//go:embed script/project.py

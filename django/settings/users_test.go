@@ -54,6 +54,13 @@ var models = map[string]string{
 	"ChangedByInit": undecided, "ChangedByFromDB": undecided, "ChangedBySignal": undecided, "ChangedByAccess": undecided,
 	"Remembering": asTable, "HiddenName": undecided, "HiddenPassword": undecided, "HiddenMail": asTable,
 	"ComputedMail": asTable, "HiddenKey": undecided, "GeneratedActive": asTable, "GeneratedName": asTable,
+	// indirect.py
+	"ChangedByHelper": undecided, "ChangedBySetattr": undecided, "ChangedByDict": undecided, "ChangedByArguments": undecided,
+	"ChangedBySetter": undecided, "ChangedByReceiver": undecided, "ChangedByClass": undecided, "ByGlobal": undecided,
+	"ByDictionary": undecided, "ByAttribute": undecided, "ByModelAttribute": undecided, "ByDefault": undecided, "ByHeld": undecided,
+	"ByCached": undecided, "ByLazy": undecided, "ByPartial": undecided, "ByRefusal": undecided,
+	"ChangedByMetaclass": undecided, "ByLocalNow": undecided, "ByAccount": undecided, "ByConstants": asView, "ByReading": asTable,
+	"ByRouter": undecided, "ByPlainRouter": asTable,
 }
 
 // compared is what compare.py prints.

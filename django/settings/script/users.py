@@ -1,18 +1,22 @@
 # Which users Django lets in, and where the database has what Django reads of them.
 
-import dis
 import inspect
+import re
 import uuid
 
 from django.conf import settings
 from django.contrib.auth import get_user_model, load_backend
-from django.core.exceptions import EmptyResultSet, FieldDoesNotExist
+from django.core.exceptions import EmptyResultSet, FieldDoesNotExist, PermissionDenied
 from django.db import connections, models, router
 from django.db.models.expressions import RawSQL
 from django.db.models.query import ModelIterable
 from django.db.models.query_utils import DeferredAttribute
 
 MODEL, BACKENDS = "AUTH_USER_MODEL", "AUTHENTICATION_BACKENDS"
+
+# Functions of MySQL that differ from connection to connection.
+LOCAL_TIME = re.compile(r"(?i)\b(current_(timestamp|date|time)|localtime(stamp)?|(now|curdate|curtime|sysdate|unix_timestamp|from_unixtime) *\()")
+OF_SESSION = re.compile(r"(?i)@|\bcurrent_(user|role)\b|\b(user|session_user|system_user|connection_id|database|schema|last_insert_id|rand|uuid(_short)?) *\(")
 
 
 class Users:
@@ -44,6 +48,7 @@ class Users:
         self.columns = {name: None if name in self.annotated else self.column(name) for name in self.names}
         self.check_attributes()
         self.check_active()
+        self.check_routers()
         return {
             "table": self.guarded(self.parts, self.model._meta.db_table),
             "columns": self.columns,
@@ -72,6 +77,13 @@ class Users:
     def parts(self, name):
         return parts(connections[self.using], name)
 
+    def check_routers(self):
+        for chosen in router.routers:
+            found = Routing(type(chosen)).found
+            if found:
+                name = "%s.%s" % (type(chosen).__module__, type(chosen).__qualname__)
+                self.decide("DATABASE_ROUTERS", "%s chooses the database of users by %s, which may differ between requests" % (name, ", ".join(sorted(found))))
+
     # The backend, which reads the user of a token, and decides about it.
 
     def choose_backend(self):
@@ -90,6 +102,7 @@ class Users:
             chosen, methods = backends, methods[1:]
         for backend in chosen:
             if all(is_known(type(backend), method) for method in methods):
+                self.check_refusals(backends[: backends.index(backend)])
                 return backend
         if not chosen:
             self.decide(BACKENDS, "it is empty: Django lets no user in")
@@ -103,6 +116,19 @@ class Users:
         )
         self.is_opaque = True
         return chosen[0]
+
+    def check_refusals(self, backends):
+        """Find backends that are asked before, and may end a login of django-sesame's."""
+        for backend in backends:
+            cls = type(backend)
+            if is_known(cls, "authenticate"):
+                continue
+            try:
+                inspect.signature(backend.authenticate).bind(None, sesame="")
+            except TypeError:
+                continue  # Django doesn't ask it about tokens
+            if any(issubclass(raised, PermissionDenied) for raised in Authentication(cls).exceptions):
+                self.decide(BACKENDS, "%s.%s may reject users before django-sesame is asked, which the gateway doesn't know" % (cls.__module__, cls.__qualname__))
 
     # The rows, which the default manager chooses.
 
@@ -133,9 +159,7 @@ class Users:
     def ask(self):
         """Have Django look a user up, and compare that with the queryset of the manager."""
         dependencies = Dependencies(self.manager)
-        if dependencies.found:
-            names = ", ".join(sorted(dependencies.found))
-            raise Undecided("it depends on %s, which may differ between requests" % names)
+        dependencies.check()
         key = self.sample_key()
         name = self.key
         if self.backend is not None and is_known(type(self.backend), "get_user"):
@@ -149,6 +173,8 @@ class Users:
         if asked is None or asked.query is None or asked.query.model._meta.concrete_model is not self.model._meta.concrete_model:
             raise Undecided("before users are looked up, something else is asked for")
         queryset = self.manager.get_queryset()
+        dependencies.add_class(type(queryset))
+        dependencies.check()
         if queryset._iterable_class is not ModelIterable:
             raise Undecided("it makes no plain instances of the model")
         for cls in (type(self.manager), type(queryset)):
@@ -204,6 +230,7 @@ class Users:
             complete = False
         query = queryset.order_by().values_list(*fields.values(), *computed.values()).query
         sql, parameters = compiled(query, queryset.db)
+        self.check_session(sql)
         columns = ["id" if name == "primary_key" else name for name in [*fields, *computed]]
         is_grouped = query.distinct or query.group_by is not None or query.combinator
         return {
@@ -212,6 +239,16 @@ class Users:
             "writable": not is_grouped and sql.count("SELECT") == 1,
             "complete": complete,
         }
+
+    def check_session(self, sql):
+        """Find what the gateway's connections compute otherwise than Django's. They are in UTC."""
+        if OF_SESSION.search(sql):
+            raise Undecided("its SQL depends on who is connected")
+        if not LOCAL_TIME.search(sql):
+            return
+        if not settings.USE_TZ:
+            raise Undecided("its SQL compares with the time in the time zone of the connection, which is UTC for the gateway")
+        self.note(MODEL, "the view compares with the current time in UTC, and Django in the time zone of the MySQL server: see that it is UTC, too")
 
     # The columns, which hold what Django reads of a user.
 
@@ -330,12 +367,11 @@ class Users:
         function = inspect.getattr_static(self.model, "__getattribute__")
         if function is not object.__getattribute__:
             raise Undecided("its __getattribute__ decides what Django reads of a user")
-        for method in ("__init__", "from_db"):
-            if not is_known(self.model, method):
-                function = getattr(self.model, method)
-                stored = {i.argval for i in dis.get_instructions(function) if i.opname == "STORE_ATTR"}
-                for name in sorted(stored & {self.names[name] for name in self.names if self.columns[name]}):
-                    raise Undecided("its %s changes %s" % (method, name))
+        read = {self.names[name] for name in self.names if self.columns[name]}
+        if any("__call__" in vars(cls) for cls in type(self.model).__mro__ if cls is not type):
+            raise Undecided("its metaclass decides what an instance is")
+        for function, name in Instances(self.model, read).changed():
+            raise Undecided("its %s may change what Django reads of a user, by %s" % (function, name))
 
     def is_allowed(self, active, sample):
         """Tell whether the backend lets a user in with this value of is_active."""

@@ -22,7 +22,8 @@ django.setup()
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import backends, load_backend
-from django.db import connection
+from django.db import connection, router
+from django.db.utils import ConnectionRouter
 
 PASSWORD = "md5$salt$0123456789abcdef0123456789abcdef"
 STOCK = settings.AUTHENTICATION_BACKENDS
@@ -61,6 +62,8 @@ def main():
         settings.AUTH_USER_MODEL = model._meta.label
         backends.UserModel = model
         settings.AUTHENTICATION_BACKENDS = getattr(model, "BACKENDS", STOCK)
+        router.routers = ConnectionRouter(getattr(model, "ROUTERS", [])).routers
+        settings.USE_TZ = getattr(model, "USE_TZ", True)
         keys = create(model)
         result = {"model": model._meta.object_name, "keys": keys, "project": described(model, script), "allowed": []}
         for name, key in keys.items():

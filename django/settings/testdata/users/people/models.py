@@ -1,3 +1,4 @@
 from .attributes import *
+from .indirect import *
 from .managers import *
 from .states import *
