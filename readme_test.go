@@ -74,7 +74,7 @@ func TestReadmeMetrics(t *testing.T) {
 // TestReadmePages compares the README's table of pages with those in the code.
 func TestReadmePages(t *testing.T) {
 	var documented, want []string
-	table := section(t, readFile(t, "docs/login.md"), "### The look of the pages")
+	table := section(t, readFile(t, "docs/login.md"), "## The look of the pages")
 	for line := range strings.Lines(table) {
 		if first, _, found := strings.Cut(strings.TrimPrefix(line, "| "), " | "); found && first[0] == '`' {
 			for name := range strings.SplitSeq(first, ", ") {
