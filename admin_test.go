@@ -72,7 +72,7 @@ func (a *adminGateway) post(t *testing.T, path, body string) (status int, answer
 	return r.status, answer
 }
 
-func TestAdminToken(t *testing.T) {
+func TestAdminEndpointMintsTokens(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		a := startAdmin(t, db, adminSite("app.example.com", "max_age 10m\nsession")+adminSite("reports.example.com", "max_age 10m\nscope report:{http.request.uri.path.1}"))
 		tests := []struct {
@@ -152,7 +152,7 @@ func TestAdminTokenOneTime(t *testing.T) {
 	})
 }
 
-func TestAdminExplain(t *testing.T) {
+func TestAdminEndpointExplainsTokens(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		a := startAdmin(t, db, adminSite("app.example.com", "max_age 10m")+adminSite("reports.example.com", "max_age 10m\nscope report:{http.request.uri.path.1}"))
 		made := tokenFor(t, alice, withMaxAge(time.Minute))
@@ -195,7 +195,7 @@ func TestAdminExplain(t *testing.T) {
 	})
 }
 
-func TestAdminStatus(t *testing.T) {
+func TestAdminEndpointTellsTheStatus(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		a := startAdmin(t, db, adminSite("app.example.com", "max_age 10m\ncache 5s")+adminSite("long.app.example.com", "max_age 20m"))
 		for range 3 {

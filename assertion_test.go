@@ -99,8 +99,8 @@ func asName(options string) string {
 
 const appAssertion = "assertion {\n audience app\n}"
 
-// TestAssertion has requests of every kind carry an assertion.
-func TestAssertion(t *testing.T) {
+// TestRequestsOfEveryKindCarryAnAssertion has requests of every kind carry an assertion.
+func TestRequestsOfEveryKindCarryAnAssertion(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{options: "session {\n redirect off\n}\nassertion {\n audience app\n issuer https://app.example.com\n ttl 30s\n}"})
@@ -354,8 +354,8 @@ func TestAssertionsInARow(t *testing.T) {
 	}
 }
 
-// TestKeySet asks for the public keys in every way.
-func TestKeySet(t *testing.T) {
+// TestKeySetAnswersEveryWayOfAsking asks for the public keys in every way.
+func TestKeySetAnswersEveryWayOfAsking(t *testing.T) {
 	db := anyDatabase(t)
 	up := startUpstream(t)
 	for _, test := range []struct{ options, path string }{

@@ -57,8 +57,8 @@ func takeEvents() []caddy.Event {
 	return events
 }
 
-// TestAudit follows a one-time link from its use to the logout.
-func TestAudit(t *testing.T) {
+// TestAuditFollowsAOneTimeLinkUntilTheLogout follows a one-time link from its use to the logout.
+func TestAuditFollowsAOneTimeLinkUntilTheLogout(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{
@@ -129,8 +129,8 @@ func TestAudit(t *testing.T) {
 	})
 }
 
-// TestNoEventsApp has no events configured: nothing listens, and nothing fails.
-func TestNoEventsApp(t *testing.T) {
+// TestNothingFailsWithoutEvents has no events configured: nothing listens, and nothing fails.
+func TestNothingFailsWithoutEvents(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{options: "one_time\nconfirm off"})

@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-func TestTokenSources(t *testing.T) {
+func TestTokensAreTakenFromTheConfiguredSources(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{options: "token_from query bearer header X-Sesame-Token"})
@@ -77,7 +77,7 @@ func TestOtherCredentialsStay(t *testing.T) {
 	})
 }
 
-func TestRefusals(t *testing.T) {
+func TestRefusedRequestsDontReachTheUpstream(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{options: "max_age 10m"})
@@ -146,14 +146,14 @@ func TestNothingIsLoggedAtInfo(t *testing.T) {
 		g := startGateway(t, db, up, site{logLevel: "INFO"})
 		g.get(t, "/?sesame="+tokenFor(t, alice, withKey("x"))).wantStatus(t, http.StatusUnauthorized)
 		g.get(t, "/").wantStatus(t, http.StatusUnauthorized)
-		g.awaitLines(t, "http.log.access", 1) // Caddy's own and ours: see TestLogs
+		g.awaitLines(t, "http.log.access", 1) // Caddy's own and ours: see TestDebugLogHasNoToken
 		if lines := g.lines(t, "http.handlers.sesame"); len(lines) > 0 {
 			t.Errorf("logged %v", lines)
 		}
 	})
 }
 
-func TestUsers(t *testing.T) {
+func TestUpstreamSeesTheUserOfTheToken(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		db = db.asAdministrator()
 		up := startUpstream(t)
@@ -185,7 +185,7 @@ func TestUsers(t *testing.T) {
 	})
 }
 
-func TestV1(t *testing.T) {
+func TestTokensOfV1AreAcceptedWhereConfigured(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{options: "max_age 600\nsecret_key_fallbacks old older"})
@@ -197,7 +197,7 @@ func TestV1(t *testing.T) {
 	})
 }
 
-func TestScope(t *testing.T) {
+func TestTokensOfOtherScopesAreRefused(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		now := time.Now()
@@ -221,7 +221,7 @@ func TestScope(t *testing.T) {
 	})
 }
 
-func TestOptional(t *testing.T) {
+func TestOptionalServesRequestsOfNobody(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{options: "optional"})
@@ -239,7 +239,7 @@ func TestOptional(t *testing.T) {
 	})
 }
 
-func TestPreflight(t *testing.T) {
+func TestPreflightPassesWithoutAToken(t *testing.T) {
 	preflight := []string{"Origin", "https://example.com", "Access-Control-Request-Method", "POST", "Remote-User", "admin"}
 	for _, test := range []struct {
 		options string
@@ -324,7 +324,7 @@ func TestHostileColumns(t *testing.T) {
 	})
 }
 
-func TestHandleErrors(t *testing.T) {
+func TestHandleErrorsGetsNoToken(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{after: `reverse_proxy ` + up.addr + `
@@ -363,7 +363,7 @@ func TestErrorRoutesForOthers(t *testing.T) {
 	})
 }
 
-func TestRefusalBody(t *testing.T) {
+func TestRefusalsSayTheReason(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{})

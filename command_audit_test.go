@@ -49,8 +49,8 @@ func wantAuditLine(t *testing.T, socket *net.UnixConn, want map[string]string) {
 	}
 }
 
-// TestCommandAudit has minting and revoking noted in the system's log.
-func TestCommandAudit(t *testing.T) {
+// TestMintingAndRevokingByCommandIsLogged has minting and revoking noted in the system's log.
+func TestMintingAndRevokingByCommandIsLogged(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		db = db.asAdministrator()
 		socket := systemLog(t)
@@ -94,8 +94,8 @@ func TestCommandAuditWithoutSystemLog(t *testing.T) {
 	})
 }
 
-// TestAdminAudit has what the admin endpoint mints noted in the audit log.
-func TestAdminAudit(t *testing.T) {
+// TestMintingByTheAdminEndpointIsAudited has what the admin endpoint mints noted in the audit log.
+func TestMintingByTheAdminEndpointIsAudited(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		a := startAdmin(t, db, adminSite("app.example.com", "scope reports"))
 		status, answer := a.post(t, "/sesame/token", `{"user": "alice", "url": "http://app.example.com/reports"}`)

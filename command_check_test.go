@@ -57,7 +57,7 @@ func (r *checkReport) verdict(check string) string {
 	return strings.Join(verdicts, " ")
 }
 
-func TestCheckCommand(t *testing.T) {
+func TestCheckFindsWhatIsWrong(t *testing.T) {
 	const (
 		reads  = "SELECT (id, username, email, password, is_active)"
 		writes = "SELECT (last_login), UPDATE (last_login)"

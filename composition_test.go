@@ -86,10 +86,10 @@ http://%s {
 	return g
 }
 
-// TestComposition has Caddy's own handlers around this one. Every case is
+// TestCaddysHandlersAroundTheGatewayNeverShowTheToken has Caddy's own handlers around this one. Every case is
 // asked with the token in the URL and in a header, and without, and must never
 // show the token.
-func TestComposition(t *testing.T) {
+func TestCaddysHandlersAroundTheGatewayNeverShowTheToken(t *testing.T) {
 	for _, test := range compositions {
 		t.Run(test.name, func(t *testing.T) {
 			up := startUpstream(t)
@@ -420,8 +420,8 @@ func (r *response) unzip(t *testing.T) {
 	r.body = string(body)
 }
 
-// TestForwardAuth lets another service have the last word on who the user is.
-func TestForwardAuth(t *testing.T) {
+// TestForwardAuthMayReplaceTheUser lets another service have the last word on who the user is.
+func TestForwardAuthMayReplaceTheUser(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		answer string // the service's Remote-User
@@ -458,8 +458,8 @@ func TestForwardAuth(t *testing.T) {
 	}
 }
 
-// TestNested has a second handler behind the first, for a part of the site.
-func TestNested(t *testing.T) {
+// TestSecondHandlerBehindTheFirstChecksAgain has a second handler behind the first, for a part of the site.
+func TestSecondHandlerBehindTheFirstChecksAgain(t *testing.T) {
 	up := startUpstream(t)
 	g := startSite(t, anyDatabase(t), up, "DEBUG", "", `SESAME {
 			optional

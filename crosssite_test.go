@@ -103,9 +103,9 @@ func TestForcedRequestsDontPressTheButton(t *testing.T) {
 	})
 }
 
-// TestForcedLogout leaves the user logged in; the own origin, and a program,
+// TestPagesOfOtherOriginsLogNobodyOut leaves the user logged in; the own origin, and a program,
 // log out.
-func TestForcedLogout(t *testing.T) {
+func TestPagesOfOtherOriginsLogNobodyOut(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, sessionSite(""))

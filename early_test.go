@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// TestEarlyData sends requests as 0-RTT data over HTTP/3. Whether the server
+// TestEarlyDataUsesUpNoToken sends requests as 0-RTT data over HTTP/3. Whether the server
 // looks at them before the handshake is complete is up to the network, so each
 // is sent until it has.
-func TestEarlyData(t *testing.T) {
+func TestEarlyDataUsesUpNoToken(t *testing.T) {
 	db := anyDatabase(t)
 	up := startUpstream(t)
 	quic := startRawQUIC(t)

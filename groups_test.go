@@ -48,7 +48,7 @@ func schema(t testing.TB) string {
 	return strings.Join(slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, "--") }), "\n")
 }
 
-func TestRemoteGroups(t *testing.T) {
+func TestRemoteGroupsAreTheUsersGroups(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		db.addRights(t)
 		up := startUpstream(t)

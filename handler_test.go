@@ -23,7 +23,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-func TestIsPreflight(t *testing.T) {
+func TestPreflightIsToldFromOtherOptionsRequests(t *testing.T) {
 	t.Parallel()
 	const from, asks = "Origin: https://other.example", "Access-Control-Request-Method: PUT"
 	for _, test := range []struct {
@@ -43,7 +43,7 @@ func TestIsPreflight(t *testing.T) {
 	}
 }
 
-func TestIsAhead(t *testing.T) {
+func TestStatusesAheadOfTheAnswerAreTold(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		method, fields string
@@ -84,7 +84,7 @@ func (w *countingWriter) WriteHeader(code int) {
 	w.ResponseRecorder.WriteHeader(code)
 }
 
-func TestAnswerAhead(t *testing.T) {
+func TestInformationalAnswersPassThrough(t *testing.T) {
 	t.Parallel()
 	for method, want := range map[string]int{http.MethodHead: http.StatusOK, http.MethodGet: http.StatusNoContent, http.MethodOptions: http.StatusNoContent} {
 		w := &countingWriter{ResponseRecorder: httptest.NewRecorder()}
@@ -116,9 +116,9 @@ func credential(t *testing.T, tokens *token.Tokens, field string, now time.Time)
 	return taken[0].(*authn.TokenCredential)
 }
 
-// TestRejectedLine: what an operator who has debug logs on learns, and that the
+// TestRejectionIsLoggedAtDebugOnly: what an operator who has debug logs on learns, and that the
 // others pay nothing for it.
-func TestRejectedLine(t *testing.T) {
+func TestRejectionIsLoggedAtDebugOnly(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
 	tokens, err := token.New(token.Settings{SecretKey: "secret", Encoding: token.LongPacker, MaxAge: new(time.Minute)})
@@ -211,9 +211,9 @@ func TestLoginFailuresAreCounted(t *testing.T) {
 	}
 }
 
-// TestOutageLog: a line at once, then one every so often that says how many
+// TestOutageIsLoggedOncePerInterval: a line at once, then one every so often that says how many
 // were left out, and none for clients that went away.
-func TestOutageLog(t *testing.T) {
+func TestOutageIsLoggedOncePerInterval(t *testing.T) {
 	t.Parallel()
 	core, logged := observer.New(zapcore.DebugLevel)
 	logger, outage := zap.New(core), errors.New("no answer")
@@ -241,10 +241,10 @@ func TestOutageLog(t *testing.T) {
 	}
 }
 
-// TestNobodyGoesOn: a request without a token is nobody's, or of the user that
+// TestRequestWithoutATokenIsNobodys: a request without a token is nobody's, or of the user that
 // an earlier handler has found; not of whom the client says. The next handler's
 // error is the server's business.
-func TestNobodyGoesOn(t *testing.T) {
+func TestRequestWithoutATokenIsNobodys(t *testing.T) {
 	const preflight = "Origin: https://other.example\nAccess-Control-Request-Method: PUT"
 	failed := errors.New("of next")
 	for name, test := range map[string]struct {

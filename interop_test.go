@@ -218,10 +218,10 @@ func hexPacker(digits int) token.Packer {
 	return packer
 }
 
-// TestInterop has the gateway and a real Django with the real django-sesame
+// TestDjangoAndTheGatewayCheckEachOthersTokens has the gateway and a real Django with the real django-sesame
 // check each other's tokens, against the same rows, whatever has happened to
 // the user in between.
-func TestInterop(t *testing.T) {
+func TestDjangoAndTheGatewayCheckEachOthersTokens(t *testing.T) {
 	db := interopDatabase(t)
 	for _, variant := range interopVariants {
 		t.Run(variant.name, func(t *testing.T) {

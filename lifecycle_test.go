@@ -142,9 +142,9 @@ func ourGoroutines() (stacks []string) {
 	return stacks
 }
 
-// TestReloads loads 200 configurations under load. Not one request is refused,
+// TestReloadsUnderLoadLeaveNothingBehind loads 200 configurations under load. Not one request is refused,
 // and nothing is left behind.
-func TestReloads(t *testing.T) {
+func TestReloadsUnderLoadLeaveNothingBehind(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		settle := func() uint64 {

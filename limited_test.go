@@ -161,8 +161,8 @@ func TestLimitedClients(t *testing.T) {
 	})
 }
 
-// TestLimitOff has a client fail without end.
-func TestLimitOff(t *testing.T) {
+// TestLimitOffCountsNoFailures has a client fail without end.
+func TestLimitOffCountsNoFailures(t *testing.T) {
 	up := startUpstream(t)
 	g := startGateway(t, anyDatabase(t), up, limited("off"))
 	for range 300 {
@@ -276,8 +276,8 @@ func TestLimitedErrorRoutes(t *testing.T) {
 	}
 }
 
-// TestLimitedCache answers a limited client by rows that are kept.
-func TestLimitedCache(t *testing.T) {
+// TestLimitedClientIsAnsweredByKeptRows answers a limited client by rows that are kept.
+func TestLimitedClientIsAnsweredByKeptRows(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, limited("1 per 39m", "cache 5m"))
@@ -361,10 +361,10 @@ func flood(t testing.TB, addr string, connections int, header ...string) (stop f
 	}
 }
 
-// TestFlood floods the gateway over 64 connections. Valid users of the same
+// TestValidUsersAreServedDuringAFlood floods the gateway over 64 connections. Valid users of the same
 // address are served, others too, and MySQL is asked as often as the queue
 // allows, however many tokens come.
-func TestFlood(t *testing.T) {
+func TestValidUsersAreServedDuringAFlood(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		s := limited("20 per 1m1s")

@@ -86,7 +86,7 @@ func (b *browser) press(t *testing.T, header ...string) *response {
 // sessionSite is a site with sessions.
 func sessionSite(options string) site { return site{options: "session\n" + options} }
 
-func TestLogin(t *testing.T) {
+func TestTokenInALinkStartsASession(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, sessionSite(""))
@@ -124,7 +124,7 @@ func TestLogin(t *testing.T) {
 	})
 }
 
-func TestSessionEnds(t *testing.T) {
+func TestSessionEndsWithTheUsersRow(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, sessionSite(""))
@@ -451,7 +451,7 @@ var attacksOnNext = []string{
 	".//evil.example", "@evil.example", ":80", "/" + strings.Repeat("a", 3000),
 }
 
-func TestLoginPage(t *testing.T) {
+func TestLoginPageAsksBeforeItLogsIn(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, sessionSite(""))
@@ -511,7 +511,7 @@ func addQuery(uri, parameter string) string {
 	return uri + "?" + parameter
 }
 
-func TestLogout(t *testing.T) {
+func TestLogoutEndsTheSession(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, sessionSite(""))
@@ -538,7 +538,7 @@ func TestLogout(t *testing.T) {
 	})
 }
 
-func TestWhoami(t *testing.T) {
+func TestWhoamiTellsWhoIsLoggedIn(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, sessionSite(""))
@@ -586,7 +586,7 @@ func TestRedirectOption(t *testing.T) {
 	})
 }
 
-func TestIdleSession(t *testing.T) {
+func TestSessionOutOfUseEnds(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{options: "session {\n max_age 1h\n idle 2s\n}"})
@@ -605,7 +605,7 @@ func TestIdleSession(t *testing.T) {
 	})
 }
 
-func TestRefusalPages(t *testing.T) {
+func TestRefusedLinksShowAPageWithTheReason(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		age := withMaxAge(time.Minute)
@@ -714,8 +714,8 @@ func (g *gateway) open(t *testing.T, request string) net.Conn {
 	return conn
 }
 
-// TestOwnTemplate has the operator's template in the place of all pages.
-func TestOwnTemplate(t *testing.T) {
+// TestOwnTemplateTakesThePlaceOfAllPages has the operator's template in the place of all pages.
+func TestOwnTemplateTakesThePlaceOfAllPages(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		file := filepath.Join(t.TempDir(), "page.html")

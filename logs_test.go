@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestLogs looks for tokens in all that Caddy logs at DEBUG, with a plain log
+// TestDebugLogHasNoToken looks for tokens in all that Caddy logs at DEBUG, with a plain log
 // directive and no filter.
-func TestLogs(t *testing.T) {
+func TestDebugLogHasNoToken(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{options: "token_from query bearer header X-Token"})
@@ -95,9 +95,9 @@ func TestRedactedLineIsCaddys(t *testing.T) {
 	})
 }
 
-// TestLoggerNames compares which loggers get a line for requests with and
+// TestRequestsWithATokenAreLoggedByTheSameLoggers compares which loggers get a line for requests with and
 // without a token.
-func TestLoggerNames(t *testing.T) {
+func TestRequestsWithATokenAreLoggedByTheSameLoggers(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := &gateway{addr: freeAddr(t), logs: t.TempDir() + "/caddy.log"}
@@ -165,9 +165,9 @@ func (g *gateway) accessLoggers(t *testing.T, host string, offset int) []string 
 	return loggers
 }
 
-// TestErrorLog has a later handler fail for requests with a token: Caddy logs
+// TestErrorLogHasNoToken has a later handler fail for requests with a token: Caddy logs
 // the error with the request even where no access log is configured.
-func TestErrorLog(t *testing.T) {
+func TestErrorLogHasNoToken(t *testing.T) {
 	for _, after := range []string{
 		"reverse_proxy 127.0.0.1:1",
 		"error 503",

@@ -67,8 +67,8 @@ func wantGrowth(t *testing.T, before, want map[string]float64) {
 	}
 }
 
-// TestMetrics counts requests by what becomes of them, each once.
-func TestMetrics(t *testing.T) {
+// TestRequestsAreCountedOnceByWhatBecomesOfThem counts requests by what becomes of them, each once.
+func TestRequestsAreCountedOnceByWhatBecomesOfThem(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		hour := withMaxAge(time.Hour)

@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/child"
 )
 
-func TestOneTime(t *testing.T) {
+func TestOneTimeTokenIsUsedOnce(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{options: "one_time\nmax_age 10m"})

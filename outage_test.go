@@ -32,7 +32,7 @@ func (g *gateway) wantUnavailable(t *testing.T, up *upstream, valid string) {
 	up.takeNone(t)
 }
 
-func TestMySQLFrozen(t *testing.T) {
+func TestFrozenMySQLIs503(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{store: "query_timeout 800ms"})
@@ -139,9 +139,9 @@ func TestColumnDroppedWhileRunning(t *testing.T) {
 	})
 }
 
-// TestTableLocked waits for a lock that somebody else holds no longer than the
+// TestLockedTableIs503WithinTheTimeLimit waits for a lock that somebody else holds no longer than the
 // time limit.
-func TestTableLocked(t *testing.T) {
+func TestLockedTableIs503WithinTheTimeLimit(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{options: "one_time", store: "query_timeout 800ms"})

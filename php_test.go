@@ -35,8 +35,8 @@ type phpRequest struct {
 	Input  string         `json:"input"`
 }
 
-// TestPHP has php_fastcgi and a real PHP behind the gateway.
-func TestPHP(t *testing.T) {
+// TestPHPSeesTheUserAndNoForgedIdentity has php_fastcgi and a real PHP behind the gateway.
+func TestPHPSeesTheUserAndNoForgedIdentity(t *testing.T) {
 	root := t.TempDir()
 	for _, page := range []string{"index.php", "sub/index.php", "info.php"} {
 		path := filepath.Join(root, page)
@@ -230,8 +230,8 @@ func TestPHP(t *testing.T) {
 	g.wantNoToken(t, valid)
 }
 
-// TestPHPOptional has PHP serve requests of nobody, too.
-func TestPHPOptional(t *testing.T) {
+// TestPHPSeesNobodyWhereNobodyIsLoggedIn has PHP serve requests of nobody, too.
+func TestPHPSeesNobodyWhereNobodyIsLoggedIn(t *testing.T) {
 	root := t.TempDir()
 	if err := os.WriteFile(filepath.Join(root, "index.php"), []byte(phpPage), 0o644); err != nil {
 		t.Fatal(err)

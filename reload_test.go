@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestReload keeps the connections to MySQL over a reload of the
+// TestReloadKeepsConnectionsAndServesOn keeps the connections to MySQL over a reload of the
 // configuration, and serves without a gap.
-func TestReload(t *testing.T) {
+func TestReloadKeepsConnectionsAndServesOn(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{})
@@ -66,8 +66,8 @@ func TestReload(t *testing.T) {
 	})
 }
 
-// TestPoolIsClosed leaves no connection to MySQL behind.
-func TestPoolIsClosed(t *testing.T) {
+// TestLastReloadClosesThePool leaves no connection to MySQL behind.
+func TestLastReloadClosesThePool(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		t.Run("gateway", func(t *testing.T) {
 			up := startUpstream(t)

@@ -35,9 +35,9 @@ func wantForbidden(t *testing.T, up *upstream, answer *response) {
 	up.takeNone(t)
 }
 
-// TestRequire: Alice is an editor, an admin and of the staff; Carol is an editor
+// TestRequireLetsInOnlyWhomItNames: Alice is an editor, an admin and of the staff; Carol is an editor
 // and may change posts; Dora is a superuser, and nothing else.
-func TestRequire(t *testing.T) {
+func TestRequireLetsInOnlyWhomItNames(t *testing.T) {
 	dora := testUser{4, "dora", "p", "dora@example.com", "", true}
 	for _, test := range []struct {
 		require string
@@ -278,8 +278,8 @@ func TestRequireErrors(t *testing.T) {
 	}
 }
 
-// TestMatcher has the matcher wherever Caddy's routes have one.
-func TestMatcher(t *testing.T) {
+// TestMatcherTellsUsersWhereverRoutesMatch has the matcher wherever Caddy's routes have one.
+func TestMatcherTellsUsersWhereverRoutesMatch(t *testing.T) {
 	const routes = `
 		@editors sesame_user group editors
 		@admins {

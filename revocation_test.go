@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// TestRevocation ends one token, and then all that a user has.
-func TestRevocation(t *testing.T) {
+// TestRevocationEndsOneTokenOrAllOfAUser ends one token, and then all that a user has.
+func TestRevocationEndsOneTokenOrAllOfAUser(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		db = db.asAdministrator()
 		db.mustExec(t, "DROP TABLE IF EXISTS revoked")

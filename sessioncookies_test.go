@@ -252,8 +252,8 @@ func TestRenewedCookieLastsAsLongAsTheSession(t *testing.T) {
 	})
 }
 
-// TestEndCookies has applications with sessions of their own.
-func TestEndCookies(t *testing.T) {
+// TestLogoutEndsTheApplicationsCookies has applications with sessions of their own.
+func TestLogoutEndsTheApplicationsCookies(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{options: "session {\n redirect off\n end_cookies sessionid sid:/tt-rss/ wordpress_*\n}"})

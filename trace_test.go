@@ -8,9 +8,9 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
 
-// TestTrace looks for the lookup's span in a request that is traced, and for
+// TestTraceHasTheLookupAndNoToken looks for the lookup's span in a request that is traced, and for
 // what it must not hold.
-func TestTrace(t *testing.T) {
+func TestTraceHasTheLookupAndNoToken(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		h := newHandler(t, db, "")
 		spans := tracetest.NewSpanRecorder()

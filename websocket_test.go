@@ -58,7 +58,7 @@ func (g *gateway) dial(t *testing.T) net.Conn {
 	return conn
 }
 
-func TestWebSocket(t *testing.T) {
+func TestWebSocketPassesMessagesBothWays(t *testing.T) {
 	up, requests := startEcho(t)
 	g := startGateway(t, anyDatabase(t), up, site{options: "token_from query bearer header X-Token"})
 	valid := tokenFor(t, alice)
@@ -148,9 +148,9 @@ func TestWebSocket(t *testing.T) {
 	g.wantNoToken(t, valid, wrong)
 }
 
-// TestUpload sends a body that comes in pieces: the first must arrive before
+// TestUploadsReachTheUpstreamPieceByPiece sends a body that comes in pieces: the first must arrive before
 // the second is sent.
-func TestUpload(t *testing.T) {
+func TestUploadsReachTheUpstreamPieceByPiece(t *testing.T) {
 	arrived := make(chan int)
 	up := startServer(t, func(w http.ResponseWriter, r *http.Request) {
 		hash := sha256.New()
@@ -221,9 +221,9 @@ func TestUpload(t *testing.T) {
 	g.wantNoToken(t, valid)
 }
 
-// TestStream has an upstream that sends the next piece only when the client
+// TestStreamsReachTheClientPieceByPiece has an upstream that sends the next piece only when the client
 // has got the one before.
-func TestStream(t *testing.T) {
+func TestStreamsReachTheClientPieceByPiece(t *testing.T) {
 	for _, test := range []struct {
 		name        string
 		contentType string
@@ -306,9 +306,9 @@ func TestStream(t *testing.T) {
 	}
 }
 
-// TestAborted has an upstream that ends in the middle of its answer: the client
+// TestClientSeesThatAnUpstreamEndsMidway has an upstream that ends in the middle of its answer: the client
 // must see that, and the log a line.
-func TestAborted(t *testing.T) {
+func TestClientSeesThatAnUpstreamEndsMidway(t *testing.T) {
 	up := startServer(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "100")
 		_, _ = io.WriteString(w, "part")

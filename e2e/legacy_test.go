@@ -40,8 +40,8 @@ if ($_SERVER['REQUEST_METHOD'] === 'POST') {
 <a id="relative" href="../other/?p=2">other</a>
 `
 
-// TestPHP has a PHP app behind the session.
-func TestPHP(t *testing.T) {
+// TestPHPAppWorksBehindTheSession has a PHP app behind the session.
+func TestPHPAppWorksBehindTheSession(t *testing.T) {
 	root := t.TempDir()
 	for _, dir := range []string{"notes", "other"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
@@ -85,9 +85,9 @@ func TestPHP(t *testing.T) {
 	}
 }
 
-// TestWebSocket has a page open one behind the session. It ends with the
+// TestWebSocketEndsWithTheSession has a page open one behind the session. It ends with the
 // session.
-func TestWebSocket(t *testing.T) {
+func TestWebSocketEndsWithTheSession(t *testing.T) {
 	up := startUpstream(t)
 	up.HandleFunc("/socket", func(w http.ResponseWriter, r *http.Request) {
 		user := r.Header.Get("Remote-User")
@@ -128,8 +128,8 @@ func TestWebSocket(t *testing.T) {
 	}
 }
 
-// TestDownload has a link to a file.
-func TestDownload(t *testing.T) {
+// TestLinkToAFileDownloadsIt has a link to a file.
+func TestLinkToAFileDownloadsIt(t *testing.T) {
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<18) // 4 MiB
 	up := startUpstream(t)
 	up.HandleFunc("/files/report.bin", func(w http.ResponseWriter, _ *http.Request) {
@@ -162,9 +162,9 @@ func TestDownload(t *testing.T) {
 	up.wantNoToken(t, made)
 }
 
-// TestUpload sends 50 MB through a form. The gateway passes it on as it comes,
+// TestUploadOfAFormPassesAsItComes sends 50 MB through a form. The gateway passes it on as it comes,
 // and doesn't keep it.
-func TestUpload(t *testing.T) {
+func TestUploadOfAFormPassesAsItComes(t *testing.T) {
 	const size = 50 << 20
 	file := filepath.Join(t.TempDir(), "big.bin")
 	content := bytes.Repeat([]byte("a line of the big file, and more"), size/32)

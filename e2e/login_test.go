@@ -10,9 +10,9 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// TestLink has a person click a link in an e-mail. Over HTTP browsers send
+// TestLinkInAnEMailLogsIn has a person click a link in an e-mail. Over HTTP browsers send
 // less of what tells where a request comes from, and the cookie is another.
-func TestLink(t *testing.T) {
+func TestLinkInAnEMailLogsIn(t *testing.T) {
 	for _, scheme := range []string{"https", "http"} {
 		t.Run(scheme, func(t *testing.T) {
 			up := startUpstream(t)
@@ -102,8 +102,8 @@ func TestLinkWithoutRedirect(t *testing.T) {
 	up.wantNoToken(t, made)
 }
 
-// TestOneTimeLink has scanners come first, and the person use the keyboard.
-func TestOneTimeLink(t *testing.T) {
+// TestOneTimeLinkSurvivesScanners has scanners come first, and the person use the keyboard.
+func TestOneTimeLinkSurvivesScanners(t *testing.T) {
 	for _, scheme := range []string{"https", "http"} {
 		t.Run(scheme, func(t *testing.T) {
 			up := startUpstream(t)
@@ -202,9 +202,9 @@ func scan(t *testing.T, g *gateway, mail, link string) {
 	})
 }
 
-// TestImpatience has people press the button twice, and again after they went
+// TestButtonPressedTwiceLogsInOnce has people press the button twice, and again after they went
 // back to the page.
-func TestImpatience(t *testing.T) {
+func TestButtonPressedTwiceLogsInOnce(t *testing.T) {
 	t.Run("twice", func(t *testing.T) {
 		up := startUpstream(t)
 		g := startGateway(t, up, site{options: "session\none_time"})
@@ -309,7 +309,7 @@ func TestSwitchingAccounts(t *testing.T) {
 	b.wantUser("carol")
 }
 
-func TestLogout(t *testing.T) {
+func TestLogoutShowsTheLoginPageAgain(t *testing.T) {
 	up := startUpstream(t)
 	g := startGateway(t, up, site{options: "session\noptional"})
 	b := newTab(t)
@@ -362,8 +362,8 @@ func TestOthersCantLogOut(t *testing.T) {
 	}
 }
 
-// TestSessionEnds changes the user's row under a session.
-func TestSessionEnds(t *testing.T) {
+// TestChangedRowEndsTheSession changes the user's row under a session.
+func TestChangedRowEndsTheSession(t *testing.T) {
 	up := startUpstream(t)
 	g := startGateway(t, up, site{options: "session"})
 	for name, end := range map[string]string{

@@ -20,8 +20,8 @@ var screens = []screen{
 	{"narrow", 320, 568, "light"},
 }
 
-// TestPages looks at every page on every screen, and keeps pictures of them.
-func TestPages(t *testing.T) {
+// TestPagesAreReadableOnEveryScreen looks at every page on every screen, and keeps pictures of them.
+func TestPagesAreReadableOnEveryScreen(t *testing.T) {
 	const help = "https://example.com/help"
 	up := startUpstream(t)
 	age := withMaxAge(time.Hour)
@@ -83,8 +83,8 @@ func TestUnavailablePage(t *testing.T) {
 	b.wantAccessible("Please try again in a moment", "", "")
 }
 
-// TestOwnColors has an operator's colours, which the policy must allow.
-func TestOwnColors(t *testing.T) {
+// TestOwnColorsAreAllowedByThePolicy has an operator's colours, which the policy must allow.
+func TestOwnColorsAreAllowedByThePolicy(t *testing.T) {
 	g := startGateway(t, startUpstream(t), site{options: `confirm always
 		pages {
 			color accent "#0a7f5a" "#5fd3a8"

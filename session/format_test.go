@@ -30,9 +30,9 @@ func documentedMAC(t *testing.T, purpose, packer, audience string, message []byt
 	return mac.Sum(nil)[:16]
 }
 
-// TestFormat holds cookies to the documented format: gateways of different
+// TestSessionsHaveTheDocumentedFormat holds cookies to the documented format: gateways of different
 // releases share them.
-func TestFormat(t *testing.T) {
+func TestSessionsHaveTheDocumentedFormat(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		packer   token.Packer

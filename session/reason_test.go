@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/session"
 )
 
-// TestReasons pins what operators' queries and alerts rest on.
-func TestReasons(t *testing.T) {
+// TestReasonsOfSessionsStayTheSame pins what operators' queries and alerts rest on.
+func TestReasonsOfSessionsStayTheSame(t *testing.T) {
 	t.Parallel()
 	public := map[string]string{
 		"malformed":     "malformed",

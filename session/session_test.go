@@ -73,7 +73,7 @@ func expect(tb testing.TB, what string, err, want error) {
 	}
 }
 
-func TestSession(t *testing.T) {
+func TestSessionOfEachKindOfKeyIsReadBack(t *testing.T) {
 	t.Parallel()
 	hexPacker, err := token.HexPacker(24)
 	if err != nil {
@@ -128,7 +128,7 @@ func TestSession(t *testing.T) {
 	}
 }
 
-func TestCreateRefuses(t *testing.T) {
+func TestSessionThatCannotBeHeldIsNotMade(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		packer token.Packer
@@ -166,8 +166,8 @@ func (hugePacker) Pack(dst []byte, _ token.PrimaryKey) ([]byte, error) {
 	return append(dst, make([]byte, 257)...), nil
 }
 
-// TestTampering flips every bit of a cookie, in its bytes and in its text.
-func TestTampering(t *testing.T) {
+// TestSessionWithAChangedBitIsRefused flips every bit of a cookie, in its bytes and in its text.
+func TestSessionWithAChangedBitIsRefused(t *testing.T) {
 	t.Parallel()
 	sessions := newSessions(t, func(s *session.Settings) { s.SecretKeyFallbacks = []string{"older", "oldest"} })
 	value := create(t, sessions, "")
@@ -200,7 +200,7 @@ func TestTampering(t *testing.T) {
 	}
 }
 
-func TestTruncationAndExtension(t *testing.T) {
+func TestSessionCutShortOrExtendedIsRefused(t *testing.T) {
 	t.Parallel()
 	// 61 bytes: the last of 82 characters has four bits that mean nothing.
 	sessions := newSessions(t, nil)
@@ -232,7 +232,7 @@ func TestTruncationAndExtension(t *testing.T) {
 	}
 }
 
-func TestMalformed(t *testing.T) {
+func TestTextThatIsNoSessionIsMalformed(t *testing.T) {
 	t.Parallel()
 	sessions := newSessions(t, nil)
 	for name, value := range map[string]string{
@@ -256,8 +256,8 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
-// TestSwapping offers a session where others are made.
-func TestSwapping(t *testing.T) {
+// TestSessionIsRefusedWhereOthersAreMade offers a session where others are made.
+func TestSessionIsRefusedWhereOthersAreMade(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		change func(*session.Settings) // of those that check
@@ -299,8 +299,8 @@ func TestSwapping(t *testing.T) {
 	}
 }
 
-// TestSigningKey: fallbacks verify, and don't sign.
-func TestSigningKey(t *testing.T) {
+// TestFallbackKeysVerifyAndDontSign: fallbacks verify, and don't sign.
+func TestFallbackKeysVerifyAndDontSign(t *testing.T) {
 	t.Parallel()
 	rotated := newSessions(t, func(s *session.Settings) { s.SecretKey, s.SecretKeyFallbacks = "new", []string{"secret"} })
 	value := create(t, rotated, "")
@@ -319,7 +319,7 @@ func TestSettingsAreCopied(t *testing.T) {
 	}
 }
 
-func TestAge(t *testing.T) {
+func TestSessionsAreAcceptedUntilTheirAge(t *testing.T) {
 	t.Parallel()
 	hour := func(s *session.Settings) { s.MaxAge = time.Hour }
 	hourAndIdle := func(s *session.Settings) { s.MaxAge, s.Idle = time.Hour, 10*time.Minute }
@@ -359,8 +359,8 @@ func TestAge(t *testing.T) {
 	}
 }
 
-// TestAgeAtExtremes: no time of a clock overflows.
-func TestAgeAtExtremes(t *testing.T) {
+// TestNoTimeOfAClockOverflows: no time of a clock overflows.
+func TestNoTimeOfAClockOverflows(t *testing.T) {
 	t.Parallel()
 	sessions := newSessions(t, func(s *session.Settings) { s.MaxAge = 1<<63 - 1 })
 	for _, at := range []time.Time{time.Unix(0, 0), time.Unix(1<<32-1, 0)} {
@@ -374,7 +374,7 @@ func TestAgeAtExtremes(t *testing.T) {
 	}
 }
 
-func TestPasswords(t *testing.T) {
+func TestAnotherPasswordEndsSessions(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 1000)
 	for name, test := range map[string]struct {
@@ -451,7 +451,7 @@ func TestNothingToCompare(t *testing.T) {
 	}
 }
 
-func TestRenew(t *testing.T) {
+func TestRenewalExtendsSessionsInUse(t *testing.T) {
 	t.Parallel()
 	const maxAge = time.Hour
 	change := func(s *session.Settings) { s.MaxAge, s.Idle = maxAge, 10*time.Minute }
@@ -526,8 +526,8 @@ func TestRenewalThatCannotLast(t *testing.T) {
 	}
 }
 
-// TestRenewForever uses a session at all times: it ends at MaxAge.
-func TestRenewForever(t *testing.T) {
+// TestSessionInConstantUseEndsAtMaxAge uses a session at all times: it ends at MaxAge.
+func TestSessionInConstantUseEndsAtMaxAge(t *testing.T) {
 	t.Parallel()
 	for _, pause := range []time.Duration{time.Second, 7 * time.Second, time.Minute, 299 * time.Second} {
 		t.Run(pause.String(), func(t *testing.T) {
@@ -558,8 +558,8 @@ func TestRenewForever(t *testing.T) {
 	}
 }
 
-// TestRenewLate: the request that Parse was for may have taken its time.
-func TestRenewLate(t *testing.T) {
+// TestRenewalOfASessionThatHasEndedMeanwhileIsRefused: the request that Parse was for may have taken its time.
+func TestRenewalOfASessionThatHasEndedMeanwhileIsRefused(t *testing.T) {
 	t.Parallel()
 	sessions := newSessions(t, func(s *session.Settings) { s.MaxAge, s.Idle = time.Hour, 50*time.Minute })
 	value := create(t, sessions, "")
@@ -571,8 +571,8 @@ func TestRenewLate(t *testing.T) {
 	}
 }
 
-// TestRenewKeepsScope and signs with the newest key.
-func TestRenewKeepsScope(t *testing.T) {
+// TestRenewalKeepsTheScope and signs with the newest key.
+func TestRenewalKeepsTheScope(t *testing.T) {
 	t.Parallel()
 	value := create(t, newSessions(t, nil), "report:1")
 	rotated := newSessions(t, func(s *session.Settings) {
@@ -624,9 +624,9 @@ func TestRefusedStaysRefused(t *testing.T) {
 	}
 }
 
-// TestTokens: with one secret key, no token is a session and no session a
+// TestNoTokenIsASessionAndNoSessionAToken: with one secret key, no token is a session and no session a
 // token.
-func TestTokens(t *testing.T) {
+func TestNoTokenIsASessionAndNoSessionAToken(t *testing.T) {
 	t.Parallel()
 	sessions := newSessions(t, nil)
 	cookie := create(t, sessions, "")
@@ -666,8 +666,8 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// TestConcurrentUse lets the race detector see all of it.
-func TestConcurrentUse(t *testing.T) {
+// TestSessionsAreSharedAmongGoroutines lets the race detector see all of it.
+func TestSessionsAreSharedAmongGoroutines(t *testing.T) {
 	t.Parallel()
 	sessions := newSessions(t, func(s *session.Settings) { s.SecretKeyFallbacks, s.Idle = []string{"older"}, time.Hour })
 	var all sync.WaitGroup

@@ -34,9 +34,9 @@ func blake2bOf(t *testing.T, size int, key []byte, person string, data []byte) s
 	return first
 }
 
-// TestBLAKE2b compares digests without a personalization with those that
+// TestBLAKE2bDigestsAreThoseOfTheLibrary compares digests without a personalization with those that
 // golang.org/x/crypto/blake2b makes in the ordinary way.
-func TestBLAKE2b(t *testing.T) {
+func TestBLAKE2bDigestsAreThoseOfTheLibrary(t *testing.T) {
 	t.Parallel()
 	for size := 1; size <= blake2b.Size; size++ {
 		for _, keySize := range []int{0, 1, 32, 64} {

@@ -32,7 +32,7 @@ func TestAppendDateTime(t *testing.T) {
 	}
 }
 
-func TestBase62(t *testing.T) {
+func TestNumbersAreWrittenInBase62(t *testing.T) {
 	t.Parallel()
 	for seconds, want := range map[int64]string{0: "0", 1: "1", 61: "z", 62: "10", 62 * 62: "100", 916132832: "100000", 1714979289: "1s3sSH"} {
 		got, err := formatBase62(seconds)

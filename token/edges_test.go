@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// TestCreateFails: where no token can be made, none is returned.
-func TestCreateFails(t *testing.T) {
+// TestNoTokenIsReturnedWhereNoneCanBeMade: where no token can be made, none is returned.
+func TestNoTokenIsReturnedWhereNoneCanBeMade(t *testing.T) {
 	t.Parallel()
 	withAge := func(v token.Version) func(*token.Settings) {
 		return func(s *token.Settings) { s.Versions, s.MaxAge = []token.Version{v}, new(time.Minute) }
@@ -50,8 +50,8 @@ func TestCreateFails(t *testing.T) {
 // v2Epoch is where timestamps of v2 begin: 2020-01-01T00:00:00Z.
 const v2Epoch = 1577836800
 
-// TestCreateInTime: the first and the last second that tokens can hold.
-func TestCreateInTime(t *testing.T) {
+// TestTokensHoldTheFirstAndTheLastSecond: the first and the last second that tokens can hold.
+func TestTokensHoldTheFirstAndTheLastSecond(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		version token.Version
@@ -80,8 +80,8 @@ func TestCreateInTime(t *testing.T) {
 	}
 }
 
-// TestV1LastMoment: v1's clock isn't rounded, and the last moment counts.
-func TestV1LastMoment(t *testing.T) {
+// TestLastMomentOfV1Counts: v1's clock isn't rounded, and the last moment counts.
+func TestLastMomentOfV1Counts(t *testing.T) {
 	t.Parallel()
 	tokens := newTokens(t, func(s *token.Settings) { s.Versions, s.MaxAge = []token.Version{token.V1}, new(time.Minute) })
 	made := create(t, tokens, token.IntKey(1))
@@ -154,9 +154,9 @@ func TestUnpackToTheEnd(t *testing.T) {
 	}
 }
 
-// TestIsAuthentic: of those that are refused, only a token whose age alone is
+// TestOnlyExpiredTokensAreAuthenticThoughRefused: of those that are refused, only a token whose age alone is
 // wrong would hold.
-func TestIsAuthentic(t *testing.T) {
+func TestOnlyExpiredTokensAreAuthenticThoughRefused(t *testing.T) {
 	t.Parallel()
 	for _, version := range benchmarkVersions {
 		tokens := newTokens(t, func(s *token.Settings) { s.Versions, s.MaxAge = []token.Version{version}, new(time.Minute) })

@@ -44,7 +44,7 @@ type explainCase struct {
 	Possible []token.Cause `json:"possible"`
 }
 
-func TestExplain(t *testing.T) {
+func TestExplainNamesTheCauses(t *testing.T) {
 	t.Parallel()
 	for _, c := range explainCases(t) {
 		t.Run(c.Name, func(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// TestFingerprint tells tokens apart, and spellings of one token not.
-func TestFingerprint(t *testing.T) {
+// TestFingerprintTellsTokensApartAndNotTheirSpellings tells tokens apart, and spellings of one token not.
+func TestFingerprintTellsTokensApartAndNotTheirSpellings(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
 	user := token.User{Password: new("p")}

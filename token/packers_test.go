@@ -13,7 +13,7 @@ import (
 // uuidKey is a key whose bytes all differ.
 var uuidKey = token.UUIDKey([16]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
 
-func TestPack(t *testing.T) {
+func TestPackersWriteWhatDjangoSesameWrites(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 255)
 	for name, test := range map[string]struct {
@@ -68,7 +68,7 @@ func TestPack(t *testing.T) {
 	}
 }
 
-func TestPackRefuses(t *testing.T) {
+func TestPackersRefuseKeysThatDontFit(t *testing.T) {
 	t.Parallel()
 	tooLong := strings.Repeat("x", 256)
 	for name, test := range map[string]struct {

@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// TestReasons pins what operators' queries and alerts rest on.
-func TestReasons(t *testing.T) {
+// TestReasonsOfTokensStayTheSame pins what operators' queries and alerts rest on.
+func TestReasonsOfTokensStayTheSame(t *testing.T) {
 	t.Parallel()
 	public := map[string]string{
 		"missing":             "missing",

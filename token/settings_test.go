@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-func TestDefaults(t *testing.T) {
+func TestDefaultsAreDjangoSesames(t *testing.T) {
 	t.Parallel()
 	tokens, err := token.New(token.Settings{SecretKey: "k", Packer: "sesame.packers.LongPacker"})
 	if err != nil {
@@ -32,7 +32,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-func TestNewRefuses(t *testing.T) {
+func TestSettingsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	const secret, fallback = "the-very-secret-key", "the-fallback-key"
 	for name, test := range map[string]struct {
@@ -114,7 +114,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-func TestNewAccepts(t *testing.T) {
+func TestSettingsThatAreAccepted(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*token.Settings){
 		"no invalidation, but an age": func(s *token.Settings) {

@@ -162,7 +162,7 @@ func TestIncompleteUser(t *testing.T) {
 	}
 }
 
-func TestCreated(t *testing.T) {
+func TestCreatedIsReadBackFromTokens(t *testing.T) {
 	t.Parallel()
 	for _, version := range benchmarkVersions {
 		t.Run(version.String(), func(t *testing.T) {
@@ -216,8 +216,8 @@ func TestCreateOutOfTime(t *testing.T) {
 	}
 }
 
-// TestHugeTokens: no request makes the work grow with it.
-func TestHugeTokens(t *testing.T) {
+// TestWorkDoesNotGrowWithTheToken: no request makes the work grow with it.
+func TestWorkDoesNotGrowWithTheToken(t *testing.T) {
 	t.Parallel()
 	tokens := newTokens(t, func(s *token.Settings) { s.Encoding = token.StrPacker })
 	for _, made := range []string{
@@ -248,7 +248,7 @@ func TestHugeTokens(t *testing.T) {
 	}
 }
 
-func TestKeyRotation(t *testing.T) {
+func TestTokensOfFormerKeysAreAccepted(t *testing.T) {
 	t.Parallel()
 	for _, version := range benchmarkVersions {
 		t.Run(version.String(), func(t *testing.T) {
@@ -295,9 +295,9 @@ func TestSmallKeysStartWithAA(t *testing.T) {
 	}
 }
 
-// TestConcurrency shares Tokens among goroutines, for the race detector and
+// TestTokensAreSharedAmongGoroutines shares Tokens among goroutines, for the race detector and
 // to see that no user's signature is checked in another's memory.
-func TestConcurrency(t *testing.T) {
+func TestTokensAreSharedAmongGoroutines(t *testing.T) {
 	t.Parallel()
 	tokens := newTokens(t, func(s *token.Settings) { s.SecretKeyFallbacks = []string{"old"} })
 	v1 := newTokens(t, versions(token.V1, token.V2))

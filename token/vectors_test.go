@@ -79,10 +79,10 @@ type vectorCheck struct {
 	Result   string      `json:"result"`
 }
 
-// TestVectors holds this package against what the real django-sesame made of
+// TestVectorsOfDjangoSesameAreReproduced holds this package against what the real django-sesame made of
 // random settings, users and tokens: the tokens it created, the keys it looked
 // up, and its verdicts.
-func TestVectors(t *testing.T) {
+func TestVectorsOfDjangoSesameAreReproduced(t *testing.T) {
 	t.Parallel()
 	files := []string{"testdata/tokens.json", "testdata/settings.json"}
 	if *vectorsFile != "" {

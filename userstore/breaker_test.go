@@ -58,7 +58,7 @@ func awaitSilence(t *testing.T, s *userstore.MySQL, silent bool) {
 	})
 }
 
-func TestBreaker(t *testing.T) {
+func TestBreakerAnswersForAServerThatIsAway(t *testing.T) {
 	t.Parallel()
 	const opened, closed = "MySQL doesn't answer: requests get 503 at once until it does", "MySQL answers again"
 	tests := []struct {

@@ -41,7 +41,7 @@ func wantPassword(t *testing.T, c *userstore.Cache, want string, fresh bool) {
 	}
 }
 
-func TestCache(t *testing.T) {
+func TestCacheKeepsRowsUntilAFreshOneIsRead(t *testing.T) {
 	t.Parallel()
 	d := newUsers(t, 3)
 	c := newCache(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{}, userstore.CacheConfig{For: caddy.Duration(userstore.LongestCache)})
@@ -74,9 +74,9 @@ func TestCache(t *testing.T) {
 	wantPassword(t, c, "r", false)
 }
 
-// TestCacheForgets sees a change without asking for a fresh row, and a user
+// TestCacheForgetsRowsByTheirAge sees a change without asking for a fresh row, and a user
 // who was not there.
-func TestCacheForgets(t *testing.T) {
+func TestCacheForgetsRowsByTheirAge(t *testing.T) {
 	t.Parallel()
 	d := newUsers(t, 1)
 	c := newCache(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{}, userstore.CacheConfig{For: caddy.Duration(50 * time.Millisecond)})

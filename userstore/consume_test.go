@@ -16,9 +16,9 @@ import (
 // startOfTests is a clock's reading with more digits than MySQL stores.
 var startOfTests = time.Date(2026, 5, 6, 7, 8, 9, 123456789, time.UTC)
 
-// TestConsumeOnce lets many requests over two gateways use one token. All read
+// TestTokenIsConsumedOnceByManyRequests lets many requests over two gateways use one token. All read
 // the row before any consumes it, as the worst case has it.
-func TestConsumeOnce(t *testing.T) {
+func TestTokenIsConsumedOnceByManyRequests(t *testing.T) {
 	t.Parallel()
 	const requests = 200
 	tests := []struct {

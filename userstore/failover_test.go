@@ -11,10 +11,10 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// TestFailover has an address lead to another server, as a name does after a
+// TestConnectionsAreNotKeptToAFormerPrimary has an address lead to another server, as a name does after a
 // failover, while the former primary goes on to answer, but lets nobody write.
 // Connections to it aren't kept once that is noticed.
-func TestFailover(t *testing.T) {
+func TestConnectionsAreNotKeptToAFormerPrimary(t *testing.T) {
 	t.Parallel()
 	former, newest := newServer(t), newServer(t)
 	for name, of := range map[string]*testmariadb.Server{"old": former, "new": newest} {

@@ -26,7 +26,7 @@ func whose(found map[string][]*userstore.User) string {
 	return strings.Join(all, " ")
 }
 
-func TestFindMany(t *testing.T) {
+func TestManyUsersAreFoundTogether(t *testing.T) {
 	t.Parallel()
 	const columns = "id int PRIMARY KEY, password text, is_active int, username varchar(50) %s, email varchar(50) %[1]s"
 	const rows = `INSERT INTO auth_user VALUES (1, 'p', 1, 'alice', 'alice@x'), (2, 'p', 1, 'Bob', 'Shared@x'), (3, 'p', 0, 'mike', 'shared@x'),

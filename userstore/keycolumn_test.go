@@ -28,9 +28,9 @@ func uuidKey(t *testing.T) token.PrimaryKey {
 	return token.UUIDKey([16]byte(raw))
 }
 
-// TestKeyTypes has for every type of column the packer that django-sesame
+// TestEachTypeOfKeyHasItsPacker has for every type of column the packer that django-sesame
 // chooses, and values that are found or not.
-func TestKeyTypes(t *testing.T) {
+func TestEachTypeOfKeyHasItsPacker(t *testing.T) {
 	t.Parallel()
 	id := uuidKey(t)
 	type keys []token.PrimaryKey

@@ -379,7 +379,7 @@ func TestOpenIgnoresWhatTheDSNMustNotSet(t *testing.T) {
 	}
 }
 
-func TestCloseTwice(t *testing.T) {
+func TestStoreIsClosedTwice(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers)
 	s := openStore(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{})

@@ -406,7 +406,7 @@ func TestOpenOfAHungServer(t *testing.T) {
 	}
 }
 
-func TestFrozenServer(t *testing.T) {
+func TestOpenGivesUpOnAFrozenServerInTime(t *testing.T) {
 	t.Parallel()
 	server := newServer(t)
 	if err := server.CreateDatabase("app"); err != nil {

@@ -101,8 +101,8 @@ func wantAny(t *testing.T, s *userstore.MySQL, id int64, password string, fresh 
 	return u
 }
 
-// TestReplica is about a replica that is behind, or doesn't answer.
-func TestReplica(t *testing.T) {
+// TestReplicaThatIsBehindIsNotTrusted is about a replica that is behind, or doesn't answer.
+func TestReplicaThatIsBehindIsNotTrusted(t *testing.T) {
 	t.Parallel()
 	r := newReplicated(t, authUser)
 	for _, test := range []struct {

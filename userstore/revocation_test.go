@@ -21,9 +21,9 @@ func addRevocations(t *testing.T, d *database) {
 	d.exec(statement)
 }
 
-// TestRevocations ends tokens of users with keys of each kind, of one user and
+// TestRevocationsEndTokensOfOneUserAndNoOther ends tokens of users with keys of each kind, of one user and
 // of no other, whether they are read alone or together.
-func TestRevocations(t *testing.T) {
+func TestRevocationsEndTokensOfOneUserAndNoOther(t *testing.T) {
 	t.Parallel()
 	uuid := func(last byte) token.PrimaryKey { return token.UUIDKey([16]byte{1, 2, 15: last}) }
 	for _, test := range []struct {

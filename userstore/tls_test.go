@@ -50,7 +50,7 @@ func newTLSServer(t *testing.T) (*testmariadb.Server, *testmariadb.Authority, st
 	return server, authority, dir
 }
 
-func TestTLS(t *testing.T) {
+func TestTLSModesConnectOrRefuse(t *testing.T) {
 	t.Parallel()
 	server, authority, dir := newTLSServer(t)
 	cert, key, err := authority.Issue("client", time.Now().Add(time.Hour), "gateway")

@@ -161,7 +161,7 @@ var blocks = map[string]struct {
 	},
 }
 
-func TestCaddyfile(t *testing.T) {
+func TestSettingsBecomeABlockOrAreUndecided(t *testing.T) {
 	t.Parallel()
 	for name, test := range blocks {
 		t.Run(name, func(t *testing.T) {
@@ -307,7 +307,7 @@ func python(s string) string {
 	return b.String()
 }
 
-func TestDatabases(t *testing.T) {
+func TestDatabasesBecomeADSN(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ database, dsn string }{
 		"by default":           {`'USER': 'u'`, "u@tcp(127.0.0.1:3306)/app"},

@@ -123,9 +123,9 @@ func startMariaDB(t *testing.T, arguments ...string) *testmariadb.Server {
 	return server
 }
 
-// TestUserModels imports the settings of projects with all sorts of user models,
+// TestImportLetsInWhomDjangoLetsIn imports the settings of projects with all sorts of user models,
 // does what the import says, and lets in whom Django lets in, and no others.
-func TestUserModels(t *testing.T) {
+func TestImportLetsInWhomDjangoLetsIn(t *testing.T) {
 	installed := pythons(t)
 	server := startMariaDB(t)
 	t.Setenv("DJANGO_SECRET_KEY", usersSecret)

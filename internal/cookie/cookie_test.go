@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestTakeCookie(t *testing.T) {
+func TestOwnCookiesAreTakenOutAndOthersStay(t *testing.T) {
 	t.Parallel()
 	c := Cookie{name: "sesame", path: "/", secure: secureAuto}
 	for _, test := range []struct {

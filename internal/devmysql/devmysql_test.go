@@ -49,7 +49,7 @@ const insertUser = `INSERT INTO auth_user
 	(id, password, last_login, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined)
 	VALUES (?, ?, ?, 0, ?, '', '', ?, 0, ?, '2024-01-01 00:00:00')`
 
-func TestAccount(t *testing.T) {
+func TestOnlyTheAccountWithItsPasswordConnects(t *testing.T) {
 	s := start(t)
 	if err := open(t, s.DSN()).Ping(); err != nil {
 		t.Error(err)
@@ -64,7 +64,7 @@ func TestAccount(t *testing.T) {
 	}
 }
 
-func TestClose(t *testing.T) {
+func TestCloseEndsConnections(t *testing.T) {
 	s, err := devmysql.Start(devmysql.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func TestSessionSettings(t *testing.T) {
 // Times keep each microsecond, in both protocols and whatever the time zone of
 // the connection. As text they lack the zeros at the end of the fraction, which
 // MySQL writes; what compares such texts must read and compare them alike.
-func TestMicroseconds(t *testing.T) {
+func TestTimesKeepEachMicrosecond(t *testing.T) {
 	s := start(t)
 	for i, at := range []string{
 		"2024-05-06 07:08:09.123456", "2024-05-06 07:08:09.000001", "2024-05-06 07:08:09.999999",
@@ -329,7 +329,7 @@ func TestInformationSchema(t *testing.T) {
 	}
 }
 
-func TestKeys(t *testing.T) {
+func TestUsersAreFoundByTheirKeys(t *testing.T) {
 	s := start(t)
 	db := open(t, s.DSN())
 	uuidBytes := []byte("\x00\x01\xff\xfe'\"\\\x00\n\x1a567890a"[:16])
@@ -390,7 +390,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-func TestView(t *testing.T) {
+func TestViewIsReadLikeATable(t *testing.T) {
 	s := start(t)
 	db := open(t, s.DSN())
 	exec(t, s, insertUser, 1, "x", "2024-01-01 00:00:00.000001", "alice", "", 1)
@@ -409,7 +409,7 @@ func TestView(t *testing.T) {
 }
 
 // An UPDATE is seen by the next SELECT of every connection.
-func TestFresh(t *testing.T) {
+func TestUpdateIsSeenByTheNextSelect(t *testing.T) {
 	s := start(t)
 	exec(t, s, insertUser, 1, "x", nil, "alice", "", 1)
 	readers := []*sql.DB{open(t, s.DSN()), open(t, s.DSN())}

@@ -15,8 +15,8 @@ func newTestFailures(n int, per time.Duration) *Failures {
 	return newFailures(Config{Failures: n, Per: caddy.Duration(per)})
 }
 
-// TestClientOf tells who is the same client.
-func TestClientOf(t *testing.T) {
+// TestAddressesOfOneClientCountAsOne tells who is the same client.
+func TestAddressesOfOneClientCountAsOne(t *testing.T) {
 	t.Parallel()
 	f := newTestFailures(20, time.Minute)
 	for _, test := range []struct {

@@ -2,8 +2,8 @@ package limit
 
 import "testing"
 
-// TestLineLimit has more written than there is room for.
-func TestLineLimit(t *testing.T) {
+// TestLinesBeyondTheLimitAreCounted has more written than there is room for.
+func TestLinesBeyondTheLimitAreCounted(t *testing.T) {
 	t.Parallel()
 	var l lineLimit
 	written := 0

@@ -172,8 +172,8 @@ func TestQueueIsShared(t *testing.T) {
 	})
 }
 
-// TestQueueAnswers has lookups wait too long, be given up, and fail together.
-func TestQueueAnswers(t *testing.T) {
+// TestQueueAnswersLookupsThatWaitFailOrAreGivenUp has lookups wait too long, be given up, and fail together.
+func TestQueueAnswersLookupsThatWaitFailOrAreGivenUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		queries := recordedQueries{takes: 5 * time.Second}

@@ -100,9 +100,9 @@ func startGuarding(t *testing.T, users *watchedUsers, upstream http.HandlerFunc,
 	return addr
 }
 
-// TestWatchWithTheReverseProxy ends real responses that Caddy is in the middle
+// TestWatchEndsResponsesOfTheReverseProxy ends real responses that Caddy is in the middle
 // of, and checks that both sides notice and nothing is left.
-func TestWatchWithTheReverseProxy(t *testing.T) {
+func TestWatchEndsResponsesOfTheReverseProxy(t *testing.T) {
 	const size = 1 << 36 // more than can be sent while the test runs
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "files"), 0o700); err != nil {

@@ -91,7 +91,7 @@ func endOf(r *http.Request, within time.Duration) (after time.Duration, why erro
 	}
 }
 
-func TestWatchEnds(t *testing.T) {
+func TestWatchEndsResponsesOfRefusedUsers(t *testing.T) {
 	key, other := token.IntKey(7), token.IntKey(8)
 	tests := []struct {
 		name   string
@@ -339,9 +339,9 @@ func (p *pausingReader) Read(b []byte) (int, error) {
 	return int(n), nil
 }
 
-// TestWatchAtOnce has all that can happen happen at the same time, for the race
+// TestWatchesEndAndStartAtTheSameTime has all that can happen happen at the same time, for the race
 // detector.
-func TestWatchAtOnce(t *testing.T) {
+func TestWatchesEndAndStartAtTheSameTime(t *testing.T) {
 	before := runtime.NumGoroutine()
 	bad, good := token.IntKey(1), token.IntKey(2)
 	users := &watchedUsers{inert: map[token.PrimaryKey]bool{bad: true}}

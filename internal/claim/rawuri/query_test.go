@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestCutParameter(t *testing.T) {
+func TestParameterIsCutFromQueries(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		query, rest, value string
@@ -58,7 +58,7 @@ func TestRedactInURI(t *testing.T) {
 	}
 }
 
-func TestCutFromURI(t *testing.T) {
+func TestParameterIsCutFromURIs(t *testing.T) {
 	t.Parallel()
 	for uri, want := range map[string]string{
 		"":                      "",

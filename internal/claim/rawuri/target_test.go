@@ -8,7 +8,7 @@ import (
 	whatwg "github.com/nlnwa/whatwg-url/url"
 )
 
-func TestOwnTarget(t *testing.T) {
+func TestTargetsOfOtherSitesAreRefused(t *testing.T) {
 	t.Parallel()
 	for next, isOwn := range map[string]bool{
 		"/":                           true,

@@ -2,7 +2,7 @@ package rawuri
 
 import "testing"
 
-func TestHasTrace(t *testing.T) {
+func TestTracesOfATokenAreFound(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{
 		"":                                    false,

@@ -14,7 +14,7 @@ import (
 )
 
 // The program runs until nobody holds its standard input, or it is told to end.
-func TestProgram(t *testing.T) {
+func TestProgramEndsWithItsInputOrASignal(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "devmysql")
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, ".").CombinedOutput(); err != nil {
