@@ -9,10 +9,11 @@ import (
 type reads uint8
 
 const (
-	readsNothing   reads = iota
-	readsPath            // the path, or the target byte for byte
-	readsParameter       // one query parameter
-	readsUnknown         // what another handler or matcher made, of anything
+	readsNothing   reads = iota // of what a client sends
+	readsRequest                // other parts of the request, such as the host
+	readsPath                   // the path, or the target byte for byte
+	readsParameter              // one query parameter
+	readsUnknown                // what another handler or matcher made, of anything
 )
 
 // placeholder is one of Caddy's, in a template.
@@ -51,17 +52,18 @@ func classify(key string) (placeholder, error) {
 		key == "http.request.orig_uri", strings.HasPrefix(key, "http.request.orig_uri."),
 		strings.HasPrefix(key, "http.request.uri_"):
 		p.reads, p.start = readsPath, startOf(key)
-	case isIndependent(key):
+	case isConstant(key):
+	case strings.HasPrefix(key, "http.request."):
+		p.reads = readsRequest
 	default:
 		p.reads = readsUnknown
 	}
 	return p, nil
 }
 
-// isIndependent reports whether a placeholder reads nothing of the request
-// target.
-func isIndependent(key string) bool {
-	for _, prefix := range []string{"http.request.", "http.auth.user.", "env.", "file.", "system.", "time."} {
+// isConstant reports whether a placeholder reads nothing that a client chooses.
+func isConstant(key string) bool {
+	for _, prefix := range []string{"http.auth.user.", "env.", "file.", "system.", "time."} {
 		if strings.HasPrefix(key, prefix) {
 			return true
 		}

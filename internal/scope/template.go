@@ -31,7 +31,7 @@ type Template struct {
 	readsTarget   bool     // the path must have one reading
 	readsAnyQuery bool     // so must all query parameters
 	parameters    []string // so must these query parameters
-	isCompound    bool     // several placeholders that the client chooses
+	isCompound    bool     // several placeholders whose values the client chooses
 }
 
 // Rejection is the error for a request that has no scope because its target has
@@ -85,7 +85,7 @@ func Parse(text string) (*Template, error) {
 
 // prepare notes what the placeholders read. literals is the text around them.
 func (t *Template) prepare(literals []string) error {
-	last := -1 // of those that read the target
+	last := -1 // of those whose values the client chooses
 	for i, p := range t.placeholders {
 		switch p.reads {
 		case readsNothing:
@@ -95,8 +95,8 @@ func (t *Template) prepare(literals []string) error {
 		case readsUnknown:
 			t.readsAnyQuery = true
 		}
-		t.isCompound = t.readsTarget
-		t.readsTarget = true
+		t.readsTarget = t.readsTarget || p.reads != readsRequest
+		t.isCompound = last >= 0
 		last = i
 	}
 	for i := range max(last, 0) {

@@ -102,6 +102,9 @@ func TestConfigurationsThatCannotBeSafeAreRejected(t *testing.T) {
 		"{http.request.uri.path.0}{http.request.uri.path.1}":       "nothing separates {http.request.uri.path.0} from {http.request.uri.path.1}",
 		"{http.vars.a}{env.NONE}:{http.request.uri.path.1}":        "nothing separates {http.vars.a}",
 		"{http.request.uri.path.0}{http.request.uri.query.report}": "such as a colon",
+		"{http.request.host.labels.2}{http.request.uri.path.1}":    "nothing separates {http.request.host.labels.2}",
+		"{http.request.uri.path.1}{http.request.host.labels.2}":    "nothing separates {http.request.uri.path.1}",
+		"{http.request.host}{env.NONE}{http.request.uri.path.1}":   "nothing separates {http.request.host}",
 		"a\x00{http.vars.a}":                                       "NUL byte",
 	} {
 		if _, err := scope.Parse(template); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "scope ") {
@@ -135,6 +138,29 @@ func TestSeparatorsInValues(t *testing.T) {
 		if !ok {
 			t.Fatal(test.target)
 		}
+		wantScope(t, r, test.template, test.want)
+	}
+}
+
+// TestSeparatorsInHosts: of a site for *.example.com, the client chooses the
+// host as it chooses the path.
+func TestSeparatorsInHosts(t *testing.T) {
+	t.Parallel()
+	const hostFirst, pathFirst = "{http.request.host.labels.2}-{http.request.uri.path.1}", "{http.request.uri.path.1}-{http.request.host.labels.2}"
+	for _, test := range []struct{ template, host, target, want string }{
+		{hostFirst, "acme.example.com", "/reports/7", "acme-7"},
+		{hostFirst, "acme.example.com", "/reports/eu-7", "acme-eu-7"},
+		{hostFirst, "acme-eu.example.com", "/reports/7", ""},
+		{pathFirst, "acme.example.com", "/reports/7", "7-acme"},
+		{pathFirst, "eu-acme.example.com", "/reports/7", "7-eu-acme"},
+		{pathFirst, "acme.example.com", "/reports/7-eu", ""},
+		{"{http.request.host.labels.2}:{http.request.uri.path.1}", "acme-eu.example.com", "/reports/7", "acme-eu:7"},
+		{"{http.request.host.labels.2}{http.request.uri.path}", "acme-eu.example.com", "/reports/7", "acme-eu/reports/7"},
+		{"{http.request.method}-{http.request.host.labels.2}", "acme-eu.example.com", "/..", "GET-acme-eu"},
+		{"{http.request.host.labels.2}-{http.request.host.labels.1}", "a-b.c.com", "/..", ""},
+	} {
+		r, _ := receive(t, test.target)
+		r.Host = test.host
 		wantScope(t, r, test.template, test.want)
 	}
 }
