@@ -3,7 +3,6 @@ package sesame
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +18,6 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
-	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -134,7 +132,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return err
 	}
 	h.Source = lines.Directive()
-	if err := h.checkCaddyfile(); err != nil {
+	if err := h.Validate(); err != nil {
 		file, line := lines.Of(err)
 		return fmt.Errorf("sesame: %w, at %s:%d", err, file, line)
 	}
@@ -147,8 +145,8 @@ func (h *Handler) options() directive.Options {
 		"secret_key":                    directive.Text(&h.SecretKey, "a key, as {env.DJANGO_SECRET_KEY}").Secret(),
 		"secret_key_fallbacks":          directive.Texts(&h.SecretKeyFallbacks, "one key or more, as {env.DJANGO_SECRET_KEY_OLD}").Secret(),
 		"token_name":                    directive.Text(&h.TokenName, "the name of a query parameter"),
-		"token_from":                    directive.Any(1, "query, bearer, or header and a name", h.readTokenFrom),
-		"max_age":                       directive.Values(1, 1, "a duration such as 10m or 1d, or a number of seconds", h.readMaxAge),
+		"token_from":                    tokenFromOption(&h.TokenFrom),
+		"max_age":                       maxAgeOption(&h.MaxAge),
 		"one_time":                      directive.Switch(&h.OneTime),
 		"invalidate_on_password_change": directive.SwitchPointer(&h.InvalidateOnPasswordChange),
 		"invalidate_on_email_change":    directive.Switch(&h.InvalidateOnEmailChange),
@@ -167,17 +165,17 @@ func (h *Handler) options() directive.Options {
 		"scope":          directive.Text(&h.Scope, "a text, which may have placeholders"),
 		"optional":       directive.Switch(&h.Optional),
 		"preflight":      directive.Text(&h.Preflight, "pass or refuse"),
-		"require":        directive.Any(1, "group, permission or user with names, or staff, or superuser", h.readRequire).Repeated(),
+		"require":        requireOption(&h.Require),
 		"realm":          directive.Text(&h.Realm, "a text"),
-		"identity":       directive.Free("a header field and its value", h.readIdentity),
+		"identity":       identityOption(&h.Identity),
 		"pass_header":    directive.Texts(&h.PassHeader, "the name of a header field, or several"),
 		"assertion":      identity.AssertionOption(&h.Assertion),
 		"cache":          userstore.CacheOption(&h.Cache),
 		"session":        sessionOption(&h.Session),
 		"confirm":        directive.Text(&h.Confirm, "always, one_time or off"),
 		"reserved_path":  directive.Text(&h.ReservedPath, "a path such as /_sesame/, or off"),
-		"watch":          directive.Values(1, 1, "a duration such as 30s, or off", h.readWatch),
-		"limit_failures": directive.Any(0, "a number per time, such as 20 per 1m, or off", h.readLimitFailures),
+		"watch":          watchOption(&h.Watch),
+		"limit_failures": limitOption(&h.LimitFailures),
 		"pages":          page.Option(&h.Pages),
 		"userstore":      userstore.Option(&h.UserStore),
 		"undecided":      directive.Values(1, 1, "a text", readUndecided).Repeated(),
@@ -191,132 +189,93 @@ func readUndecided(args []string) error {
 	return fmt.Errorf("%s. Decide, then remove this line", strings.TrimSuffix(args[0], "."))
 }
 
-// checkCaddyfile finds what can't be right while the line is still known. The
-// same is checked again when the handler is provisioned, with secrets resolved
-// and for JSON.
-func (h *Handler) checkCaddyfile() error {
-	switch {
-	case h.SecretKey == "":
-		return setting.Errorf("secret_key", "secret_key is missing: set it to Django's SECRET_KEY, as {env.DJANGO_SECRET_KEY}")
-	case h.UserStore.DSN == "" && h.UserStore.DSNFile == "":
-		return setting.Errorf("userstore", "userstore is missing, or has no dsn: it says where the users are")
-	}
-	checked := Handler{
-		MaxAge: h.MaxAge, Watch: h.Watch, Cache: h.Cache,
-		TokenName: h.TokenName, TokenFrom: h.TokenFrom, Preflight: h.Preflight, Identity: h.Identity, PassHeader: h.PassHeader,
-		Assertion: h.Assertion, UserStore: h.UserStore, Require: h.Require,
-		Session: h.Session, Confirm: h.Confirm, ReservedPath: h.ReservedPath, Pages: h.Pages, LimitFailures: h.LimitFailures,
-	}
-	if err := checked.provisionRequest(); err != nil {
-		return err
-	}
-	if h.Cache != nil {
-		if err := h.Cache.Validate(); err != nil {
-			return setting.In("cache", err)
-		}
-	}
-	settings, err := h.tokenSettings(func(_, _ string) (string, error) { return "not resolved yet", nil })
-	if err != nil {
-		return err
-	}
-	if err := h.checkSettings(settings); err != nil {
-		return err
-	}
-	store := h.storeConfig()
-	store.DSN = assumedDSN(store.DSN)
-	store.Replicas = slices.Clone(store.Replicas)
-	for i, dsn := range store.Replicas {
-		store.Replicas[i] = assumedDSN(dsn)
-	}
-	if err := store.Validate(); err != nil {
-		return setting.In("userstore", err)
-	}
-	return nil
-}
-
-// assumedDSN is a DSN, or one in its place where it is not resolved yet.
-func assumedDSN(dsn string) string {
-	if strings.Contains(dsn, "{") {
-		return "user@tcp(localhost)/database"
-	}
-	return dsn
-}
-
-// readMaxAge reads a duration as Caddy writes it, or a number of seconds as
-// Django does.
-func (h *Handler) readMaxAge(args []string) error {
-	duration, err := caddy.ParseDuration(args[0])
-	if seconds, floatErr := strconv.ParseFloat(args[0], 64); floatErr == nil {
-		duration, err = time.Duration(seconds*float64(time.Second)), nil
-		if seconds > maxAgeLimit.Seconds() {
-			return fmt.Errorf("%q is too long", args[0])
-		}
-	}
-	if err != nil || duration <= 0 {
-		return fmt.Errorf("it must be a duration such as 10m or 1d, or a number of seconds, not %q", args[0])
-	}
-	h.MaxAge = (*caddy.Duration)(&duration)
-	return nil
-}
-
 // maxAgeLimit is more than any timestamp of a v2 token can be old.
 const maxAgeLimit = 200 * 365 * 24 * time.Hour
 
-// readTokenFrom reads sources in their order.
-func (h *Handler) readTokenFrom(args []string) error {
-	for i := 0; i < len(args); i++ {
-		source := TokenSource{From: args[i]}
-		if source.From == claim.FromHeader {
-			if i++; i == len(args) {
-				return errors.New("token_from header: the name of the header field is missing")
+// maxAgeOption is a duration as Caddy writes it, or a number of seconds as
+// Django does.
+func maxAgeOption(to **caddy.Duration) directive.Option {
+	return directive.Values(1, 1, "a duration such as 10m or 1d, or a number of seconds", func(args []string) error {
+		duration, err := caddy.ParseDuration(args[0])
+		if seconds, floatErr := strconv.ParseFloat(args[0], 64); floatErr == nil {
+			duration, err = time.Duration(seconds*float64(time.Second)), nil
+			if seconds > maxAgeLimit.Seconds() {
+				return fmt.Errorf("%q is too long", args[0])
 			}
-			source.Name = args[i]
 		}
-		if err := source.Validate(); err != nil {
+		if err != nil || duration <= 0 {
+			return fmt.Errorf("it must be a duration such as 10m or 1d, or a number of seconds, not %q", args[0])
+		}
+		*to = (*caddy.Duration)(&duration)
+		return nil
+	})
+}
+
+// tokenFromOption are sources in their order.
+func tokenFromOption(to *[]TokenSource) directive.Option {
+	return directive.Any(1, "query, bearer, or header and a name", func(args []string) error {
+		for i := 0; i < len(args); i++ {
+			source := TokenSource{From: args[i]}
+			if source.From == claim.FromHeader {
+				if i++; i == len(args) {
+					return errors.New("token_from header: the name of the header field is missing")
+				}
+				source.Name = args[i]
+			}
+			if err := source.Validate(); err != nil {
+				return err
+			}
+			*to = append(*to, source)
+		}
+		return nil
+	})
+}
+
+// identityOption is a block of header fields and their values.
+func identityOption(to *[]identity.Header) directive.Option {
+	return directive.Free("a header field and its value", func(name string, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("wrong argument count: the header field %s takes one value, and there are %d; quote a value that has spaces", name, len(args))
+		}
+		*to = append(*to, identity.Header{Name: name, Value: args[0]})
+		return nil
+	})
+}
+
+// watchOption is a duration, or off.
+func watchOption(to **caddy.Duration) directive.Option {
+	return directive.Values(1, 1, "a duration such as 30s, or off", func(args []string) error {
+		*to = new(caddy.Duration)
+		if args[0] == "off" {
+			return nil
+		}
+		duration, err := caddy.ParseDuration(args[0])
+		if err != nil || duration <= 0 {
+			return fmt.Errorf("it must be a duration such as 30s, or off, not %q", args[0])
+		}
+		**to = caddy.Duration(duration)
+		return nil
+	})
+}
+
+// requireOption is a requirement, of which there may be several.
+func requireOption(to *require.Requirements) directive.Option {
+	return directive.Any(1, "group, permission or user with names, or staff, or superuser", func(args []string) error {
+		r, err := require.Parse(args)
+		if err != nil {
 			return err
 		}
-		h.TokenFrom = append(h.TokenFrom, source)
-	}
-	return nil
-}
-
-// readIdentity reads a header field of the identity block.
-func (h *Handler) readIdentity(name string, args []string) error {
-	if len(args) != 1 {
-		return fmt.Errorf("wrong argument count: the header field %s takes one value, and there are %d; quote a value that has spaces", name, len(args))
-	}
-	h.Identity = append(h.Identity, identity.Header{Name: name, Value: args[0]})
-	return nil
-}
-
-// readWatch reads a duration or off.
-func (h *Handler) readWatch(args []string) error {
-	h.Watch = new(caddy.Duration)
-	if args[0] == "off" {
+		*to = append(*to, r)
 		return nil
-	}
-	duration, err := caddy.ParseDuration(args[0])
-	if err != nil || duration <= 0 {
-		return fmt.Errorf("it must be a duration such as 30s, or off, not %q", args[0])
-	}
-	*h.Watch = caddy.Duration(duration)
-	return nil
+	}).Repeated()
 }
 
-// readRequire reads a requirement, of which there may be several.
-func (h *Handler) readRequire(args []string) error {
-	r, err := require.Parse(args)
-	if err != nil {
+// limitOption is a number of failures per time, or off.
+func limitOption(to **limit.Config) directive.Option {
+	return directive.Any(0, "a number per time, such as 20 per 1m, or off", func(args []string) (err error) {
+		*to, err = limit.ParseArgs(args)
 		return err
-	}
-	h.Require = append(h.Require, r)
-	return nil
-}
-
-// readLimitFailures reads a number per duration, or off.
-func (h *Handler) readLimitFailures(args []string) (err error) {
-	h.LimitFailures, err = limit.ParseArgs(args)
-	return err
+	})
 }
 
 // Interface guards

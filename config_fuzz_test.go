@@ -41,7 +41,7 @@ func FuzzCaddyfile(f *testing.F) {
 			return
 		}
 		again := wantSameJSON(t, h)
-		if err := again.checkCaddyfile(); err != nil {
+		if err := again.Validate(); err != nil {
 			t.Errorf("accepted in a Caddyfile, and not in JSON: %v", err)
 		}
 	})
@@ -143,11 +143,16 @@ func FuzzJSON(f *testing.F) {
 		}
 		store := h.storeConfig()
 		for _, check := range []func() error{
-			h.provisionRequest,
 			func() error { return h.checkSettings(settings) },
-			func() error { return h.makeCredentials(settings) },
+			func() error {
+				g, err := newRequestGate(h)
+				if err != nil {
+					return err
+				}
+				return g.makeCredentials(settings)
+			},
 			store.Validate,
-			h.checkCaddyfile,
+			h.Validate,
 		} {
 			if err := check(); err != nil {
 				wantNoSecret(t, err, text, secrets)

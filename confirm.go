@@ -24,6 +24,14 @@ const (
 	confirmOff     = "off"
 )
 
+// confirmer shows the page with the button, and recognizes what the button
+// sends.
+type confirmer struct {
+	g      *gate
+	cookie cookie.Cookie
+	key    signingKey
+}
+
 // confirmation is what a request has of the page with the button.
 type confirmation struct {
 	signature string   // what the button sends; empty if it wasn't pressed
@@ -33,14 +41,14 @@ type confirmation struct {
 // confirmAge is how long the page may be open before the button is pressed.
 const confirmAge = time.Hour
 
-// signConfirmation signs the cookie of a browser that has seen the page for a
+// sign signs the cookie of a browser that has seen the page for a
 // token, and which user's session the page said would be replaced.
-func (h *Handler) signConfirmation(cookie, token string, replaced *userstore.User) string {
+func (b *confirmer) sign(cookie, token string, replaced *userstore.User) string {
 	key := ""
 	if replaced != nil {
 		key = replaced.PrimaryKey.String()
 	}
-	return base64.RawURLEncoding.EncodeToString(h.confirmKey.sign(cookie + "\x00" + key + "\x00" + token)[:16])
+	return base64.RawURLEncoding.EncodeToString(b.key.sign(cookie + "\x00" + key + "\x00" + token)[:16])
 }
 
 // newConfirmCookie makes the cookie that the page sets. Only the browser that
@@ -55,11 +63,11 @@ func newConfirmCookie(cfg *SessionConfig) (cookie.Cookie, error) {
 	return cookie.New(confirm)
 }
 
-// takeConfirmation takes out of a request what it has of the page. What the
+// take takes out of a request what it has of the page. What the
 // button sends only counts in a request of the button.
-func (h *Handler) takeConfirmation(r *http.Request) confirmation {
-	given := confirmation{cookies: h.confirmCookie.Take(r)}
-	signature := h.sources.TakeConfirmation(r)
+func (b *confirmer) take(r *http.Request) confirmation {
+	given := confirmation{cookies: b.cookie.Take(r)}
+	signature := b.g.sources.TakeConfirmation(r)
 	if r.Method == http.MethodPost {
 		given.signature = signature
 	}
@@ -68,9 +76,9 @@ func (h *Handler) takeConfirmation(r *http.Request) confirmation {
 
 // isConfirmed reports whether the button was pressed for this token, in a
 // browser that was shown it, and told of the session that would be replaced.
-func (h *Handler) isConfirmed(c claims, value string, replaced *userstore.User) bool {
+func (b *confirmer) isConfirmed(c claims, value string, replaced *userstore.User) bool {
 	for _, cookie := range c.confirmation.cookies[:min(len(c.confirmation.cookies), authn.MaxCookies)] {
-		if cookie != "" && hmac.Equal([]byte(h.signConfirmation(cookie, value, replaced)), []byte(c.confirmation.signature)) {
+		if cookie != "" && hmac.Equal([]byte(b.sign(cookie, value, replaced)), []byte(c.confirmation.signature)) {
 			return true
 		}
 	}
@@ -92,27 +100,27 @@ func isConfirmValue(value string) bool {
 	return len(value) == 26 && !strings.ContainsFunc(value, isOther)
 }
 
-// askToConfirm shows the page with the button. It sends the token and what
+// ask shows the page with the button. It sends the token and what
 // confirms it to the URL of the page itself, so that all that depends on the
 // URL, matchers and scope, stays as it is.
-func (h *Handler) askToConfirm(w http.ResponseWriter, r *http.Request, c claims, given *authn.TokenCredential, user, replaced *userstore.User) error {
+func (b *confirmer) ask(w http.ResponseWriter, r *http.Request, c claims, given *authn.TokenCredential, user, replaced *userstore.User) error {
 	counted.requests[outcomePage].Add(1)
 	value := c.confirmation.newConfirmValue()
-	h.confirmCookie.Set(w, r, value, confirmAge)
+	b.cookie.Set(w, r, value, confirmAge)
 
 	uri, separator := ownURI(r), "?"
 	if strings.Contains(uri, "?") {
 		separator = "&"
 	}
 	action := uri + separator + url.Values{
-		h.sources.Name:        {given.Given.Value},
-		h.sources.ConfirmName: {h.signConfirmation(value, given.Given.Value, replaced)},
+		b.g.sources.Name:        {given.Given.Value},
+		b.g.sources.ConfirmName: {b.sign(value, given.Given.Value, replaced)},
 	}.Encode()
 	shown := page.Data{Kind: page.Confirm, Action: action, User: displayName(user)}
 	if replaced != nil {
 		shown.Kind, shown.Current = page.Switch, displayName(replaced)
 	}
-	return h.pages.Write(w, r, http.StatusOK, shown)
+	return b.g.pages.Write(w, r, http.StatusOK, shown)
 }
 
 // displayName is what people know a user by.

@@ -157,8 +157,8 @@ func TestRejectionIsLoggedAtDebugOnly(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			core, logged := observer.New(zapcore.DebugLevel)
-			h := &Handler{logger: zap.New(core), now: func() time.Time { return now }}
-			if err := h.rejected(receive(http.MethodGet, "/path?q=1", ""), test.given, test.reason); !errors.Is(err, test.reason) {
+			g := &gate{config: new(Handler), logger: zap.New(core), now: func() time.Time { return now }}
+			if err := g.rejected(receive(http.MethodGet, "/path?q=1", ""), test.given, test.reason); !errors.Is(err, test.reason) {
 				t.Errorf("returned %v", err)
 			}
 			lines := logged.TakeAll()
@@ -179,8 +179,8 @@ func TestRejectionIsLoggedAtDebugOnly(t *testing.T) {
 			}
 
 			core, logged = observer.New(zapcore.InfoLevel)
-			h.logger = zap.New(core)
-			if err := h.rejected(receive(http.MethodGet, "/", ""), test.given, test.reason); !errors.Is(err, test.reason) || logged.Len() > 0 {
+			g.logger = zap.New(core)
+			if err := g.rejected(receive(http.MethodGet, "/", ""), test.given, test.reason); !errors.Is(err, test.reason) || logged.Len() > 0 {
 				t.Errorf("returned %v, logged %v", err, logged.All())
 			}
 		})
@@ -202,9 +202,9 @@ func TestLoginFailuresAreCounted(t *testing.T) {
 		{new(logins), nil, 0},
 		{nil, &authn.TokenCredential{Given: claim.Token{From: claim.FromQuery}}, 0},
 	} {
-		h := &Handler{logger: zap.NewNop(), logins: test.logins}
+		g := &gate{config: new(Handler), logger: zap.NewNop(), logins: test.logins}
 		before := counted.loginFailures[reason].Load()
-		_ = h.rejected(receive(http.MethodGet, "/", ""), test.given, reason)
+		_ = g.rejected(receive(http.MethodGet, "/", ""), test.given, reason)
 		if got := counted.loginFailures[reason].Load() - before; got != test.want {
 			t.Errorf("%+v: counted %d, want %d", test, got, test.want)
 		}
@@ -256,8 +256,8 @@ func TestRequestWithoutATokenIsNobodys(t *testing.T) {
 		"a preflight":                    {http.MethodOptions, preflight, "", true},
 		"a preflight where tokens apply": {http.MethodOptions, preflight, "", false},
 	} {
-		h := &Handler{Optional: test.optional, Scope: test.scope, Preflight: preflightPass, logger: zap.NewNop()}
-		if err := h.provisionRequest(); err != nil {
+		g, err := newRequestGate(&Handler{Optional: test.optional, Scope: test.scope, Preflight: preflightPass})
+		if err != nil {
 			t.Fatal(err)
 		}
 		for user, want := range map[*userstore.User]string{nil: "", {PrimaryKey: token.IntKey(7)}: "7"} {
@@ -266,7 +266,7 @@ func TestRequestWithoutATokenIsNobodys(t *testing.T) {
 				identity.SetUser(r, user)
 			}
 			before := counted.requests[outcomeAnonymous].Load()
-			err := h.ServeHTTP(httptest.NewRecorder(), r, caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+			err := g.serveHTTP(httptest.NewRecorder(), r, caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
 				if got := r.Header.Get("Remote-User"); got != want {
 					t.Errorf("%s: Remote-User %q, want %q", name, got, want)
 				}

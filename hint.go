@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -19,6 +20,13 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
+
+// hints tell a user whose link is rejected where new ones come from.
+type hints struct {
+	g      *gate
+	key    signingKey
+	warned atomic.Bool // that help_url leads back here
+}
 
 // expiredLink is token.Expired with what helps the person who has the link. It
 // is made for links only that would hold but for their age: whoever makes one
@@ -34,35 +42,35 @@ func (e *expiredLink) Unwrap() error { return token.Expired }
 // hintAge is how long the hand-off to help_url is good for.
 const hintAge = time.Hour
 
-// withHint adds the hint to a refusal, where it is asked for and a person is
+// with adds the hint to a refusal, where it is asked for and a person is
 // there to see it. It costs a lookup, so that a token that turns out to be made
 // up counts as a guess.
-func (h *Handler) withHint(r *http.Request, given *authn.TokenCredential, refused error) error {
-	if refused != token.Expired || !h.pages.Config().ExpiredHint || !asksForPage(r) { //nolint:errorlint // Parse doesn't wrap it
+func (x *hints) with(r *http.Request, given *authn.TokenCredential, refused error) error {
+	if refused != token.Expired || !x.g.pages.Config().ExpiredHint || !asksForPage(r) { //nolint:errorlint // Parse doesn't wrap it
 		return refused
 	}
-	user, err := h.findExpired(r, given)
+	user, err := x.findExpired(r, given)
 	if _, isOver := errors.AsType[*limit.Exceeded](err); isOver {
 		return err
 	}
 	if err != nil {
 		return refused
 	}
-	id, until := user.PrimaryKey.String(), strconv.FormatInt(h.now().Add(hintAge).Unix(), 10)
-	helpURL, separator := h.helpURL(r), "?"
+	id, until := user.PrimaryKey.String(), strconv.FormatInt(x.g.now().Add(hintAge).Unix(), 10)
+	helpURL, separator := x.helpURL(r), "?"
 	if strings.Contains(helpURL, "?") {
 		separator = "&"
 	}
 	return &expiredLink{
 		name: displayName(user),
 		helpURL: helpURL + separator + "user=" + url.QueryEscape(id) +
-			"&until=" + until + "&signature=" + h.signHint(id, until),
+			"&until=" + until + "&signature=" + x.sign(id, until),
 	}
 }
 
 // helpURL is where the user of a request gets a new link.
-func (h *Handler) helpURL(r *http.Request) string {
-	return h.pages.HelpURL(r, func(text string) string { return withoutTokens(text, h.sources.Name) })
+func (x *hints) helpURL(r *http.Request) string {
+	return x.g.pages.HelpURL(r, func(text string) string { return withoutTokens(text, x.g.sources.Name) })
 }
 
 // withoutTokens takes the tokens out of a URI, or a part of one. Where it is
@@ -81,16 +89,16 @@ func withoutTokens(uri, name string) string {
 
 // warnOfHelp tells the operator, once, that help_url leads to a page that this
 // handler protects: users without a valid link, whom it is for, can't read it.
-func (h *Handler) warnOfHelp(r *http.Request) {
-	if h.pages.IsHelp(r) && !h.warnedOfHelp.Swap(true) {
-		h.logger.Warn("help_url leads to a page behind sesame, which users without a valid link can't read: "+
+func (x *hints) warnOfHelp(r *http.Request) {
+	if x.g.pages.IsHelp(r) && !x.warned.Swap(true) {
+		x.g.logger.Warn("help_url leads to a page behind sesame, which users without a valid link can't read: "+
 			"let requests for it pass with a matcher, such as `@protected not path "+r.URL.Path+"` and `sesame @protected`",
-			zap.String("help_url", h.pages.Config().HelpURL))
+			zap.String("help_url", x.g.pages.Config().HelpURL))
 	}
 }
 
 // findExpired finds the user whose token it is but for its age.
-func (h *Handler) findExpired(r *http.Request, given *authn.TokenCredential) (*userstore.User, error) {
+func (x *hints) findExpired(r *http.Request, given *authn.TokenCredential) (*userstore.User, error) {
 	check := func(user *userstore.User) error {
 		switch {
 		case user == nil:
@@ -103,22 +111,22 @@ func (h *Handler) findExpired(r *http.Request, given *authn.TokenCredential) (*u
 		return nil
 	}
 	key := given.Parsed().PrimaryKey()
-	if h.failures == nil {
-		return h.users.Find(r.Context(), key, true, check)
+	if x.g.limiter == nil {
+		return x.g.users.Find(r.Context(), key, true, check)
 	}
-	credential := h.credentialOf(r, given)
-	user, err := h.findInTurn(r, credential, key, true, check)
+	credential := x.g.limiter.credentialOf(r, given)
+	user, err := x.g.limiter.findInTurn(r, credential, key, true, check)
 	if _, isReason := errors.AsType[token.Reason](err); isReason {
-		err = h.chargeToken(r, credential, err)
+		err = x.g.limiter.chargeToken(r, credential, err)
 	}
 	return user, err
 }
 
-// signHint signs the hand-off to help_url. An app that has SECRET_KEY can check
+// sign signs the hand-off to help_url. An app that has SECRET_KEY can check
 // it: the key is HMAC-SHA256(SECRET_KEY, "caddy-sesame/help/1"), and the
 // signature HMAC-SHA256(key, user + "|" + until), in hexadecimal.
-func (h *Handler) signHint(id, until string) string {
-	return hex.EncodeToString(h.hintKey.sign(id + "|" + until))
+func (x *hints) sign(id, until string) string {
+	return hex.EncodeToString(x.key.sign(id + "|" + until))
 }
 
 // signingKey signs what the gateway hands out besides tokens and sessions.

@@ -13,9 +13,20 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
+	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
+
+// limiter has clients that come with too many rejected credentials wait.
+type limiter struct {
+	failures *limit.Failures
+	queue    *limit.Queue // of clients over the limit
+	users    userstore.Finder
+	cache    *userstore.Cache // nil for none
+	logger   *zap.Logger
+	audit    *audit
+}
 
 // isRejection reports whether an error says that credentials are rejected, or
 // that their client is over the limit. Any other says that there is no answer.
@@ -27,9 +38,9 @@ func isRejection(err error) bool {
 }
 
 // clientOf is the client that a request is from.
-func (h *Handler) clientOf(r *http.Request) limit.Client {
+func (l *limiter) clientOf(r *http.Request) limit.Client {
 	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	return h.failures.ClientOf(address)
+	return l.failures.ClientOf(address)
 }
 
 // isGuess reports whether a token that was rejected for a reason may have been
@@ -54,8 +65,8 @@ func isGuess(reason error) bool {
 
 // credentialOf identifies a credential among those that its client has sent
 // before.
-func (h *Handler) credentialOf(r *http.Request, c authn.Credential) limit.Credential {
-	return h.failures.CredentialOf(h.clientOf(r), c.Traits().Guess)
+func (l *limiter) credentialOf(r *http.Request, c authn.Credential) limit.Credential {
+	return l.failures.CredentialOf(l.clientOf(r), c.Traits().Guess)
 }
 
 // chargeToken counts a token that was rejected against the request's client if it
@@ -65,20 +76,20 @@ func (h *Handler) credentialOf(r *http.Request, c authn.Credential) limit.Creden
 //
 // A prefetch that is rejected counts as any other request. It would be the way
 // around the limit otherwise.
-func (h *Handler) chargeToken(r *http.Request, credential limit.Credential, reason error) error {
+func (l *limiter) chargeToken(r *http.Request, credential limit.Credential, reason error) error {
 	known, _ := errors.AsType[token.Reason](reason)
 	// What took a lookup is remembered, so that the next one waits in the queue.
-	isNew := known >= token.UnknownUser && h.failures.RememberRejected(credential)
-	return h.charge(r, reason, isNew && isGuess(reason))
+	isNew := known >= token.UnknownUser && l.failures.RememberRejected(credential)
+	return l.charge(r, reason, isNew && isGuess(reason))
 }
 
 // charge returns the reason of a rejection, or limit.Exceeded if the client is
 // over the limit. It counts one more failure of the client, or none.
-func (h *Handler) charge(r *http.Request, reason error, isFailure bool) error {
-	client := h.clientOf(r)
-	wait := h.failures.Wait(client)
+func (l *limiter) charge(r *http.Request, reason error, isFailure bool) error {
+	client := l.clientOf(r)
+	wait := l.failures.Wait(client)
 	if isFailure {
-		wait = h.note(r, client)
+		wait = l.note(r, client)
 	}
 	if wait == 0 {
 		return reason
@@ -88,44 +99,44 @@ func (h *Handler) charge(r *http.Request, reason error, isFailure bool) error {
 
 // note counts a failure of a client, and logs if that is over the limit. It
 // returns how long the client is limited already.
-func (h *Handler) note(r *http.Request, client limit.Client) time.Duration {
-	noted := h.failures.Note(client)
+func (l *limiter) note(r *http.Request, client limit.Client) time.Duration {
+	noted := l.failures.Note(client)
 	if noted.Crowded {
-		h.logger.Warn("more clients fail than limit_failures can tell apart: those with the fewest failures are forgotten")
+		l.logger.Warn("more clients fail than limit_failures can tell apart: those with the fewest failures are forgotten")
 	}
 	if noted.First {
-		h.tellLimited(r)
+		l.tellLimited(r)
 	}
 	return noted.Wait
 }
 
 // tellLimited tells that a client is over the limit, once for each and a while.
-func (h *Handler) tellLimited(r *http.Request) {
-	omitted, ok := h.failures.TakeLine()
+func (l *limiter) tellLimited(r *http.Request) {
+	omitted, ok := l.failures.TakeLine()
 	if !ok {
 		return
 	}
-	if c := h.logger.Check(zap.WarnLevel, "client exceeded limit_failures; its rejected requests are answered 429"); c != nil {
+	if c := l.logger.Check(zap.WarnLevel, "client exceeded limit_failures; its rejected requests are answered 429"); c != nil {
 		c.Write(append(requestFields(r), zap.Int("omitted", omitted))...)
 	}
-	h.audit.limited(r)
+	l.audit.limited(r)
 }
 
 // findInTurn is Finder.Find for a token. Where the client is over the limit, or the
 // token was rejected before, the lookup waits in a queue, and MySQL is asked no
 // more often however many such requests come. Only what a kept row accepts is
 // answered at once: neither the answer nor its time tells whether a user exists.
-func (h *Handler) findInTurn(r *http.Request, credential limit.Credential, pk token.PrimaryKey, fresh bool, check func(*userstore.User) error) (*userstore.User, error) {
-	client := h.clientOf(r)
-	wait := h.failures.Wait(client)
-	switch standing := h.failures.Standing(credential); {
+func (l *limiter) findInTurn(r *http.Request, credential limit.Credential, pk token.PrimaryKey, fresh bool, check func(*userstore.User) error) (*userstore.User, error) {
+	client := l.clientOf(r)
+	wait := l.failures.Wait(client)
+	switch standing := l.failures.Standing(credential); {
 	case standing == limit.Valid, standing == limit.Unseen && wait == 0:
-		return h.users.Find(r.Context(), pk, fresh, check)
+		return l.users.Find(r.Context(), pk, fresh, check)
 	case standing == limit.Rejected && wait > 0:
 		return nil, &limit.Exceeded{Wait: max(wait, limit.RejectedFor)}
 	}
-	if h.cache != nil && !fresh {
-		if user, _ := h.cache.Kept(pk); user != nil && check(user) == nil {
+	if l.cache != nil && !fresh {
+		if user, _ := l.cache.Kept(pk); user != nil && check(user) == nil {
 			return user, nil
 		}
 	}
@@ -133,20 +144,39 @@ func (h *Handler) findInTurn(r *http.Request, credential limit.Credential, pk to
 	if span != nil {
 		defer span.End()
 	}
-	user, err := h.queue.Find(ctx, client, pk, check)
+	user, err := l.queue.Find(ctx, client, pk, check)
 	switch {
 	case err == nil:
-		h.failures.RememberValid(credential)
+		l.failures.RememberValid(credential)
 	case errors.Is(err, limit.ErrTurnedAway):
 		return nil, &limit.Exceeded{Wait: time.Second}
 	}
 	return user, err
 }
 
-// refuseOverLimit answers what is refused of a client over the limit. It tells
+// refuseLimited answers what is refused of a client over the limit. It tells
 // neither whether the token was looked at, nor why it doesn't hold.
-func (h *Handler) refuseOverLimit(w http.ResponseWriter, r *http.Request, wait time.Duration) error {
+func (f *refuser) refuseLimited(w http.ResponseWriter, r *http.Request, wait time.Duration) error {
 	counted.requests[outcomeLimited].Add(1)
 	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-	return h.answer(w, r, refusal{status: http.StatusTooManyRequests, page: page.Data{Kind: page.Limited}})
+	return f.answer(w, r, refusal{status: http.StatusTooManyRequests, page: page.Data{Kind: page.Limited}})
+}
+
+// chargeForged counts forged sessions against the request's client, each once:
+// one that a browser sends again and again was signed by a former key. It returns
+// a limit.Exceeded where there are any and the client is over the limit, else nil.
+func (l *limiter) chargeForged(r *http.Request, none *authn.None) error {
+	client := l.clientOf(r)
+	for _, rejected := range none.Rejected {
+		cookie, ok := rejected.Credential.(*authn.SessionCookie)
+		if !ok || !errors.Is(rejected.Err, session.BadSignature) {
+			continue // what isn't a session is another application's
+		}
+		isNew := l.failures.RememberRejected(l.failures.CredentialOf(client, cookie.Value()))
+		err := l.charge(r, rejected.Err, isNew)
+		if _, isOver := errors.AsType[*limit.Exceeded](err); isOver {
+			return err
+		}
+	}
+	return nil
 }

@@ -12,26 +12,30 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/session"
+	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
+// tokenLogin is what becomes of a request whose token is valid.
+type tokenLogin struct{ g *gate }
+
 // logIn lets a user in whose token is valid: it shows the page with the button,
 // or uses the token and starts a session, or just passes the request on.
-func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, given *authn.TokenCredential, user *userstore.User) error {
+func (f *tokenLogin) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, given *authn.TokenCredential, user *userstore.User) error {
 	if origin.IsAhead(r) {
-		return h.serveAhead(w, r, next, given, user)
+		return f.serveAhead(w, r, next, given, user)
 	}
 	from := origin.Of(r)
-	current, replaced, err := h.loggedIn(r, c, given, user)
+	current, replaced, err := f.loggedIn(r, c, given, user)
 	if err != nil {
-		return h.fail(w, r, err)
+		return f.g.refuser.fail(w, r, err)
 	}
 	isLink := given.IsLink()
 	isPressed := c.confirmation.signature != "" && !from.IsFrame && from.Initiator != origin.Other
-	asks := isLink && r.Method == http.MethodGet && (replaced != nil || h.asksFirst()) && acceptsHTML(r)
+	asks := isLink && r.Method == http.MethodGet && (replaced != nil || f.g.config.asksFirst()) && acceptsHTML(r)
 	switch {
-	case isPressed && from.Initiator != origin.Opaque && h.isConfirmed(c, given.Given.Value, replaced):
-		return h.useToken(w, r, next, c, given, user, login{isConfirmed: true, startsSession: isLink})
+	case isPressed && from.Initiator != origin.Opaque && f.g.confirmer.isConfirmed(c, given.Given.Value, replaced):
+		return f.useToken(w, r, next, c, given, user, login{isConfirmed: true, startsSession: isLink})
 	case isPressed && current != nil && replaced == nil:
 		// The page was open in two tabs, and the user has logged in by the other.
 		counted.requests[outcomeSession].Add(1)
@@ -39,15 +43,15 @@ func (h *Handler) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	case isPressed:
 		// The page was too old, or not ours, or hides its origin, or another user
 		// has logged in since.
-		return h.askToConfirm(w, r, c, given, user, replaced)
+		return f.g.confirmer.ask(w, r, c, given, user, replaced)
 	case from.IsForced(), asks && !asksForPage(r):
-		return h.serveAhead(w, r, next, given, user) // also for a script, which shows no page
+		return f.serveAhead(w, r, next, given, user) // also for a script, which shows no page
 	case asks:
-		return h.askToConfirm(w, r, c, given, user, replaced)
+		return f.g.confirmer.ask(w, r, c, given, user, replaced)
 	}
 	// Nobody was asked.
 	mayReplace := replaced == nil || from.Initiator == origin.Own
-	return h.useToken(w, r, next, c, given, user, login{startsSession: isLink && from.MayLogIn() && mayReplace})
+	return f.useToken(w, r, next, c, given, user, login{startsSession: isLink && from.MayLogIn() && mayReplace})
 }
 
 // login is what becomes of a request whose token is used.
@@ -58,44 +62,44 @@ type login struct {
 
 // useToken uses a token that is valid, starts a session, and passes the request
 // on or leads to the page that the link is for.
-func (h *Handler) useToken(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, given *authn.TokenCredential, user *userstore.User, l login) error {
+func (f *tokenLogin) useToken(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, given *authn.TokenCredential, user *userstore.User, l login) error {
 	if traits := given.Traits(); origin.IsEarly(r) && (traits.IsConsumed || traits.StartsLogin) {
-		return h.fail(w, r, errTooEarly)
+		return f.g.refuser.fail(w, r, errTooEarly)
 	}
-	if err := h.use(r, given, user); err != nil {
-		return h.serveBesideRejected(w, r, next, c, err)
+	if err := f.use(r, given, user); err != nil {
+		return f.g.serveBesideRejected(w, r, next, c, err)
 	}
 	if l.isConfirmed {
-		h.confirmCookie.Clear(w, r)
+		f.g.confirmer.cookie.Clear(w, r)
 	}
-	v := h.visitor(authn.Visitor{User: user, Credential: given})
-	if h.logins == nil || !l.startsSession {
+	v := f.g.visitor(authn.Visitor{User: user, Credential: given})
+	if f.g.logins == nil || !l.startsSession {
 		if l.isConfirmed {
 			turnIntoGet(r)
 		}
-		return h.serveVisitor(w, r, next, &v)
+		return f.g.serveVisitor(w, r, next, &v)
 	}
-	h.noteLogin(r.Context(), user)
-	if err := h.startSession(w, r, user, c); err != nil {
-		return h.fail(w, r, err)
+	f.g.logins.note(r.Context(), user)
+	if err := f.g.logins.start(w, r, user, c); err != nil {
+		return f.g.refuser.fail(w, r, err)
 	}
 	fingerprint, _ := given.Origin()
-	h.audit.login(r, user, fingerprint)
-	if l.isConfirmed || r.Method == http.MethodGet && h.logins.redirects(r) {
+	f.g.audit.login(r, user, fingerprint)
+	if l.isConfirmed || r.Method == http.MethodGet && f.g.logins.redirects(r) {
 		counted.requests[outcomeLogin].Add(1)
 		return seeOther(w, c.loginTarget(r))
 	}
-	return h.serveVisitor(w, r, next, &v)
+	return f.g.serveVisitor(w, r, next, &v)
 }
 
 // serveAhead answers a request that nobody has clicked for. It logs nobody in.
 // A reusable token is as good for it as for any other request.
-func (h *Handler) serveAhead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, given *authn.TokenCredential, user *userstore.User) error {
-	if h.OneTime {
-		return h.fail(w, r, errAhead)
+func (f *tokenLogin) serveAhead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, given *authn.TokenCredential, user *userstore.User) error {
+	if f.g.config.OneTime {
+		return f.g.refuser.fail(w, r, errAhead)
 	}
-	v := h.visitor(authn.Visitor{User: user, Credential: given})
-	return h.serveVisitor(w, r, next, &v)
+	v := f.g.visitor(authn.Visitor{User: user, Credential: given})
+	return f.g.serveVisitor(w, r, next, &v)
 }
 
 // asksFirst reports whether every link has to be confirmed.
@@ -114,17 +118,17 @@ func (h *Handler) asksFirst() bool {
 // user as replaced if it isn't the one that a login is for: whoever sends a user
 // their own link could otherwise have them work in the wrong account. A session
 // for another scope is replaced, too, since it is in the same cookie.
-func (h *Handler) loggedIn(r *http.Request, c claims, given *authn.TokenCredential, user *userstore.User) (current, replaced *userstore.User, err error) {
-	if h.logins == nil || !given.IsLink() || len(c.ambient) == 0 {
+func (f *tokenLogin) loggedIn(r *http.Request, c claims, given *authn.TokenCredential, user *userstore.User) (current, replaced *userstore.User, err error) {
+	if f.g.logins == nil || !given.IsLink() || len(c.ambient) == 0 {
 		return nil, nil, nil
 	}
-	v, err := h.visitorUnasked(r, c, anybody)
+	v, err := f.g.visitorUnasked(r, c, anybody)
 	none, isNone := errors.AsType[*authn.None](err)
 	switch {
 	case isNone && none.One.User != nil:
-		v = h.visitor(none.One)
+		v = f.g.visitor(none.One)
 	case isNone:
-		replaced, err = h.loggedInElsewhere(r, none.Rejected, user)
+		replaced, err = f.loggedInElsewhere(r, none.Rejected, user)
 		return nil, replaced, err
 	case err != nil:
 		return nil, nil, err
@@ -137,17 +141,17 @@ func (h *Handler) loggedIn(r *http.Request, c claims, given *authn.TokenCredenti
 
 // loggedInElsewhere returns another user who has a session for another scope,
 // or nil. Of such a session it isn't known whether a new password has ended it.
-func (h *Handler) loggedInElsewhere(r *http.Request, rejected []authn.Rejected, user *userstore.User) (*userstore.User, error) {
+func (f *tokenLogin) loggedInElsewhere(r *http.Request, rejected []authn.Rejected, user *userstore.User) (*userstore.User, error) {
 	for _, other := range rejected {
 		cookie, ok := other.Credential.(*authn.SessionCookie)
 		if !ok || !errors.Is(other.Err, session.WrongScope) {
 			continue
 		}
 		key := cookie.Parsed().PrimaryKey()
-		if key == user.PrimaryKey || !cookie.Parsed().Expires().After(h.now()) {
+		if key == user.PrimaryKey || !cookie.Parsed().Expires().After(f.g.now()) {
 			continue
 		}
-		return h.users.Find(r.Context(), key, false, func(*userstore.User) error { return nil })
+		return f.g.users.Find(r.Context(), key, false, func(*userstore.User) error { return nil })
 	}
 	return nil, nil
 }
@@ -252,3 +256,21 @@ func ownURI(r *http.Request) string {
 
 // anybody accepts every user.
 func anybody(*userstore.User) error { return nil }
+
+// use uses up a one-time token. The error is token.Consumed, or says why the
+// store has no answer: then it isn't known whether it is used up.
+func (f *tokenLogin) use(r *http.Request, given *authn.TokenCredential, user *userstore.User) error {
+	if !f.g.config.OneTime {
+		return nil
+	}
+	err := f.g.store.Consume(r.Context(), user, f.g.now())
+	counted.used(err)
+	switch {
+	case err == nil:
+		fingerprint, _ := given.Origin()
+		f.g.audit.consumed(r, user, fingerprint)
+	case errors.Is(err, userstore.ErrConsumed):
+		return f.g.rejected(r, given, token.Consumed)
+	}
+	return err
+}

@@ -198,7 +198,7 @@ func collectStores(to chan<- prometheus.Metric) {
 	seen := make(map[[32]byte]bool)
 	silent, stalled := make(map[[2]string]int), make(map[[2]string]int)
 	for _, h := range running() {
-		for _, server := range h.store.Servers() {
+		for _, server := range h.gate.store.Servers() {
 			of := [2]string{server.Role, server.Address}
 			stalled[of] = server.Stalled
 			if !server.Silent.IsZero() {
@@ -212,9 +212,9 @@ func collectStores(to chan<- prometheus.Metric) {
 				inUse, idle, mostOpen = inUse+pool.InUse, idle+pool.Idle, mostOpen+pool.MaxOpenConnections
 			}
 		}
-		if h.cache != nil && !seen[h.cache.RowsID()] {
-			seen[h.cache.RowsID()] = true
-			users += h.cache.Stats().Users
+		if h.gate.cache != nil && !seen[h.gate.cache.RowsID()] {
+			seen[h.gate.cache.RowsID()] = true
+			users += h.gate.cache.Stats().Users
 		}
 	}
 	for of, is := range silent {

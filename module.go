@@ -3,12 +3,8 @@
 package sesame
 
 import (
-	"cmp"
-	"context"
-	"errors"
 	"fmt"
-	"strings"
-	"sync/atomic"
+	"net/http"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -17,20 +13,13 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
-	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
-	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
-	"github.com/caddy-sesame/caddy-sesame/internal/operator"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/place"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/internal/scope"
-	"github.com/caddy-sesame/caddy-sesame/internal/secret"
-	"github.com/caddy-sesame/caddy-sesame/internal/setting"
-	"github.com/caddy-sesame/caddy-sesame/internal/watch"
-	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -224,48 +213,8 @@ type Handler struct {
 	// adapter fills it in. Default: unknown.
 	Source string `json:"source,omitempty"`
 
-	logger        *zap.Logger
-	audit         audit
-	logs          accesslog.Logs
-	sources       *claim.Sources
-	identity      *identity.Fields
-	authn         *authn.Authenticator
-	meets         func(*userstore.User) error // checks what is required; bound once for all requests
-	token         *authn.Token
-	schemes       []authn.Scheme       // beside token
-	assertions    *identity.Assertions // nil without
-	logins        *logins              // nil without sessions
-	pages         *page.Pages
-	proven        *proven         // for later handlers
-	watcher       *watch.Watcher  // nil for never
-	failures      *limit.Failures // nil for no limit
-	queue         *limit.Queue    // of clients over it
-	settings      token.Settings
-	store         userStore
-	users         userstore.Finder            // in the store and the cache
-	cache         *userstore.Cache            // nil for none
-	forgetSources func()                      // nil without an HTTP app
-	made          atomic.Pointer[credentials] // nil until the store knows its table
-	confirmKey    signingKey
-	confirmCookie cookie.Cookie
-	hintKey       signingKey
-	warnedOfHelp  atomic.Bool
-	outages       outageLog
-	now           func() time.Time
-	forOperator   *operator.Handler // as commands and the admin API know it
-}
-
-// userStore is what the handler needs of a store.
-type userStore interface {
-	Schema(ctx context.Context) (userstore.Schema, error)
-	Lookup(ctx context.Context, pk token.PrimaryKey) (*userstore.User, error)
-	LookupAny(ctx context.Context, pk token.PrimaryKey) (user *userstore.User, isFresh bool, err error)
-	LookupMany(ctx context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error)
-	Consume(ctx context.Context, user *userstore.User, now time.Time) error
-	Stats() userstore.Stats
-	Servers() []userstore.ServerStats
-	PoolID() [32]byte
-	Close() error
+	logger *zap.Logger
+	gate   *gate // nil before Provision
 }
 
 // The values of Handler.Preflight.
@@ -285,254 +234,25 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision sets the handler up. It connects to the store.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
-	if err := h.provision(ctx); err != nil {
-		at := place.Of(accesslog.HTTPApp(ctx), h.Source, new(Handler).options(), err)
-		if at == "" {
-			return err
-		}
-		// Caddy puts the way through its modules in front of the error, so that is
-		// logged by itself as well.
-		err = fmt.Errorf("%s: %w", at, err)
-		h.logger.Error("the configuration is rejected: "+err.Error(), zap.String("source", h.Source))
-		return err
-	}
-	return nil
-}
-
-func (h *Handler) provision(ctx caddy.Context) error {
-	h.logs = accesslog.New(ctx)
-	h.audit = newAudit(ctx)
-	h.now = time.Now
-	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
-	}
-	if err := h.provisionRequest(); err != nil {
-		return err
-	}
-	for _, name := range h.identity.Dropped() {
-		h.logger.Warn("proxies such as nginx and Caddy drop header fields with an underscore or a dot in their name: write dashes in identity and assertion; for a variable of PHP, use env in php_fastcgi",
-			zap.String("header", name))
-	}
-	if err := h.provisionSettings(); err != nil {
-		return err
-	}
-	h.warnAboutCookie(ctx)
-	if app := accesslog.HTTPApp(ctx); app != nil {
-		// Not by ctx.OnCancel: ctx is a copy, whose functions nobody calls.
-		unregister := h.sources.Register(app)
-		var forgetLogs func()
-		h.logs.Redacts, forgetLogs = accesslog.RedactLogs(app, h.sources)
-		h.forgetSources = func() { unregister(); forgetLogs() }
-		limit.WarnOfInventedAddresses(app, h.logger)
-	}
-	rights, err := rightsOf(ctx)
-	if err != nil {
-		return err
-	}
-	if rights != nil {
-		rights.read(h.UserStore.Reads(h.requiredFlags()))
-	}
-	return h.provisionStore(ctx)
-}
-
-// provisionRequest prepares what is done with requests.
-func (h *Handler) provisionRequest() error {
-	if err := h.checkDurations(); err != nil {
-		return err
-	}
 	var err error
-	if h.scope, err = scope.Parse(h.Scope); err != nil {
-		return setting.Of("scope", err)
-	}
-	if h.sources, err = claim.New(h.TokenName, h.TokenFrom); err != nil {
-		return setting.Of("token_from", err)
-	}
-	if h.identity, err = identity.New(h.Identity, identity.Columns{Store: h.UserStore, Needs: h.requiredFlags()}); err != nil {
-		return setting.Of("identity", err)
-	}
-	if err := h.provisionRequire(); err != nil {
-		return err
-	}
-	if err := h.provisionAssertion(); err != nil {
-		return err
-	}
-	if err := h.identity.Pass(h.PassHeader); err != nil {
-		return setting.Of("pass_header", err)
-	}
-	for _, source := range h.sources.Ordered {
-		if source.From == claim.FromHeader && h.identity.IsOurs(source.Name) {
-			return setting.Errorf("token_from", "token_from header %s: that is an identity header field, which no client can send", source.Name)
-		}
-	}
-	switch h.Preflight {
-	case "", preflightPass, preflightRefuse:
-	default:
-		return setting.Errorf("preflight", "preflight %q: it must be %s or %s", h.Preflight, preflightPass, preflightRefuse)
-	}
-	if err := h.LimitFailures.Validate(); err != nil {
-		return setting.Of("limit_failures", err)
-	}
-	return h.provisionLogin()
-}
-
-// provisionAssertion prepares assertions, up to their keys.
-func (h *Handler) provisionAssertion() error {
-	if h.Assertion == nil {
+	if h.gate, err = newGate(ctx, h); err == nil {
+		register(h)
 		return nil
 	}
-	var err error
-	if h.assertions, err = identity.NewAssertions(h.Assertion, h.UserStore); err != nil {
-		return setting.Of("assertion", err)
+	at := place.Of(accesslog.HTTPApp(ctx), h.Source, new(Handler).options(), err)
+	if at == "" {
+		return err
 	}
-	if h.ReservedPath == reservedOff {
-		return setting.Errorf("reserved_path", "reserved_path off: then nobody could get the keys that assertion is verified by")
-	}
-	return setting.Of("assertion: header", h.identity.UseAssertions(h.assertions))
+	// Caddy puts the way through its modules in front of the error, so that is
+	// logged by itself as well.
+	err = fmt.Errorf("%s: %w", at, err)
+	h.logger.Error("the configuration is rejected: "+err.Error(), zap.String("source", h.Source))
+	return err
 }
 
-// provisionLogin prepares sessions and pages.
-func (h *Handler) provisionLogin() error {
-	var err error
-	if h.Session != nil {
-		if h.logins, err = newLogins(h.Session); err != nil {
-			return err
-		}
-	}
-	switch h.Confirm {
-	case "", confirmAlways, confirmOneTime, confirmOff:
-	default:
-		return setting.Errorf("confirm", "confirm %q: it must be %s, %s or %s", h.Confirm, confirmAlways, confirmOneTime, confirmOff)
-	}
-	if path := h.ReservedPath; path != "" && path != reservedOff && !(strings.HasPrefix(path, "/") && strings.HasSuffix(path, "/") && len(path) > 2) {
-		return setting.Errorf("reserved_path", "reserved_path %q: it must be %s, or begin and end with a slash, as %s", path, reservedOff, defaultReservedPath)
-	}
-	if h.confirmCookie, err = newConfirmCookie(h.Session); err != nil {
-		return setting.In("session", err)
-	}
-	h.sources.Recognize(tokenForm{h})
-	h.sources.AddCookies(h.confirmCookie.Name())
-	if h.logins != nil {
-		h.sources.AddCookies(h.logins.cookie.Name())
-	}
-	h.provisionSchemes()
-	if h.pages, err = page.New(h.Pages); err != nil {
-		return setting.In("pages", err)
-	}
-	if h.Pages != nil && h.logins != nil && h.ReservedPath != reservedOff && strings.HasPrefix(h.Pages.HelpURL, cmp.Or(h.ReservedPath, defaultReservedPath)) {
-		return setting.In("pages", setting.Errorf("help_url", "help_url %q: that is a page of the gateway's own: name a page of the application, or an address, that new links come from", h.Pages.HelpURL))
-	}
-	return nil
-}
-
-// provisionSettings resolves the secrets and checks the token settings.
-func (h *Handler) provisionSettings() error {
-	var err error
-	if h.settings, err = h.tokenSettings(secret.Resolve); err != nil {
-		return err
-	}
-	if err := h.checkSettings(h.settings); err != nil {
-		return err
-	}
-	if h.assertions != nil {
-		if err := h.assertions.Resolve(h.Assertion, h.settings, secret.Resolve); err != nil {
-			return err
-		}
-	}
-	h.confirmKey = newSigningKey(h.settings.SecretKey, "caddy-sesame/confirm/1")
-	h.hintKey = newSigningKey(h.settings.SecretKey, "caddy-sesame/help/1")
-	if h.settings.Packer == "" && h.settings.Encoding == nil {
-		return nil // the table will tell
-	}
-	return h.makeCredentials(h.settings)
-}
-
-// makeCredentials makes what tells tokens and sessions.
-func (h *Handler) makeCredentials(settings token.Settings) error {
-	tokens, err := token.New(settings)
-	if err != nil {
-		return err
-	}
-	sessions, err := h.sessionsFor(tokens)
-	if err != nil {
-		return err
-	}
-	h.made.Store(&credentials{tokens: tokens, sessions: sessions})
-	return nil
-}
-
-// provisionStore opens the store, and takes the packer from its table where
-// the settings name none.
-func (h *Handler) provisionStore(ctx caddy.Context) error {
-	cfg := h.storeConfig()
-	if err := resolveStore(&cfg, secret.Resolve); err != nil {
-		return err
-	}
-	needs := h.requiredFlags()
-	needs.Email = h.InvalidateOnEmailChange
-	needs.LastLogin = h.OneTime || h.logins != nil && h.logins.updateLastLogin
-	if made := h.made.Load(); made != nil {
-		needs.KeysOf(made.tokens.Settings().Encoding)
-	}
-	validating := isValidating()
-	cfg.StartWithout = cfg.StartWithout || validating
-	var err error
-	store, err := userstore.Open(ctx, cfg, needs, h.logger.Named("userstore"))
-	switch {
-	case errors.Is(err, userstore.ErrUnavailable) && !cfg.StartWithout:
-		return setting.Errorf("userstore", "userstore: %w (start_without lets Caddy start while MySQL can't be reached)", err)
-	case err != nil:
-		return setting.In("userstore", err)
-	}
-	h.store = store
-	if validating {
-		h.noteSkipped(ctx, store)
-	}
-	store.ObserveLookups(observeLookup)
-	if allowed := h.LimitFailures.WithDefaults(); !allowed.Off {
-		h.queue = limit.NewQueue(store.LookupMany, cmp.Or(time.Duration(cfg.QueryTimeout), userstore.DefaultQueryTimeout))
-		if h.failures, err = limit.Acquire(allowed); err != nil {
-			return err
-		}
-	}
-	if h.Cache != nil {
-		if h.cache, err = userstore.NewCache(store, *h.Cache); err != nil {
-			return setting.In("cache", err)
-		}
-	}
-	h.users = userstore.Finder{Store: store, Cache: h.cache}
-	if _, err := h.credentials(ctx); err != nil && !errors.Is(err, userstore.ErrUnavailable) {
-		return err
-	}
-	h.proven = h.newProven()
-	if interval := h.watchInterval(); interval > 0 {
-		h.watcher = watch.New(interval, store.LookupMany, h.logger.Named("watch"))
-	}
-	h.forOperator = h.operated()
-	h.forOperator.Live = h.live(store)
-	register(h)
-	return nil
-}
-
-// credentials returns what tells tokens and sessions, made with the packer for
-// the primary key's column where the settings name none. It fails while the
-// store can't be asked for the column.
-func (h *Handler) credentials(ctx context.Context) (*credentials, error) {
-	if made := h.made.Load(); made != nil {
-		return made, nil
-	}
-	schema, err := h.store.Schema(ctx)
-	if err != nil {
-		return nil, err
-	}
-	settings := h.settings
-	if settings.Encoding, err = token.PackerByName(schema.Packer); err != nil {
-		return nil, err
-	}
-	if err := h.makeCredentials(settings); err != nil {
-		return nil, err
-	}
-	h.logger.Named("userstore").Debug("chose the packer by the type of the primary key's column", zap.String("packer", schema.Packer))
-	return h.made.Load(), nil
+// ServeHTTP authenticates the request and passes it on, or rejects it.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return h.gate.serveHTTP(w, r, next)
 }
 
 // drainTime is how long requests may still come after Cleanup. When Caddy
@@ -544,36 +264,19 @@ const drainTime = 6 * time.Second
 // next configuration shares with this one stays open.
 func (h *Handler) Cleanup() error {
 	unregister(h)
-	if h.forgetSources != nil {
-		h.forgetSources()
-	}
-	if h.watcher != nil {
-		h.watcher.Stop()
-	}
-	if h.store == nil {
+	if h.gate == nil {
 		return nil
 	}
+	h.gate.stop()
 	if caddy.Exiting() {
-		return h.closeStore()
+		return h.gate.close()
 	}
 	time.AfterFunc(drainTime, func() {
-		if err := h.closeStore(); err != nil {
+		if err := h.gate.close(); err != nil {
 			h.logger.Error("closing the user store of a former configuration", zap.Error(err))
 		}
 	})
 	return nil
-}
-
-func (h *Handler) closeStore() error {
-	var errs []error
-	if h.failures != nil {
-		h.queue.Stop()
-		errs = append(errs, h.failures.Release())
-	}
-	if h.cache != nil {
-		errs = append(errs, h.cache.Close())
-	}
-	return errors.Join(append(errs, h.store.Close())...)
 }
 
 // MarshalLogObject is what Caddy's trace log shows of the handler: no secrets.
@@ -587,8 +290,8 @@ func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.Validator             = (*Handler)(nil)
 	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 	_ zapcore.ObjectMarshaler     = (*Handler)(nil)
-	_ userStore                   = (*userstore.MySQL)(nil)
 )

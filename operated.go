@@ -33,7 +33,7 @@ func decodeOperated(raw json.RawMessage) (*operator.Handler, error) {
 func runningForOperator() []*operator.Handler {
 	var list []*operator.Handler
 	for _, h := range running() {
-		list = append(list, h.forOperator)
+		list = append(list, h.gate.forOperator)
 	}
 	return list
 }
@@ -42,7 +42,7 @@ func runningForOperator() []*operator.Handler {
 // sesame handler.
 func operatedOf(handler caddyhttp.MiddlewareHandler) *operator.Handler {
 	if h, ok := handler.(*Handler); ok {
-		return h.forOperator
+		return h.gate.forOperator
 	}
 	return nil
 }
@@ -54,11 +54,11 @@ func (h *Handler) operated() *operator.Handler {
 		Issues:          h.issues(),
 		Settings:        h.namedSettings,
 		Store:           h.readingStore,
-		Validate:        h.provisionRequest,
+		Validate:        func() error { _, err := newRequestGate(h); return err },
 		Warnings:        h.cookieWarnings,
 		LogsAssertions:  h.Assertion != nil && cmp.Or(h.Assertion.Header, identity.DefaultAssertionHeader) != identity.DefaultAssertionHeader,
 		HasReplicas:     len(h.UserStore.Replicas)+len(h.UserStore.ReplicaFiles) > 0,
-		Sessions:        h.sessionsWith,
+		Sessions:        h.sessionsFor,
 		WritesLastLogin: h.Session != nil && (h.Session.UpdateLastLogin == nil || *h.Session.UpdateLastLogin),
 	}
 	if h.Pages != nil && !h.Optional {
@@ -72,27 +72,17 @@ func (h *Handler) operated() *operator.Handler {
 	}
 	if h.Assertion != nil {
 		o.AssertionKeys = func(settings token.Settings) ([]string, bool, error) {
-			err := h.assertions.Resolve(h.Assertion, settings, secret.Resolve)
+			assertions, err := identity.NewAssertions(h.Assertion, h.UserStore)
 			if err != nil {
 				return nil, false, err
 			}
-			return h.assertions.KeyIDs(), len(h.Assertion.Keys) == 0, nil
+			if err := assertions.Resolve(h.Assertion, settings, secret.Resolve); err != nil {
+				return nil, false, err
+			}
+			return assertions.KeyIDs(), len(h.Assertion.Keys) == 0, nil
 		}
 	}
 	return o
-}
-
-// sessionsWith makes the sessions that go with tokens of a handler, which need not
-// be provisioned.
-func (h *Handler) sessionsWith(tokens *token.Tokens) (*session.Sessions, error) {
-	if h.Session == nil || h.logins != nil {
-		return h.sessionsFor(tokens)
-	}
-	logins, err := newLogins(h.Session)
-	if err != nil {
-		return nil, err
-	}
-	return (&Handler{UserStore: h.UserStore, logins: logins}).sessionsFor(tokens)
 }
 
 // issues is what the handler's tokens depend on, with placeholders for secrets.
@@ -115,11 +105,11 @@ func (h *Handler) issues() operator.Issues {
 }
 
 // live is what the admin API needs of a handler that runs.
-func (h *Handler) live(store *userstore.MySQL) *operator.Live {
+func (g builder) live(store *userstore.MySQL) *operator.Live {
 	return &operator.Live{
-		Store: store, Cache: h.cache, Logger: h.logger,
+		Store: store, Cache: g.cache, Logger: g.logger,
 		Tokens: func(ctx context.Context) (*token.Tokens, error) {
-			made, err := h.credentials(ctx)
+			made, err := g.credentials(ctx)
 			if err != nil {
 				return nil, err
 			}

@@ -30,11 +30,11 @@ type proven struct {
 const provenVar = "sesame.proven"
 
 // setProven leaves for later handlers what they need of a visitor.
-func (h *Handler) setProven(r *http.Request, v *visitor) {
-	p := h.proven
-	if h.watcher != nil || h.mayReadOld() && (v.session != nil || h.UserStore.Revocations != "") {
-		p = &proven{visitor: *v, reread: p.reread, watch: h.serveWatched}
-		if h.watcher == nil {
+func (g *gate) setProven(r *http.Request, v *visitor) {
+	p := g.proven
+	if g.watcher != nil || g.config.mayReadOld() && (v.session != nil || g.config.UserStore.Revocations != "") {
+		p = &proven{visitor: *v, reread: p.reread, watch: g.serveWatched}
+		if g.watcher == nil {
 			p.watch = nil
 		}
 	}
@@ -43,10 +43,10 @@ func (h *Handler) setProven(r *http.Request, v *visitor) {
 
 // newProven is what setProven leaves for visitors of whom nothing but the user
 // matters. One serves all requests.
-func (h *Handler) newProven() *proven {
-	p := &proven{visitor: visitor{outlivesPassword: h.outlivePassword()}}
-	if h.mayReadOld() {
-		p.reread = h.users.Find
+func (g *gate) newProven() *proven {
+	p := &proven{visitor: visitor{outlivesPassword: g.config.outlivePassword()}}
+	if g.config.mayReadOld() {
+		p.reread = g.users.Find
 	}
 	return p
 }
@@ -59,7 +59,7 @@ func (h *Handler) outlivePassword() bool {
 // mayReadOld reports whether users may come from rows that were read before a
 // request arrived, or from replicas.
 func (h *Handler) mayReadOld() bool {
-	return h.cache != nil || len(h.UserStore.Replicas)+len(h.UserStore.ReplicaFiles) > 0
+	return h.Cache != nil || len(h.UserStore.Replicas)+len(h.UserStore.ReplicaFiles) > 0
 }
 
 // newest returns the row of a user as it is now, if the visitor may still log in and
@@ -82,27 +82,27 @@ func (p *proven) newest(ctx context.Context, user *userstore.User, check func(*u
 // serveProven answers a request that has neither a token nor a session, by the
 // user whom an earlier handler has proven: without one, no requirement is met. A
 // row that may be old can let the user in, but only a fresh one can reject.
-func (h *Handler) serveProven(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+func (g *gate) serveProven(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	user, ok := identity.UserOf(r)
 	if !ok {
-		return h.fail(w, r, h.rejected(r, nil, token.Missing))
+		return g.refuser.fail(w, r, g.rejected(r, nil, token.Missing))
 	}
 	p, _ := caddyhttp.GetVar(r.Context(), provenVar).(*proven)
-	err := h.meets(user)
+	err := g.meets(user)
 	if require.IsForbidden(err) && p != nil && p.reread != nil {
-		if user, err = p.newest(r.Context(), user, h.meets); err == nil {
+		if user, err = p.newest(r.Context(), user, g.meets); err == nil {
 			identity.SetUser(r, user)
 		}
 	}
 	if err != nil {
-		return h.fail(w, r, h.forbid(r, nil, err))
+		return g.refuser.fail(w, r, g.forbid(r, nil, err))
 	}
 	counted.requests[outcomeAnonymous].Add(1)
-	h.identity.Restore(r, h.logger)
+	g.identity.Restore(r, g.logger)
 	if p == nil || p.watch == nil {
 		return next.ServeHTTP(w, r)
 	}
 	v := p.visitor
 	v.user = user
-	return p.watch(w, r, next, &v, h.meets)
+	return p.watch(w, r, next, &v, g.meets)
 }

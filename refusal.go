@@ -22,6 +22,12 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
+// refuser answers requests that don't go on.
+type refuser struct {
+	g       *gate
+	outages outageLog
+}
+
 // refusal is an answer of the gateway's own, in the place of the upstream's.
 type refusal struct {
 	status int
@@ -37,34 +43,34 @@ const retryAfter = 2
 
 // refuse answers a request whose token doesn't hold, or that has none. err is
 // the reason, or wraps it.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, reason token.Reason, err error) error {
+func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, reason token.Reason, err error) error {
 	counted.refuse(reason)
-	h.warnOfHelp(r)
-	answer := refusal{status: http.StatusUnauthorized, page: page.Data{Kind: page.Kind(reason.Public()), HelpURL: h.helpURL(r)}}
+	f.g.hints.warnOfHelp(r)
+	answer := refusal{status: http.StatusUnauthorized, page: page.Data{Kind: page.Kind(reason.Public()), HelpURL: f.g.hints.helpURL(r)}}
 	if expired, ok := errors.AsType[*expiredLink](err); ok {
 		answer.page.User, answer.page.HelpURL = expired.name, expired.helpURL
 	}
-	w.Header().Set("WWW-Authenticate", h.challenge(answer))
-	return h.answer(w, r, answer)
+	w.Header().Set("WWW-Authenticate", f.challenge(answer))
+	return f.answer(w, r, answer)
 }
 
 // refuseForNow answers a request that can't be checked.
-func (h *Handler) refuseForNow(w http.ResponseWriter, r *http.Request) error {
+func (f *refuser) refuseForNow(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-	return h.answer(w, r, refusal{status: http.StatusServiceUnavailable, page: page.Data{Kind: page.Unavailable}})
+	return f.answer(w, r, refusal{status: http.StatusServiceUnavailable, page: page.Data{Kind: page.Unavailable}})
 }
 
 // challenge is the value of WWW-Authenticate, as in RFC 6750, section 3: no
 // error where the request had no token.
-func (h *Handler) challenge(answer refusal) string {
+func (f *refuser) challenge(answer refusal) string {
 	challenge := "Bearer"
-	if h.Realm != "" {
-		challenge += " realm=" + quotedString(h.Realm)
+	if f.g.config.Realm != "" {
+		challenge += " realm=" + quotedString(f.g.config.Realm)
 	}
 	if answer.page.Kind == page.Missing {
 		return challenge
 	}
-	if h.Realm != "" {
+	if f.g.config.Realm != "" {
 		challenge += ","
 	}
 	if answer.page.Kind == page.Forbidden {
@@ -80,10 +86,10 @@ func quotedString(s string) string {
 
 // answer answers through the server's error routes, or with a small page where
 // none of them does. It doesn't return an error to Caddy: see internal/accesslog.
-func (h *Handler) answer(w http.ResponseWriter, r *http.Request, answer refusal) error {
+func (f *refuser) answer(w http.ResponseWriter, r *http.Request, answer refusal) error {
 	claim.ForbidLinking(w.Header())
 	write := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		return h.pages.Write(w, r, answer.status, answer.page)
+		return f.g.pages.Write(w, r, answer.status, answer.page)
 	})
 	if accesslog.IsErrorRoute(r.Context()) {
 		return write(w, r) // the error routes would come back here
@@ -102,16 +108,16 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, answer refusal)
 // fail answers a request that doesn't go on: 401 for a token.Reason, 403 for a
 // user who doesn't meet what is required, 429 for a client over the limit, 503
 // where the store has no answer.
-func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error {
+func (f *refuser) fail(w http.ResponseWriter, r *http.Request, err error) error {
 	if limited, ok := errors.AsType[*limit.Exceeded](err); ok {
-		return h.refuseOverLimit(w, r, limited.Wait)
+		return f.refuseLimited(w, r, limited.Wait)
 	}
 	reason, isReason := errors.AsType[token.Reason](err)
 	switch {
 	case isReason:
-		return h.refuse(w, r, reason, err)
+		return f.refuse(w, r, reason, err)
 	case require.IsForbidden(err):
-		return h.refuseUser(w, r, err)
+		return f.refuseUser(w, r, err)
 	case errors.Is(err, require.ErrUnread):
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	case errors.Is(err, errAhead):
@@ -126,8 +132,8 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 		return nil                        //nolint:nilerr
 	}
 	counted.requests[outcomeUnavailable].Add(1)
-	h.outages.report(h.logger, err)
-	return h.refuseForNow(w, r)
+	f.outages.report(f.g.logger, err)
+	return f.refuseForNow(w, r)
 }
 
 // statusClientClosed is what Caddy logs for a client that went away.
@@ -187,10 +193,10 @@ func (o *outageLog) report(logger *zap.Logger, err error) {
 }
 
 // refuseUser answers a request of a user who doesn't meet the requirements.
-func (h *Handler) refuseUser(w http.ResponseWriter, r *http.Request, err error) error {
-	f, _ := errors.AsType[*require.Forbidden](err)
+func (f *refuser) refuseUser(w http.ResponseWriter, r *http.Request, err error) error {
+	forbidden, _ := errors.AsType[*require.Forbidden](err)
 	counted.requests[outcomeForbidden].Add(1)
-	answer := refusal{status: http.StatusForbidden, page: page.Data{Kind: page.Forbidden, User: displayName(f.User)}}
-	w.Header().Set("WWW-Authenticate", h.challenge(answer))
-	return h.answer(w, r, answer)
+	answer := refusal{status: http.StatusForbidden, page: page.Data{Kind: page.Forbidden, User: displayName(forbidden.User)}}
+	w.Header().Set("WWW-Authenticate", f.challenge(answer))
+	return f.answer(w, r, answer)
 }

@@ -23,17 +23,17 @@ import (
 )
 
 // fuzzHandler takes tokens from everywhere, and logs in.
-func fuzzHandler(f *testing.F) *Handler {
+func fuzzHandler(f *testing.F) *gate {
 	f.Helper()
-	h := &Handler{
+	g, err := newRequestGate(&Handler{
 		Session:   new(SessionConfig),
 		TokenFrom: []TokenSource{{From: claim.FromQuery}, {From: claim.FromBearer}, {From: claim.FromHeader, Name: "X-Token"}},
-	}
-	if err := h.provisionRequest(); err != nil {
+	})
+	if err != nil {
 		f.Fatal(err)
 	}
-	h.confirmKey = newSigningKey("secret", "confirm")
-	return h
+	g.confirmer.key = newSigningKey("secret", "confirm")
+	return g
 }
 
 // receive reads a request as Caddy's server does, or returns nil. The
@@ -55,7 +55,7 @@ func receive(method, target, fields string) *http.Request {
 // may be left that anybody behind could read, in whichever way they read it;
 // what else is there must stay as it is.
 func FuzzTake(f *testing.F) {
-	h := fuzzHandler(f)
+	g := fuzzHandler(f)
 	for _, seed := range [][2]string{
 		{"/", ""},
 		{"/a%2Fb?sesame=T&b=%7e&c=+x&&d", "Cookie: a=1; sesame=S; b=2"},
@@ -84,9 +84,9 @@ func FuzzTake(f *testing.F) {
 			return // nor does the server take it
 		}
 		before := r.Clone(r.Context())
-		isExposed := h.sources.IsExposed(r)
-		c := h.take(r, isExposed)
-		h.identity.Remove(r)
+		isExposed := g.sources.IsExposed(r)
+		c := g.take(r, isExposed)
+		g.identity.Remove(r)
 
 		wantTaken(t, before, c)
 		wantNothingLeft(t, r)
@@ -94,7 +94,7 @@ func FuzzTake(f *testing.F) {
 		if given := c.token(); given != nil && given.Given.From != claim.FromBearer && !isExposed {
 			t.Errorf("a token from the %s isn't noticed", given.Given.From)
 		}
-		if again := h.take(r, h.sources.IsExposed(r)); !again.isEmpty() || len(again.confirmation.cookies) > 0 || again.confirmation.signature != "" {
+		if again := g.take(r, g.sources.IsExposed(r)); !again.isEmpty() || len(again.confirmation.cookies) > 0 || again.confirmation.signature != "" {
 			t.Errorf("taken once more: %+v", again)
 		}
 	})
@@ -363,22 +363,22 @@ func wantRestUntouched(t *testing.T, before, after *http.Request) {
 // FuzzConfirmed presses the button with anything: only what the page was made
 // with, for this token and in this browser, confirms.
 func FuzzConfirmed(f *testing.F) {
-	h := fuzzHandler(f)
+	g := fuzzHandler(f)
 	f.Add("cookie", "token", "signature")
 	f.Add("", "", "")
-	f.Add("c", "\x00t", h.signConfirmation("c", "t", nil))
+	f.Add("c", "\x00t", g.confirmer.sign("c", "t", nil))
 	f.Fuzz(func(t *testing.T, cookie, made, signature string) {
 		if strings.Contains(cookie, "\x00") {
 			return // no header field can hold it
 		}
 		confirmed := func(cookie, made, signature string) bool {
-			return h.isConfirmed(claims{confirmation: confirmation{signature: signature, cookies: []string{"another", cookie}}}, made, nil)
+			return g.confirmer.isConfirmed(claims{confirmation: confirmation{signature: signature, cookies: []string{"another", cookie}}}, made, nil)
 		}
-		right := h.signConfirmation(cookie, made, nil)
+		right := g.confirmer.sign(cookie, made, nil)
 		if got, want := confirmed(cookie, made, right), cookie != ""; got != want {
 			t.Errorf("with its own signature: %v, want %v", got, want)
 		}
-		if signature != right && signature != h.signConfirmation("another", made, nil) && confirmed(cookie, made, signature) {
+		if signature != right && signature != g.confirmer.sign("another", made, nil) && confirmed(cookie, made, signature) {
 			t.Errorf("confirmed by %q", signature)
 		}
 		if confirmed(cookie+"x", made, right) || confirmed(cookie, made+"x", right) || confirmed("", made, right) {
@@ -390,7 +390,7 @@ func FuzzConfirmed(f *testing.F) {
 // FuzzOwnURI redirects to any request's own URI. A browser stays on the site,
 // and gets to the same path.
 func FuzzOwnURI(f *testing.F) {
-	h := fuzzHandler(f)
+	g := fuzzHandler(f)
 	for _, target := range []string{
 		"/", "/a?b", "//evil.example/x", "///evil.example", `/\evil.example`, `\\evil.example`, "/%2fevil.example", "/.//evil.example", "/a/..//evil.example",
 		"http://evil.example//evil.example", "http:evil.example", "*", "/?sesame=x", "//evil.example?sesame=x", "/#?sesame=x", "/;@evil.example", "/é\u2028", "/\u3002",
@@ -402,7 +402,7 @@ func FuzzOwnURI(f *testing.F) {
 		if r == nil {
 			return
 		}
-		h.take(r, h.sources.IsExposed(r))
+		g.take(r, g.sources.IsExposed(r))
 		location := ownURI(r)
 		wantOnSite(t, location)
 		if strings.ContainsFunc(location, func(c rune) bool { return c < ' ' || c == 0x7f }) {
@@ -436,8 +436,9 @@ func FuzzChallenge(f *testing.F) {
 	f.Add("the \"app\"", uint8(token.Expired))
 	f.Add(`\`, uint8(token.Missing))
 	f.Fuzz(func(t *testing.T, realm string, reason uint8) {
-		h := &Handler{Realm: realm}
-		challenge := h.challenge(refusal{page: page.Data{Kind: page.Kind(token.Reason(reason).Public())}})
+		g := &gate{config: &Handler{Realm: realm}}
+		g.refuser.g = g
+		challenge := g.refuser.challenge(refusal{page: page.Data{Kind: page.Kind(token.Reason(reason).Public())}})
 		rest, ok := strings.CutPrefix(challenge, "Bearer")
 		if !ok {
 			t.Fatalf("challenge %q", challenge)

@@ -15,8 +15,6 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
-	"github.com/caddy-sesame/caddy-sesame/internal/watch"
-	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -34,17 +32,20 @@ const (
 	reservedKeySet = "jwks.json"
 )
 
+// reserved are the pages below the reserved path.
+type reserved struct{ g *gate }
+
 // nextParameter is the query parameter that says where to go after a login or
 // logout, as in Django.
 const nextParameter = "next"
 
-// reservedPage is the page below the reserved path that a request is for, or
+// pageOf is the page below the reserved path that a request is for, or
 // empty.
-func (h *Handler) reservedPage(r *http.Request) string {
-	if h.logins == nil && h.assertions == nil {
+func (p *reserved) pageOf(r *http.Request) string {
+	if p.g.logins == nil && p.g.assertions == nil {
 		return ""
 	}
-	prefix := h.ReservedPath
+	prefix := p.g.config.ReservedPath
 	switch prefix {
 	case "":
 		prefix = defaultReservedPath
@@ -56,7 +57,7 @@ func (h *Handler) reservedPage(r *http.Request) string {
 		return ""
 	}
 	switch {
-	case h.logins == nil && page != reservedKeySet:
+	case p.g.logins == nil && page != reservedKeySet:
 		return "" // all others are about logins
 	case page == "":
 		return "/" // nothing is there, but it is ours
@@ -64,20 +65,20 @@ func (h *Handler) reservedPage(r *http.Request) string {
 	return page
 }
 
-// serveReserved answers a request below the reserved path. None goes on to the
+// serve answers a request below the reserved path. None goes on to the
 // upstream.
-func (h *Handler) serveReserved(w http.ResponseWriter, r *http.Request, page string, c claims) error {
-	if page == reservedKeySet && h.assertions != nil {
-		return h.serveKeySet(w, r)
+func (p *reserved) serve(w http.ResponseWriter, r *http.Request, page string, c claims) error {
+	if page == reservedKeySet && p.g.assertions != nil {
+		return p.serveKeySet(w, r)
 	}
 	claim.ForbidLinking(w.Header())
 	switch page {
 	case reservedLogin:
-		return h.serveLogin(w, r, c)
+		return p.serveLogin(w, r, c)
 	case reservedLogout:
-		return h.serveLogout(w, r, c)
+		return p.serveLogout(w, r, c)
 	case reservedWhoami:
-		return h.serveWhoami(w, r, c)
+		return p.serveWhoami(w, r, c)
 	default:
 		counted.requests[outcomePage].Add(1)
 		w.WriteHeader(http.StatusNotFound)
@@ -87,50 +88,50 @@ func (h *Handler) serveReserved(w http.ResponseWriter, r *http.Request, page str
 
 // serveLogin logs in by a link that names the page to go to, like
 // django-sesame's LoginView. The scope is that of the page.
-func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, c claims) error {
-	c.target = h.nextOf(r, "/")
-	scope, err := h.scope.OfTarget(r, c.target)
+func (p *reserved) serveLogin(w http.ResponseWriter, r *http.Request, c claims) error {
+	c.target = p.nextOf(r, "/")
+	scope, err := p.g.scope.OfTarget(r, c.target)
 	if err != nil {
-		return h.fail(w, r, h.rejected(r, c.token(), err))
+		return p.g.refuser.fail(w, r, p.g.rejected(r, c.token(), err))
 	}
-	c.at = authn.At{Scope: scope, Now: h.now()}
+	c.at = authn.At{Scope: scope, Now: p.g.now()}
 	toTarget := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 		return seeOther(w, c.target)
 	})
-	return h.serveClaims(w, r, toTarget, c)
+	return p.g.serveClaims(w, r, toTarget, c)
 }
 
 // nextOf is the page of this site that next leads to, without a token, or the
 // fallback.
-func (h *Handler) nextOf(r *http.Request, fallback string) string {
+func (p *reserved) nextOf(r *http.Request, fallback string) string {
 	next := rawuri.OwnTarget(r.URL.Query().Get(nextParameter), fallback)
-	return h.sources.Clean(next)
+	return p.g.sources.Clean(next)
 }
 
 // serveLogout ends the session of a browser that asks for it with the button
 // of a page of this site.
-func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, c claims) error {
+func (p *reserved) serveLogout(w http.ResponseWriter, r *http.Request, c claims) error {
 	counted.requests[outcomePage].Add(1)
-	next := h.nextOf(r, "")
+	next := p.nextOf(r, "")
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
-		return h.pages.Write(w, r, http.StatusOK, page.Data{Kind: page.Logout, Action: logoutAction(next)})
+		return p.g.pages.Write(w, r, http.StatusOK, page.Data{Kind: page.Logout, Action: logoutAction(next)})
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", "GET, HEAD, POST")
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return nil
 	case origin.Of(r).IsOther():
 		if asksForPage(r) { // the button on it works, wherever the page before was from
-			return h.pages.Write(w, r, http.StatusForbidden, page.Data{Kind: page.Logout, Action: logoutAction(next)})
+			return p.g.pages.Write(w, r, http.StatusForbidden, page.Data{Kind: page.Logout, Action: logoutAction(next)})
 		}
 		w.WriteHeader(http.StatusForbidden)
 		return nil
 	}
-	h.endSession(w, r, c)
+	p.g.logins.end(w, r, c)
 	if next != "" {
 		return seeOther(w, next)
 	}
-	return h.pages.Write(w, r, http.StatusOK, page.Data{Kind: page.LoggedOut})
+	return p.g.pages.Write(w, r, http.StatusOK, page.Data{Kind: page.LoggedOut})
 }
 
 // logoutAction is where the button for logging out leads.
@@ -139,40 +140,6 @@ func logoutAction(next string) string {
 		return "?"
 	}
 	return "?" + url.Values{nextParameter: {next}}.Encode()
-}
-
-// endSession makes a browser forget its session, and what applications have of
-// the user, and ends the responses that are open in the session.
-func (h *Handler) endSession(w http.ResponseWriter, r *http.Request, c claims) {
-	h.logins.ending.Expire(w, r)
-	if sessionsIn(c.ambient) == 0 {
-		return
-	}
-	counted.logouts.Add(1)
-	sent := h.endedSessions(r, c)
-	user := token.PrimaryKey{}
-	if len(sent) > 0 {
-		user = sent[0].PrimaryKey()
-	}
-	h.audit.logout(r, user)
-	for i := range sent {
-		watch.EndSession(h.watched(&sent[i]))
-	}
-	if sessionsIn(c.ambient) > 1 {
-		h.logins.cookie.ClearAll(w, r)
-	} else {
-		h.logins.cookie.Clear(w, r)
-	}
-}
-
-// endedSessions are the sessions of a request that logs out, for whichever
-// scope: none where the store must first say how keys are written.
-func (h *Handler) endedSessions(r *http.Request, c claims) []session.Parsed {
-	sent, err := authn.SentSessions(r.Context(), c.ambient, authn.At{Now: h.now()})
-	if err != nil {
-		return nil
-	}
-	return append(sent.Valid, sent.OtherScope...)
 }
 
 // whoami is what whoami tells.
@@ -187,22 +154,22 @@ type whoami struct {
 }
 
 // serveWhoami tells a script of the site who the user is. It uses no token up.
-func (h *Handler) serveWhoami(w http.ResponseWriter, r *http.Request, c claims) error {
+func (p *reserved) serveWhoami(w http.ResponseWriter, r *http.Request, c claims) error {
 	r.Header["Accept"] = []string{"application/json"} // for refusals, too
-	scope, err := h.scope.Of(r)
+	scope, err := p.g.scope.Of(r)
 	if err != nil {
-		return h.fail(w, r, h.rejected(r, c.token(), err))
+		return p.g.refuser.fail(w, r, p.g.rejected(r, c.token(), err))
 	}
-	c.at = authn.At{Scope: scope, Now: h.now()}
-	v, err := h.visitorUnasked(r, c, h.meets)
+	c.at = authn.At{Scope: scope, Now: p.g.now()}
+	v, err := p.g.visitorUnasked(r, c, p.g.meets)
 	if errors.Is(err, authn.ErrNone) && len(c.explicit) > 0 {
-		v, err = h.visitorExplicit(r, c)
+		v, err = p.g.visitorExplicit(r, c)
 	}
 	switch {
 	case errors.Is(err, authn.ErrNone):
-		return h.fail(w, r, h.rejected(r, c.token(), token.Missing))
+		return p.g.refuser.fail(w, r, p.g.rejected(r, c.token(), token.Missing))
 	case err != nil:
-		return h.fail(w, r, err)
+		return p.g.refuser.fail(w, r, err)
 	}
 	counted.requests[outcomePage].Add(1)
 	told := whoami{ID: v.user.PrimaryKey.String(), Username: v.user.Username, By: v.scheme}
@@ -220,19 +187,19 @@ func (h *Handler) serveWhoami(w http.ResponseWriter, r *http.Request, c claims) 
 }
 
 // visitorExplicit finds the user of a request by what was sent on purpose.
-func (h *Handler) visitorExplicit(r *http.Request, c claims) (visitor, error) {
-	v, err := h.authn.Explicit(r, c.explicit, c.at, h.meets)
+func (g *gate) visitorExplicit(r *http.Request, c claims) (visitor, error) {
+	v, err := g.authn.Explicit(r, c.explicit, c.at, g.meets)
 	if err != nil {
-		return visitor{}, h.forbid(r, c.token(), err)
+		return visitor{}, g.forbid(r, c.token(), err)
 	}
-	return h.visitor(v), nil
+	return g.visitor(v), nil
 }
 
 // keySetAge is for how long others may keep the key set.
 const keySetAge = "public, max-age=300"
 
 // serveKeySet tells whoever asks by which keys assertions are verified.
-func (h *Handler) serveKeySet(w http.ResponseWriter, r *http.Request) error {
+func (p *reserved) serveKeySet(w http.ResponseWriter, r *http.Request) error {
 	counted.requests[outcomePage].Add(1)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
@@ -247,6 +214,6 @@ func (h *Handler) serveKeySet(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	_, err := w.Write(h.assertions.KeySet())
+	_, err := w.Write(p.g.assertions.KeySet())
 	return err
 }

@@ -104,11 +104,11 @@ const (
 
 // logins makes and checks sessions.
 type logins struct {
+	g               *gate
 	cookie          cookie.Cookie
 	ending          cookie.Ending // of applications
 	redirect        string
 	updateLastLogin bool
-	settings        session.Settings // without the encoding
 }
 
 func newLogins(cfg *SessionConfig) (*logins, error) {
@@ -127,7 +127,6 @@ func newLogins(cfg *SessionConfig) (*logins, error) {
 	default:
 		return nil, setting.Errorf("session: redirect", "session: redirect %q: it must be on, off or safari_off", l.redirect)
 	}
-	l.settings = session.Settings{MaxAge: time.Duration(cfg.MaxAge), Idle: time.Duration(cfg.Idle)}
 	return l, nil
 }
 
@@ -140,11 +139,11 @@ type credentials struct {
 
 // sessionsFor makes the sessions that go with tokens.
 func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
-	if h.logins == nil {
+	if h.Session == nil {
 		return nil, nil
 	}
 	made := tokens.Settings()
-	settings := h.logins.settings
+	settings := session.Settings{MaxAge: time.Duration(h.Session.MaxAge), Idle: time.Duration(h.Session.Idle)}
 	settings.SecretKey, settings.SecretKeyFallbacks = made.SecretKey, made.SecretKeyFallbacks
 	settings.Encoding = made.Encoding
 	settings.Audience = strings.Join([]string{cmp.Or(h.UserStore.Table, userstore.DefaultTable), h.UserStore.Columns.PrimaryKey, made.PrimaryKeyField, made.Key}, "\x00")
@@ -155,14 +154,14 @@ func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
 	return sessions, nil
 }
 
-// startSession sets the cookie of a user who logs in. Sessions of applications
+// start sets the cookie of a user who logs in. Sessions of applications
 // end, unless the browser had one of the same user.
-func (h *Handler) startSession(w http.ResponseWriter, r *http.Request, user *userstore.User, c claims) error {
-	made, err := h.credentials(r.Context())
+func (l *logins) start(w http.ResponseWriter, r *http.Request, user *userstore.User, c claims) error {
+	made, err := l.g.credentials(r.Context())
 	if err != nil {
 		return err
 	}
-	value, err := made.sessions.Create(user.PrimaryKey, user.User, authn.BoundScope(h.logins.cookie.Site(r), c.at.Scope), h.now())
+	value, err := made.sessions.Create(user.PrimaryKey, user.User, authn.BoundScope(l.cookie.Site(r), c.at.Scope), l.g.now())
 	if err != nil {
 		return fmt.Errorf("making a session: %w", err)
 	}
@@ -172,51 +171,51 @@ func (h *Handler) startSession(w http.ResponseWriter, r *http.Request, user *use
 		return err
 	}
 	if !sent.IsOnlyOf(user.PrimaryKey) {
-		h.logins.ending.Expire(w, r)
+		l.ending.Expire(w, r)
 	}
 	for _, replaced := range append(sent.Valid, sent.OtherScope...) {
 		if replaced.PrimaryKey() != user.PrimaryKey {
-			watch.EndSession(h.watched(&replaced))
+			watch.EndSession(l.watched(&replaced))
 		}
 	}
 	if sessionsIn(c.ambient) > 1 {
-		h.logins.cookie.ClearAll(w, r) // what other hosts have set would be sent beside this one
+		l.cookie.ClearAll(w, r) // what other hosts have set would be sent beside this one
 	}
-	h.logins.cookie.Set(w, r, value, made.sessions.Settings().MaxAge)
+	l.cookie.Set(w, r, value, made.sessions.Settings().MaxAge)
 	return nil
 }
 
-// renewSession sets the cookie anew where that is due.
-func (h *Handler) renewSession(w http.ResponseWriter, r *http.Request, v *visitor) error {
+// renew sets the cookie anew where that is due.
+func (l *logins) renew(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	if v.session == nil {
 		return nil
 	}
-	made, err := h.credentials(r.Context())
+	made, err := l.g.credentials(r.Context())
 	if err != nil {
 		return err
 	}
-	now := h.now()
+	now := l.g.now()
 	value, renewed := made.sessions.Renew(v.session, v.user.User, now)
 	if !renewed {
 		return nil
 	}
 	w.Header().Add("Cache-Control", "private") // no cache that others share may hand it on
 	end := v.session.Issued().Add(made.sessions.Settings().MaxAge)
-	h.logins.cookie.Set(w, r, value, end.Sub(now))
+	l.cookie.Set(w, r, value, end.Sub(now))
 	return nil
 }
 
-// noteLogin writes the time of a login, as Django does, unless the token was
+// note writes the time of a login, as Django does, unless the token was
 // for one use, which has written it. A store that can't is no reason to keep
 // somebody out whose token holds.
-func (h *Handler) noteLogin(ctx context.Context, user *userstore.User) {
-	if !h.logins.updateLastLogin || h.OneTime {
+func (l *logins) note(ctx context.Context, user *userstore.User) {
+	if !l.updateLastLogin || l.g.config.OneTime {
 		return
 	}
 	// Whoever changes the row at the same time has written a login, too.
-	err := h.store.Consume(ctx, user, h.now())
+	err := l.g.store.Consume(ctx, user, l.g.now())
 	if err != nil && !errors.Is(err, userstore.ErrConsumed) {
-		h.logger.Warn("last_login could not be written", zap.Stringer("user", user.PrimaryKey), zap.Error(err))
+		l.g.logger.Warn("last_login could not be written", zap.Stringer("user", user.PrimaryKey), zap.Error(err))
 	}
 }
 
@@ -271,12 +270,78 @@ func isPathBelow(requested, path string) bool {
 
 // warnAboutCookie logs the warnings when the handler starts, as far as its sites
 // are known.
-func (h *Handler) warnAboutCookie(ctx caddy.Context) {
+func (g builder) warnAboutCookie(ctx caddy.Context) {
 	var hosts []string
-	if h.Source != "" {
-		hosts = place.Sites(accesslog.HTTPApp(ctx), h.Source)
+	if g.config.Source != "" {
+		hosts = place.Sites(accesslog.HTTPApp(ctx), g.config.Source)
 	}
-	for _, warning := range h.cookieWarnings(hosts) {
-		h.logger.Warn(warning.Text, zap.String("advice", warning.Advice))
+	for _, warning := range g.config.cookieWarnings(hosts) {
+		g.logger.Warn(warning.Text, zap.String("advice", warning.Advice))
 	}
+}
+
+// forget makes the browser forget session cookies that are of no use.
+// Applications lose what they keep of the user, where there was a session.
+func (l *logins) forget(w http.ResponseWriter, r *http.Request, c claims, err error) {
+	none, ok := errors.AsType[*authn.None](err)
+	if !ok || sessionsIn(c.ambient) == 0 {
+		return
+	}
+	hasEnded := none.IsAmbiguous
+	for _, rejected := range none.Rejected {
+		switch {
+		case errors.Is(rejected.Err, session.WrongScope) && !none.IsAmbiguous:
+			return // it may be valid for another page of the site
+		case !authn.IsForged(rejected.Err) && !errors.Is(rejected.Err, session.WrongScope):
+			hasEnded = true
+		}
+	}
+	if none.IsAmbiguous {
+		// All of them: with one left, its user would be taken for this one.
+		l.cookie.ClearAll(w, r)
+	} else {
+		l.cookie.Clear(w, r)
+	}
+	if hasEnded {
+		l.ending.Expire(w, r)
+	}
+}
+
+// end makes a browser forget its session, and what applications have of
+// the user, and ends the responses that are open in the session.
+func (l *logins) end(w http.ResponseWriter, r *http.Request, c claims) {
+	l.ending.Expire(w, r)
+	if sessionsIn(c.ambient) == 0 {
+		return
+	}
+	counted.logouts.Add(1)
+	sent := l.ended(r, c)
+	user := token.PrimaryKey{}
+	if len(sent) > 0 {
+		user = sent[0].PrimaryKey()
+	}
+	l.g.audit.logout(r, user)
+	for i := range sent {
+		watch.EndSession(l.watched(&sent[i]))
+	}
+	if sessionsIn(c.ambient) > 1 {
+		l.cookie.ClearAll(w, r)
+	} else {
+		l.cookie.Clear(w, r)
+	}
+}
+
+// ended are the sessions of a request that logs out, for whichever
+// scope: none where the store must first say how keys are written.
+func (l *logins) ended(r *http.Request, c claims) []session.Parsed {
+	sent, err := authn.SentSessions(r.Context(), c.ambient, authn.At{Now: l.g.now()})
+	if err != nil {
+		return nil
+	}
+	return append(sent.Valid, sent.OtherScope...)
+}
+
+// watched is what tells a session's open responses from others.
+func (l *logins) watched(parsed *session.Parsed) watch.Session {
+	return watch.Session{Audience: l.g.made.Load().sessions.Settings().Audience, User: parsed.PrimaryKey(), Login: parsed.Issued().Unix()}
 }

@@ -3,6 +3,7 @@ package sesame
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -12,6 +13,51 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
+
+// Validate finds what can't be right in a configuration, without its secrets
+// and without a database. A Caddyfile is validated while the lines of options are
+// known.
+func (h *Handler) Validate() error {
+	switch {
+	case h.SecretKey == "":
+		return setting.Errorf("secret_key", "secret_key is missing: set it to Django's SECRET_KEY, as {env.DJANGO_SECRET_KEY}")
+	case h.UserStore.DSN == "" && h.UserStore.DSNFile == "":
+		return setting.Errorf("userstore", "userstore is missing, or has no dsn: it says where the users are")
+	}
+	if _, err := newRequestGate(h); err != nil {
+		return err
+	}
+	if h.Cache != nil {
+		if err := h.Cache.Validate(); err != nil {
+			return setting.In("cache", err)
+		}
+	}
+	settings, err := h.tokenSettings(func(_, _ string) (string, error) { return "not resolved yet", nil })
+	if err != nil {
+		return err
+	}
+	if err := h.checkSettings(settings); err != nil {
+		return err
+	}
+	store := h.storeConfig()
+	store.DSN = assumedDSN(store.DSN)
+	store.Replicas = slices.Clone(store.Replicas)
+	for i, dsn := range store.Replicas {
+		store.Replicas[i] = assumedDSN(dsn)
+	}
+	if err := store.Validate(); err != nil {
+		return setting.In("userstore", err)
+	}
+	return nil
+}
+
+// assumedDSN is a DSN, or one in its place where it is not resolved yet.
+func assumedDSN(dsn string) string {
+	if strings.Contains(dsn, "{") {
+		return "user@tcp(localhost)/database"
+	}
+	return dsn
+}
 
 // tokenSettings are the settings of the tokens, with secrets as resolve makes
 // them of an option's name and value.
@@ -105,7 +151,7 @@ func (h *Handler) watchInterval() time.Duration {
 	switch {
 	case h.Watch != nil:
 		return time.Duration(*h.Watch)
-	case h.logins != nil:
+	case h.Session != nil:
 		return defaultWatch
 	}
 	return 0
@@ -122,8 +168,8 @@ func (h *Handler) storeConfig() userstore.Config {
 	return cfg
 }
 
-// provisionRequire checks the requirements, and that what they need is read.
-func (h *Handler) provisionRequire() error {
+// checkRequire checks the requirements, and that what they need is read.
+func (h *Handler) checkRequire() error {
 	if err := h.Require.Validate(); err != nil {
 		return setting.In("require", err)
 	}

@@ -7,7 +7,7 @@ import "testing"
 func TestCleanupForgetsTheApp(t *testing.T) {
 	t.Parallel()
 	isForgotten := false
-	h := &Handler{forgetSources: func() { isForgotten = true }}
+	h := &Handler{gate: &gate{forgetSources: func() { isForgotten = true }}}
 	if err := h.Cleanup(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,432 @@
+package sesame
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/identity"
+	"github.com/caddy-sesame/caddy-sesame/internal/limit"
+	"github.com/caddy-sesame/caddy-sesame/internal/operator"
+	"github.com/caddy-sesame/caddy-sesame/internal/page"
+	"github.com/caddy-sesame/caddy-sesame/internal/scope"
+	"github.com/caddy-sesame/caddy-sesame/internal/secret"
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
+	"github.com/caddy-sesame/caddy-sesame/internal/watch"
+	"github.com/caddy-sesame/caddy-sesame/session"
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// gate is what requests pass: a handler's configuration, made ready to use.
+type gate struct {
+	config *Handler // isn't changed
+	logger *zap.Logger
+	audit  audit
+	logs   accesslog.Logs
+	now    func() time.Time
+
+	// What is taken out of requests, and what is put in.
+	scope         *scope.Template
+	sources       *claim.Sources
+	forgetSources func() // nil without an HTTP app
+	identity      *identity.Fields
+	assertions    *identity.Assertions // nil without
+
+	// How users are authenticated.
+	authn    *authn.Authenticator
+	token    *authn.Token
+	schemes  []authn.Scheme              // beside token
+	meets    func(*userstore.User) error // checks what is required; bound once for all requests
+	settings token.Settings
+	made     atomic.Pointer[credentials] // nil until the store knows its table
+	limiter  *limiter                    // nil for no limit
+
+	// Where users are found.
+	store   userStore
+	users   userstore.Finder // in the store and the cache
+	cache   *userstore.Cache // nil for none
+	watcher *watch.Watcher   // nil for never
+	proven  *proven          // for later handlers
+
+	// What is answered in the place of the upstream.
+	pages      *page.Pages
+	refuser    refuser
+	hints      hints
+	confirmer  confirmer
+	reserved   reserved
+	tokenLogin tokenLogin
+	logins     *logins // nil without sessions
+
+	forOperator *operator.Handler // as commands and the admin API know it
+}
+
+// userStore is what the handler needs of a store.
+type userStore interface {
+	Schema(ctx context.Context) (userstore.Schema, error)
+	Lookup(ctx context.Context, pk token.PrimaryKey) (*userstore.User, error)
+	LookupAny(ctx context.Context, pk token.PrimaryKey) (user *userstore.User, isFresh bool, err error)
+	LookupMany(ctx context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error)
+	Consume(ctx context.Context, user *userstore.User, now time.Time) error
+	Stats() userstore.Stats
+	Servers() []userstore.ServerStats
+	PoolID() [32]byte
+	Close() error
+}
+
+// builder makes a gate ready to use.
+type builder struct{ *gate }
+
+// newGate makes the gate of a configuration. It connects to the store.
+func newGate(ctx caddy.Context, config *Handler) (*gate, error) {
+	g, err := newRequestGate(config)
+	if err != nil {
+		return nil, err
+	}
+	g.logger = ctx.Logger()
+	if err := (builder{g}).provision(ctx); err != nil {
+		g.stop()
+		return nil, errors.Join(err, g.close())
+	}
+	return g, nil
+}
+
+// newRequestGate makes what of a gate can be made of the configuration alone:
+// without secrets and without the store.
+func newRequestGate(config *Handler) (*gate, error) {
+	g := &gate{config: config, logger: zap.NewNop(), now: time.Now, meets: config.Require.Check}
+	g.refuser.g, g.hints.g, g.confirmer.g, g.reserved.g, g.tokenLogin.g = g, g, g, g, g
+	return g, builder{g}.provisionRequest()
+}
+
+func (g builder) provision(ctx caddy.Context) error {
+	g.logs = accesslog.New(ctx)
+	g.audit = newAudit(ctx)
+	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	for _, name := range g.identity.Dropped() {
+		g.logger.Warn("proxies such as nginx and Caddy drop header fields with an underscore or a dot in their name: write dashes in identity and assertion; for a variable of PHP, use env in php_fastcgi",
+			zap.String("header", name))
+	}
+	if err := g.provisionSettings(); err != nil {
+		return err
+	}
+	g.warnAboutCookie(ctx)
+	if app := accesslog.HTTPApp(ctx); app != nil {
+		// Not by ctx.OnCancel: ctx is a copy, whose functions nobody calls.
+		unregister := g.sources.Register(app)
+		var forgetLogs func()
+		g.logs.Redacts, forgetLogs = accesslog.RedactLogs(app, g.sources)
+		g.forgetSources = func() { unregister(); forgetLogs() }
+		limit.WarnOfInventedAddresses(app, g.logger)
+	}
+	rights, err := rightsOf(ctx)
+	if err != nil {
+		return err
+	}
+	if rights != nil {
+		rights.read(g.config.UserStore.Reads(g.config.requiredFlags()))
+	}
+	return g.provisionStore(ctx)
+}
+
+// provisionRequest prepares what is done with requests.
+func (g builder) provisionRequest() error {
+	if err := g.config.checkDurations(); err != nil {
+		return err
+	}
+	var err error
+	if g.scope, err = scope.Parse(g.config.Scope); err != nil {
+		return setting.Of("scope", err)
+	}
+	if g.sources, err = claim.New(g.config.TokenName, g.config.TokenFrom); err != nil {
+		return setting.Of("token_from", err)
+	}
+	if g.identity, err = identity.New(g.config.Identity, identity.Columns{Store: g.config.UserStore, Needs: g.config.requiredFlags()}); err != nil {
+		return setting.Of("identity", err)
+	}
+	if err := g.config.checkRequire(); err != nil {
+		return err
+	}
+	if err := g.provisionAssertion(); err != nil {
+		return err
+	}
+	if err := g.identity.Pass(g.config.PassHeader); err != nil {
+		return setting.Of("pass_header", err)
+	}
+	for _, source := range g.sources.Ordered {
+		if source.From == claim.FromHeader && g.identity.IsOurs(source.Name) {
+			return setting.Errorf("token_from", "token_from header %s: that is an identity header field, which no client can send", source.Name)
+		}
+	}
+	switch g.config.Preflight {
+	case "", preflightPass, preflightRefuse:
+	default:
+		return setting.Errorf("preflight", "preflight %q: it must be %s or %s", g.config.Preflight, preflightPass, preflightRefuse)
+	}
+	if err := g.config.LimitFailures.Validate(); err != nil {
+		return setting.Of("limit_failures", err)
+	}
+	return g.provisionLogin()
+}
+
+// provisionAssertion prepares assertions, up to their keys.
+func (g builder) provisionAssertion() error {
+	if g.config.Assertion == nil {
+		return nil
+	}
+	var err error
+	if g.assertions, err = identity.NewAssertions(g.config.Assertion, g.config.UserStore); err != nil {
+		return setting.Of("assertion", err)
+	}
+	if g.config.ReservedPath == reservedOff {
+		return setting.Errorf("reserved_path", "reserved_path off: then nobody could get the keys that assertion is verified by")
+	}
+	return setting.Of("assertion: header", g.identity.UseAssertions(g.assertions))
+}
+
+// provisionLogin prepares sessions and pages.
+func (g builder) provisionLogin() error {
+	var err error
+	if g.config.Session != nil {
+		if g.logins, err = newLogins(g.config.Session); err != nil {
+			return err
+		}
+		g.logins.g = g.gate
+	}
+	switch g.config.Confirm {
+	case "", confirmAlways, confirmOneTime, confirmOff:
+	default:
+		return setting.Errorf("confirm", "confirm %q: it must be %s, %s or %s", g.config.Confirm, confirmAlways, confirmOneTime, confirmOff)
+	}
+	if path := g.config.ReservedPath; path != "" && path != reservedOff && !(strings.HasPrefix(path, "/") && strings.HasSuffix(path, "/") && len(path) > 2) {
+		return setting.Errorf("reserved_path", "reserved_path %q: it must be %s, or begin and end with a slash, as %s", path, reservedOff, defaultReservedPath)
+	}
+	if g.confirmer.cookie, err = newConfirmCookie(g.config.Session); err != nil {
+		return setting.In("session", err)
+	}
+	g.sources.Recognize(tokenForm{g.gate})
+	g.sources.AddCookies(g.confirmer.cookie.Name())
+	if g.logins != nil {
+		g.sources.AddCookies(g.logins.cookie.Name())
+	}
+	g.provisionSchemes()
+	if g.pages, err = page.New(g.config.Pages); err != nil {
+		return setting.In("pages", err)
+	}
+	if g.config.Pages != nil && g.logins != nil && g.config.ReservedPath != reservedOff && strings.HasPrefix(g.config.Pages.HelpURL, cmp.Or(g.config.ReservedPath, defaultReservedPath)) {
+		return setting.In("pages", setting.Errorf("help_url", "help_url %q: that is a page of the gateway's own: name a page of the application, or an address, that new links come from", g.config.Pages.HelpURL))
+	}
+	return nil
+}
+
+// provisionSettings resolves the secrets and checks the token settings.
+func (g builder) provisionSettings() error {
+	var err error
+	if g.settings, err = g.config.tokenSettings(secret.Resolve); err != nil {
+		return err
+	}
+	if err := g.config.checkSettings(g.settings); err != nil {
+		return err
+	}
+	if g.assertions != nil {
+		if err := g.assertions.Resolve(g.config.Assertion, g.settings, secret.Resolve); err != nil {
+			return err
+		}
+	}
+	g.confirmer.key = newSigningKey(g.settings.SecretKey, "caddy-sesame/confirm/1")
+	g.hints.key = newSigningKey(g.settings.SecretKey, "caddy-sesame/help/1")
+	if g.settings.Packer == "" && g.settings.Encoding == nil {
+		return nil // the table will tell
+	}
+	return g.makeCredentials(g.settings)
+}
+
+// makeCredentials makes what tells tokens and sessions.
+func (g *gate) makeCredentials(settings token.Settings) error {
+	tokens, err := token.New(settings)
+	if err != nil {
+		return err
+	}
+	sessions, err := g.config.sessionsFor(tokens)
+	if err != nil {
+		return err
+	}
+	g.made.Store(&credentials{tokens: tokens, sessions: sessions})
+	return nil
+}
+
+// provisionStore opens the store, and takes the packer from its table where
+// the settings name none.
+func (g builder) provisionStore(ctx caddy.Context) error {
+	cfg := g.config.storeConfig()
+	if err := resolveStore(&cfg, secret.Resolve); err != nil {
+		return err
+	}
+	needs := g.config.requiredFlags()
+	needs.Email = g.config.InvalidateOnEmailChange
+	needs.LastLogin = g.config.OneTime || g.logins != nil && g.logins.updateLastLogin
+	if made := g.made.Load(); made != nil {
+		needs.KeysOf(made.tokens.Settings().Encoding)
+	}
+	validating := isValidating()
+	cfg.StartWithout = cfg.StartWithout || validating
+	var err error
+	store, err := userstore.Open(ctx, cfg, needs, g.logger.Named("userstore"))
+	switch {
+	case errors.Is(err, userstore.ErrUnavailable) && !cfg.StartWithout:
+		return setting.Errorf("userstore", "userstore: %w (start_without lets Caddy start while MySQL can't be reached)", err)
+	case err != nil:
+		return setting.In("userstore", err)
+	}
+	g.store = store
+	if validating {
+		g.noteSkipped(ctx, store)
+	}
+	store.ObserveLookups(observeLookup)
+	if allowed := g.config.LimitFailures.WithDefaults(); !allowed.Off {
+		failures, err := limit.Acquire(allowed)
+		if err != nil {
+			return err
+		}
+		queue := limit.NewQueue(store.LookupMany, cmp.Or(time.Duration(cfg.QueryTimeout), userstore.DefaultQueryTimeout))
+		g.limiter = &limiter{failures: failures, queue: queue, logger: g.logger, audit: &g.audit}
+	}
+	if g.config.Cache != nil {
+		if g.cache, err = userstore.NewCache(store, *g.config.Cache); err != nil {
+			return setting.In("cache", err)
+		}
+	}
+	g.users = userstore.Finder{Store: store, Cache: g.cache}
+	if g.limiter != nil {
+		g.limiter.users, g.limiter.cache = g.users, g.cache
+	}
+	if _, err := g.credentials(ctx); err != nil && !errors.Is(err, userstore.ErrUnavailable) {
+		return err
+	}
+	g.proven = g.newProven()
+	if interval := g.config.watchInterval(); interval > 0 {
+		g.watcher = watch.New(interval, store.LookupMany, g.logger.Named("watch"))
+	}
+	g.forOperator = g.config.operated()
+	g.forOperator.Live = g.live(store)
+	return nil
+}
+
+// credentials returns what tells tokens and sessions, made with the packer for
+// the primary key's column where the settings name none. It fails while the
+// store can't be asked for the column.
+func (g *gate) credentials(ctx context.Context) (*credentials, error) {
+	if made := g.made.Load(); made != nil {
+		return made, nil
+	}
+	schema, err := g.store.Schema(ctx)
+	if err != nil {
+		return nil, err
+	}
+	settings := g.settings
+	if settings.Encoding, err = token.PackerByName(schema.Packer); err != nil {
+		return nil, err
+	}
+	if err := g.makeCredentials(settings); err != nil {
+		return nil, err
+	}
+	g.logger.Named("userstore").Debug("chose the packer by the type of the primary key's column", zap.String("packer", schema.Packer))
+	return g.made.Load(), nil
+}
+
+// provisionSchemes makes the schemes by which requests are authenticated.
+func (g builder) provisionSchemes() {
+	g.meets = g.config.Require.Check
+	g.authn = &authn.Authenticator{Find: g.find, Rejected: g.noteRejected}
+	g.token = &authn.Token{
+		Sources: g.sources,
+		Keys: func(ctx context.Context) (*token.Tokens, error) {
+			made, err := g.credentials(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return made.tokens, nil
+		},
+		OneTime: g.config.OneTime,
+		LogsIn:  g.logins != nil,
+	}
+	if g.logins == nil {
+		return
+	}
+	g.schemes = append(g.schemes, &authn.Session{
+		Cookie: &g.logins.cookie,
+		Keys: func(ctx context.Context) (*session.Sessions, error) {
+			made, err := g.credentials(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return made.sessions, nil
+		},
+	})
+}
+
+// stop ends what runs beside requests.
+func (g *gate) stop() {
+	if g.forgetSources != nil {
+		g.forgetSources()
+	}
+	if g.watcher != nil {
+		g.watcher.Stop()
+	}
+}
+
+// close closes the store. Requests must be through.
+func (g *gate) close() error {
+	var errs []error
+	if g.limiter != nil {
+		g.limiter.queue.Stop()
+		errs = append(errs, g.limiter.failures.Release())
+	}
+	if g.cache != nil {
+		errs = append(errs, g.cache.Close())
+	}
+	if g.store != nil {
+		errs = append(errs, g.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// isValidating reports whether this process is `caddy validate`, or `caddy adapt
+// --validate`: it provisions a configuration, and runs none. Caddy doesn't tell
+// modules.
+func isValidating() bool {
+	args := os.Args[min(1, len(os.Args)):]
+	first := slices.IndexFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") })
+	if first < 0 {
+		return false
+	}
+	isOn := func(arg string) bool { return arg == "--validate" || arg == "--validate=true" }
+	return args[first] == "validate" || args[first] == "adapt" && slices.ContainsFunc(args, isOn)
+}
+
+// noteSkipped says which checks a validation has left out, as the database
+// can't be reached from where it runs.
+func (g builder) noteSkipped(ctx context.Context, store *userstore.MySQL) {
+	if _, err := store.Schema(ctx); errors.Is(err, userstore.ErrUnavailable) {
+		g.logger.Warn("validated without the database, which can't be reached: "+
+			"not checked are the connection, the table, its columns, the packer, and the rights; `caddy sesame check` does that",
+			zap.Error(err))
+	}
+}
+
+// Interface guards
+var _ userStore = (*userstore.MySQL)(nil)
