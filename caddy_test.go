@@ -66,14 +66,28 @@ func wantHeader(t *testing.T, header http.Header, name, want string) {
 	}
 }
 
+// TestOtherCredentialsStay: the application keeps its cookies and the credentials
+// that it checks itself, and those of which PHP derives a user go where the gateway
+// has authenticated one.
 func TestOtherCredentialsStay(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
-		g := startGateway(t, db, up, site{})
-		g.get(t, "/?sesame="+tokenFor(t, alice), "Authorization", "Basic dTpw", "Cookie", "a=1; b=\"2\"").wantStatus(t, http.StatusOK)
-		got := up.takeOne(t)
-		wantHeader(t, got.header, "Authorization", "Basic dTpw")
-		wantHeader(t, got.header, "Cookie", "a=1; b=\"2\"")
+		g := startGateway(t, db, up, site{options: "optional"})
+		link := "/?sesame=" + tokenFor(t, alice)
+		for _, test := range []struct{ name, uri, authorization, want string }{
+			{"a scheme that the application checks", link, "Negotiate YWJj", "Negotiate YWJj"},
+			{"Basic beside a user", link, "Basic dTpw", ""},
+			{"Digest beside a user", link, `Digest username="u"`, ""},
+			{"Basic without a user", "/", "Basic dTpw", "Basic dTpw"},
+		} {
+			g.get(t, test.uri, "Authorization", test.authorization, "Cookie", "a=1; b=\"2\"").wantStatus(t, http.StatusOK)
+			got := up.takeOne(t)
+			wantHeader(t, got.header, "Authorization", test.want)
+			wantHeader(t, got.header, "Cookie", "a=1; b=\"2\"")
+			if t.Failed() {
+				t.Fatal(test.name)
+			}
+		}
 	})
 }
 

@@ -2,6 +2,7 @@ package sesame_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -17,12 +18,25 @@ func TestHandlersInFrontLogNoToken(t *testing.T) {
 		{"error with error routes", "error 410", "reverse_proxy UPSTREAM\nhandle_errors {\nrespond \"gone\" 410\n}"},
 		{"rewrite", "rewrite * /index?from={path}&{query}\nrespond 204", ""},
 		{"a field of log_append", "log_append asked {uri}\nrespond 204", ""},
+		{"a field of log_append, made at once", "log_append <asked \"{method} {uri}\"\nrespond 204", ""},
+		{"the bare token in a field of log_append", "log_append <asked {query.sesame}\nlog_append <query \"{query} {header.Referer}\"\nrespond 204", ""},
+		{"the token in a variable", "vars link {query.sesame}\nlog_append link {vars.link}\nrespond 204", ""},
+		{"an error that tells the URI", "error \"no {uri} ({query.sesame})\" 410", ""},
+		{"an error of a server that tells the URI", "error \"no {uri}\" 500", ""},
+		{"an error that tells the URI, with error routes", "error \"no {uri}\" 410", "error routes"},
+		{"an error in error routes", "error \"no {uri}\" 410", "error \"neither {http.request.orig_uri}\" 500"},
+		{"request_body", "request_body {\nmax_size 1\n}\nrequest_header X-Read {http.request.body}\nrespond \"{http.request.body}\"", ""},
+		{"a response that repeats the URI", "header Location {uri}\nheader Link \"<{uri}>; rel=self\"\nrespond 204", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			up := startUpstream(t)
 			after := ""
 			if test.after != "" {
-				after = "reverse_proxy " + up.addr + "\nhandle_errors {\nrespond \"gone\" 410\n}"
+				answer := "respond \"gone\" 410"
+				if strings.HasPrefix(test.after, "error \"") {
+					answer = test.after
+				}
+				after = "reverse_proxy " + up.addr + "\nhandle_errors {\n" + answer + "\n}"
 			}
 			g := startGateway(t, db, up, site{before: "route /front* {\n" + test.before + "\n}", after: after})
 			made := tokenFor(t, alice)

@@ -95,6 +95,9 @@ func NewRequest(logs Logs, sources *claim.Sources, w http.ResponseWriter, r *htt
 	return e, e.recorder
 }
 
+// accessMessage is the message of an access line.
+const accessMessage = "handled request"
+
 // startOf is when Caddy got the request.
 func startOf(r *http.Request) time.Time {
 	if at, ok := caddyhttp.GetVar(r.Context(), "start_time").(time.Time); ok {
@@ -109,7 +112,7 @@ func (e *Request) WriteAccessLine(r *http.Request) {
 		return
 	}
 	status := e.recorder.Status()
-	level, message := zapcore.InfoLevel, "handled request"
+	level, message := zapcore.InfoLevel, accessMessage
 	if status >= http.StatusInternalServerError {
 		level = zapcore.ErrorLevel
 	}

@@ -1,6 +1,7 @@
 package accesslog
 
 import (
+	"net/http"
 	"reflect"
 	"sync"
 	"unsafe"
@@ -52,20 +53,24 @@ func redactLogger(owner any, name string, sources *claim.Sources) bool {
 		if _, isDone := core.(*redactingCore); isDone {
 			return core
 		}
-		return &redactingCore{core, sources}
+		return &redactingCore{Core: core, sources: sources}
 	}))
 	return true
 }
 
-// redactingCore redacts the requests and responses in lines of a log.
+// redactingCore redacts the requests and responses in lines of a log, and the
+// texts beside them.
 type redactingCore struct {
 	zapcore.Core
 	sources *claim.Sources
+	request *http.Request // that the lines are about; nil if it has no credentials
 }
 
 // With implements zapcore.Core.
 func (c *redactingCore) With(fields []zapcore.Field) zapcore.Core {
-	return &redactingCore{c.Core.With(c.redact(fields)), c.sources}
+	l := line{sources: c.sources, request: c.request}
+	redacted := l.redact(fields)
+	return &redactingCore{c.Core.With(redacted), c.sources, l.request}
 }
 
 // Check implements zapcore.Core.
@@ -79,30 +84,13 @@ func (c *redactingCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry
 // Write implements zapcore.Core. Which of several cores a line is for is what
 // their Check says.
 func (c *redactingCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
+	l := line{sources: c.sources, request: c.request}
+	fields = l.redact(fields)
+	if entry.Message != accessMessage {
+		entry.Message = l.text(entry.Message)
+	}
 	if checked := c.Core.Check(entry, nil); checked != nil {
-		checked.Write(c.redact(fields)...)
+		checked.Write(fields...)
 	}
 	return nil
-}
-
-func (c *redactingCore) redact(fields []zapcore.Field) []zapcore.Field {
-	redacted := make([]zapcore.Field, len(fields))
-	for i, field := range fields {
-		switch value := field.Interface.(type) {
-		case caddyhttp.LoggableHTTPRequest:
-			if c.sources.IsExposed(value.Request) {
-				value.Request = c.sources.Redact(value.Request)
-				field.Interface = value
-			}
-		case caddyhttp.LoggableHTTPHeader:
-			value.Header = c.sources.RedactHeader(value.Header)
-			field.Interface = value
-		case nil:
-			if field.Type == zapcore.StringType {
-				field.String = c.sources.RedactText(field.String)
-			}
-		}
-		redacted[i] = field
-	}
-	return redacted
 }

@@ -88,11 +88,8 @@ func (k *kept) restore(header http.Header, s *Sources) {
 // keepOthers takes the credentials of other handlers than s out of the header.
 // Those of s are for s to take.
 func (s *Sources) keepOthers(r *http.Request, all *forms, k *kept) {
-	isBearer := func(credentials string) bool {
-		return slices.ContainsFunc(all.bearers, func(is func(string) bool) bool { return is(credentials) })
-	}
 	if hasBearer(r.Header["Authorization"]) {
-		for _, credentials := range cutBearers(r.Header, isBearer) {
+		for _, credentials := range cutBearers(r.Header, all.isBearer) {
 			k = k.of(r)
 			k.bearers = append(k.bearers, credentials)
 		}

@@ -47,6 +47,7 @@ func (s *Sources) takeParameters(r *http.Request, names []string) (token paramet
 	}
 	r.RequestURI = cleaned.uri
 	blankPath(r.URL, names)
+	blankHost(r, names)
 	cleanOriginalRequest(r, names, asked, cleaned)
 	return token, others
 }
@@ -78,10 +79,11 @@ func (t target) without(names []string) target {
 
 // cutFromQuery takes parameters out of a query, good and damaged ones.
 func cutFromQuery(query string, names []string) string {
+	query = rawuri.Cut(query, rawuri.Query, names)
 	for _, name := range names {
 		query = rawuri.WithoutParameter(query, name)
 	}
-	return rawuri.Cut(query, rawuri.Query, names)
+	return query
 }
 
 // blankPath removes the values of parameters from a path. Their names stay, so
@@ -97,6 +99,16 @@ func blankPath(u *url.URL, names []string) (isBlanked bool) {
 	}
 	u.Path, u.RawPath = path, blanked
 	return true
+}
+
+// blankHost removes the values of parameters from the name of the host, which may
+// have any separator in it, and from what an absolute target has in front of it.
+func blankHost(r *http.Request, names []string) {
+	r.Host = rawuri.Blank(r.Host, rawuri.Path, names)
+	r.URL.Host = rawuri.Blank(r.URL.Host, rawuri.Path, names)
+	if r.URL.User != nil && rawuri.Has(r.URL.User.String(), rawuri.Path, names) {
+		r.URL.User = nil
+	}
 }
 
 // pathOf is a path as it came, if that is known, without an allocation.
@@ -151,7 +163,7 @@ func OriginalRequest(r *http.Request) (original http.Request, ok bool) {
 
 // isInTarget reports whether the target of a request has one of the parameters.
 func isInTarget(r *http.Request, names []string) bool {
-	if isInURL(r.URL, names) || isInURI(r.RequestURI, r.URL, names) {
+	if isInURL(r.URL, names) || isInURI(r.RequestURI, r.URL, names) || rawuri.Has(r.Host, rawuri.Path, names) {
 		return true
 	}
 	original, ok := OriginalRequest(r)

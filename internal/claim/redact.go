@@ -2,6 +2,8 @@ package claim
 
 import (
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -32,6 +34,7 @@ func (s *Sources) Redact(r *http.Request) *http.Request {
 		redacted.Method, redacted.RequestURI = original.Method, original.RequestURI
 	}
 	redacted.RequestURI = all.redactURI(redacted.RequestURI)
+	redacted.Host = rawuri.Redact(redacted.Host, rawuri.Path, all.parameters)
 	for field, values := range redacted.Header {
 		for i, value := range values {
 			values[i] = all.redactField(field, value)
@@ -59,6 +62,48 @@ func (s *Sources) RedactHeader(header http.Header) http.Header {
 // RedactText returns a text without parameters that are credentials.
 func (s *Sources) RedactText(text string) string {
 	return rawuri.Redact(text, rawuri.Field, s.shared.forms().parameters)
+}
+
+// MinSecret is the least length of a value that is looked for in texts.
+const MinSecret = 7
+
+// Secrets returns the credentials in a request that could stand in a text without
+// a name, as they came and decoded.
+func (s *Sources) Secrets(r *http.Request) (secrets []string) {
+	all := s.shared.forms()
+	add := func(values ...string) {
+		for _, value := range values {
+			if len(value) >= MinSecret {
+				secrets = append(secrets, value)
+			}
+			if decoded, err := url.QueryUnescape(value); err == nil && decoded != value && len(decoded) >= MinSecret {
+				secrets = append(secrets, decoded)
+			}
+		}
+	}
+	add(rawuri.Values(r.RequestURI, rawuri.Field, all.parameters)...)
+	add(rawuri.Values(r.Host, rawuri.Path, all.parameters)...)
+	for field, values := range r.Header {
+		for _, value := range values {
+			add(rawuri.Values(value, placeOf(field), all.parameters)...)
+		}
+		if slices.Contains(all.fields, field) {
+			add(values...)
+		}
+	}
+	for _, value := range r.Header["Authorization"] {
+		for element := range strings.SplitSeq(value, ",") {
+			if credentials, ok := bearerOf(element); ok && all.isBearer(credentials) {
+				add(credentials)
+			}
+		}
+	}
+	return secrets
+}
+
+// isBearer reports whether a bearer token may be one of a handler's.
+func (f *forms) isBearer(credentials string) bool {
+	return slices.ContainsFunc(f.bearers, func(is func(string) bool) bool { return is(credentials) })
 }
 
 // redactURI redacts the target of a request.
@@ -94,11 +139,8 @@ func (f *forms) redactField(field, value string) string {
 func (f *forms) redactAuthorization(value string) string {
 	elements := strings.Split(value, ",")
 	for i, element := range elements {
-		credentials, ok := bearerOf(element)
-		for _, isBearer := range f.bearers {
-			if ok && isBearer(credentials) {
-				elements[i] = "Bearer " + rawuri.Redacted
-			}
+		if credentials, ok := bearerOf(element); ok && f.isBearer(credentials) {
+			elements[i] = "Bearer " + rawuri.Redacted
 		}
 	}
 	return strings.Join(elements, ",")

@@ -39,7 +39,8 @@ func Has(text string, at Place, names []string) bool {
 
 // mayHave reports whether a text has what a parameter can't be without.
 func mayHave(text string) bool {
-	return strings.IndexByte(text, '=') >= 0 || strings.IndexByte(text, '%') >= 0
+	return strings.IndexByte(text, '=') >= 0 || strings.IndexByte(text, '%') >= 0 ||
+		strings.IndexByte(text, '\\') >= 0 || strings.IndexByte(text, '&') >= 0
 }
 
 // Cut takes all parameters of the names out of a text, each with a separator
@@ -66,6 +67,10 @@ func Cut(text string, at Place, names []string) string {
 				separator = p.width(found.name - 1)
 			}
 		}
+		if f.isClosed(found) {
+			found.end++
+			f.from, f.found = found.end, found.end
+		}
 		if f.isFollowed(found) {
 			f.from = found.end + 1
 		} else {
@@ -83,6 +88,9 @@ func (f *finder) isFollowed(found parameter) bool {
 	p, width := f.plain, 1
 	if found.name > 0 {
 		width = p.width(found.name - 1)
+		if !isDropped(p.at(found.name-1), f.at) {
+			return false
+		}
 	}
 	if found.end == p.len() || p.width(found.end) != width {
 		return false
@@ -104,6 +112,20 @@ func isDropped(c byte, at Place) bool {
 // Redact replaces the values of all parameters of the names.
 func Redact(text string, at Place, names []string) string {
 	return replaceValues(text, at, names, Redacted)
+}
+
+// Values returns the values of all parameters of the names.
+func Values(text string, at Place, names []string) (values []string) {
+	if !mayHave(text) {
+		return nil
+	}
+	p := newPlain(text)
+	defer p.free()
+	f := finder{plain: p, at: at, names: names}
+	for found, ok := f.next(); ok; found, ok = f.next() {
+		values = append(values, text[p.offset(found.value):p.offset(found.end)])
+	}
+	return values
 }
 
 // Blank removes the values of all parameters of the names, and leaves the names.
@@ -140,6 +162,8 @@ type finder struct {
 	names []string
 
 	from   int // where to go on
+	found  int // up to where the last parameter goes
+	looked int // up to where names were looked for
 	opened int // up to where it is known that no URI with a query begins
 	isOpen bool
 }
@@ -156,45 +180,86 @@ func (f *finder) next() (found parameter, ok bool) {
 			f.from = p.len()
 			return parameter{}, false
 		}
-		f.from = equals + 1
 		name, ok := f.nameBefore(equals)
+		f.from, f.looked = equals+1, equals+1
 		if !ok {
 			continue
 		}
-		found = parameter{name: name, value: equals + 1, end: f.endOf(name, equals+1)}
+		value := f.behindOpening(equals + 1)
+		found = parameter{name: name, value: value, end: f.endOf(name, value)}
 		if found.end == found.value || !f.isParameter(found) {
 			continue
 		}
-		f.from = found.end
+		found.name = max(found.name, f.found) // where the value before is a name itself
+		f.from, f.found = found.end, found.end
 		return found, true
 	}
 }
 
-// maxIndex is the longest index of a PHP list, as in sesame[0], with brackets.
-const maxIndex = 64
+// maxLooks bounds how far nameBefore looks back into what was looked at before.
+const maxLooks = 64
 
-// nameBefore returns where one of the names begins that ends at end, or is
-// followed there by the index of a list, as PHP has it.
+// nameBefore returns where one of the names begins that ends at end. Between it
+// and end there may be white space and quotes, and, as PHP has it, the index of a
+// list, which may be the name itself: sesame[0], form[sesame].
 func (f *finder) nameBefore(end int) (start int, ok bool) {
 	p := f.plain
-	if end > 0 && p.at(end-1) == ']' {
-		for i := end - 1; i >= max(0, end-maxIndex); i-- {
-			if p.at(i) == '[' && (i == 0 || p.at(i-1) != ']') {
-				end = i
-				break
-			}
-		}
+	end = f.beforeClosing(end)
+	if end == 0 || p.at(end-1) != ']' {
+		return f.nameEndingAt(end)
 	}
+	closed := end - 1
+	for i := closed - 1; i >= 0 && i >= min(f.looked, end-maxLooks); i-- {
+		if p.at(i) != '[' {
+			continue
+		}
+		if start, ok := f.nameEndingAt(f.beforeClosing(closed)); ok && start > i {
+			return start, true
+		}
+		if i == 0 || p.at(i-1) != ']' {
+			return f.nameEndingAt(i)
+		}
+		closed = i - 1
+	}
+	return 0, false
+}
+
+// beforeClosing is where a name ends that white space and quotes stand behind.
+func (f *finder) beforeClosing(end int) int {
+	for end > f.looked && isClosing(f.plain.at(end-1)) {
+		end--
+	}
+	return end
+}
+
+// nameEndingAt returns where one of the names begins that ends at end.
+func (f *finder) nameEndingAt(end int) (start int, ok bool) {
 	for _, name := range f.names {
 		start := end - len(name)
 		if start < 0 || !f.isName(start, name) {
 			continue
 		}
-		if start == 0 || !isNameByte(p.at(start-1)) {
+		if start == 0 || !isNameByte(f.plain.at(start-1)) || f.isEntity(start) {
 			return start, true
 		}
 	}
 	return 0, false
+}
+
+// isEntity reports whether what stands in front of a name is an ampersand of HTML
+// that lost its semicolon.
+func (f *finder) isEntity(start int) bool {
+	const entity = "amp"
+	start -= len(entity)
+	if start < 0 {
+		return false
+	}
+	for i := range len(entity) {
+		if lower(f.plain.at(start+i)) != entity[i] {
+			return false
+		}
+	}
+	return start == 0 || !isNameByte(f.plain.at(start-1))
 }
 
 // isName reports whether a name stands at start, in any case. PHP turns into an
@@ -225,6 +290,35 @@ func (f *finder) endOf(name, value int) int {
 	return end
 }
 
+// behindOpening returns where a value begins that white space or a quote stands
+// in front of, as in a header field.
+func (f *finder) behindOpening(value int) int {
+	if f.at == Query || f.at == Path {
+		return value
+	}
+	p := f.plain
+	i := value
+	for i < p.len() && isOpening(p.at(i)) {
+		i++
+	}
+	return i
+}
+
+// isClosed reports whether a quote or bracket behind a value belongs to one in
+// front of it.
+func (f *finder) isClosed(found parameter) bool {
+	p := f.plain
+	if found.end == p.len() {
+		return false
+	}
+	pair := string([]byte{p.at(found.value - 1), p.at(found.end)})
+	switch pair {
+	case `""`, "''", "<>", "()", "[]", "{}":
+		return true
+	}
+	return false
+}
+
 // ends reports whether a byte ends a value.
 func (f *finder) ends(c byte) bool {
 	switch f.at {
@@ -247,10 +341,22 @@ func (f *finder) isParameter(found parameter) bool {
 	if found.name > 0 && (p.width(found.name-1) > 1 || p.at(found.name-1) == '&') {
 		return true
 	}
-	if f.opensBefore(found.name) {
-		return f.at == Field || p.at(found.name-1) == '?' || p.at(found.name-1) == '#'
+	if f.at == Cookie {
+		if found.name > 0 && (p.at(found.name-1) == '?' || p.at(found.name-1) == '#') {
+			return true
+		}
+		return !f.isPair(found.name) && found.end-found.value >= minBareValue
 	}
-	return f.at == Field && found.end-found.value >= minBareValue
+	return f.opensBefore(found.name) || found.end-found.value >= minBareValue
+}
+
+// isPair reports whether a name is that of a cookie.
+func (f *finder) isPair(name int) bool {
+	p := f.plain
+	for name > 0 && (p.at(name-1) == ' ' || p.at(name-1) == '\t') {
+		name--
+	}
+	return name == 0 || p.at(name-1) == ';'
 }
 
 // opensBefore reports whether a question mark or a hash stands before index i.
@@ -265,6 +371,17 @@ func (f *finder) opensBefore(i int) bool {
 // isNameByte reports whether a byte in front of a name makes it another name.
 func isNameByte(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' || c == '-' || c == '.'
+}
+
+// isClosing reports whether a byte may stand between a name and its equals sign.
+// What isn't ASCII may be a space without width.
+func isClosing(c byte) bool {
+	return c <= ' ' || c == '+' || c == '"' || c == '\'' || c == '\\' || c >= 0x80
+}
+
+// isOpening reports whether a byte may stand between an equals sign and a value.
+func isOpening(c byte) bool {
+	return c == ' ' || c == '\t' || c == '"' || c == '\'' || c == '\\' || c == '<' || c == '(' || c == '[' || c == '{'
 }
 
 func lower(c byte) byte {

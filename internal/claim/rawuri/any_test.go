@@ -34,6 +34,7 @@ func TestCutAndRedactAnywhere(t *testing.T) {
 		{"encoded twice", "n=%252Fx%253Fs%253DT%2526b%253D1", Query, "n=%252Fx%253Fb%253D1", "n=%252Fx%253Fs%253DREDACTED%2526b%253D1"},
 		{"with digits of escapes encoded", "n=%%33Fs%3%44T", Query, "n=", "n=%%33Fs%3%44REDACTED"},
 		{"its ampersand as an entity", "a=1&amp;s=T", Query, "a=1&amp", "a=1&amp;s=REDACTED"},
+		{"its ampersand as half an entity", "a=1&amps=T&AMPs=T&camps=T", Query, "a=1&amp&AMP&camps=T", "a=1&amps=REDACTED&AMPs=REDACTED&camps=T"},
 		{"its ampersand as an encoded entity", "a=1&amp%3Bs=T", Query, "a=1&amp", "a=1&amp%3Bs=REDACTED"},
 		{"its equals sign encoded", "s%3DT&b", Query, "b", "s%3DREDACTED&b"},
 		{"behind a second question mark", "a=1?s=T&b", Query, "a=1?b", "a=1?s=REDACTED&b"},
@@ -41,10 +42,22 @@ func TestCutAndRedactAnywhere(t *testing.T) {
 		{"as a list of PHP's", "s[]=T&S%5B0%5D%5Bx%5D=U", Query, "", "s[]=REDACTED&S%5B0%5D%5Bx%5D=REDACTED"},
 		{"behind NUL, where PHP stops", "s%00x=T", Query, "", "s%00REDACTED"},
 		{"an encoded ampersand in its value", "s=T%26b&c", Query, "c", "s=REDACTED&c"},
+		{"as a list of PHP's with a long index", "s[" + strings.Repeat("x", 200) + "]=T&b", Query, "b", "s[" + strings.Repeat("x", 200) + "]=REDACTED&b"},
+		{"with an equals sign in its index", "b&s[x%3Dy]=T", Query, "b", "b&s[x%3Dy]=REDACTED"},
+		{"as the index of a list", "f[s]=T&f['S'][x]=U&f[x][s]=V&f[ss]=W", Query, "f[&f['&f[x][&f[ss]=W", "f[s]=REDACTED&f['S'][x]=REDACTED&f[x][s]=REDACTED&f[ss]=W"},
+		{"with a list as its value", "?s[]=s[]=T&s[]=s[s]=T", Field, "[", "?s[]=REDACTED[]=REDACTED&s[]=REDACTED[s]=REDACTED"},
+		{"with white space behind its name", "a&s%20=T&s+=T&s%09 =T&s%C2%A0=T&s%E2%80%8B=T", Query, "a", "a&s%20=REDACTED&s+=REDACTED&s%09 =REDACTED&s%C2%A0=REDACTED&s%E2%80%8B=REDACTED"},
+		{"as JSON escapes it", `a\u0026s\u003dT&b`, Query, "a&b", `a\u0026s\u003dREDACTED&b`},
+		{"as JavaScript escapes it", "a%u0026s%u003DT", Query, "a", "a%u0026s%u003DREDACTED"},
+		{"its equals sign as an entity", "a?s&#61;T&s&#X3D;T&s%26equals%3BT", Query, "a", "a?s&#61;REDACTED&s&#X3D;REDACTED&s%26equals%3BREDACTED"},
+		{"its value in quotes", `for=1;s="TTTTTTT";by='2', s='TTTTTTT'`, Field, "for=1;by='2', ", `for=1;s="REDACTED";by='2', s='REDACTED'`},
+		{"its value in brackets, behind a space", "<x>; s= <TTTTTTT>", Field, "<x>; ", "<x>; s= <REDACTED>"},
+		{"in quotes", `{"s" = "TTTTTTT"}`, Field, `{"}`, `{"s" = "REDACTED"}`},
 		{"behind a letter", "as=T&a-s=T&a_s=T", Query, "as=T&a-s=T&a_s=T", "as=T&a-s=T&a_s=T"},
 		{"in a path", "/a;s=T/b", Path, "", "/a;s=REDACTED/b"},
 		{"in a path, encoded", "/a%3Fs%3DT%2Fb/c", Path, "", "/a%3Fs%3DREDACTED%2Fb/c"},
 		{"a cookie of that name", "a=1; s=TTTTTTT; b=2", Cookie, "a=1; s=TTTTTTT; b=2", "a=1; s=TTTTTTT; b=2"},
+		{"in a cookie's value, without a URI", `a=s=TTTTTTT; b="s=TTTTTTT"; c=x|s=TTTTTTT; d=s=1`, Cookie, `a=; b=""; c=x|; d=s=1`, `a=s=REDACTED; b="s=REDACTED"; c=x|s=REDACTED; d=s=1`},
 		{"in a cookie's value", "a=%2F%3Fs%3DT; b=/?s=T; s=U", Cookie, "a=%2F; b=/; s=U", "a=%2F%3Fs%3DREDACTED; b=/?s=REDACTED; s=U"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -64,4 +77,25 @@ func TestCutAndRedactAnywhere(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzRedact looks for a value of a parameter that is left, and for anything else
+// that is lost.
+func FuzzRedact(f *testing.F) {
+	for _, seed := range []string{"?s[]=s[]=T", `s="T"s='T"`, "a[s]=T&s%5B=%3DT", `\u0026s\u003dT`, "s=&#61;&#61;T", "%2573=%25"} {
+		f.Add(seed, uint8(Field))
+	}
+	f.Fuzz(func(t *testing.T, text string, place uint8) {
+		at, names := Place(place%4), []string{"s"}
+		redacted, blanked := Redact(text, at, names), Blank(text, at, names)
+		if isSame := redacted == text; isSame == Has(text, at, names) && !strings.Contains(text, Redacted) {
+			t.Errorf("%q was redacted to %q", text, redacted)
+		}
+		if !strings.Contains(text, Redacted) && strings.ReplaceAll(redacted, Redacted, "") != blanked {
+			t.Errorf("%q was redacted to %q, and blanked to %q", text, redacted, blanked)
+		}
+		if cut := Cut(text, at, names); len(cut) > len(text) || cut == text && blanked != text {
+			t.Errorf("%q was cut to %q", text, cut)
+		}
+	})
 }

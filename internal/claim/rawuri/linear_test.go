@@ -38,6 +38,7 @@ func TestScansAreLinear(t *testing.T) {
 		control := max(fastest(scan, "?"+strings.Repeat("a=%41&", size/6)), time.Millisecond)
 		for _, piece := range []string{
 			"sesame&", "?sesame", "sesame=&", "&sesame=T", ";", "#", "%", "%25", "%2", "=", "]=", "[]=", "%00", "amp;", "?a", "sesame%3D", "%26amp;sesame=T", "[",
+			"]= ", "sesame[]=", "sesame[[", "]]=", "= ", "sesame=\"", "\" =", "+=", "\\u003d", "%u00", "&#61;", "sesame&equals;", "\\", "; =T", "sesame=      ",
 		} {
 			if got := fastest(scan, "?"+strings.Repeat(piece, size/len(piece))); got > most*control {
 				t.Errorf("%s of %q takes %v, a harmless text %v", name, piece, got, control)

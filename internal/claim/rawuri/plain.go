@@ -44,13 +44,13 @@ func newPlain(text string) *plain {
 	for i := range len(text) {
 		p.bytes = append(p.bytes, text[i])
 		// An escape may become a part of another, as %25 of %2541.
-		for n := len(p.bytes); n >= 3 && p.bytes[n-3] == '%' && isHex(p.bytes[n-2]) && isHex(p.bytes[n-1]); n = len(p.bytes) {
-			p.bytes[n-3] = fromHex(p.bytes[n-2])<<4 | fromHex(p.bytes[n-1])
-			p.bytes = p.bytes[:n-2]
-			for len(p.escapes) > 0 && int(p.escapes[len(p.escapes)-1].at) >= n-3 {
+		for c, size := lastEscape(p.bytes); size > 0; c, size = lastEscape(p.bytes) {
+			at := len(p.bytes) - size
+			p.bytes = append(p.bytes[:at], c)
+			for len(p.escapes) > 0 && int(p.escapes[len(p.escapes)-1].at) >= at {
 				p.escapes = p.escapes[:len(p.escapes)-1]
 			}
-			p.escapes = append(p.escapes, escape{uint32(n - 3), uint32(i + 1 - (n - 2))}) //nolint:gosec // see escape
+			p.escapes = append(p.escapes, escape{uint32(at), uint32(i - at)}) //nolint:gosec // see escape
 		}
 	}
 	return p
@@ -60,11 +60,59 @@ func newPlain(text string) *plain {
 // none is.
 func countEscapes(text string) (n int) {
 	for i := 0; i+2 < len(text); i++ {
-		if text[i] == '%' && isHex(text[i+1]) && isHex(text[i+2]) {
+		switch c := text[i]; {
+		case c == '%' && isHex(text[i+1]) && isHex(text[i+2]),
+			(c == '%' || c == '\\') && lower(text[i+1]) == 'u',
+			c == '&' && (text[i+1] == '#' || lower(text[i+1]) == 'e'):
 			n++
 		}
 	}
 	return n
+}
+
+// lastEscape returns the byte that a text ends with an escape of, and the length
+// of the escape; 0 where it ends with none. Apart from percent-encoding, it knows
+// how JSON and JavaScript write a byte, \u003d and %u003d, and how HTML writes an
+// equals sign.
+func lastEscape(text []byte) (c byte, size int) {
+	n := len(text)
+	if n < 3 {
+		return 0, 0
+	}
+	last := text[n-1]
+	switch {
+	case last == ';':
+		return '=', equalsEntity(text)
+	case !isHex(last) || !isHex(text[n-2]):
+		return 0, 0
+	case text[n-3] == '%':
+		return fromHex(text[n-2])<<4 | fromHex(last), 3
+	case n >= 6 && text[n-3] == '0' && text[n-4] == '0' && lower(text[n-5]) == 'u' && (text[n-6] == '\\' || text[n-6] == '%'):
+		return fromHex(text[n-2])<<4 | fromHex(last), 6
+	}
+	return 0, 0
+}
+
+// equalsEntity returns the length of the equals sign of HTML that a text ends
+// with, or 0.
+func equalsEntity(text []byte) int {
+	for _, entity := range [...]string{"&#61;", "&#x3d;", "&equals;"} {
+		if at := len(text) - len(entity); at >= 0 && hasPrefixFold(text[at:], entity) {
+			return len(entity)
+		}
+	}
+	return 0
+}
+
+// hasPrefixFold reports whether a text begins with a prefix in lower case, in any
+// case.
+func hasPrefixFold(text []byte, prefix string) bool {
+	for i := range len(prefix) {
+		if lower(text[i]) != prefix[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // free has the memory used again.

@@ -196,13 +196,23 @@ func decodeParameter(value string) string {
 		return value
 	}
 	var decoded strings.Builder
-	decoded.Grow(len(value) - 2*countEscapes(value))
+	decoded.Grow(len(value) - 2*countPercent(value))
 	for i := 0; i < len(value); {
 		c, size := decodeByte(value[i:])
 		decoded.WriteByte(c)
 		i += size
 	}
 	return decoded.String()
+}
+
+// countPercent is how many bytes of a text are percent-encoded.
+func countPercent(text string) (n int) {
+	for i := 0; i < len(text); {
+		_, size := decodeByte(text[i:])
+		n += size / len("%41")
+		i += size
+	}
+	return n
 }
 
 // decodeByte decodes the first byte of s, which isn't empty, and returns how
