@@ -1,8 +1,11 @@
 package session
 
 import (
+	"errors"
 	"strings"
 	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/django/internal/python"
 )
 
 // Names of members of a session.
@@ -40,28 +43,33 @@ func (d Data) JSON() string {
 func parseData(text string) (Data, error) {
 	d := Data{text: text}
 	isTyped := true
-	s := scanner{text: text}
-	err := s.object(func(m member) {
-		name, _ := unquote(m.name)
+	err := python.Object(text, func(m python.Member) {
+		name, _ := unquote(m.Name)
 		switch name {
 		case userIDName:
-			d.UserID, isTyped = unquoteID(m.value)
+			d.UserID, isTyped = unquoteID(m.Value)
 		case backendName:
-			d.Backend, d.hasBackend = unquote(m.value)
+			d.Backend, d.hasBackend = unquote(m.Value)
 		case hashName:
-			d.Hash, _ = unquote(m.value)
+			d.Hash, _ = unquote(m.Value)
 		case expiryName:
-			d.expiry = m.value
+			d.expiry = m.Value
 		}
 	})
-	if err == nil && !isTyped {
-		err = errJSON
-	}
 	if err != nil {
 		return Data{}, err
 	}
+	if !isTyped {
+		return Data{}, errUserID
+	}
 	return d, nil
 }
+
+// errUserID: the primary key is a list, for example.
+var errUserID = errors.New("the primary key is neither a string nor an integer")
+
+// unquote reads a string, whose bytes are characters.
+func unquote(quoted string) (string, bool) { return python.Unquote(quoted, python.Latin1) }
 
 // unquoteID returns a primary key. Django writes strings; a login of one's own
 // may write an integer, which Django reads, too.
@@ -111,15 +119,14 @@ func (d Data) with(userID, backend, hash string) Data {
 		}
 		b = append(append(append(b, name...), ':'), value...)
 	}
-	s := scanner{text: d.JSON()}
-	_ = s.object(func(m member) { // it was read before
-		name, _ := unquote(m.name)
+	_ = python.Object(d.JSON(), func(m python.Member) { // it was read before
+		name, _ := unquote(m.Name)
 		if _, isSet := values[name]; !isSet {
-			add(m.name, m.value)
+			add(m.Name, m.Value)
 		}
 	})
 	for _, name := range []string{userIDName, backendName, hashName} {
-		add(string(appendQuoted(nil, name)), string(appendQuoted(nil, values[name])))
+		add(string(python.AppendQuoted(nil, name)), string(python.AppendQuoted(nil, values[name])))
 	}
 	b = append(b, '}')
 	return Data{UserID: userID, Backend: backend, Hash: hash, hasBackend: true, expiry: d.expiry, text: string(b)}

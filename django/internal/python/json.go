@@ -1,4 +1,6 @@
-package session
+// Package python reads what Python's json and base64 read, which is more than
+// the standards allow: a reader that is stricter refuses what Django accepts.
+package python
 
 import (
 	"errors"
@@ -7,39 +9,62 @@ import (
 	"unicode/utf8"
 )
 
-// errJSON: Python's json.loads would raise an exception.
-var errJSON = errors.New("invalid JSON")
+var errJSON = errors.New("Python's json.loads wouldn't read this JSON")
 
 const (
 	maxDepth  = 500  // of nested values: about half of what Python reads
 	maxDigits = 4300 // of an integer: what Python reads
 )
 
-// scanner reads JSON like Python's json.loads, which knows NaN and Infinity,
-// too. Each byte is a character (ISO 8859-1).
+// Member is a name and a value of an object, as they are written.
+type Member struct{ Name, Value string }
+
+// Object calls visit with each member of the object that the text is. It reads
+// JSON like Python's json.loads, which knows NaN and Infinity, too. Of members
+// with the same name, Python keeps the last. Bytes beyond ASCII are accepted
+// in strings, in any encoding.
+func Object(text string, visit func(Member)) error {
+	s := scanner{text: text}
+	return s.object(visit)
+}
+
+// List calls visit with each element of the list that the text is.
+func List(text string, visit func(element string)) error {
+	s := scanner{text: text}
+	s.space()
+	if !s.accept("[") {
+		return errJSON
+	}
+	if err := s.elements(0, visit); err != nil {
+		return err
+	}
+	return s.end()
+}
+
+// scanner is where Object has got to.
 type scanner struct {
 	text string
 	at   int
 }
 
-// member is a name and a value of an object, as they are written.
-type member struct{ name, value string }
-
-// object calls visit with each member of the object that the whole text is.
-func (s *scanner) object(visit func(member)) error {
+func (s *scanner) object(visit func(Member)) error {
 	s.space()
 	if err := s.members(0, visit); err != nil {
 		return err
 	}
-	s.space()
-	if s.at != len(s.text) {
+	return s.end()
+}
+
+// end checks that only white space follows.
+func (s *scanner) end() error {
+	if s.space(); s.at != len(s.text) {
 		return errJSON
 	}
 	return nil
 }
 
 // members reads an object.
-func (s *scanner) members(depth int, visit func(member)) error {
+func (s *scanner) members(depth int, visit func(Member)) error {
 	if !s.accept("{") {
 		return errJSON
 	}
@@ -52,7 +77,7 @@ func (s *scanner) members(depth int, visit func(member)) error {
 		if err := s.str(); err != nil {
 			return err
 		}
-		m := member{name: s.text[name:s.at]}
+		m := Member{Name: s.text[name:s.at]}
 		s.space()
 		if !s.accept(":") {
 			return errJSON
@@ -62,7 +87,7 @@ func (s *scanner) members(depth int, visit func(member)) error {
 		if err := s.value(depth + 1); err != nil {
 			return err
 		}
-		m.value = s.text[value:s.at]
+		m.Value = s.text[value:s.at]
 		if visit != nil {
 			visit(m)
 		}
@@ -87,8 +112,8 @@ func (s *scanner) value(depth int) error {
 		return s.str()
 	case c == '{':
 		return s.members(depth, nil)
-	case c == '[':
-		return s.list(depth)
+	case s.accept("["):
+		return s.elements(depth, nil)
 	case s.accept("null"), s.accept("true"), s.accept("false"),
 		s.accept("NaN"), s.accept("Infinity"), s.accept("-Infinity"):
 		return nil
@@ -96,15 +121,19 @@ func (s *scanner) value(depth int) error {
 	return s.number()
 }
 
-func (s *scanner) list(depth int) error {
-	s.at++
+// elements reads a list after its bracket.
+func (s *scanner) elements(depth int, visit func(element string)) error {
 	s.space()
 	if s.accept("]") {
 		return nil
 	}
 	for {
+		element := s.at
 		if err := s.value(depth + 1); err != nil {
 			return err
+		}
+		if visit != nil {
+			visit(s.text[element:s.at])
 		}
 		s.space()
 		if s.accept("]") {
@@ -231,9 +260,19 @@ func hexRune(text string) (r rune, ok bool) {
 	return r, true
 }
 
-// unquote returns the text of a JSON string that the scanner has read, and
-// false if it is none that UTF-8 can hold: half of a surrogate pair.
-func unquote(quoted string) (text string, ok bool) {
+// Encoding is what a JSON text is in.
+type Encoding uint8
+
+// Encodings of JSON texts.
+const (
+	UTF8   Encoding = iota
+	Latin1          // ISO 8859-1: each byte is a character
+)
+
+// Unquote returns the text of a JSON string that Object has read. ok is false
+// for another value, and for a string that UTF-8 can't hold: with half of a
+// surrogate pair.
+func Unquote(quoted string, encoding Encoding) (text string, ok bool) {
 	if len(quoted) < 2 || quoted[0] != '"' {
 		return "", false
 	}
@@ -244,8 +283,12 @@ func unquote(quoted string) (text string, ok bool) {
 	unquoted := make([]byte, 0, len(quoted)+8)
 	for i := 0; i < len(quoted); i++ {
 		c := quoted[i]
-		if c != '\\' {
+		if c != '\\' && encoding == Latin1 {
 			unquoted = utf8.AppendRune(unquoted, rune(c))
+			continue
+		}
+		if c != '\\' {
+			unquoted = append(unquoted, c)
 			continue
 		}
 		i++
@@ -284,8 +327,8 @@ func isPlain(text string) bool {
 	return true
 }
 
-// appendQuoted writes a string like Python's json.dumps: in ASCII.
-func appendQuoted(b []byte, text string) []byte {
+// AppendQuoted appends a JSON string like Python's json.dumps: in ASCII.
+func AppendQuoted(b []byte, text string) []byte {
 	const digits = "0123456789abcdef"
 	unit := func(b []byte, u rune) []byte {
 		return append(b, '\\', 'u', digits[u>>12&15], digits[u>>8&15], digits[u>>4&15], digits[u&15])
