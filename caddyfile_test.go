@@ -118,11 +118,8 @@ func TestCaddyfileErrorsHoldNoSecrets(t *testing.T) {
 	}
 }
 
-// TestCaddyfileToJSON reads every option, and compares with the JSON that a
-// user of that form writes.
-func TestCaddyfileToJSON(t *testing.T) {
-	t.Parallel()
-	const directive = `sesame {
+// everyOption is a Caddyfile with all options, and everyOptionJSON what it becomes.
+const everyOption = `sesame {
 		secret_key {env.KEY}
 		secret_key_fallbacks {env.OLD} {env.OLDER}
 		token_name token
@@ -217,31 +214,37 @@ func TestCaddyfileToJSON(t *testing.T) {
 			start_without
 		}
 	}`
-	const want = `{"secret_key":"{env.KEY}","secret_key_fallbacks":["{env.OLD}","{env.OLDER}"],"token_name":"token",` +
-		`"token_from":[{"from":"bearer"},{"from":"query"},{"from":"header","name":"X-Token"}],"max_age":1500000000,"one_time":true,` +
-		`"invalidate_on_password_change":false,"invalidate_on_email_change":true,"packer":"app.Packer","packer_encoding":"hex:24",` +
-		`"primary_key_field":"uuid","tokens":["v1"],"key":"{env.SESAME_KEY}","signature_size":16,"salt":"s","digest":"sha256","iterations":5,` +
-		`"use_tz":false,"time_zone":"Europe/Paris","scope":"a:{http.request.uri.path.0}","optional":true,"preflight":"pass","require":[{"groups":["a","b c"]},{"staff":true},{"superuser":true},{"users":["alice"]},{"permissions":["app.do_it"]}],` +
-		`"identity":[{"name":"X-User","value":"{http.auth.user.id}"}],` +
-		`"assertion":{"header":"X-Assertion","audience":["one","two"],"issuer":"me","ttl":30000000000,"claims":[{"name":"role","value":"{http.auth.user.a}"}],"keys":["{env.ASSERTION_KEY}","{env.ASSERTION_KEY_OLD}"]},` +
-		`"realm":"my app",` +
-		`"userstore":{"dsn":"{env.DSN}","tls_ca":"/etc/ca.pem","tls_cert":"/etc/own.pem","tls_key":"/etc/own.key","tls_server_name":"db","replicas":["{env.REPLICA}"],"replica_files":["/run/replica"],"table":"app.users","columns":{"primary_key":"uid","password":"pw","last_login":"seen","is_active":"-","email":"mail","username":"-","is_staff":"is_staff","is_superuser":"root","relation_key":"number","extra":["a","b"]},` +
-		`"revocations":"app.revoked","groups":{"table":"app.members","user":"member","group":"role","names":{"table":"app.roles","key":"code","name":"title"}},"permissions":{"table":"app.granted","user":"holder"},"query_timeout":1000000000,"max_open_conns":5,"max_idle_conns":2,"conn_max_lifetime":60000000000,"conn_max_idle_time":30000000000,"start_without":true},` +
-		`"cache":{"for":5000000000,"max_users":1000,"max_size":8388608},` +
-		`"session":{"name":"s","max_age":3600000000000,"idle":600000000000,"domain":"example.com","path":"/app","same_site":"strict","secure":"on","update_last_login":false,"redirect":"safari_off"},` +
-		`"confirm":"always","reserved_path":"/-/","watch":10000000000,` +
-		`"pages":{"help_url":"/help","expired_hint":true,"language":"de","texts":{"confirm.title":"Hallo"},"colors":{"accent":["teal","#0fa"]}},` +
-		`"source":"Testfile:1"}`
+
+const everyOptionJSON = `{"secret_key":"{env.KEY}","secret_key_fallbacks":["{env.OLD}","{env.OLDER}"],"token_name":"token",` +
+	`"token_from":[{"from":"bearer"},{"from":"query"},{"from":"header","name":"X-Token"}],"max_age":1500000000,"one_time":true,` +
+	`"invalidate_on_password_change":false,"invalidate_on_email_change":true,"packer":"app.Packer","packer_encoding":"hex:24",` +
+	`"primary_key_field":"uuid","tokens":["v1"],"key":"{env.SESAME_KEY}","signature_size":16,"salt":"s","digest":"sha256","iterations":5,` +
+	`"use_tz":false,"time_zone":"Europe/Paris","scope":"a:{http.request.uri.path.0}","optional":true,"preflight":"pass","require":[{"groups":["a","b c"]},{"staff":true},{"superuser":true},{"users":["alice"]},{"permissions":["app.do_it"]}],` +
+	`"identity":[{"name":"X-User","value":"{http.auth.user.id}"}],` +
+	`"assertion":{"header":"X-Assertion","audience":["one","two"],"issuer":"me","ttl":30000000000,"claims":[{"name":"role","value":"{http.auth.user.a}"}],"keys":["{env.ASSERTION_KEY}","{env.ASSERTION_KEY_OLD}"]},` +
+	`"realm":"my app",` +
+	`"userstore":{"dsn":"{env.DSN}","tls_ca":"/etc/ca.pem","tls_cert":"/etc/own.pem","tls_key":"/etc/own.key","tls_server_name":"db","replicas":["{env.REPLICA}"],"replica_files":["/run/replica"],"table":"app.users","columns":{"primary_key":"uid","password":"pw","last_login":"seen","is_active":"-","email":"mail","username":"-","is_staff":"is_staff","is_superuser":"root","relation_key":"number","extra":["a","b"]},` +
+	`"revocations":"app.revoked","groups":{"table":"app.members","user":"member","group":"role","names":{"table":"app.roles","key":"code","name":"title"}},"permissions":{"table":"app.granted","user":"holder"},"query_timeout":1000000000,"max_open_conns":5,"max_idle_conns":2,"conn_max_lifetime":60000000000,"conn_max_idle_time":30000000000,"start_without":true},` +
+	`"cache":{"for":5000000000,"max_users":1000,"max_size":8388608},` +
+	`"session":{"name":"s","max_age":3600000000000,"idle":600000000000,"domain":"example.com","path":"/app","same_site":"strict","secure":"on","update_last_login":false,"redirect":"safari_off"},` +
+	`"confirm":"always","reserved_path":"/-/","watch":10000000000,` +
+	`"pages":{"help_url":"/help","expired_hint":true,"language":"de","texts":{"confirm.title":"Hallo"},"colors":{"accent":["teal","#0fa"]}},` +
+	`"source":"Testfile:1"}`
+
+// TestCaddyfileToJSON reads every option, and compares with the JSON that a
+// user of that form writes.
+func TestCaddyfileToJSON(t *testing.T) {
+	t.Parallel()
 	h := new(Handler)
-	if err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(directive)); err != nil {
+	if err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(everyOption)); err != nil {
 		t.Fatal(err)
 	}
 	got, err := json.Marshal(h)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(got) != want {
-		t.Errorf("JSON:\n%s\nwant:\n%s", got, want)
+	if string(got) != everyOptionJSON {
+		t.Errorf("JSON:\n%s\nwant:\n%s", got, everyOptionJSON)
 	}
 }
 

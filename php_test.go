@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,34 +36,19 @@ type phpRequest struct {
 	Input  string         `json:"input"`
 }
 
-// TestPHPSeesTheUserAndNoForgedIdentity has php_fastcgi and a real PHP behind the gateway.
-func TestPHPSeesTheUserAndNoForgedIdentity(t *testing.T) {
-	root := t.TempDir()
-	for _, page := range []string{"index.php", "sub/index.php", "info.php"} {
-		path := filepath.Join(root, page)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(phpPage), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	fpm := testprogram.PHP(t, "-n")
-	db := anyDatabase(t)
-	g := startGateway(t, db, new(upstream), site{
-		options: "token_from query bearer header X-Sesame-Token",
-		after:   fmt.Sprintf("root * %s\nphp_fastcgi %s", root, fpm),
-	})
-	valid := tokenFor(t, alice)
+// phpCase is a request with a token, and what PHP must see of it.
+type phpCase struct {
+	name   string
+	method string
+	uri    string
+	header []string
+	body   string
+	want   map[string]any // of $_SERVER
+}
 
-	for _, test := range []struct {
-		name   string
-		method string
-		uri    string
-		header []string
-		body   string
-		want   map[string]any // of $_SERVER
-	}{
+// phpURIs have the token in a place that PHP reads the URI from.
+func phpURIs(valid string) []phpCase {
+	return []phpCase{
 		{
 			name: "front controller",
 			uri:  "/blog/post-1?x=1&sesame=" + valid,
@@ -126,6 +112,12 @@ func TestPHPSeesTheUserAndNoForgedIdentity(t *testing.T) {
 			header: []string{"X-Sesame-Token", valid},
 			want:   map[string]any{"REQUEST_URI": "/blog/post-1?x=1", "HTTP_X_SESAME_TOKEN": nil},
 		},
+	}
+}
+
+// phpFields have bodies, and fields that a client makes up.
+func phpFields(valid string) []phpCase {
+	return []phpCase{
 		{
 			name:   "POST",
 			method: http.MethodPost,
@@ -171,7 +163,30 @@ func TestPHPSeesTheUserAndNoForgedIdentity(t *testing.T) {
 			header: []string{"Proxy", "evil", "Remote-User", ""},
 			want:   map[string]any{"HTTP_PROXY": nil},
 		},
-	} {
+	}
+}
+
+// TestPHPSeesTheUserAndNoForgedIdentity has php_fastcgi and a real PHP behind the gateway.
+func TestPHPSeesTheUserAndNoForgedIdentity(t *testing.T) {
+	root := t.TempDir()
+	for _, page := range []string{"index.php", "sub/index.php", "info.php"} {
+		path := filepath.Join(root, page)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(phpPage), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fpm := testprogram.PHP(t, "-n")
+	db := anyDatabase(t)
+	g := startGateway(t, db, new(upstream), site{
+		options: "token_from query bearer header X-Sesame-Token",
+		after:   fmt.Sprintf("root * %s\nphp_fastcgi %s", root, fpm),
+	})
+	valid := tokenFor(t, alice)
+
+	for _, test := range slices.Concat(phpURIs(valid), phpFields(valid)) {
 		t.Run(test.name, func(t *testing.T) {
 			if test.method == "" {
 				test.method = http.MethodGet

@@ -278,9 +278,8 @@ func TestRequireErrors(t *testing.T) {
 	}
 }
 
-// TestMatcherTellsUsersWhereverRoutesMatch has the matcher wherever Caddy's routes have one.
-func TestMatcherTellsUsersWhereverRoutesMatch(t *testing.T) {
-	const routes = `
+// matcherRoutes have the matcher wherever Caddy's routes have one.
+const matcherRoutes = `
 		@editors sesame_user group editors
 		@admins {
 			sesame_user group editors
@@ -354,12 +353,15 @@ func TestMatcherTellsUsersWhereverRoutesMatch(t *testing.T) {
 			respond @admin yes
 			respond no
 		}`
+
+// TestMatcherTellsUsersWhereverRoutesMatch has the matcher wherever Caddy's routes have one.
+func TestMatcherTellsUsersWhereverRoutesMatch(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		db = db.asAdministrator()
 		db.addRights(t)
 		db.mustExec(t, "UPDATE auth_user SET is_staff = 1 WHERE id = 1")
 		up := startUpstream(t)
-		g := startGateway(t, db, up, site{options: "optional", store: "groups\npermissions\nis_staff", after: routes})
+		g := startGateway(t, db, up, site{options: "optional", store: "groups\npermissions\nis_staff", after: matcherRoutes})
 		for path, allowed := range map[string]string{
 			"editors": "ac", "admins": "a", "staff": "a", "root": "", "alice": "a", "changes": "ac", "known": "ac",
 			"nobody": "-", "others": "-", "both": "c", "error": "a",

@@ -161,128 +161,132 @@ func TestNamesOfGroups(t *testing.T) {
 	wantNames(t, "groups of NULL", lookup(t, s, token.IntKey(2)).Groups())
 }
 
+// djangosTables are all that Django makes for its users.
+var djangosTables = append([]string{authUser, threeUsers}, djangoRights...)
+
+// tablesOfGroups are ways to keep the groups of users, and whom they have where.
+var tablesOfGroups = []struct {
+	name       string
+	statements []string
+	cfg        userstore.Config
+	key        token.PrimaryKey
+	want       []string
+}{
+	{
+		"a custom model",
+		[]string{
+			"CREATE TABLE accounts_person (id bigint PRIMARY KEY, password text)", "INSERT INTO accounts_person VALUES (1, 'x'), (7, 'x')",
+			"CREATE TABLE accounts_person_groups (id bigint PRIMARY KEY, person_id bigint NOT NULL, group_id int NOT NULL)",
+			djangoRights[0], "INSERT INTO auth_group VALUES (1, 'a'), (2, 'b')", "INSERT INTO accounts_person_groups VALUES (1, 7, 2), (2, 7, 1), (3, 1, 1)",
+		},
+		userstore.Config{Table: "accounts_person", Groups: new(userstore.GroupsConfig)},
+		token.IntKey(7),
+		[]string{"a", "b"},
+	},
+	{
+		"a table that isn't called after the model",
+		[]string{
+			"CREATE TABLE people (id int PRIMARY KEY, password text)", "INSERT INTO people VALUES (7, 'x')",
+			"CREATE TABLE people_groups (id bigint PRIMARY KEY, user_id int NOT NULL, group_id int NOT NULL)",
+			djangoRights[0], "INSERT INTO auth_group VALUES (1, 'a')", "INSERT INTO people_groups VALUES (1, 7, 1)",
+		},
+		userstore.Config{Table: "people", Groups: new(userstore.GroupsConfig)},
+		token.IntKey(7),
+		[]string{"a"},
+	},
+	{
+		"another table with Django's columns", djangosTables,
+		userstore.Config{Groups: &userstore.GroupsConfig{Table: "auth_user_groups"}},
+		token.IntKey(1),
+		[]string{"admins", "editors"},
+	},
+	{
+		"a key that the tables don't refer to", djangosTables,
+		userstore.Config{PrimaryKeyField: "username", Groups: new(userstore.GroupsConfig)},
+		token.StringKey("alice"),
+		[]string{"admins", "editors"},
+	},
+	{
+		"a view", append(slices.Clone(djangosTables), "CREATE VIEW gateway_user AS SELECT * FROM auth_user"),
+		userstore.Config{Table: "gateway_user", Groups: &userstore.GroupsConfig{Table: "auth_user_groups"}},
+		token.IntKey(1),
+		[]string{"admins", "editors"},
+	},
+	{
+		"a view with another key", append(slices.Clone(djangosTables), "CREATE VIEW gateway_user AS SELECT * FROM auth_user"),
+		userstore.Config{
+			Table: "gateway_user", Columns: userstore.Columns{PrimaryKey: "username", RelationKey: "ID"},
+			Groups: &userstore.GroupsConfig{Table: "auth_user_groups"},
+		},
+		token.StringKey("bob"),
+		[]string{"editors"},
+	},
+	{
+		"a view as the table of groups", append(slices.Clone(djangosTables), "CREATE VIEW memberships AS SELECT user_id AS member, UPPER(name) AS role FROM auth_user_groups m JOIN auth_group g ON g.id = m.group_id"),
+		userstore.Config{Groups: &userstore.GroupsConfig{Table: "memberships", User: "member", Group: "role"}},
+		token.IntKey(1),
+		[]string{"ADMINS", "EDITORS"},
+	},
+	{
+		"integers", append(slices.Clone(djangosTables), "CREATE TABLE levels (`who is` int, `level` smallint)", "INSERT INTO levels VALUES (1, 10), (1, -2), (2, 3)"),
+		userstore.Config{Groups: &userstore.GroupsConfig{Table: "`levels`", User: "who is", Group: "level"}},
+		token.IntKey(1),
+		[]string{"-2", "10"},
+	},
+	{
+		"all named", append(slices.Clone(djangosTables),
+			"CREATE TABLE roles (code varchar(8) CHARACTER SET latin1 PRIMARY KEY, title varchar(50) CHARACTER SET latin1)", "INSERT INTO roles VALUES ('e', 'Éditeur'), ('z', NULL), ('a', 'Admin')",
+			"CREATE TABLE grants (who int, what varchar(8) COLLATE utf8mb4_bin)", "INSERT INTO grants VALUES (1, 'e'), (1, 'A'), (1, 'x'), (1, 'z')"),
+		userstore.Config{Groups: &userstore.GroupsConfig{Table: "grants", User: "who", Group: "what", Names: &userstore.GroupNames{Table: "roles", Key: "code", Name: "title"}}},
+		token.IntKey(1),
+		[]string{"Éditeur"},
+	},
+	{
+		"text that refers to users",
+		[]string{
+			"CREATE TABLE users (login varchar(30) COLLATE utf8mb4_general_ci PRIMARY KEY, password text)", "INSERT INTO users VALUES ('Alice', 'x')",
+			"CREATE TABLE memberships (login varchar(30), team varbinary(30))", "INSERT INTO memberships VALUES ('Alice', 'a'), ('alice', 'b'), ('Alice ', 'c'), ('Alice', X'FF')",
+		},
+		userstore.Config{Table: "users", Groups: &userstore.GroupsConfig{Table: "memberships", User: "login", Group: "team"}},
+		token.StringKey("Alice"),
+		[]string{"a", "\xff"},
+	},
+	{
+		"UUIDs",
+		[]string{
+			"CREATE TABLE users (id char(32) PRIMARY KEY, password text)", "INSERT INTO users VALUES ('00000000000000000000000000000001', 'x')",
+			"CREATE TABLE users_groups (id int PRIMARY KEY, user_id char(32) NOT NULL, group_id int NOT NULL)", "INSERT INTO users_groups VALUES (1, '00000000000000000000000000000001', 1)",
+			djangoRights[0], "INSERT INTO auth_group VALUES (1, 'a')",
+		},
+		userstore.Config{Table: "users", Groups: new(userstore.GroupsConfig)},
+		token.UUIDKey([16]byte{15: 1}),
+		[]string{"a"},
+	},
+	{
+		"a composite primary key",
+		[]string{
+			"CREATE TABLE users (site int, id int, password text, PRIMARY KEY (site, id), UNIQUE (id))", "INSERT INTO users VALUES (1, 7, 'x')",
+			"CREATE TABLE users_groups (site int, user_id int NOT NULL, group_id int NOT NULL, PRIMARY KEY (site, user_id, group_id))", "INSERT INTO users_groups VALUES (1, 7, 1)",
+			djangoRights[0], "INSERT INTO auth_group VALUES (1, 'a')",
+		},
+		userstore.Config{Table: "users", Groups: new(userstore.GroupsConfig)},
+		token.IntKey(7),
+		[]string{"a"},
+	},
+	{
+		"permissions beside other groups", append(slices.Clone(djangosTables), "CREATE TABLE levels (who int, level smallint)", "INSERT INTO levels VALUES (2, 3)"),
+		userstore.Config{
+			Groups: &userstore.GroupsConfig{Table: "levels", User: "who", Group: "level"}, Permissions: &userstore.PermissionsConfig{Table: "auth_user_user_permissions", User: "user_id"},
+		},
+		token.IntKey(2),
+		[]string{"3", "auth.view_user", "blog.add_post", "blog.change_post"},
+	},
+}
+
 // TestTablesOfGroups names all kinds of tables.
 func TestTablesOfGroups(t *testing.T) {
 	t.Parallel()
-	djangos := append([]string{authUser, threeUsers}, djangoRights...)
-	tests := []struct {
-		name       string
-		statements []string
-		cfg        userstore.Config
-		key        token.PrimaryKey
-		want       []string
-	}{
-		{
-			"a custom model",
-			[]string{
-				"CREATE TABLE accounts_person (id bigint PRIMARY KEY, password text)", "INSERT INTO accounts_person VALUES (1, 'x'), (7, 'x')",
-				"CREATE TABLE accounts_person_groups (id bigint PRIMARY KEY, person_id bigint NOT NULL, group_id int NOT NULL)",
-				djangoRights[0], "INSERT INTO auth_group VALUES (1, 'a'), (2, 'b')", "INSERT INTO accounts_person_groups VALUES (1, 7, 2), (2, 7, 1), (3, 1, 1)",
-			},
-			userstore.Config{Table: "accounts_person", Groups: new(userstore.GroupsConfig)},
-			token.IntKey(7),
-			[]string{"a", "b"},
-		},
-		{
-			"a table that isn't called after the model",
-			[]string{
-				"CREATE TABLE people (id int PRIMARY KEY, password text)", "INSERT INTO people VALUES (7, 'x')",
-				"CREATE TABLE people_groups (id bigint PRIMARY KEY, user_id int NOT NULL, group_id int NOT NULL)",
-				djangoRights[0], "INSERT INTO auth_group VALUES (1, 'a')", "INSERT INTO people_groups VALUES (1, 7, 1)",
-			},
-			userstore.Config{Table: "people", Groups: new(userstore.GroupsConfig)},
-			token.IntKey(7),
-			[]string{"a"},
-		},
-		{
-			"another table with Django's columns", djangos,
-			userstore.Config{Groups: &userstore.GroupsConfig{Table: "auth_user_groups"}},
-			token.IntKey(1),
-			[]string{"admins", "editors"},
-		},
-		{
-			"a key that the tables don't refer to", djangos,
-			userstore.Config{PrimaryKeyField: "username", Groups: new(userstore.GroupsConfig)},
-			token.StringKey("alice"),
-			[]string{"admins", "editors"},
-		},
-		{
-			"a view", append(slices.Clone(djangos), "CREATE VIEW gateway_user AS SELECT * FROM auth_user"),
-			userstore.Config{Table: "gateway_user", Groups: &userstore.GroupsConfig{Table: "auth_user_groups"}},
-			token.IntKey(1),
-			[]string{"admins", "editors"},
-		},
-		{
-			"a view with another key", append(slices.Clone(djangos), "CREATE VIEW gateway_user AS SELECT * FROM auth_user"),
-			userstore.Config{
-				Table: "gateway_user", Columns: userstore.Columns{PrimaryKey: "username", RelationKey: "ID"},
-				Groups: &userstore.GroupsConfig{Table: "auth_user_groups"},
-			},
-			token.StringKey("bob"),
-			[]string{"editors"},
-		},
-		{
-			"a view as the table of groups", append(slices.Clone(djangos), "CREATE VIEW memberships AS SELECT user_id AS member, UPPER(name) AS role FROM auth_user_groups m JOIN auth_group g ON g.id = m.group_id"),
-			userstore.Config{Groups: &userstore.GroupsConfig{Table: "memberships", User: "member", Group: "role"}},
-			token.IntKey(1),
-			[]string{"ADMINS", "EDITORS"},
-		},
-		{
-			"integers", append(slices.Clone(djangos), "CREATE TABLE levels (`who is` int, `level` smallint)", "INSERT INTO levels VALUES (1, 10), (1, -2), (2, 3)"),
-			userstore.Config{Groups: &userstore.GroupsConfig{Table: "`levels`", User: "who is", Group: "level"}},
-			token.IntKey(1),
-			[]string{"-2", "10"},
-		},
-		{
-			"all named", append(slices.Clone(djangos),
-				"CREATE TABLE roles (code varchar(8) CHARACTER SET latin1 PRIMARY KEY, title varchar(50) CHARACTER SET latin1)", "INSERT INTO roles VALUES ('e', 'Éditeur'), ('z', NULL), ('a', 'Admin')",
-				"CREATE TABLE grants (who int, what varchar(8) COLLATE utf8mb4_bin)", "INSERT INTO grants VALUES (1, 'e'), (1, 'A'), (1, 'x'), (1, 'z')"),
-			userstore.Config{Groups: &userstore.GroupsConfig{Table: "grants", User: "who", Group: "what", Names: &userstore.GroupNames{Table: "roles", Key: "code", Name: "title"}}},
-			token.IntKey(1),
-			[]string{"Éditeur"},
-		},
-		{
-			"text that refers to users",
-			[]string{
-				"CREATE TABLE users (login varchar(30) COLLATE utf8mb4_general_ci PRIMARY KEY, password text)", "INSERT INTO users VALUES ('Alice', 'x')",
-				"CREATE TABLE memberships (login varchar(30), team varbinary(30))", "INSERT INTO memberships VALUES ('Alice', 'a'), ('alice', 'b'), ('Alice ', 'c'), ('Alice', X'FF')",
-			},
-			userstore.Config{Table: "users", Groups: &userstore.GroupsConfig{Table: "memberships", User: "login", Group: "team"}},
-			token.StringKey("Alice"),
-			[]string{"a", "\xff"},
-		},
-		{
-			"UUIDs",
-			[]string{
-				"CREATE TABLE users (id char(32) PRIMARY KEY, password text)", "INSERT INTO users VALUES ('00000000000000000000000000000001', 'x')",
-				"CREATE TABLE users_groups (id int PRIMARY KEY, user_id char(32) NOT NULL, group_id int NOT NULL)", "INSERT INTO users_groups VALUES (1, '00000000000000000000000000000001', 1)",
-				djangoRights[0], "INSERT INTO auth_group VALUES (1, 'a')",
-			},
-			userstore.Config{Table: "users", Groups: new(userstore.GroupsConfig)},
-			token.UUIDKey([16]byte{15: 1}),
-			[]string{"a"},
-		},
-		{
-			"a composite primary key",
-			[]string{
-				"CREATE TABLE users (site int, id int, password text, PRIMARY KEY (site, id), UNIQUE (id))", "INSERT INTO users VALUES (1, 7, 'x')",
-				"CREATE TABLE users_groups (site int, user_id int NOT NULL, group_id int NOT NULL, PRIMARY KEY (site, user_id, group_id))", "INSERT INTO users_groups VALUES (1, 7, 1)",
-				djangoRights[0], "INSERT INTO auth_group VALUES (1, 'a')",
-			},
-			userstore.Config{Table: "users", Groups: new(userstore.GroupsConfig)},
-			token.IntKey(7),
-			[]string{"a"},
-		},
-		{
-			"permissions beside other groups", append(slices.Clone(djangos), "CREATE TABLE levels (who int, level smallint)", "INSERT INTO levels VALUES (2, 3)"),
-			userstore.Config{
-				Groups: &userstore.GroupsConfig{Table: "levels", User: "who", Group: "level"}, Permissions: &userstore.PermissionsConfig{Table: "auth_user_user_permissions", User: "user_id"},
-			},
-			token.IntKey(2),
-			[]string{"3", "auth.view_user", "blog.add_post", "blog.change_post"},
-		},
-	}
-	for _, test := range tests {
+	for _, test := range tablesOfGroups {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			d := newDatabase(t, test.statements...)

@@ -28,19 +28,21 @@ func uuidKey(t *testing.T) token.PrimaryKey {
 	return token.UUIDKey([16]byte(raw))
 }
 
-// TestEachTypeOfKeyHasItsPacker has for every type of column the packer that django-sesame
-// chooses, and values that are found or not.
-func TestEachTypeOfKeyHasItsPacker(t *testing.T) {
-	t.Parallel()
+type keys []token.PrimaryKey
+
+// keyType is a type of columns, and keys that such a column has or not.
+type keyType struct {
+	columnType string
+	packer     string
+	insert     string // VALUES
+	found      keys
+	absent     keys
+}
+
+func keyTypes(t *testing.T) []keyType {
+	t.Helper()
 	id := uuidKey(t)
-	type keys []token.PrimaryKey
-	tests := []struct {
-		columnType string
-		packer     string
-		insert     string // VALUES
-		found      keys
-		absent     keys
-	}{
+	return []keyType{
 		{
 			"tinyint", "ShortPacker", "(-128), (0), (127)",
 			keys{token.IntKey(-128), token.IntKey(0), token.IntKey(127)},
@@ -109,7 +111,13 @@ func TestEachTypeOfKeyHasItsPacker(t *testing.T) {
 			keys{token.BytesKey([]byte("twelve byte"))},
 		},
 	}
-	for _, test := range tests {
+}
+
+// TestEachTypeOfKeyHasItsPacker has for every type of column the packer that django-sesame
+// chooses, and values that are found or not.
+func TestEachTypeOfKeyHasItsPacker(t *testing.T) {
+	t.Parallel()
+	for _, test := range keyTypes(t) {
 		t.Run(test.columnType, func(t *testing.T) {
 			t.Parallel()
 			d := newDatabase(t, "CREATE TABLE u (k "+test.columnType+" PRIMARY KEY, password text, last_login datetime(6))",

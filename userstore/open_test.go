@@ -18,117 +18,118 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
+// missing are tables that lack something, and what the error says of it.
+var missing = []struct {
+	name   string
+	create string
+	cfg    userstore.Config
+	needs  userstore.Needs
+	want   []string
+}{
+	{
+		"table", "CREATE TABLE other (id int)",
+		userstore.Config{},
+		userstore.Needs{},
+		[]string{"the table doesn't exist", "table option", "auth_user"},
+	},
+	{
+		"last_login", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
+		userstore.Config{},
+		userstore.Needs{LastLogin: true},
+		[]string{
+			`table "auth_user" in database`, `has no column "last_login"; name it with the last_login option`,
+			"one-time", "Its columns are: id, password",
+		},
+	},
+	{
+		"last_login, though needed, is -", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
+		userstore.Config{Columns: userstore.Columns{LastLogin: "-"}},
+		userstore.Needs{LastLogin: true},
+		[]string{"last_login is -", "one-time"},
+	},
+	{
+		"last_login of a type", "CREATE TABLE auth_user (id int PRIMARY KEY, password text, last_login date)",
+		userstore.Config{},
+		userstore.Needs{LastLogin: true},
+		[]string{`"last_login"`, "is of type date", "DATETIME"},
+	},
+	{
+		"last_login too short", "CREATE TABLE auth_user (id int PRIMARY KEY, password text, last_login varchar(18))",
+		userstore.Config{},
+		userstore.Needs{LastLogin: true},
+		[]string{"varchar(18)"},
+	},
+	{
+		"email", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
+		userstore.Config{},
+		userstore.Needs{Email: true},
+		[]string{`has no column "email"`, "email option", "tokens depend on"},
+	},
+	{
+		"named columns", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
+		userstore.Config{Columns: userstore.Columns{IsActive: "enabled"}},
+		userstore.Needs{},
+		[]string{`no column "enabled"`, "is_active option"},
+	},
+	{
+		"named last_login", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
+		userstore.Config{Columns: userstore.Columns{LastLogin: "seen"}},
+		userstore.Needs{},
+		[]string{`no column "seen"`},
+	},
+	{
+		"password", "CREATE TABLE auth_user (id int PRIMARY KEY)",
+		userstore.Config{},
+		userstore.Needs{},
+		[]string{`no column "password"`, "say so with -"},
+	},
+	{
+		"extra", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
+		userstore.Config{Columns: userstore.Columns{Extra: []string{"phone"}}},
+		userstore.Needs{},
+		[]string{`no column "phone"`, "extra column"},
+	},
+	{
+		"primary key field", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
+		userstore.Config{PrimaryKeyField: "uuid"},
+		userstore.Needs{},
+		[]string{`no column "uuid"`, "primary_key option"},
+	},
+	{
+		"unique", "CREATE TABLE auth_user (id int PRIMARY KEY, password text, email varchar(50), KEY (email))",
+		userstore.Config{PrimaryKeyField: "email"},
+		userstore.Needs{},
+		[]string{`column "email"`, "isn't unique"},
+	},
+	{
+		"unique alone", "CREATE TABLE auth_user (id int, realm int, password text, PRIMARY KEY (id, realm))",
+		userstore.Config{},
+		userstore.Needs{},
+		[]string{`column "id"`, "isn't unique"},
+	},
+	{
+		"type of key", "CREATE TABLE auth_user (id double PRIMARY KEY, password text)",
+		userstore.Config{},
+		userstore.Needs{},
+		[]string{"is of type double", "no packer"},
+	},
+	{
+		"type of is_active", "CREATE TABLE auth_user (id int PRIMARY KEY, password text, is_active enum('N','Y'))",
+		userstore.Config{},
+		userstore.Needs{},
+		[]string{"enum('n','y')", "must be a number"},
+	},
+	{
+		"view that can't be written", "CREATE VIEW auth_user AS SELECT DISTINCT 1 AS id, 'x' AS password, NOW(6) AS last_login",
+		userstore.Config{},
+		userstore.Needs{LastLogin: true},
+		[]string{"can't be written", "updatable"},
+	},
+}
+
 func TestOpenSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
-	oneTime := userstore.Needs{LastLogin: true}
-	tests := []struct {
-		name   string
-		create string
-		cfg    userstore.Config
-		needs  userstore.Needs
-		want   []string
-	}{
-		{
-			"table", "CREATE TABLE other (id int)",
-			userstore.Config{},
-			userstore.Needs{},
-			[]string{"the table doesn't exist", "table option", "auth_user"},
-		},
-		{
-			"last_login", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
-			userstore.Config{},
-			oneTime,
-			[]string{
-				`table "auth_user" in database`, `has no column "last_login"; name it with the last_login option`,
-				"one-time", "Its columns are: id, password",
-			},
-		},
-		{
-			"last_login, though needed, is -", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
-			userstore.Config{Columns: userstore.Columns{LastLogin: "-"}},
-			oneTime,
-			[]string{"last_login is -", "one-time"},
-		},
-		{
-			"last_login of a type", "CREATE TABLE auth_user (id int PRIMARY KEY, password text, last_login date)",
-			userstore.Config{},
-			oneTime,
-			[]string{`"last_login"`, "is of type date", "DATETIME"},
-		},
-		{
-			"last_login too short", "CREATE TABLE auth_user (id int PRIMARY KEY, password text, last_login varchar(18))",
-			userstore.Config{},
-			oneTime,
-			[]string{"varchar(18)"},
-		},
-		{
-			"email", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
-			userstore.Config{},
-			userstore.Needs{Email: true},
-			[]string{`has no column "email"`, "email option", "tokens depend on"},
-		},
-		{
-			"named columns", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
-			userstore.Config{Columns: userstore.Columns{IsActive: "enabled"}},
-			userstore.Needs{},
-			[]string{`no column "enabled"`, "is_active option"},
-		},
-		{
-			"named last_login", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
-			userstore.Config{Columns: userstore.Columns{LastLogin: "seen"}},
-			userstore.Needs{},
-			[]string{`no column "seen"`},
-		},
-		{
-			"password", "CREATE TABLE auth_user (id int PRIMARY KEY)",
-			userstore.Config{},
-			userstore.Needs{},
-			[]string{`no column "password"`, "say so with -"},
-		},
-		{
-			"extra", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
-			userstore.Config{Columns: userstore.Columns{Extra: []string{"phone"}}},
-			userstore.Needs{},
-			[]string{`no column "phone"`, "extra column"},
-		},
-		{
-			"primary key field", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
-			userstore.Config{PrimaryKeyField: "uuid"},
-			userstore.Needs{},
-			[]string{`no column "uuid"`, "primary_key option"},
-		},
-		{
-			"unique", "CREATE TABLE auth_user (id int PRIMARY KEY, password text, email varchar(50), KEY (email))",
-			userstore.Config{PrimaryKeyField: "email"},
-			userstore.Needs{},
-			[]string{`column "email"`, "isn't unique"},
-		},
-		{
-			"unique alone", "CREATE TABLE auth_user (id int, realm int, password text, PRIMARY KEY (id, realm))",
-			userstore.Config{},
-			userstore.Needs{},
-			[]string{`column "id"`, "isn't unique"},
-		},
-		{
-			"type of key", "CREATE TABLE auth_user (id double PRIMARY KEY, password text)",
-			userstore.Config{},
-			userstore.Needs{},
-			[]string{"is of type double", "no packer"},
-		},
-		{
-			"type of is_active", "CREATE TABLE auth_user (id int PRIMARY KEY, password text, is_active enum('N','Y'))",
-			userstore.Config{},
-			userstore.Needs{},
-			[]string{"enum('n','y')", "must be a number"},
-		},
-		{
-			"view that can't be written", "CREATE VIEW auth_user AS SELECT DISTINCT 1 AS id, 'x' AS password, NOW(6) AS last_login",
-			userstore.Config{},
-			oneTime,
-			[]string{"can't be written", "updatable"},
-		},
-	}
-	for _, test := range tests {
+	for _, test := range missing {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			d := newDatabase(t, test.create)

@@ -16,97 +16,100 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
+// attributes are what configurations make of a cookie.
+var attributes = []struct {
+	name       string
+	cfg        Config
+	overTLS    bool
+	forwarded  string // X-Forwarded-Proto
+	isTrusted  bool   // the client is a trusted proxy
+	set, clear string
+}{
+	{
+		"nothing is configured, over HTTP",
+		Config{},
+		false, "", false,
+		"sesame=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax", "sesame=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax",
+	},
+	{
+		"nothing is configured, over HTTPS",
+		Config{},
+		true, "", false,
+		"__Host-sesame=v; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax", "__Host-sesame=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax",
+	},
+	{
+		"a trusted proxy speaks HTTPS with the browser",
+		Config{},
+		false, "https", true,
+		"__Host-sesame=v; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax", "",
+	},
+	{
+		"a trusted proxy writes that in capitals",
+		Config{},
+		false, "HTTPS", true,
+		"__Host-sesame=v; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax", "",
+	},
+	{
+		"a trusted proxy speaks HTTP with the browser",
+		Config{},
+		false, "http", true,
+		"sesame=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax", "",
+	},
+	{
+		"a client that isn't trusted says it is HTTPS",
+		Config{},
+		false, "https", false,
+		"sesame=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax", "",
+	},
+	{
+		"secure on, over HTTP",
+		Config{Secure: "on"},
+		false, "", false,
+		"__Host-sesame=v; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax", "",
+	},
+	{
+		"secure off, over HTTPS",
+		Config{Secure: "off"},
+		true, "", false,
+		"sesame=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax", "",
+	},
+	{
+		"a domain",
+		Config{Domain: ".Example.COM"},
+		true, "", false,
+		"sesame=v; Path=/; Domain=example.com; Max-Age=60; HttpOnly; Secure; SameSite=Lax", "",
+	},
+	{
+		"a path",
+		Config{Path: "/app"},
+		true, "", false,
+		"sesame=v; Path=/app; Max-Age=60; HttpOnly; Secure; SameSite=Lax", "",
+	},
+	{
+		"a name, and same_site strict",
+		Config{Name: "login", SameSite: "Strict"},
+		false, "", false,
+		"login=v; Path=/; Max-Age=60; HttpOnly; SameSite=Strict", "",
+	},
+	{
+		"same_site lax by name",
+		Config{SameSite: "lax"},
+		false, "", false,
+		"sesame=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax", "",
+	},
+	{
+		"same_site none, over HTTPS",
+		Config{SameSite: "none"},
+		true, "", false,
+		"__Host-sesame=v; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=None", "",
+	},
+}
+
 // TestCookieHasTheAttributesOfItsConfiguration compares the whole line: browsers
 // go by each of its parts.
 func TestCookieHasTheAttributesOfItsConfiguration(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct {
-		name       string
-		cfg        Config
-		overTLS    bool
-		forwarded  string // X-Forwarded-Proto
-		isTrusted  bool   // the client is a trusted proxy
-		set, clear string
-	}{
-		{
-			"nothing is configured, over HTTP",
-			Config{},
-			false, "", false,
-			"sesame=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax", "sesame=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax",
-		},
-		{
-			"nothing is configured, over HTTPS",
-			Config{},
-			true, "", false,
-			"__Host-sesame=v; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax", "__Host-sesame=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax",
-		},
-		{
-			"a trusted proxy speaks HTTPS with the browser",
-			Config{},
-			false, "https", true,
-			"__Host-sesame=v; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax", "",
-		},
-		{
-			"a trusted proxy writes that in capitals",
-			Config{},
-			false, "HTTPS", true,
-			"__Host-sesame=v; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax", "",
-		},
-		{
-			"a trusted proxy speaks HTTP with the browser",
-			Config{},
-			false, "http", true,
-			"sesame=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax", "",
-		},
-		{
-			"a client that isn't trusted says it is HTTPS",
-			Config{},
-			false, "https", false,
-			"sesame=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax", "",
-		},
-		{
-			"secure on, over HTTP",
-			Config{Secure: "on"},
-			false, "", false,
-			"__Host-sesame=v; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax", "",
-		},
-		{
-			"secure off, over HTTPS",
-			Config{Secure: "off"},
-			true, "", false,
-			"sesame=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax", "",
-		},
-		{
-			"a domain",
-			Config{Domain: ".Example.COM"},
-			true, "", false,
-			"sesame=v; Path=/; Domain=example.com; Max-Age=60; HttpOnly; Secure; SameSite=Lax", "",
-		},
-		{
-			"a path",
-			Config{Path: "/app"},
-			true, "", false,
-			"sesame=v; Path=/app; Max-Age=60; HttpOnly; Secure; SameSite=Lax", "",
-		},
-		{
-			"a name, and same_site strict",
-			Config{Name: "login", SameSite: "Strict"},
-			false, "", false,
-			"login=v; Path=/; Max-Age=60; HttpOnly; SameSite=Strict", "",
-		},
-		{
-			"same_site lax by name",
-			Config{SameSite: "lax"},
-			false, "", false,
-			"sesame=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax", "",
-		},
-		{
-			"same_site none, over HTTPS",
-			Config{SameSite: "none"},
-			true, "", false,
-			"__Host-sesame=v; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=None", "",
-		},
-	} {
+	for _, test := range attributes {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			c, err := New(test.cfg)

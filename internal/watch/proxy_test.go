@@ -100,6 +100,143 @@ func startGuarding(t *testing.T, users *watchedUsers, upstream http.HandlerFunc,
 	return addr
 }
 
+// slowUpstream answers in ways that take their time.
+type slowUpstream struct {
+	busy, seen atomic.Int64 // requests now, and so far
+}
+
+func (u *slowUpstream) serve(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/ready" {
+		return
+	}
+	u.busy.Add(1)
+	defer u.busy.Add(-1)
+	u.seen.Add(1)
+	controller := http.NewResponseController(w)
+	switch r.URL.Path {
+	case "/ws":
+		conn, buffered, err := controller.Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_, _ = io.Copy(conn, buffered)
+	case "/events":
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, "data: 1\n\n")
+		_ = controller.Flush()
+		<-r.Context().Done()
+	case "/poll":
+		<-r.Context().Done()
+	case "/endless":
+		for piece := make([]byte, 1<<16); ; {
+			if _, err := w.Write(piece); err != nil {
+				return
+			}
+		}
+	case "/upload":
+		_, _ = io.Copy(io.Discard, r.Body)
+	}
+}
+
+func get(client *http.Client, addr, path string) (*http.Response, error) {
+	return client.Get("http://" + addr + path)
+}
+
+// watchedResponses each begin a request, and return what waits for its end as the
+// client sees it, which is an error where something is wrong.
+var watchedResponses = []struct {
+	name     string
+	h2       bool
+	upstream bool
+	begin    func(client *http.Client, addr string) (func() error, error)
+}{
+	{"WebSocket", false, true, openWebSocket},
+	{"event stream", false, true, eventStream(get)},
+	{"event stream over HTTP/2", true, true, eventStream(get)},
+	{"long poll", false, true, longPoll},
+	{"upload", false, true, sendUpload},
+	{"proxied download", false, true, download(get, "/endless")},
+	{"proxied download over HTTP/2", true, true, download(get, "/endless")},
+	{"download", false, false, download(get, "/files/large")},
+	{"download over HTTP/2", true, false, download(get, "/files/large")},
+}
+
+// openWebSocket opens a WebSocket that answers what it gets.
+func openWebSocket(_ *http.Client, addr string) (func() error, error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	fmt.Fprintf(conn, "GET /ws HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", addr)
+	from := bufio.NewReader(conn)
+	answer, err := http.ReadResponse(from, nil)
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode != http.StatusSwitchingProtocols {
+		return nil, errors.New(answer.Status)
+	}
+	echo := make([]byte, 5)
+	_, _ = io.WriteString(conn, "hello")
+	if _, err := io.ReadFull(from, echo); err != nil {
+		return nil, err
+	}
+	return func() error {
+		defer conn.Close()
+		if rest, err := io.ReadAll(from); len(rest) > 0 || err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("read %q, %w, want the end", rest, err)
+		}
+		return nil
+	}, nil
+}
+
+// longPoll has a request wait for its answer.
+func longPoll(client *http.Client, addr string) (func() error, error) {
+	answers := make(chan error, 1)
+	go func() {
+		answer, err := get(client, addr, "/poll")
+		if err == nil {
+			_ = answer.Body.Close()
+			if answer.StatusCode != 499 {
+				err = errors.New(answer.Status)
+			}
+		}
+		answers <- err
+	}()
+	return func() error { return <-answers }, nil
+}
+
+// sendUpload sends a body without end.
+func sendUpload(client *http.Client, addr string) (func() error, error) {
+	body, pipe := io.Pipe()
+	answers := make(chan error, 1)
+	go func() {
+		answer, err := client.Post("http://"+addr+"/upload", "text/plain", body)
+		if err == nil {
+			_ = answer.Body.Close()
+			if answer.StatusCode == http.StatusOK {
+				answers <- errors.New("it was taken")
+				return
+			}
+		}
+		answers <- nil
+	}()
+	// Until nobody reads it. net/http reads a little itself before it
+	// gives up the connection.
+	go func() {
+		piece := strings.Repeat("x", 16<<10)
+		pace := time.NewTicker(2 * time.Millisecond)
+		defer pace.Stop()
+		for err := error(nil); err == nil; _, err = io.WriteString(pipe, piece) {
+			<-pace.C
+		}
+	}()
+	return func() error { return <-answers }, nil
+}
+
 // TestWatchEndsResponsesOfTheReverseProxy ends real responses that Caddy is in the middle
 // of, and checks that both sides notice and nothing is left.
 func TestWatchEndsResponsesOfTheReverseProxy(t *testing.T) {
@@ -115,132 +252,12 @@ func TestWatchEndsResponsesOfTheReverseProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	var upstreamBusy, upstreamSeen atomic.Int64
-	upstream := func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/ready" {
-			return
-		}
-		upstreamBusy.Add(1)
-		defer upstreamBusy.Add(-1)
-		upstreamSeen.Add(1)
-		controller := http.NewResponseController(w)
-		switch r.URL.Path {
-		case "/ws":
-			conn, buffered, err := controller.Hijack()
-			if err != nil {
-				return
-			}
-			defer conn.Close()
-			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-			_, _ = io.Copy(conn, buffered)
-		case "/events":
-			w.Header().Set("Content-Type", "text/event-stream")
-			_, _ = io.WriteString(w, "data: 1\n\n")
-			_ = controller.Flush()
-			<-r.Context().Done()
-		case "/poll":
-			<-r.Context().Done()
-		case "/endless":
-			for piece := make([]byte, 1<<16); ; {
-				if _, err := w.Write(piece); err != nil {
-					return
-				}
-			}
-		case "/upload":
-			_, _ = io.Copy(io.Discard, r.Body)
-		}
-	}
+	var upstream slowUpstream
 
-	// Each begins a request, and returns what waits for its end as the client
-	// sees it, which is an error where something is wrong.
-	get := func(client *http.Client, addr, path string) (*http.Response, error) {
-		return client.Get("http://" + addr + path)
-	}
-	tests := []struct {
-		name     string
-		h2       bool
-		upstream bool
-		begin    func(client *http.Client, addr string) (func() error, error)
-	}{
-		{"WebSocket", false, true, func(_ *http.Client, addr string) (func() error, error) {
-			conn, err := net.Dial("tcp", addr)
-			if err != nil {
-				return nil, err
-			}
-			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-			fmt.Fprintf(conn, "GET /ws HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", addr)
-			from := bufio.NewReader(conn)
-			answer, err := http.ReadResponse(from, nil)
-			if err != nil {
-				return nil, err
-			}
-			if answer.StatusCode != http.StatusSwitchingProtocols {
-				return nil, errors.New(answer.Status)
-			}
-			echo := make([]byte, 5)
-			_, _ = io.WriteString(conn, "hello")
-			if _, err := io.ReadFull(from, echo); err != nil {
-				return nil, err
-			}
-			return func() error {
-				defer conn.Close()
-				if rest, err := io.ReadAll(from); len(rest) > 0 || err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
-					return fmt.Errorf("read %q, %w, want the end", rest, err)
-				}
-				return nil
-			}, nil
-		}},
-		{"event stream", false, true, eventStream(get)},
-		{"event stream over HTTP/2", true, true, eventStream(get)},
-		{"long poll", false, true, func(client *http.Client, addr string) (func() error, error) {
-			answers := make(chan error, 1)
-			go func() {
-				answer, err := get(client, addr, "/poll")
-				if err == nil {
-					_ = answer.Body.Close()
-					if answer.StatusCode != 499 {
-						err = errors.New(answer.Status)
-					}
-				}
-				answers <- err
-			}()
-			return func() error { return <-answers }, nil
-		}},
-		{"upload", false, true, func(client *http.Client, addr string) (func() error, error) {
-			body, pipe := io.Pipe()
-			answers := make(chan error, 1)
-			go func() {
-				answer, err := client.Post("http://"+addr+"/upload", "text/plain", body)
-				if err == nil {
-					_ = answer.Body.Close()
-					if answer.StatusCode == http.StatusOK {
-						answers <- errors.New("it was taken")
-						return
-					}
-				}
-				answers <- nil
-			}()
-			// Until nobody reads it. net/http reads a little itself before it
-			// gives up the connection.
-			go func() {
-				piece := strings.Repeat("x", 16<<10)
-				pace := time.NewTicker(2 * time.Millisecond)
-				defer pace.Stop()
-				for err := error(nil); err == nil; _, err = io.WriteString(pipe, piece) {
-					<-pace.C
-				}
-			}()
-			return func() error { return <-answers }, nil
-		}},
-		{"proxied download", false, true, download(get, "/endless")},
-		{"proxied download over HTTP/2", true, true, download(get, "/endless")},
-		{"download", false, false, download(get, "/files/large")},
-		{"download over HTTP/2", true, false, download(get, "/files/large")},
-	}
-	for _, test := range tests {
+	for _, test := range watchedResponses {
 		t.Run(test.name, func(t *testing.T) {
 			users := &watchedUsers{}
-			addr := startGuarding(t, users, upstream, dir)
+			addr := startGuarding(t, users, upstream.serve, dir)
 			transport := &http.Transport{DisableKeepAlives: true, Protocols: new(http.Protocols)}
 			transport.Protocols.SetHTTP1(!test.h2)
 			transport.Protocols.SetUnencryptedHTTP2(test.h2)
@@ -262,7 +279,7 @@ func TestWatchEndsResponsesOfTheReverseProxy(t *testing.T) {
 			}
 			transport.CloseIdleConnections()
 			before := runtime.NumGoroutine()
-			seen := upstreamSeen.Load()
+			seen := upstream.seen.Load()
 
 			wait, err := test.begin(client, addr)
 			if err != nil {
@@ -290,11 +307,11 @@ func TestWatchEndsResponsesOfTheReverseProxy(t *testing.T) {
 			case <-time.After(15 * time.Second):
 				t.Fatal("the handler is still at work")
 			}
-			if test.upstream && upstreamSeen.Load()-seen != 1 {
-				t.Errorf("the upstream got %d requests, want 1", upstreamSeen.Load()-seen)
+			if test.upstream && upstream.seen.Load()-seen != 1 {
+				t.Errorf("the upstream got %d requests, want 1", upstream.seen.Load()-seen)
 			}
 			transport.CloseIdleConnections()
-			awaitNoMore(t, "requests at the upstream", func() int { return int(upstreamBusy.Load()) }, 0)
+			awaitNoMore(t, "requests at the upstream", func() int { return int(upstream.busy.Load()) }, 0)
 			awaitNoMore(t, "goroutines", runtime.NumGoroutine, before)
 			// None of it was the upstream's fault.
 			if err := ready(); err != nil {
