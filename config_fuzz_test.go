@@ -149,7 +149,7 @@ func FuzzJSON(f *testing.F) {
 				if err != nil {
 					return err
 				}
-				return g.makeCredentials(settings)
+				return g.makeKeys(settings)
 			},
 			store.Validate,
 			h.Validate,

@@ -76,7 +76,7 @@ func (b *confirmer) take(r *http.Request) confirmation {
 
 // isConfirmed reports whether the button was pressed for this token, in a
 // browser that was shown it, and told of the session that would be replaced.
-func (b *confirmer) isConfirmed(c claims, value string, replaced *userstore.User) bool {
+func (b *confirmer) isConfirmed(c taken, value string, replaced *userstore.User) bool {
 	for _, cookie := range c.confirmation.cookies[:min(len(c.confirmation.cookies), authn.MaxCookies)] {
 		if cookie != "" && hmac.Equal([]byte(b.sign(cookie, value, replaced)), []byte(c.confirmation.signature)) {
 			return true
@@ -103,7 +103,7 @@ func isConfirmValue(value string) bool {
 // ask shows the page with the button. It sends the token and what
 // confirms it to the URL of the page itself, so that all that depends on the
 // URL, matchers and scope, stays as it is.
-func (b *confirmer) ask(w http.ResponseWriter, r *http.Request, c claims, given *authn.TokenCredential, user, replaced *userstore.User) error {
+func (b *confirmer) ask(w http.ResponseWriter, r *http.Request, c taken, given *authn.TokenCredential, user, replaced *userstore.User) error {
 	counted.requests[outcomePage].Add(1)
 	value := c.confirmation.newConfirmValue()
 	b.cookie.Set(w, r, value, confirmAge)

@@ -51,7 +51,7 @@ type gate struct {
 	schemes  []authn.Scheme              // beside token
 	meets    func(*userstore.User) error // checks what is required; bound once for all requests
 	settings token.Settings
-	made     atomic.Pointer[credentials] // nil until the store knows its table
+	made     atomic.Pointer[keys] // nil until the store knows its table
 	limiter  *limiter                    // nil for no limit
 
 	// Where users are found.
@@ -252,11 +252,11 @@ func (g builder) provisionSettings() error {
 	if g.settings.Packer == "" && g.settings.Encoding == nil {
 		return nil // the table will tell
 	}
-	return g.makeCredentials(g.settings)
+	return g.makeKeys(g.settings)
 }
 
-// makeCredentials makes what tells tokens and sessions.
-func (g *gate) makeCredentials(settings token.Settings) error {
+// makeKeys makes what tells tokens and sessions.
+func (g *gate) makeKeys(settings token.Settings) error {
 	tokens, err := token.New(settings)
 	if err != nil {
 		return err
@@ -265,7 +265,7 @@ func (g *gate) makeCredentials(settings token.Settings) error {
 	if err != nil {
 		return err
 	}
-	g.made.Store(&credentials{tokens: tokens, sessions: sessions})
+	g.made.Store(&keys{tokens: tokens, sessions: sessions})
 	return nil
 }
 
@@ -314,7 +314,7 @@ func (g builder) provisionStore(ctx caddy.Context) error {
 	if g.limiter != nil {
 		g.limiter.users, g.limiter.cache = g.users, g.cache
 	}
-	if _, err := g.credentials(ctx); err != nil && !errors.Is(err, userstore.ErrUnavailable) {
+	if _, err := g.keys(ctx); err != nil && !errors.Is(err, userstore.ErrUnavailable) {
 		return err
 	}
 	g.proven = g.newProven()
@@ -326,10 +326,10 @@ func (g builder) provisionStore(ctx caddy.Context) error {
 	return nil
 }
 
-// credentials returns what tells tokens and sessions, made with the packer for
+// keys returns what tells tokens and sessions, made with the packer for
 // the primary key's column where the settings name none. It fails while the
 // store can't be asked for the column.
-func (g *gate) credentials(ctx context.Context) (*credentials, error) {
+func (g *gate) keys(ctx context.Context) (*keys, error) {
 	if made := g.made.Load(); made != nil {
 		return made, nil
 	}
@@ -341,7 +341,7 @@ func (g *gate) credentials(ctx context.Context) (*credentials, error) {
 	if settings.Encoding, err = token.PackerByName(schema.Packer); err != nil {
 		return nil, err
 	}
-	if err := g.makeCredentials(settings); err != nil {
+	if err := g.makeKeys(settings); err != nil {
 		return nil, err
 	}
 	g.logger.Named("userstore").Debug("chose the packer by the type of the primary key's column", zap.String("packer", schema.Packer))
@@ -355,7 +355,7 @@ func (g builder) provisionSchemes() {
 	g.token = &authn.Token{
 		Sources: g.sources,
 		Keys: func(ctx context.Context) (*token.Tokens, error) {
-			made, err := g.credentials(ctx)
+			made, err := g.keys(ctx)
 			if err != nil {
 				return nil, err
 			}
@@ -370,7 +370,7 @@ func (g builder) provisionSchemes() {
 	g.schemes = append(g.schemes, &authn.Session{
 		Cookie: &g.logins.cookie,
 		Keys: func(ctx context.Context) (*session.Sessions, error) {
-			made, err := g.credentials(ctx)
+			made, err := g.keys(ctx)
 			if err != nil {
 				return nil, err
 			}

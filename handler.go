@@ -31,8 +31,8 @@ func (g *gate) serveHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	return nil
 }
 
-// claims are the credentials that a request has, and what they are judged at.
-type claims struct {
+// taken are the credentials that a request has, and what they are judged at.
+type taken struct {
 	explicit, ambient []authn.Credential
 	confirmation      confirmation
 	at                authn.At
@@ -40,7 +40,7 @@ type claims struct {
 }
 
 // add sorts credentials of a scheme by whether browsers send them unasked.
-func (c *claims) add(taken []authn.Credential) {
+func (c *taken) add(taken []authn.Credential) {
 	isAmbient := func(credential authn.Credential) bool { return credential.Traits().IsAmbient }
 	if len(taken) == 1 && !isAmbient(taken[0]) && c.explicit == nil {
 		c.explicit = taken // as mostly, without a copy
@@ -56,10 +56,10 @@ func (c *claims) add(taken []authn.Credential) {
 }
 
 // isEmpty reports whether a request has no credentials.
-func (c *claims) isEmpty() bool { return len(c.explicit)+len(c.ambient) == 0 }
+func (c *taken) isEmpty() bool { return len(c.explicit)+len(c.ambient) == 0 }
 
 // token is the request's token, or nil.
-func (c *claims) token() *authn.TokenCredential {
+func (c *taken) token() *authn.TokenCredential {
 	for _, credential := range c.explicit {
 		if given, ok := credential.(*authn.TokenCredential); ok {
 			return given
@@ -69,7 +69,7 @@ func (c *claims) token() *authn.TokenCredential {
 }
 
 // loginTarget is where a login by the token leads.
-func (c *claims) loginTarget(r *http.Request) string {
+func (c *taken) loginTarget(r *http.Request) string {
 	if c.target == "" {
 		return ownURI(r)
 	}
@@ -78,11 +78,11 @@ func (c *claims) loginTarget(r *http.Request) string {
 
 // take takes the credentials out of a request. Nothing of them goes on. An
 // assertion of an earlier handler's is none of them.
-func (g *gate) take(r *http.Request, isExposed bool) claims {
+func (g *gate) take(r *http.Request, isExposed bool) taken {
 	if putBack := identity.HideAssertion(r); putBack != nil {
 		defer putBack()
 	}
-	var c claims
+	var c taken
 	c.add(g.token.TakeExposed(r, isExposed))
 	c.confirmation = g.confirmer.take(r)
 	for _, scheme := range g.schemes {
@@ -92,7 +92,7 @@ func (g *gate) take(r *http.Request, isExposed bool) claims {
 }
 
 // serve decides by what a request had to say who it is from.
-func (g *gate) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims) error {
+func (g *gate) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken) error {
 	g.identity.Remove(r) // not before take: Authorization may be one of ours
 	if origin.IsEarly(r) && !origin.IsSafe(r.Method) && !c.isEmpty() {
 		return g.refuser.fail(w, r, errTooEarly)
@@ -114,12 +114,12 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 		return g.refuser.fail(w, r, g.rejected(r, c.token(), err))
 	}
 	c.at = authn.At{Scope: scope, Now: g.now()}
-	return g.serveClaims(w, r, next, c)
+	return g.serveTaken(w, r, next, c)
 }
 
-// serveClaims passes on a request with credentials, if they are accepted: those
+// serveTaken passes on a request with credentials, if they are accepted: those
 // that were sent on purpose before those that browsers send unasked.
-func (g *gate) serveClaims(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims) error {
+func (g *gate) serveTaken(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken) error {
 	if len(c.explicit) == 0 {
 		return g.serveAmbient(w, r, next, c)
 	}
@@ -136,7 +136,7 @@ func (g *gate) serveClaims(w http.ResponseWriter, r *http.Request, next caddyhtt
 }
 
 // serveAmbient passes on a request that has nothing but ambient credentials.
-func (g *gate) serveAmbient(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims) error {
+func (g *gate) serveAmbient(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken) error {
 	v, err := g.visitorUnasked(r, c, g.meets)
 	switch {
 	case err == nil:
@@ -170,7 +170,7 @@ func (g *gate) serveNobody(w http.ResponseWriter, r *http.Request, next caddyhtt
 // serveBesideRejected answers a request whose explicit credentials were
 // rejected: a session beside them still counts. Otherwise a user who opens an old
 // link would be rejected where they are logged in.
-func (g *gate) serveBesideRejected(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, rejected error) error {
+func (g *gate) serveBesideRejected(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken, rejected error) error {
 	if !isRejection(rejected) {
 		return g.refuser.fail(w, r, rejected)
 	}

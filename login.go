@@ -21,7 +21,7 @@ type tokenLogin struct{ g *gate }
 
 // logIn lets a user in whose token is valid: it shows the page with the button,
 // or uses the token and starts a session, or just passes the request on.
-func (f *tokenLogin) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, given *authn.TokenCredential, user *userstore.User) error {
+func (f *tokenLogin) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken, given *authn.TokenCredential, user *userstore.User) error {
 	if origin.IsAhead(r) {
 		return f.serveAhead(w, r, next, given, user)
 	}
@@ -62,7 +62,7 @@ type login struct {
 
 // useToken uses a token that is valid, starts a session, and passes the request
 // on or leads to the page that the link is for.
-func (f *tokenLogin) useToken(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c claims, given *authn.TokenCredential, user *userstore.User, l login) error {
+func (f *tokenLogin) useToken(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken, given *authn.TokenCredential, user *userstore.User, l login) error {
 	if traits := given.Traits(); origin.IsEarly(r) && (traits.IsConsumed || traits.StartsLogin) {
 		return f.g.refuser.fail(w, r, errTooEarly)
 	}
@@ -118,7 +118,7 @@ func (h *Handler) asksFirst() bool {
 // user as replaced if it isn't the one that a login is for: whoever sends a user
 // their own link could otherwise have them work in the wrong account. A session
 // for another scope is replaced, too, since it is in the same cookie.
-func (f *tokenLogin) loggedIn(r *http.Request, c claims, given *authn.TokenCredential, user *userstore.User) (current, replaced *userstore.User, err error) {
+func (f *tokenLogin) loggedIn(r *http.Request, c taken, given *authn.TokenCredential, user *userstore.User) (current, replaced *userstore.User, err error) {
 	if f.g.logins == nil || !given.IsLink() || len(c.ambient) == 0 {
 		return nil, nil, nil
 	}

@@ -109,7 +109,7 @@ func (g builder) live(store *userstore.MySQL) *operator.Live {
 	return &operator.Live{
 		Store: store, Cache: g.cache, Logger: g.logger,
 		Tokens: func(ctx context.Context) (*token.Tokens, error) {
-			made, err := g.credentials(ctx)
+			made, err := g.keys(ctx)
 			if err != nil {
 				return nil, err
 			}

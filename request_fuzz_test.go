@@ -144,7 +144,7 @@ func resemblesToken(credentials string) bool {
 }
 
 // wantTaken fails the test unless the first source that has a token gave it.
-func wantTaken(t *testing.T, before *http.Request, c claims) {
+func wantTaken(t *testing.T, before *http.Request, c taken) {
 	t.Helper()
 	want := claim.Token{}
 	for _, p := range parametersOf(before.URL.RawQuery, "&") {
@@ -372,7 +372,7 @@ func FuzzConfirmed(f *testing.F) {
 			return // no header field can hold it
 		}
 		confirmed := func(cookie, made, signature string) bool {
-			return g.confirmer.isConfirmed(claims{confirmation: confirmation{signature: signature, cookies: []string{"another", cookie}}}, made, nil)
+			return g.confirmer.isConfirmed(taken{confirmation: confirmation{signature: signature, cookies: []string{"another", cookie}}}, made, nil)
 		}
 		right := g.confirmer.sign(cookie, made, nil)
 		if got, want := confirmed(cookie, made, right), cookie != ""; got != want {

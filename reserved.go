@@ -67,7 +67,7 @@ func (p *reserved) pageOf(r *http.Request) string {
 
 // serve answers a request below the reserved path. None goes on to the
 // upstream.
-func (p *reserved) serve(w http.ResponseWriter, r *http.Request, page string, c claims) error {
+func (p *reserved) serve(w http.ResponseWriter, r *http.Request, page string, c taken) error {
 	if page == reservedKeySet && p.g.assertions != nil {
 		return p.serveKeySet(w, r)
 	}
@@ -88,7 +88,7 @@ func (p *reserved) serve(w http.ResponseWriter, r *http.Request, page string, c 
 
 // serveLogin logs in by a link that names the page to go to, like
 // django-sesame's LoginView. The scope is that of the page.
-func (p *reserved) serveLogin(w http.ResponseWriter, r *http.Request, c claims) error {
+func (p *reserved) serveLogin(w http.ResponseWriter, r *http.Request, c taken) error {
 	c.target = p.nextOf(r, "/")
 	scope, err := p.g.scope.OfTarget(r, c.target)
 	if err != nil {
@@ -98,7 +98,7 @@ func (p *reserved) serveLogin(w http.ResponseWriter, r *http.Request, c claims) 
 	toTarget := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 		return seeOther(w, c.target)
 	})
-	return p.g.serveClaims(w, r, toTarget, c)
+	return p.g.serveTaken(w, r, toTarget, c)
 }
 
 // nextOf is the page of this site that next leads to, without a token, or the
@@ -110,7 +110,7 @@ func (p *reserved) nextOf(r *http.Request, fallback string) string {
 
 // serveLogout ends the session of a browser that asks for it with the button
 // of a page of this site.
-func (p *reserved) serveLogout(w http.ResponseWriter, r *http.Request, c claims) error {
+func (p *reserved) serveLogout(w http.ResponseWriter, r *http.Request, c taken) error {
 	counted.requests[outcomePage].Add(1)
 	next := p.nextOf(r, "")
 	switch {
@@ -154,7 +154,7 @@ type whoami struct {
 }
 
 // serveWhoami tells a script of the site who the user is. It uses no token up.
-func (p *reserved) serveWhoami(w http.ResponseWriter, r *http.Request, c claims) error {
+func (p *reserved) serveWhoami(w http.ResponseWriter, r *http.Request, c taken) error {
 	r.Header["Accept"] = []string{"application/json"} // for refusals, too
 	scope, err := p.g.scope.Of(r)
 	if err != nil {
@@ -187,7 +187,7 @@ func (p *reserved) serveWhoami(w http.ResponseWriter, r *http.Request, c claims)
 }
 
 // visitorExplicit finds the user of a request by what was sent on purpose.
-func (g *gate) visitorExplicit(r *http.Request, c claims) (visitor, error) {
+func (g *gate) visitorExplicit(r *http.Request, c taken) (visitor, error) {
 	v, err := g.authn.Explicit(r, c.explicit, c.at, g.meets)
 	if err != nil {
 		return visitor{}, g.forbid(r, c.token(), err)

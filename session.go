@@ -130,9 +130,9 @@ func newLogins(cfg *SessionConfig) (*logins, error) {
 	return l, nil
 }
 
-// credentials are what tells tokens and sessions, made once the store knows
+// keys are what tells tokens and sessions, made once the store knows
 // its table.
-type credentials struct {
+type keys struct {
 	tokens   *token.Tokens
 	sessions *session.Sessions // nil without sessions
 }
@@ -156,8 +156,8 @@ func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
 
 // start sets the cookie of a user who logs in. Sessions of applications
 // end, unless the browser had one of the same user.
-func (l *logins) start(w http.ResponseWriter, r *http.Request, user *userstore.User, c claims) error {
-	made, err := l.g.credentials(r.Context())
+func (l *logins) start(w http.ResponseWriter, r *http.Request, user *userstore.User, c taken) error {
+	made, err := l.g.keys(r.Context())
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (l *logins) renew(w http.ResponseWriter, r *http.Request, v *visitor) error
 	if v.session == nil {
 		return nil
 	}
-	made, err := l.g.credentials(r.Context())
+	made, err := l.g.keys(r.Context())
 	if err != nil {
 		return err
 	}
@@ -282,7 +282,7 @@ func (g builder) warnAboutCookie(ctx caddy.Context) {
 
 // forget makes the browser forget session cookies that are of no use.
 // Applications lose what they keep of the user, where there was a session.
-func (l *logins) forget(w http.ResponseWriter, r *http.Request, c claims, err error) {
+func (l *logins) forget(w http.ResponseWriter, r *http.Request, c taken, err error) {
 	none, ok := errors.AsType[*authn.None](err)
 	if !ok || sessionsIn(c.ambient) == 0 {
 		return
@@ -309,7 +309,7 @@ func (l *logins) forget(w http.ResponseWriter, r *http.Request, c claims, err er
 
 // end makes a browser forget its session, and what applications have of
 // the user, and ends the responses that are open in the session.
-func (l *logins) end(w http.ResponseWriter, r *http.Request, c claims) {
+func (l *logins) end(w http.ResponseWriter, r *http.Request, c taken) {
 	l.ending.Expire(w, r)
 	if sessionsIn(c.ambient) == 0 {
 		return
@@ -333,7 +333,7 @@ func (l *logins) end(w http.ResponseWriter, r *http.Request, c claims) {
 
 // ended are the sessions of a request that logs out, for whichever
 // scope: none where the store must first say how keys are written.
-func (l *logins) ended(r *http.Request, c claims) []session.Parsed {
+func (l *logins) ended(r *http.Request, c taken) []session.Parsed {
 	sent, err := authn.SentSessions(r.Context(), c.ambient, authn.At{Now: l.g.now()})
 	if err != nil {
 		return nil

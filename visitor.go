@@ -75,7 +75,7 @@ func (g *gate) noteRejected(r *http.Request, c authn.Credential, err error) erro
 // visitorUnasked finds the user of a request by what its browser has sent
 // unasked. The error is authn.ErrNone, mostly an *authn.None, or that of mayEnter,
 // or says why the store has no answer.
-func (g *gate) visitorUnasked(r *http.Request, c claims, mayEnter func(*userstore.User) error) (visitor, error) {
+func (g *gate) visitorUnasked(r *http.Request, c taken, mayEnter func(*userstore.User) error) (visitor, error) {
 	v, err := g.authn.Ambient(r, c.ambient, c.at, mayEnter)
 	if err == nil {
 		return g.visitor(v), nil
@@ -201,7 +201,7 @@ func (f tokenForm) Resembles(text string) bool {
 
 // isSession reports whether a text is a session of the handler's, of any scope
 // and age.
-func (f tokenForm) isSession(made *credentials, text string) bool {
+func (f tokenForm) isSession(made *keys, text string) bool {
 	if made.sessions == nil {
 		return false
 	}
