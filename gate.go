@@ -52,7 +52,7 @@ type gate struct {
 	meets    func(*userstore.User) error // checks what is required; bound once for all requests
 	settings token.Settings
 	made     atomic.Pointer[keys] // nil until the store knows its table
-	limiter  *limiter                    // nil for no limit
+	limiter  *limiter             // nil for no limit
 
 	// Where users are found.
 	store   userStore
