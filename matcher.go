@@ -90,6 +90,18 @@ func (m *MatchUser) MatchWithError(r *http.Request) (bool, error) {
 		return false, nil
 	}
 	matches, err := require.Requirements(*m).AreMet(user)
+	// A row that may be old can match, but only a fresh one can tell that a user
+	// doesn't: that is mostly a rejection.
+	if p := provenIn(r); err == nil && !matches && p != nil && p.reread != nil {
+		user, err := p.update(r, user)
+		switch {
+		case require.IsForbidden(err):
+			return false, nil
+		case err != nil:
+			return false, caddyhttp.Error(http.StatusServiceUnavailable, fmt.Errorf("sesame_user: reading the user again: %w", err))
+		}
+		matches, _ = require.Requirements(*m).AreMet(user) // the same columns as before
+	}
 	if err != nil {
 		return false, caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("sesame_user %w", err))
 	}

@@ -21,6 +21,9 @@ type proven struct {
 	// read after the request arrived. See Finder.Find for check.
 	reread func(ctx context.Context, pk token.PrimaryKey, fresh bool, check func(*userstore.User) error) (*userstore.User, error)
 
+	// tell sets the header fields of a newer row of the user.
+	tell func(r *http.Request, user *userstore.User)
+
 	// watch passes the request on, and ends its response when the user's row no
 	// longer lets the visitor in; nil where nothing is watched.
 	watch func(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, v *visitor, mayEnter func(*userstore.User) error) error
@@ -33,7 +36,7 @@ const provenVar = "sesame.proven"
 func (g *gate) setProven(r *http.Request, v *visitor) {
 	p := g.proven
 	if g.watcher != nil || g.config.mayReadOld() && (v.session != nil || g.config.UserStore.Revocations != "") {
-		p = &proven{visitor: *v, reread: p.reread, watch: g.serveWatched}
+		p = &proven{visitor: *v, reread: p.reread, tell: p.tell, watch: g.serveWatched}
 		if g.watcher == nil {
 			p.watch = nil
 		}
@@ -47,6 +50,7 @@ func (g *gate) newProven() *proven {
 	p := &proven{visitor: visitor{outlivesPassword: g.config.outlivePassword()}}
 	if g.config.mayReadOld() {
 		p.reread = g.users.Find
+		p.tell = func(r *http.Request, user *userstore.User) { g.identity.Set(r, user, g.logger) }
 	}
 	return p
 }
@@ -79,6 +83,27 @@ func (p *proven) newest(ctx context.Context, user *userstore.User, check func(*u
 	})
 }
 
+// provenIn is what a handler has left of the visitor whom it has proven, or nil.
+func provenIn(r *http.Request) *proven {
+	p, _ := caddyhttp.GetVar(r.Context(), provenVar).(*proven)
+	return p
+}
+
+// update has a request go on with the user's row as it is now. The error is a
+// *require.Forbidden where the visitor may no longer log in, or says why the
+// store has no answer.
+func (p *proven) update(r *http.Request, user *userstore.User) (*userstore.User, error) {
+	now, err := p.newest(r.Context(), user, func(*userstore.User) error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	updated := *p
+	updated.reread = nil
+	caddyhttp.SetVar(r.Context(), provenVar, &updated)
+	p.tell(r, now)
+	return now, nil
+}
+
 // serveProven answers a request that has neither a token nor a session, by the
 // user whom an earlier handler has proven: without one, no requirement is met. A
 // row that may be old can let the user in, but only a fresh one can reject.
@@ -87,7 +112,7 @@ func (g *gate) serveProven(w http.ResponseWriter, r *http.Request, next caddyhtt
 	if !ok {
 		return g.refuser.fail(w, r, g.rejected(r, nil, token.Missing))
 	}
-	p, _ := caddyhttp.GetVar(r.Context(), provenVar).(*proven)
+	p := provenIn(r)
 	err := g.meets(user)
 	if require.IsForbidden(err) && p != nil && p.reread != nil {
 		if user, err = p.newest(r.Context(), user, g.meets); err == nil {

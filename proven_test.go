@@ -67,6 +67,63 @@ func TestStaleRowRejectsNobodyInALaterHandler(t *testing.T) {
 	})
 }
 
+// matchedAdmins are directives that let in by the matcher, and reject by it.
+const matchedAdmins = `@admins {
+	path /admin
+	sesame_user group admins
+}
+handle @admins {
+	@root not sesame_user group admins
+	respond @root 500
+	reverse_proxy UPSTREAM
+}
+@others {
+	path /internal
+	not sesame_user group admins
+}
+respond @others 403
+handle /admin {
+	respond 403
+}
+reverse_proxy UPSTREAM`
+
+// TestStaleRowRejectsNobodyByTheMatcher has routes that depend on a group, by a
+// row of a replica or a cache.
+func TestStaleRowRejectsNobodyByTheMatcher(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		for _, from := range []string{"a replica", "a cache"} {
+			t.Run(from, func(t *testing.T) {
+				db.reset(t)
+				db := db.asAdministrator()
+				db.addRights(t)
+				up := startUpstream(t)
+				s := site{store: "groups", after: strings.ReplaceAll(matchedAdmins, "UPSTREAM", up.addr)}
+				if from == "a replica" {
+					s.store += fmt.Sprintf("\nreplica %q", db.addStaleReplica(t))
+				} else {
+					s.options += "\ncache 4m" // a cache of its own: they outlive gateways
+				}
+				g := startGateway(t, db, up, s)
+				hers := bearer(tokenFor(t, carol))
+				g.get(t, "/", hers...).wantStatus(t, http.StatusOK) // a cache has the row now
+				up.take()
+				for _, path := range []string{"/admin", "/internal"} {
+					g.get(t, path, hers...).wantStatus(t, http.StatusForbidden)
+				}
+				db.mustExec(t, "INSERT INTO auth_user_groups (user_id, group_id) VALUES (3, 2)")
+				for _, path := range []string{"/admin", "/internal"} {
+					g.get(t, path, hers...).wantStatus(t, http.StatusOK)
+					wantHeader(t, up.takeOne(t).header, "Remote-Groups", "admins,editors")
+				}
+				db.mustExec(t, "UPDATE auth_user SET password = 'another' WHERE id = 3")
+				if from == "a replica" { // by whose row she isn't in the group
+					g.get(t, "/internal", hers...).wantStatus(t, http.StatusForbidden)
+				}
+			})
+		}
+	})
+}
+
 // TestNewerRowLetsOnlyInWhoseTokenStillHolds changes the password, in the row that
 // a requirement needs and the replica doesn't have.
 func TestNewerRowLetsOnlyInWhoseTokenStillHolds(t *testing.T) {
