@@ -35,37 +35,40 @@ func wantForbidden(t *testing.T, up *upstream, answer *response) {
 	up.takeNone(t)
 }
 
-// TestRequireLetsInOnlyWhomItNames: Alice is an editor, an admin and of the staff; Carol is an editor
-// and may change posts; Dora is a superuser, and nothing else.
+// requirements are options, and whom they let in.
+var requirements = []struct {
+	require string
+	allowed string // the initials
+}{
+	{"require group editors", "ac"},
+	{"require group admins", "a"},
+	{"require group Editors", ""},
+	{"require group nobody admins", "a"},
+	{"require group editors\nrequire group admins", "a"},
+	{"require staff", "a"},
+	{"require superuser", "d"},
+	{"require user alice dora", "ad"},
+	{"require user Alice", ""},
+	{"require user 1", ""},
+	{"require permission blog.change_post", "acd"},
+	{"require permission blog.add_post", "ad"},
+	{"require permission blog.delete_post", "d"},
+	{"require permission blog.delete_post blog.change_post\nrequire user carol", "c"},
+}
+
+// TestRequireLetsInOnlyWhomItNames: Alice is an editor, an admin and of the
+// staff; Carol is an editor and may change posts; Dora is a superuser, and nothing else.
 func TestRequireLetsInOnlyWhomItNames(t *testing.T) {
 	dora := testUser{4, "dora", "p", "dora@example.com", "", true}
-	for _, test := range []struct {
-		require string
-		allowed string // the initials
-	}{
-		{"require group editors", "ac"},
-		{"require group admins", "a"},
-		{"require group Editors", ""},
-		{"require group nobody admins", "a"},
-		{"require group editors\nrequire group admins", "a"},
-		{"require staff", "a"},
-		{"require superuser", "d"},
-		{"require user alice dora", "ad"},
-		{"require user Alice", ""},
-		{"require user 1", ""},
-		{"require permission blog.change_post", "acd"},
-		{"require permission blog.add_post", "ad"},
-		{"require permission blog.delete_post", "d"},
-		{"require permission blog.delete_post blog.change_post\nrequire user carol", "c"},
-	} {
-		t.Run(test.require, func(t *testing.T) {
-			withEachDatabase(t, func(t *testing.T, db *database) {
-				db = db.asAdministrator()
-				db.addRights(t)
-				db.insert(t, dora)
-				db.mustExec(t, "UPDATE auth_user SET is_staff = 1 WHERE id = 1")
-				db.mustExec(t, "UPDATE auth_user SET is_superuser = 1 WHERE id = 4")
-				up := startUpstream(t)
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		db = db.asAdministrator()
+		db.addRights(t)
+		db.insert(t, dora)
+		db.mustExec(t, "UPDATE auth_user SET is_staff = 1 WHERE id = 1")
+		db.mustExec(t, "UPDATE auth_user SET is_superuser = 1 WHERE id = 4")
+		up := startUpstream(t)
+		for _, test := range requirements {
+			t.Run(test.require, func(t *testing.T) {
 				g := startGateway(t, db, up, site{options: test.require, store: "groups\npermissions"})
 				for _, u := range []testUser{alice, carol, dora} {
 					answer := g.get(t, "/", bearer(tokenFor(t, u))...)
@@ -80,8 +83,8 @@ func TestRequireLetsInOnlyWhomItNames(t *testing.T) {
 				g.get(t, "/", bearer(tokenFor(t, bob))...).wantStatus(t, http.StatusUnauthorized)
 				up.takeNone(t)
 			})
-		})
-	}
+		}
+	})
 }
 
 // TestForbiddenPage is about what people and logs are told.

@@ -57,7 +57,7 @@ func (r *runner) baseline(ctx context.Context) error {
 
 // test is the command that runs the tests.
 func (r *runner) test(ctx context.Context, arguments ...string) *exec.Cmd {
-	command := append([]string{"test", "-count=1", "-failfast", "-vet=off"}, arguments...)
+	command := append([]string{"test", "-count=1", "-failfast", "-vet=off", "-ldflags=-s -w"}, arguments...)
 	if r.run != "" {
 		command = append(command, "-run="+r.run)
 	}
