@@ -3,7 +3,6 @@ package sesame_test
 import (
 	"errors"
 	"fmt"
-	"html"
 	"io"
 	"net"
 	"net/http"
@@ -11,77 +10,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 )
-
-// asBrowser are the header fields that tell a browser's request for a page.
-var asBrowser = []string{"Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Sec-Fetch-Mode", "navigate"}
-
-// browser keeps cookies as a browser does, as far as these tests need it.
-type browser struct {
-	gateway *gateway
-	cookies map[string]string
-	last    *response
-}
-
-func newBrowser(g *gateway) *browser {
-	return &browser{gateway: g, cookies: make(map[string]string)}
-}
-
-func (b *browser) do(t *testing.T, method, uri string, header ...string) *response {
-	t.Helper()
-	return b.exchange(t, method, uri, append(append([]string{}, asBrowser...), header...))
-}
-
-// exchange sends a request with the browser's cookies, and keeps those of the
-// answer.
-func (b *browser) exchange(t *testing.T, method, uri string, header []string) *response {
-	t.Helper()
-	if len(b.cookies) > 0 {
-		var pairs []string
-		for name, value := range b.cookies {
-			pairs = append(pairs, name+"="+value)
-		}
-		header = append(header, "Cookie", strings.Join(pairs, "; "))
-	}
-	b.last = b.gateway.do(t, method, uri, header...)
-	answer := &http.Response{Header: b.last.header}
-	for _, set := range answer.Cookies() {
-		if set.MaxAge < 0 {
-			delete(b.cookies, set.Name)
-			continue
-		}
-		b.cookies[set.Name] = set.Value
-	}
-	return b.last
-}
-
-func (b *browser) get(t *testing.T, uri string, header ...string) *response {
-	t.Helper()
-	return b.do(t, http.MethodGet, uri, header...)
-}
-
-// follow follows the redirect that the last answer must be.
-func (b *browser) follow(t *testing.T) *response {
-	t.Helper()
-	b.last.wantStatus(t, http.StatusSeeOther)
-	return b.get(t, b.last.header.Get("Location"))
-}
-
-var formAction = regexp.MustCompile(`<form method="post" action="([^"]*)">`)
-
-// press presses the button of the page that the last answer must be.
-func (b *browser) press(t *testing.T, header ...string) *response {
-	t.Helper()
-	match := formAction.FindStringSubmatch(b.last.body)
-	if match == nil {
-		t.Fatalf("no button on the page (status %d): %s", b.last.status, b.last.body)
-	}
-	return b.do(t, http.MethodPost, html.UnescapeString(match[1]), header...)
-}
 
 // sessionSite is a site with sessions.
 func sessionSite(options string) site { return site{options: "session\n" + options} }
@@ -298,120 +230,6 @@ func TestOldLinkThatIsNoPage(t *testing.T) {
 				t.Errorf("%+v: %s has grown by %v, want 1", test, served, grown)
 			}
 		}
-	})
-}
-
-// TestButtonPressedTwice: the second time, the token is used up, but the person
-// is logged in. The button's own request is nothing for the upstream.
-func TestButtonPressedTwice(t *testing.T) {
-	withEachDatabase(t, func(t *testing.T, db *database) {
-		up := startUpstream(t)
-		g := startGateway(t, db, up, sessionSite("one_time"))
-		b := newBrowser(g)
-		page := b.get(t, "/page?sesame="+tokenFor(t, alice, oneTime))
-		b.press(t).wantStatus(t, http.StatusSeeOther)
-		b.last = page
-		b.press(t).wantStatus(t, http.StatusSeeOther)
-		wantHeader(t, b.last.header, "Location", "/page")
-		up.takeNone(t)
-		b.follow(t).wantStatus(t, http.StatusOK)
-		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
-	})
-}
-
-// TestOneTimeLinkInABrowser has scanners come first.
-func TestOneTimeLinkInABrowser(t *testing.T) {
-	withEachDatabase(t, func(t *testing.T, db *database) {
-		up := startUpstream(t)
-		g := startGateway(t, db, up, sessionSite("one_time\nmax_age 1h"))
-		link := "/reports/7?x=1&sesame=" + tokenFor(t, alice, oneTime, withMaxAge(time.Hour))
-		for range 20 {
-			scanner := newBrowser(g)
-			scanner.do(t, http.MethodHead, link)
-			scanner.get(t, link).wantStatus(t, http.StatusOK)
-		}
-		up.takeNone(t)
-
-		b := newBrowser(g)
-		page := b.get(t, link)
-		for name, want := range map[string]string{
-			"Content-Type":    "text/html; charset=utf-8",
-			"Cache-Control":   "no-store",
-			"Referrer-Policy": "no-referrer",
-		} {
-			wantHeader(t, page.header, name, want)
-		}
-		policy := page.header.Get("Content-Security-Policy")
-		if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
-			t.Errorf("Content-Security-Policy: %s", policy)
-		}
-		b.press(t).wantStatus(t, http.StatusSeeOther)
-		wantHeader(t, b.last.header, "Location", "/reports/7?x=1")
-		b.follow(t).wantStatus(t, http.StatusOK)
-		got := up.takeOne(t)
-		wantHeader(t, got.header, "Remote-User", "alice")
-		wantHeader(t, got.header, "Cookie", "")
-
-		// The same link again: the session holds, in another browser nothing does.
-		b.get(t, link)
-		b.follow(t).wantStatus(t, http.StatusOK)
-		newBrowser(g).get(t, link).wantStatus(t, http.StatusUnauthorized)
-	})
-}
-
-// TestOthersCantPressTheButton is about pages of other sites that log their
-// visitors in as somebody else.
-func TestOthersCantPressTheButton(t *testing.T) {
-	withEachDatabase(t, func(t *testing.T, db *database) {
-		up := startUpstream(t)
-		g := startGateway(t, db, up, sessionSite("one_time"))
-		link := "/?sesame=" + tokenFor(t, alice, oneTime)
-
-		attacker := newBrowser(g)
-		attacker.get(t, link)
-		action := html.UnescapeString(formAction.FindStringSubmatch(attacker.last.body)[1])
-		victim := newBrowser(g)
-		victim.get(t, link) // has a cookie of its own
-		victim.do(t, http.MethodPost, action, "Origin", "https://evil.example").wantStatus(t, http.StatusNoContent)
-		// Where the browser doesn't say whose page it is, it gets the button.
-		victim.do(t, http.MethodPost, action, "Origin", "null").wantStatus(t, http.StatusOK)
-		if _, ok := victim.cookies["sesame"]; ok {
-			t.Error("the victim is logged in")
-		}
-		victim.press(t).wantStatus(t, http.StatusSeeOther)
-		up.takeNone(t)
-	})
-}
-
-func TestOneTimeWithoutSessions(t *testing.T) {
-	withEachDatabase(t, func(t *testing.T, db *database) {
-		up := startUpstream(t)
-		g := startGateway(t, db, up, site{options: "one_time"})
-		b := newBrowser(g)
-		b.get(t, "/a?x=1&sesame="+tokenFor(t, alice, oneTime)).wantStatus(t, http.StatusOK)
-		up.takeNone(t)
-		b.press(t).wantStatus(t, http.StatusOK)
-		got := up.takeOne(t)
-		wantHeader(t, got.header, "Remote-User", "alice")
-		if got.method != http.MethodGet || got.uri != "/a?x=1" {
-			t.Errorf("the upstream got %s %s", got.method, got.uri)
-		}
-	})
-}
-
-func TestConfirmOption(t *testing.T) {
-	withEachDatabase(t, func(t *testing.T, db *database) {
-		up := startUpstream(t)
-		t.Run("always", func(t *testing.T) {
-			b := newBrowser(startGateway(t, db, up, sessionSite("confirm always")))
-			b.get(t, "/?sesame="+tokenFor(t, alice)).wantStatus(t, http.StatusOK)
-			b.press(t).wantStatus(t, http.StatusSeeOther)
-		})
-		t.Run("off", func(t *testing.T) {
-			b := newBrowser(startGateway(t, db, up, sessionSite("confirm off\none_time")))
-			db.reset(t)
-			b.get(t, "/?sesame="+tokenFor(t, alice, oneTime)).wantStatus(t, http.StatusSeeOther)
-		})
 	})
 }
 

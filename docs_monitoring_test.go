@@ -1,0 +1,168 @@
+package sesame_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// TestMonitoring looks for metrics, labels and values that don't exist in the
+// dashboard and in the alert rules, and has Prometheus's own tool read both.
+func TestMonitoring(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		startGateway(t, db, startUpstream(t), site{})
+		ctx := caddy.ActiveContext()
+		families, err := ctx.GetMetricsRegistry().Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		known := make(map[string]map[string][]string) // labels and values by metric
+		for _, family := range families {
+			names := []string{family.GetName()}
+			if family.GetType().String() == "HISTOGRAM" {
+				names = []string{family.GetName() + "_bucket", family.GetName() + "_sum", family.GetName() + "_count"}
+			}
+			labels := map[string][]string{"job": nil, "instance": nil, "le": nil}
+			for _, metric := range family.GetMetric() {
+				for _, label := range metric.GetLabel() {
+					labels[label.GetName()] = append(labels[label.GetName()], label.GetValue())
+				}
+			}
+			if _, ok := labels["server"]; ok {
+				labels["server"] = nil // it can be any
+			}
+			for _, name := range names {
+				known[name] = labels
+			}
+		}
+		expressions := dashboardExpressions(t)
+		rules := readFile(t, "monitoring/alerts.yml")
+		series := regexp.MustCompile(`series: '([^']+)'`).FindAllStringSubmatch(readFile(t, "monitoring/alerts_test.yml"), -1)
+		texts := slices.Concat(expressions, []string{rules})
+		for _, match := range series {
+			texts = append(texts, match[1])
+		}
+		seen := make(map[string]bool)
+		for _, text := range texts {
+			wantKnown(t, known, seen, text)
+		}
+		for name := range known {
+			if strings.HasPrefix(name, "caddy_sesame_") && !seen[name] {
+				t.Errorf("neither the dashboard nor the rules use %s", name)
+			}
+		}
+		if len(series) == 0 {
+			t.Error("the rules' tests have no series")
+		}
+		promtool(t, "check", "rules", "monitoring/alerts.yml")
+		promtool(t, "test", "rules", "monitoring/alerts_test.yml")
+		promtool(t, "check", "rules", asRules(t, expressions))
+	})
+}
+
+// dashboardExpressions are the queries of the dashboard's panels and variables.
+func dashboardExpressions(t *testing.T) []string {
+	t.Helper()
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+		Templating struct {
+			List []struct{ Name, Definition string }
+		}
+	}
+	if err := json.Unmarshal([]byte(readFile(t, "monitoring/grafana.json")), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	var expressions []string
+	for _, panel := range dashboard.Panels {
+		if len(panel.Targets) == 0 {
+			t.Errorf("the panel %q shows nothing", panel.Title)
+		}
+		for _, target := range panel.Targets {
+			expressions = append(expressions, target.Expr)
+		}
+	}
+	if len(expressions) == 0 || len(dashboard.Templating.List) == 0 {
+		t.Fatal("the dashboard has no panels, or no variables")
+	}
+	return expressions
+}
+
+// wantKnown fails the test for metrics, labels or values in a text that aren't
+// known.
+func wantKnown(t *testing.T, known map[string]map[string][]string, seen map[string]bool, text string) {
+	t.Helper()
+	labels := make(map[string]bool)
+	for _, match := range regexp.MustCompile(`(caddy_sesame_\w+)(?:\{([^}]*)\})?`).FindAllStringSubmatch(text, -1) {
+		has, ok := known[match[1]]
+		if !ok {
+			t.Errorf("there is no metric %s, as in %s", match[1], text)
+			continue
+		}
+		seen[match[1]] = true
+		for label := range has {
+			labels[label] = true
+		}
+		for _, matcher := range regexp.MustCompile(`(\w+)(?:=~|!=|=)"([^"]*)"`).FindAllStringSubmatch(match[2], -1) {
+			values, ok := has[matcher[1]]
+			if !ok {
+				t.Errorf("%s has no label %s", match[1], matcher[1])
+			}
+			for value := range strings.SplitSeq(matcher[2], "|") {
+				if values != nil && !slices.Contains(values, value) {
+					t.Errorf("%s has no %s %q", match[1], matcher[1], value)
+				}
+			}
+		}
+	}
+	for _, match := range regexp.MustCompile(`\b(?:by|on) \(([^)]*)\)`).FindAllStringSubmatch(text, -1) {
+		for label := range strings.SplitSeq(match[1], ", ") {
+			if !labels[label] {
+				t.Errorf("there is no label %s for %s", label, text)
+			}
+		}
+	}
+}
+
+// asRules writes the dashboard's queries as rules, since there is a tool that
+// checks those. Grafana's variables are filled in.
+func asRules(t *testing.T, expressions []string) string {
+	t.Helper()
+	text := "groups:\n  - name: dashboard\n    rules:\n"
+	for i, expression := range expressions {
+		expression = strings.NewReplacer("$__rate_interval", "5m", "$job", ".*", "$instance", ".*").Replace(expression)
+		text += fmt.Sprintf("      - record: dashboard:query:%d\n        expr: %s\n", i, strconv.Quote(expression))
+	}
+	name := filepath.Join(t.TempDir(), "dashboard.yml")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// promtool runs Prometheus's tool.
+func promtool(t *testing.T, args ...string) {
+	t.Helper()
+	if _, err := exec.LookPath("promtool"); err != nil {
+		const lack = "promtool is not on PATH (Debian: apt-get install prometheus)"
+		if os.Getenv("CI") != "" {
+			t.Fatal(lack)
+		}
+		t.Log(lack)
+		return
+	}
+	if output, err := exec.Command("promtool", args...).CombinedOutput(); err != nil {
+		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, output)
+	}
+}

@@ -1,0 +1,123 @@
+package sesame_test
+
+import (
+	"html"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestButtonPressedTwice: the second time, the token is used up, but the person
+// is logged in. The button's own request is nothing for the upstream.
+func TestButtonPressedTwice(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, sessionSite("one_time"))
+		b := newBrowser(g)
+		page := b.get(t, "/page?sesame="+tokenFor(t, alice, oneTime))
+		b.press(t).wantStatus(t, http.StatusSeeOther)
+		b.last = page
+		b.press(t).wantStatus(t, http.StatusSeeOther)
+		wantHeader(t, b.last.header, "Location", "/page")
+		up.takeNone(t)
+		b.follow(t).wantStatus(t, http.StatusOK)
+		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
+	})
+}
+
+// TestOneTimeLinkInABrowser has scanners come first.
+func TestOneTimeLinkInABrowser(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, sessionSite("one_time\nmax_age 1h"))
+		link := "/reports/7?x=1&sesame=" + tokenFor(t, alice, oneTime, withMaxAge(time.Hour))
+		for range 20 {
+			scanner := newBrowser(g)
+			scanner.do(t, http.MethodHead, link)
+			scanner.get(t, link).wantStatus(t, http.StatusOK)
+		}
+		up.takeNone(t)
+
+		b := newBrowser(g)
+		page := b.get(t, link)
+		for name, want := range map[string]string{
+			"Content-Type":    "text/html; charset=utf-8",
+			"Cache-Control":   "no-store",
+			"Referrer-Policy": "no-referrer",
+		} {
+			wantHeader(t, page.header, name, want)
+		}
+		policy := page.header.Get("Content-Security-Policy")
+		if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
+			t.Errorf("Content-Security-Policy: %s", policy)
+		}
+		b.press(t).wantStatus(t, http.StatusSeeOther)
+		wantHeader(t, b.last.header, "Location", "/reports/7?x=1")
+		b.follow(t).wantStatus(t, http.StatusOK)
+		got := up.takeOne(t)
+		wantHeader(t, got.header, "Remote-User", "alice")
+		wantHeader(t, got.header, "Cookie", "")
+
+		// The same link again: the session holds, in another browser nothing does.
+		b.get(t, link)
+		b.follow(t).wantStatus(t, http.StatusOK)
+		newBrowser(g).get(t, link).wantStatus(t, http.StatusUnauthorized)
+	})
+}
+
+// TestOthersCantPressTheButton is about pages of other sites that log their
+// visitors in as somebody else.
+func TestOthersCantPressTheButton(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, sessionSite("one_time"))
+		link := "/?sesame=" + tokenFor(t, alice, oneTime)
+
+		attacker := newBrowser(g)
+		attacker.get(t, link)
+		action := html.UnescapeString(formAction.FindStringSubmatch(attacker.last.body)[1])
+		victim := newBrowser(g)
+		victim.get(t, link) // has a cookie of its own
+		victim.do(t, http.MethodPost, action, "Origin", "https://evil.example").wantStatus(t, http.StatusNoContent)
+		// Where the browser doesn't say whose page it is, it gets the button.
+		victim.do(t, http.MethodPost, action, "Origin", "null").wantStatus(t, http.StatusOK)
+		if _, ok := victim.cookies["sesame"]; ok {
+			t.Error("the victim is logged in")
+		}
+		victim.press(t).wantStatus(t, http.StatusSeeOther)
+		up.takeNone(t)
+	})
+}
+
+func TestOneTimeWithoutSessions(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, site{options: "one_time"})
+		b := newBrowser(g)
+		b.get(t, "/a?x=1&sesame="+tokenFor(t, alice, oneTime)).wantStatus(t, http.StatusOK)
+		up.takeNone(t)
+		b.press(t).wantStatus(t, http.StatusOK)
+		got := up.takeOne(t)
+		wantHeader(t, got.header, "Remote-User", "alice")
+		if got.method != http.MethodGet || got.uri != "/a?x=1" {
+			t.Errorf("the upstream got %s %s", got.method, got.uri)
+		}
+	})
+}
+
+func TestConfirmOption(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		t.Run("always", func(t *testing.T) {
+			b := newBrowser(startGateway(t, db, up, sessionSite("confirm always")))
+			b.get(t, "/?sesame="+tokenFor(t, alice)).wantStatus(t, http.StatusOK)
+			b.press(t).wantStatus(t, http.StatusSeeOther)
+		})
+		t.Run("off", func(t *testing.T) {
+			b := newBrowser(startGateway(t, db, up, sessionSite("confirm off\none_time")))
+			db.reset(t)
+			b.get(t, "/?sesame="+tokenFor(t, alice, oneTime)).wantStatus(t, http.StatusSeeOther)
+		})
+	})
+}
