@@ -218,7 +218,7 @@ func (g builder) provisionLogin() error {
 	if g.confirmer.cookie, err = newConfirmCookie(g.config.Session); err != nil {
 		return setting.In("session", err)
 	}
-	g.sources.Recognize(tokenForm{g.gate})
+	g.sources.Recognize(tokenForm(g))
 	g.sources.AddCookies(g.confirmer.cookie.Name())
 	if g.logins != nil {
 		g.sources.AddCookies(g.logins.cookie.Name())

@@ -19,7 +19,6 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/place"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
-	"github.com/caddy-sesame/caddy-sesame/internal/scope"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -208,7 +207,6 @@ type Handler struct {
 	// The pages of the gateway: confirmation, refusal, logout.
 	Pages *page.Config `json:"pages,omitempty"`
 
-	scope *scope.Template
 	// Where the handler stands, as file:line, for error messages. The Caddyfile
 	// adapter fills it in. Default: unknown.
 	Source string `json:"source,omitempty"`

@@ -246,7 +246,7 @@ func (p *pool) clearOnce(of *target, killed map[uint64]bool) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // nothing can be done about it
 	running, err := executed(ctx, conn, all)
 	if err != nil {
 		for id, statement := range all {

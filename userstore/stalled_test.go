@@ -43,6 +43,9 @@ func threads(t *testing.T, admin *sql.DB, account string) (all []string) {
 		}
 		all = append(all, line)
 	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
 	return all
 }
 

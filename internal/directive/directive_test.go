@@ -94,7 +94,7 @@ func TestReadSetsWhatTheBlockSays(t *testing.T) {
 func TestReadNamesLineCauseAndRemedy(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
-		"nmae x":                        `unrecognized option "nmae"; did you mean name?, at Testfile:2`,
+		"naem x":                        `unrecognized option "naem"; did you mean name?, at Testfile:2`,
 		"idle 5m":                       `unrecognized option "idle"; it belongs in the block of block, at Testfile:2`,
 		"block {\n name x\n }":          `unrecognized option "name" of block; it belongs in the sesame block itself, outside of block, at Testfile:3`,
 		"block {\n idel 5m\n }":         `unrecognized option "idel" of block; did you mean idle?, at Testfile:3`,

@@ -40,7 +40,7 @@ func lineOf(source string, options directive.Options, err error) string {
 	if !ok || numErr != nil {
 		return source
 	}
-	text, readErr := os.ReadFile(file)
+	text, readErr := os.ReadFile(file) //nolint:gosec // the Caddyfile that Caddy has just read
 	if readErr != nil {
 		return source
 	}
