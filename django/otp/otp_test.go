@@ -101,6 +101,7 @@ func TestStaticTokenIsFound(t *testing.T) {
 			t.Errorf("%q is at %d", token, at)
 		}
 	}
+	tokens = append(tokens, "")
 	for _, code := range []string{"", tokens[0][1:], strings.ToUpper(tokens[0] + "a")} {
 		if at := otp.MatchStatic(tokens, code); at != -1 {
 			t.Errorf("%q is at %d", code, at)

@@ -102,7 +102,7 @@ func parseCode(code string) (int64, bool) {
 func MatchStatic(tokens []string, code string) int {
 	match := -1
 	for i, token := range tokens {
-		if subtle.ConstantTimeCompare([]byte(token), []byte(code)) == 1 {
+		if subtle.ConstantTimeCompare([]byte(token), []byte(code)) == 1 && code != "" {
 			match = i
 		}
 	}

@@ -192,7 +192,9 @@ func (h *Hashers) MustUpdate(encoded string) (bool, error) {
 // HardenRuntime takes as long as hashing a password does: for users who don't
 // exist, so that time doesn't tell.
 func (h *Hashers) HardenRuntime(password string) {
-	_, _ = h.Make(password)
+	if _, err := h.Make(password); err != nil {
+		_, _ = h.Make("") // bcrypt refuses some passwords before it does any work
+	}
 }
 
 // Make hashes a password with the preferred hasher and a new salt. It fails

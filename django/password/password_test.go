@@ -99,6 +99,7 @@ func TestRowCantAskForMoreThanTheLimits(t *testing.T) {
 		"scrypt$32768$salt$8$1$x":                                            "ScryptMemory", // OpenSSL's limit
 		"scrypt$2$salt$1000000000$1$x":                                       "ScryptMemory",
 		"scrypt$2$salt$1$1000000$x":                                          "ScryptMemory",
+		"scrypt$2147483648$salt$67108864$1$x":                                "ScryptMemory", // 128·N·r is 2⁶⁴
 		"scrypt$16384$salt$8$17$x":                                           "ScryptParallelism",
 	} {
 		_, err := h.Verify("secret", encoded)
@@ -140,6 +141,22 @@ func TestBcryptTakesNeitherNULNorMoreThan72Bytes(t *testing.T) {
 	}
 	if _, err := h.Verify("a\x00", encoded); err != password.ErrMismatch {
 		t.Error(err)
+	}
+}
+
+// TestUnknownUserTakesWorkWhateverThePassword: bcrypt refuses some passwords,
+// which must not show whether there is a user. What is counted is memory, which
+// bcrypt takes for each hash, as time depends on the machine.
+func TestUnknownUserTakesWorkWhateverThePassword(t *testing.T) {
+	h := newHashers(t, password.Bcrypt)
+	allocations := func(plain string) float64 {
+		return testing.AllocsPerRun(3, func() { h.HardenRuntime(plain) })
+	}
+	usual := allocations("secret")
+	for _, plain := range []string{"", "a\x00", strings.Repeat("x", 73)} {
+		if got := allocations(plain); got < usual/2 { // an empty text takes one less
+			t.Errorf("%q: %v allocations, %v for another password", plain, got, usual)
+		}
 	}
 }
 

@@ -37,6 +37,11 @@ func parseScrypt(encoded string) (hash, error) {
 }
 
 func (h *scryptHash) check(l Limits) error {
+	for _, factor := range []uint64{h.n, h.r, h.p} { // so that the product can't overflow
+		if err := limit(Scrypt, "ScryptMemory", factor, l.ScryptMemory); err != nil {
+			return err
+		}
+	}
 	// What OpenSSL counts: p blocks, and N + 2 of them.
 	if err := limit(Scrypt, "ScryptMemory", 128*h.r*(h.p+h.n+2), l.ScryptMemory); err != nil {
 		return err
