@@ -306,7 +306,18 @@ func TestCheckCommandAccessLog(t *testing.T) {
 		{"assertion in a field of its own", "{\ndebug\n}\napp.example.com {\n" + asserting + "}", "warn", "have a filter delete the field"},
 		{"assertion in a field of its own, at INFO", "app.example.com {\n" + asserting + "}", "ok", ""},
 		{"assertion", "{\ndebug\n}\napp.example.com {\n" + strings.Replace(asserting, "header X-Assertion\n", "", 1) + "}", "ok", ""},
-		{"proxy in front", "{\ndebug\n}\napp.example.com {\nroute {\nforward_auth localhost:1 {\nuri /x\n}\n" + handler + "}\n}", "warn", "reverse_proxy stands in front"},
+		{"proxy in front", "{\ndebug\n}\napp.example.com {\nroute {\nforward_auth localhost:1 {\nuri /x\n}\n" + handler + "}\n}", "warn", "forward_auth stands in front"},
+		{"forward_auth in front, at INFO", "app.example.com {\nroute {\nforward_auth localhost:1 {\nuri /x\n}\n" + handler + "}\n}", "warn", "its server receives tokens"},
+		{"uri in front", "{\ndebug\n}\napp.example.com {\nuri replace /a /b\n" + handler + "}", "warn", "uri stands in front"},
+		{"method in front", "{\ndebug\n}\napp.example.com {\nmethod GET\n" + handler + "}", "warn", "method stands in front"},
+		{"try_files in front", "{\ndebug\n}\napp.example.com {\ntry_files {path} /x\n" + handler + "}", "warn", "try_files stands in front"},
+		{"handle_path around", "{\ndebug\n}\napp.example.com {\nhandle_path /a/* {\n" + handler + "}\n}", "warn", "handle_path or uri strip_prefix stands in front"},
+		{"php_fastcgi in front", "{\ndebug\n}\napp.example.com {\nroute {\nphp_fastcgi /php/* localhost:1\n" + handler + "}\n}", "warn", "php_fastcgi and try_files stand in front"},
+		{"reverse_proxy in front", "{\ndebug\n}\napp.example.com {\nroute {\nreverse_proxy /api/* localhost:1\n" + handler + "}\n}", "warn", "reverse_proxy stands in front"},
+		{"what answers in front", "{\ndebug\n}\napp.example.com {\nroute {\nrequest_body {\nmax_size 1MB\n}\nredir /old /new\nrespond /health 200\nerror /gone 410\n" + handler + "}\n}", "ok", ""},
+		{"tracing in front", "app.example.com {\ntracing {\nspan app\n}\n" + handler + "}", "ok", ""},
+		{"tracing in front that tells the URI", "app.example.com {\ntracing {\nspan app\nspan_attributes {\nasked {uri}\n}\n}\n" + handler + "}", "warn", "tracing stands in front"},
+		{"tracing in front that tells the query", "app.example.com {\ntracing {\nspan \"{method} {query}\"\n}\n" + handler + "}", "warn", "tracing stands in front"},
 	}
 	withMariaDB(t, func(t *testing.T, db *database) {
 		for _, test := range tests {

@@ -365,7 +365,7 @@ func TestReferenceNames(t *testing.T) {
 	}{
 		{"## Events", "audit.go", `(?m)^\tevent\w+ += "([^"]+)"$`},
 		{"### What explain finds", "token/explain.go internal/operator/question.go internal/operator/recognize.go", `(?m)^(?:\t|const )[Cc]ause\w+ +(?:token\.)?Cause = "([^"]+)"`},
-		{"### What check looks at", "internal/operator/check.go internal/operator/checkdatabase.go internal/operator/checkroutes.go", `(?:check = |c\.(?:ok|warn|fail|failWith)\()"([a-z_]+)"`},
+		{"### What check looks at", "internal/operator/check.go internal/operator/checkdatabase.go internal/operator/checkroutes.go internal/operator/checkfront.go", `(?:check = |c\.(?:ok|warn|fail|failWith)\()"([a-z_]+)"`},
 		{"## The admin endpoint", "internal/operator/api.go", `Pattern: "([^"]+)"`},
 	} {
 		var documented, inCode []string

@@ -315,39 +315,6 @@ func (c *checker) checkAssertion(settings token.Settings) bool {
 	return true
 }
 
-// checkAccessLog looks for what could log a token in spite of the handler.
-func (c *checker) checkAccessLog() {
-	const check = "access_log"
-	if c.logsCredentials {
-		c.warn(check, "log_credentials is on, so that Caddy's logs show the cookies of sessions", "remove log_credentials from the global options")
-	}
-	var loggers []string
-	for module, logger := range map[string]string{"rewrite": "http.handlers.rewrite", "reverse_proxy": "http.handlers.reverse_proxy"} {
-		if slices.Contains(c.before, module) && c.config.logsAtDebug(logger) {
-			loggers = append(loggers, module)
-		}
-	}
-	if len(loggers) > 0 {
-		slices.Sort(loggers)
-		c.warn(check, fmt.Sprintf("%s stands in front of sesame, and logs URLs with tokens at level DEBUG", strings.Join(loggers, " and ")),
-			"raise the log's level, exclude http.handlers."+loggers[0]+" from it, or place sesame in front in a route block")
-	}
-	inFront := c.loggingInFront()
-	if len(inFront) > 0 {
-		c.warn(check, "in front of sesame stands "+strings.Join(inFront, ", ")+": a request with a token that ends there is not seen by sesame, and its URL may be logged whole",
-			"place sesame in front of it in a route block, or delete the query in that log by a filter")
-	}
-	assertions := c.LogsAssertions &&
-		(c.config.logsAtDebug("http.handlers.reverse_proxy") || c.config.logsAtDebug("http.reverse_proxy.transport.fastcgi"))
-	if assertions {
-		c.warn(check, "at level DEBUG, Caddy's proxies log the header fields that they send, assertions among them",
-			"raise the log's level, or have a filter delete the field")
-	}
-	if !c.logsCredentials && len(loggers) == 0 && len(inFront) == 0 && !assertions {
-		c.ok(check, "tokens are taken out of Caddy's logs by the handler itself")
-	}
-}
-
 // checkHelpURL warns if a user without a valid link can't read the page on how to
 // get one.
 func (c *checker) checkHelpURL() {

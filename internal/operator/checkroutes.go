@@ -1,7 +1,6 @@
 package operator
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
@@ -24,27 +23,6 @@ func (c *configuration) flowFindings(of *configured) []finding {
 		}
 	}
 	return nil
-}
-
-// loggingModules are the handlers that can end a request in front of sesame, so
-// that its access line has the whole URL, and what they are in a Caddyfile.
-var loggingModules = map[string]string{
-	"request_body":    "request_body (413)",
-	"static_response": "redir, respond or abort",
-	"error":           "error",
-}
-
-// loggingInFront are the directives in front of the handler that may end
-// requests with a token.
-func (c *configured) loggingInFront() []string {
-	var names []string
-	for module, name := range loggingModules {
-		if slices.Contains(c.before, module) {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
 }
 
 // checkProxies is about the addresses that limit_failures counts by.

@@ -32,8 +32,8 @@ type configured struct {
 
 	isPlain         bool // its server has no TLS
 	server          *caddyhttp.Server
-	before          []string // the modules of the handlers in front of it
-	logsCredentials bool     // of its server
+	before          []inFront
+	logsCredentials bool // of its server
 }
 
 // configuration is what commands need of a configuration's file.
@@ -149,8 +149,8 @@ type handlerWalk struct {
 }
 
 // visit looks into a part of a configuration. at is where it is, and what a
-// handler there is told. It returns the modules of all handlers in it.
-func (w *handlerWalk) visit(raw json.RawMessage, at configured) (modules []string, err error) {
+// handler there is told. It returns all handlers in it.
+func (w *handlerWalk) visit(raw json.RawMessage, at configured) (handlers []inFront, err error) {
 	switch first(raw) {
 	case '[':
 		var elements []json.RawMessage
@@ -164,7 +164,7 @@ func (w *handlerWalk) visit(raw json.RawMessage, at configured) (modules []strin
 			if err != nil {
 				return nil, err
 			}
-			modules = append(modules, within...)
+			handlers = append(handlers, within...)
 			if !endsRoutes(element) {
 				at.before = slices.Concat(at.before, within)
 			}
@@ -172,20 +172,20 @@ func (w *handlerWalk) visit(raw json.RawMessage, at configured) (modules []strin
 	case '{':
 		return w.visitObject(raw, at)
 	}
-	return modules, nil
+	return handlers, nil
 }
 
-func (w *handlerWalk) visitObject(raw json.RawMessage, at configured) (modules []string, err error) {
+func (w *handlerWalk) visitObject(raw json.RawMessage, at configured) (handlers []inFront, err error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", at.path, err)
 	}
 	var module string
 	if json.Unmarshal(fields["handler"], &module) == nil && module != "" {
-		modules = append(modules, module)
+		handlers = append(handlers, inFrontOf(module, fields))
 	}
 	if module == "sesame" {
-		return modules, w.add(fields, at)
+		return handlers, w.add(fields, at)
 	}
 	at.lookAtRoute(fields)
 	path := at.path
@@ -195,9 +195,9 @@ func (w *handlerWalk) visitObject(raw json.RawMessage, at configured) (modules [
 		if err != nil {
 			return nil, err
 		}
-		modules = append(modules, within...)
+		handlers = append(handlers, within...)
 	}
-	return modules, nil
+	return handlers, nil
 }
 
 // lookAtRoute takes from a route, or a server, what tells its handlers apart.
