@@ -142,7 +142,7 @@ func (g *gateway) do(t *testing.T, method, uri string, header ...string) *respon
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	answer, err := client.Do(request)
-	if errors.Is(err, syscall.ECONNRESET) {
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) {
 		// A Caddy that was just reloaded closes some connections unread.
 		answer, err = client.Do(request)
 	}

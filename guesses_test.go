@@ -128,6 +128,23 @@ func TestGuessesCountAndStaleCredentialsDoNot(t *testing.T) {
 	}
 }
 
+// TestTokensOfAnApplicationBesideASessionCountForNothing has a user's browser send
+// the JSON Web Tokens of an application 160 times, each another one.
+func TestTokensOfAnApplicationBesideASessionCountForNothing(t *testing.T) {
+	up := startUpstream(t)
+	g := startGateway(t, anyDatabase(t), up, limited("3 per 43m", "session"))
+	const client = "203.0.113.251"
+	cookie := cookieSignedWith(t, secretKey, time.Now())
+	for n := range 160 {
+		authorization := fmt.Sprintf("Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI%d.%043d", n, n)
+		g.get(t, "/", from(client, "Cookie", cookie, "Authorization", authorization)...).wantStatus(t, http.StatusOK)
+		got := up.takeOne(t)
+		wantHeader(t, got.header, "Remote-User", "alice")
+		wantHeader(t, got.header, "Authorization", authorization)
+	}
+	g.get(t, "/?sesame="+bad(t), from(client)...).wantStatus(t, http.StatusUnauthorized)
+}
+
 // TestGuessesByExpiredLinksCount has expired_hint look users up.
 func TestGuessesByExpiredLinksCount(t *testing.T) {
 	up := startUpstream(t)

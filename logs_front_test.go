@@ -1,6 +1,7 @@
 package sesame_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -48,6 +49,81 @@ func TestHandlersInFrontLogNoToken(t *testing.T) {
 			}
 			g.wantNoToken(t, made)
 		})
+	}
+}
+
+// TestBodyThatIsTooLargeLogsNoToken has request_body in front end a request, once
+// its body is read, and the redirect to HTTPS answer one before any handler.
+func TestBodyThatIsTooLargeLogsNoToken(t *testing.T) {
+	up := startUpstream(t)
+	g := startGateway(t, anyDatabase(t), up, site{before: "request_body {\nmax_size 1\n}", options: "optional"})
+	made := tokenFor(t, alice)
+	for _, target := range []string{"/?a=1&sesame=" + made, "/?amp%3BSESAME%3D" + made, "/;sesame=" + made} {
+		g.raw(t, "POST "+target+" HTTP/1.1\nHost: app.example.com\nReferer: /?sesame="+made+"\nContent-Length: 9\nConnection: close\n\n123456789")
+	}
+	g.awaitLines(t, "http.log.access", 3)
+	for _, line := range g.awaitLines(t, "http.log.error", 3) {
+		if line["status"] != float64(http.StatusRequestEntityTooLarge) {
+			t.Errorf("logged %v", line)
+		}
+	}
+	g.wantNoToken(t, made)
+}
+
+// TestRedirectToHTTPSLogsNoToken: Caddy adds a server of its own for it.
+func TestRedirectToHTTPSLogsNoToken(t *testing.T) {
+	db := anyDatabase(t)
+	g := &gateway{addr: freeAddr(t), logs: t.TempDir() + "/caddy.log"}
+	loadCaddyfile(t, fmt.Sprintf(`{
+		admin off
+		persist_config off
+		http_port %s
+		https_port %s
+		auto_https disable_certs
+		log {
+			output file %s
+			level DEBUG
+		}
+	}
+	http:// {
+		bind 127.0.0.1
+		log
+	}
+	app.example.com {
+		bind 127.0.0.1
+		log
+		sesame {
+			secret_key %q
+			userstore mysql {
+				dsn %q
+			}
+		}
+		respond hello
+	}`, portOf(g.addr), portOf(freeAddr(t)), g.logs, secretKey, db.dsn))
+	made := tokenFor(t, alice)
+	answer := g.get(t, "/x?a=1&sesame="+made, "Host", "app.example.com", "Referer", "http://x/?sesame="+made)
+	answer.wantStatus(t, http.StatusPermanentRedirect)
+	g.get(t, "/x?SESAME%3D"+made, "Host", "app.example.com")
+	line := g.awaitLines(t, "http.log.access", 2)[0]
+	if uri := line["request"].(map[string]any)["uri"]; uri != "/x?a=1&sesame=REDACTED" {
+		t.Errorf("logged %v", uri)
+	}
+	g.wantNoToken(t, made)
+}
+
+// TestRewriteInFrontLogsTheTokenAtDebug: rewrites have a logger of their own, which
+// docs/operating.md warns of, and check.
+func TestRewriteInFrontLogsTheTokenAtDebug(t *testing.T) {
+	up := startUpstream(t)
+	g := startGateway(t, anyDatabase(t), up, site{before: "rewrite /old /new"})
+	made := tokenFor(t, alice)
+	g.get(t, "/old?sesame="+made).wantStatus(t, http.StatusOK)
+	if uri := up.takeOne(t).uri; uri != "/new" {
+		t.Errorf("the upstream got %s", uri)
+	}
+	uri, _ := g.awaitLines(t, "http.handlers.rewrite", 1)[0]["uri"].(string)
+	if !strings.Contains(uri, made) {
+		t.Errorf("logged %s: then the warning is no longer needed", uri)
 	}
 }
 

@@ -21,11 +21,18 @@ var nestedRoutes = []struct{ name, routes string }{
 // startNested runs a gateway whose handlers differ in all names.
 func startNested(t *testing.T, db *database, up *upstream, routes string) *gateway {
 	t.Helper()
-	inner := fmt.Sprintf("sesame {\nsecret_key inner\ntoken_name adm\ntoken_from query bearer header X-Adm\nlimit_failures off\nsession {\nname adm\nredirect off\n}\nconfirm off\nuserstore mysql {\ndsn %q\nquery_timeout 20s\n}\n}", db.dsn)
-	return startGateway(t, db, up, site{
+	return startGateway(t, db, up, nestedSite(up, strings.ReplaceAll(routes, "INNER", innerHandler(db))))
+}
+
+func innerHandler(db *database) string {
+	return fmt.Sprintf("sesame {\nsecret_key inner\ntoken_name adm\ntoken_from query bearer header X-Adm\nlimit_failures off\nsession {\nname adm\nredirect off\n}\nconfirm off\nuserstore mysql {\ndsn %q\nquery_timeout 20s\n}\n}", db.dsn)
+}
+
+func nestedSite(up *upstream, routes string) site {
+	return site{
 		options: "optional\ntoken_from query\nsession {\nname app\n}\nconfirm off",
-		after:   strings.NewReplacer("INNER", inner, "UPSTREAM", up.addr).Replace(routes),
-	})
+		after:   strings.ReplaceAll(routes, "UPSTREAM", up.addr),
+	}
 }
 
 // TestInnerHandlersCredentialsReachNoUpstream sends the credentials of an inner handler to
@@ -75,4 +82,35 @@ func TestInnerHandlersCredentialsReachNoUpstream(t *testing.T) {
 			g.wantNoToken(t, made, cookie.Value)
 		})
 	}
+}
+
+// TestInnerHandlersCredentialsReachNoUpstreamAfterAReload reloads the configuration
+// with another name for the inner handler's tokens: both names are taken out by the
+// handlers that have them, and the former one's sources are forgotten.
+func TestInnerHandlersCredentialsReachNoUpstreamAfterAReload(t *testing.T) {
+	db, up := anyDatabase(t), startUpstream(t)
+	route := nestedRoutes[0]
+	g := startNested(t, db, up, route.routes)
+	made := tokenFor(t, carol, withKey("inner"))
+	look := func(target, field, value, user string) {
+		t.Helper()
+		g.get(t, target, field, value)
+		for _, got := range up.take() {
+			if text := fmt.Sprint(got); strings.Contains(text, made) {
+				t.Errorf("%s: the upstream got %s", target, text)
+			}
+			wantHeader(t, got.header, "Remote-User", user)
+		}
+	}
+	for _, name := range []string{"adm", "other", "adm"} {
+		s := nestedSite(up, strings.ReplaceAll(route.routes, "INNER", strings.ReplaceAll(innerHandler(db), "token_name adm", "token_name "+name)))
+		if err := tryCaddyfile(g.caddyfile(db, up, s)); err != nil {
+			t.Fatal(err)
+		}
+		look("/general?"+name+"="+made, "Referer", "/?"+strings.ToUpper(name)+"%3D"+made, "")
+		look("/general?amp%3B"+name+"="+made, "X-Adm", made, "")
+		look("/general", "Authorization", "Bearer "+made, "")
+		look("/admin?"+name+"="+made, "Referer", "", "carol")
+	}
+	g.wantNoToken(t, made)
 }
