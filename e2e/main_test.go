@@ -18,6 +18,7 @@ import (
 	_ "github.com/go-sql-driver/mysql"
 
 	_ "github.com/caddy-sesame/caddy-sesame"
+	"github.com/caddy-sesame/caddy-sesame/internal/child"
 	"github.com/caddy-sesame/caddy-sesame/internal/testdevmysql"
 )
 
@@ -75,7 +76,7 @@ func runTests(m *testing.M) (code int, err error) {
 		fmt.Printf("%v: nothing is tested here\n", err)
 		return 0, nil
 	}
-	dir, err := os.MkdirTemp("", "sesame-e2e-")
+	dir, err := child.TempDir("sesame-e2e")
 	if err != nil {
 		return 0, err
 	}

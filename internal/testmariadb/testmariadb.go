@@ -5,6 +5,7 @@
 package testmariadb
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -67,8 +68,15 @@ func Start(dir string, arguments ...string) (*Server, error) {
 		"--skip-test-db",
 		"--skip-name-resolve",
 	}, account()...)...)
-	if out, err := install.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("making MariaDB's data directory: %w\n%s", err, out)
+	var said bytes.Buffer
+	install.Stdout, install.Stderr = &said, &said
+	installed, err := child.StartTied(install)
+	if err != nil {
+		return nil, fmt.Errorf("making MariaDB's data directory: %w", err)
+	}
+	<-installed
+	if !install.ProcessState.Success() {
+		return nil, fmt.Errorf("making MariaDB's data directory: %s\n%s", install.ProcessState, &said)
 	}
 	if s.port, err = freePort(); err != nil {
 		return nil, err

@@ -43,7 +43,7 @@ func compare(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "sesame-bench-")
+	dir, err := child.TempDir("sesame-bench")
 	if err != nil {
 		return fmt.Errorf("making a directory: %w", err)
 	}

@@ -14,6 +14,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/child"
 )
 
 func main() {
@@ -39,7 +41,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "soak-")
+	dir, err := child.TempDir("sesame-soak")
 	if err != nil {
 		return fmt.Errorf("making a directory: %w", err)
 	}
