@@ -3,6 +3,7 @@ package sesame
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -125,10 +126,11 @@ func (f *tokenLogin) loggedIn(r *http.Request, c taken, given *authn.TokenCreden
 	v, err := f.g.visitorUnasked(r, c, anybody)
 	none, isNone := errors.AsType[*authn.None](err)
 	switch {
-	case isNone && none.One.User != nil:
-		v = f.g.visitor(none.One)
+	case isNone && none.IsAmbiguous:
+		replaced, err = f.otherThan(r, user, none.Users)
+		return nil, replaced, err
 	case isNone:
-		replaced, err = f.loggedInElsewhere(r, none.Rejected, user)
+		replaced, err = f.otherThan(r, user, f.loggedInElsewhere(none.Rejected))
 		return nil, replaced, err
 	case err != nil:
 		return nil, nil, err
@@ -139,19 +141,31 @@ func (f *tokenLogin) loggedIn(r *http.Request, c taken, given *authn.TokenCreden
 	return v.user, replaced, nil
 }
 
-// loggedInElsewhere returns another user who has a session for another scope,
-// or nil. Of such a session it isn't known whether a new password has ended it.
-func (f *tokenLogin) loggedInElsewhere(r *http.Request, rejected []authn.Rejected, user *userstore.User) (*userstore.User, error) {
+// loggedInElsewhere returns the users who have a session for another scope. Of
+// such a session it isn't known whether a new password has ended it.
+func (f *tokenLogin) loggedInElsewhere(rejected []authn.Rejected) (users []token.PrimaryKey) {
 	for _, other := range rejected {
 		cookie, ok := other.Credential.(*authn.SessionCookie)
-		if !ok || !errors.Is(other.Err, session.WrongScope) {
+		if ok && errors.Is(other.Err, session.WrongScope) && cookie.Parsed().Expires().After(f.g.now()) {
+			users = append(users, cookie.Parsed().PrimaryKey())
+		}
+	}
+	return users
+}
+
+// otherThan returns the first of some users who isn't a given one and exists, or
+// nil. It looks up a few of them at most.
+func (f *tokenLogin) otherThan(r *http.Request, user *userstore.User, users []token.PrimaryKey) (*userstore.User, error) {
+	looked := 0
+	for i, key := range users {
+		if key == user.PrimaryKey || slices.Contains(users[:i], key) || looked == authn.MaxAmbientUsers {
 			continue
 		}
-		key := cookie.Parsed().PrimaryKey()
-		if key == user.PrimaryKey || !cookie.Parsed().Expires().After(f.g.now()) {
-			continue
+		looked++
+		other, err := f.g.users.Find(r.Context(), key, false, func(*userstore.User) error { return nil })
+		if other != nil || err != nil {
+			return other, err
 		}
-		return f.g.users.Find(r.Context(), key, false, func(*userstore.User) error { return nil })
 	}
 	return nil, nil
 }

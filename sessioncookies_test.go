@@ -131,7 +131,7 @@ func TestAmbiguousSessionsOfUsersWithoutTheRight(t *testing.T) {
 func TestForgedCookieBeforeAnExpiredOne(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
-		g := startGateway(t, db, up, site{options: "session {\n max_age 1s\n}\nlimit_failures 1 per 1h"})
+		g := startGateway(t, db, up, site{options: "session {\n max_age 1s\n}\nwatch off\nlimit_failures 1 per 1h"})
 		expired := sessionCookie(t, g.get(t, "/?sesame="+tokenFor(t, alice)))
 		poll(t, "the end of the session", func() bool {
 			return g.get(t, "/", "Cookie", expired).status == http.StatusUnauthorized
@@ -386,4 +386,40 @@ func TestLogoutEndsOpenResponses(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestALinkBesideSessionsOfSeveralUsersAsksFirst: a sibling host can put sessions
+// of the user of its link in front of the visitor's own.
+func TestALinkBesideSessionsOfSeveralUsersAsksFirst(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, site{options: "session {\n domain example.com\n}"})
+		host := []string{"Host", "app.example.com"}
+		users := []testUser{alice, carol}
+		for i := range 4 {
+			other := testUser{id: 100 + int64(i), username: fmt.Sprintf("other%d", i), password: carol.password, isActive: true}
+			db.insert(t, other)
+			users = append(users, other)
+		}
+		var cookies []string
+		for _, user := range users {
+			cookies = append(cookies, sessionCookie(t, g.get(t, "/?sesame="+tokenFor(t, user), host...)))
+		}
+		alices, carols, others := cookies[0], cookies[1], strings.Join(cookies[2:], "; ")
+		for name, sent := range map[string]string{
+			"the link's user first":            carols + "; " + alices,
+			"the link's user last":             alices + "; " + carols,
+			"the link's user in the middle":    carols + "; " + alices + "; " + carols,
+			"more users than are looked up":    carols + "; " + others + "; " + alices,
+			"many users, the link's user last": alices + "; " + others + "; " + carols,
+		} {
+			for _, uri := range []string{"/", "/_sesame/login"} {
+				answer := g.get(t, uri+"?sesame="+tokenFor(t, carol), slices.Concat(host, asChrome, []string{"Cookie", sent})...)
+				if answer.status != http.StatusOK || !strings.Contains(answer.body, "Switch to another account?") || strings.Contains(answer.header.Get("Set-Cookie"), "sesame=") {
+					t.Errorf("%s, %s: status %d, %q", name, uri, answer.status, answer.header["Set-Cookie"])
+				}
+			}
+		}
+		up.takeNone(t)
+	})
 }

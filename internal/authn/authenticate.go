@@ -104,10 +104,10 @@ type None struct {
 	Rejected []Rejected
 
 	// IsAmbiguous: there are valid ones of several users, so that it isn't known
-	// whose request it is. One is the visitor by one of them, if any was looked
-	// up, and else has no user.
+	// whose request it is. Users are those users, and others whose credentials
+	// are authentic and weren't compared with their rows.
 	IsAmbiguous bool
-	One         Visitor
+	Users       []token.PrimaryKey
 }
 
 // Rejected is a credential that was rejected, and why.
@@ -121,6 +121,14 @@ func (n *None) Error() string {
 		return "credentials of several users"
 	}
 	return ErrNone.Error()
+}
+
+// isOf notes users whose credentials make it ambiguous whose a request is.
+func (n *None) isOf(groups []group) {
+	n.IsAmbiguous = true
+	for _, group := range groups {
+		n.Users = append(n.Users, group.key)
+	}
 }
 
 // Is reports that a None is an ErrNone.
@@ -144,12 +152,13 @@ func (a *Authenticator) Ambient(r *http.Request, credentials []Credential, at At
 		return Visitor{}, err
 	}
 	if len(groups) > MaxAmbientUsers {
-		none.IsAmbiguous = true
+		none.isOf(groups)
 		return Visitor{}, none
 	}
 	var found Visitor
 	var forbidden error
-	for _, group := range groups {
+	accepted := 0 // the group
+	for i, group := range groups {
 		visitor, err := a.first(r, group, meets)
 		if IsRejection(err) {
 			none.Rejected = append(none.Rejected, Rejected{group.credentials[0], err})
@@ -160,13 +169,11 @@ func (a *Authenticator) Ambient(r *http.Request, credentials []Credential, at At
 			return Visitor{}, err
 		}
 		if found.User != nil || forbidden != nil {
-			none.IsAmbiguous = true
-			if none.One = found; found.User == nil {
-				none.One = visitor
-			}
+			none.isOf(groups[accepted:][:1])
+			none.isOf(groups[i:])
 			return Visitor{}, none
 		}
-		found, forbidden = visitor, err
+		found, forbidden, accepted = visitor, err, i
 	}
 	switch {
 	case forbidden != nil:
