@@ -3,6 +3,7 @@ package sesame
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -200,11 +201,11 @@ func maxAgeOption(to **caddy.Duration) directive.Option {
 		if seconds, floatErr := strconv.ParseFloat(args[0], 64); floatErr == nil {
 			duration, err = time.Duration(seconds*float64(time.Second)), nil
 			if seconds > maxAgeLimit.Seconds() {
-				return fmt.Errorf("%q is too long", args[0])
+				return fmt.Errorf("%q is too long: a number is seconds; write a duration such as 10m or 1d", args[0])
 			}
 		}
 		if err != nil || duration <= 0 {
-			return fmt.Errorf("it must be a duration such as 10m or 1d, or a number of seconds, not %q", args[0])
+			return fmt.Errorf("it must be a duration such as 10m or 1d, or a number of seconds, not %q%s", args[0], directive.DurationHint(args[0]))
 		}
 		*to = (*caddy.Duration)(&duration)
 		return nil
@@ -234,6 +235,9 @@ func tokenFromOption(to *[]TokenSource) directive.Option {
 // identityOption is a block of header fields and their values.
 func identityOption(to *[]identity.Header) directive.Option {
 	return directive.Free("a header field and its value", func(name string, args []string) error {
+		if field, ok := strings.CutSuffix(name, ":"); ok {
+			return fmt.Errorf("a colon stands behind the name of the header field %s: remove it", field)
+		}
 		if len(args) != 1 {
 			return fmt.Errorf("wrong argument count: the header field %s takes one value, and there are %d; quote a value that has spaces", name, len(args))
 		}
@@ -251,7 +255,11 @@ func watchOption(to **caddy.Duration) directive.Option {
 		}
 		duration, err := caddy.ParseDuration(args[0])
 		if err != nil || duration <= 0 {
-			return fmt.Errorf("it must be a duration such as 30s, or off, not %q", args[0])
+			hint := directive.DurationHint(args[0])
+			if slices.Contains([]string{"0", "no", "none", "never", "false"}, args[0]) {
+				hint = "; write off"
+			}
+			return fmt.Errorf("it must be a duration such as 30s, or off, not %q%s", args[0], hint)
 		}
 		**to = caddy.Duration(duration)
 		return nil

@@ -33,7 +33,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		{"an option of the directive in a block", minimal + "session {\n token_name x\n }\n}", `unrecognized option "token_name" of session; it belongs in the sesame block itself, outside of session, at Testfile:7`},
 		{"an option that is near nothing", minimal + "reverse_proxy x\n}", `unrecognized option "reverse_proxy"; the options are assertion, cache, confirm,`},
 		{"a duration in two words", minimal + "max_age 10 m\n}", "max_age takes one value, a duration such as 10m or 1d, or a number of seconds; there are 2: 10 m. Write a duration without spaces: 10m, at Testfile:6"},
-		{"session with a value", minimal + "session 7d\n}", "session takes a block, and no value; there are 1: 7d. Write it as: session { max_age 7d }, at Testfile:6"},
+		{"session with a value", minimal + "session 7d\n}", "session takes a block, and no value; there are 1: 7d. Options stand in its block, each in a line of its own, such as: max_age 7d, at Testfile:6"},
 		{"color that is a comment", minimal + "pages {\n color accent #1a5fb4\n }\n}", `quote a color that begins with #, as "#1a5fb4", since # begins a comment; there are 1: accent, at Testfile:7`},
 		{"value with spaces", minimal + "realm my app\n}", `realm takes one value, a text; there are 2: my app. Quote a value that has spaces: "my app", at Testfile:6`},
 		{"identity with two values", minimal + "identity {\n X-User a b\n }\n}", "the header field X-User takes one value, and there are 2"},

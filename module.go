@@ -238,6 +238,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return nil
 	}
 	at := place.Of(accesslog.HTTPApp(ctx), h.Source, new(Handler).options(), err)
+	if h.Source == "" {
+		at = place.InJSON(accesslog.HTTPApp(ctx), h.isConfiguredBy)
+	}
 	if at == "" {
 		return err
 	}

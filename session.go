@@ -87,7 +87,7 @@ func sessionOption(to **SessionConfig) directive.Option {
 		"update_last_login": directive.SwitchPointer(&cfg.UpdateLastLogin),
 		"redirect":          directive.Text(&cfg.Redirect, "on, off or safari_off"),
 		"end_cookies":       directive.Texts(&cfg.EndCookies, "names of cookies"),
-	}).Example("session { max_age 7d }")
+	}).Example("max_age 7d")
 }
 
 // cookie is the configuration of the session's cookie.
@@ -235,6 +235,19 @@ func (h *Handler) cookieWarnings(hosts []string) []operator.Warning {
 		warnings = append(warnings, operator.Warning{
 			Text:   fmt.Sprintf("session domain %s is not a parent of the host %s: browsers reject the cookie there, and nobody stays logged in", domain, host),
 			Advice: "set it to a domain that " + host + " is in, or leave it out for a cookie of the host alone",
+		})
+	}
+	if domain != "" && domain != "localhost" && !strings.Contains(domain, ".") {
+		warnings = append(warnings, operator.Warning{
+			Text:   fmt.Sprintf("session domain %s is a whole top-level domain: browsers reject the cookie, and nobody stays logged in", domain),
+			Advice: "set it to a domain of your own, such as example." + domain + ", or leave it out for a cookie of the host alone",
+		})
+	}
+	switch h.Session.Name {
+	case "sessionid", "csrftoken", "messages", "PHPSESSID":
+		warnings = append(warnings, operator.Warning{
+			Text:   fmt.Sprintf("session name %s is that of a cookie of Django or PHP: the application behind never gets its own cookie", h.Session.Name),
+			Advice: "leave name out, or choose another",
 		})
 	}
 	path, reserved := cmp.Or(h.Session.Path, "/"), cmp.Or(h.ReservedPath, defaultReservedPath)

@@ -1,6 +1,7 @@
 package sesame
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -107,12 +108,15 @@ func (h *Handler) tokenSettings(resolve func(option, secret string) (string, err
 // checkSettings checks settings whose packer may have to wait for the table.
 func (h *Handler) checkSettings(settings token.Settings) error {
 	if h.UserStore.Columns.Password == userstore.NoColumn && settings.MaxAge == nil {
-		return fmt.Errorf("%w; there is no password here that could change", token.ErrInsecure)
+		return setting.Errorf("userstore: password", "%w; there is no password here that could change", token.ErrInsecure)
 	}
 	if settings.Packer == "" && settings.Encoding == nil {
 		settings.Encoding = token.LongPacker
 	}
 	_, err := token.New(settings)
+	if errors.Is(err, token.ErrInsecure) {
+		return setting.Of("invalidate_on_password_change", err)
+	}
 	return err
 }
 
@@ -223,7 +227,13 @@ func (h *Handler) checkDurations() error {
 	if h.LimitFailures != nil {
 		all = append(all, duration{"limit_failures: per", h.LimitFailures.Per})
 	}
+	if h.MaxAge != nil && *h.MaxAge == 0 {
+		return setting.Errorf("max_age", "max_age: 0 would reject every token: write a duration such as 10m, or leave it out for tokens without an age")
+	}
 	for _, d := range all {
+		if d.value < 0 {
+			return setting.Errorf(d.option, "%s: %s is negative: write a duration such as 10m, or leave it out for the default", d.option, time.Duration(d.value))
+		}
 		if d.value != 0 && time.Duration(d.value).Abs() < shortest {
 			return setting.Errorf(d.option, "%s: %s is too short to be meant: a number in JSON is nanoseconds; write seconds as %q",
 				d.option, time.Duration(d.value), fmt.Sprintf("%ds", int64(d.value)))

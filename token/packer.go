@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/nearest"
 )
 
 // Packer writes primary keys to tokens and reads them again. The formats are
@@ -86,7 +88,14 @@ func PackerByName(name string) (Packer, error) {
 	case "StrPacker":
 		return StrPacker, nil
 	}
-	return nil, fmt.Errorf("unknown packer %q: it must be a class of sesame.packers, such as LongPacker, or hex:N", name)
+	return nil, fmt.Errorf("unknown packer %q: it must be a class of sesame.packers, such as LongPacker, or hex:N%s",
+		name, nearest.Hint(strings.TrimPrefix(name, djangoModule), packerNames))
+}
+
+// packerNames are those of django-sesame.
+var packerNames = []string{
+	"ShortPacker", "UnsignedShortPacker", "LongPacker", "IntPacker", "UnsignedLongPacker", "UnsignedIntPacker",
+	"LongLongPacker", "UnsignedLongLongPacker", "UUIDPacker", "BytesPacker", "StrPacker",
 }
 
 // HexPacker packs strings of exactly so many hexadecimal digits into half as

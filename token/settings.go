@@ -127,8 +127,11 @@ func (s Settings) withDefaults() (Settings, error) {
 		s.Encoding = named
 	case s.Encoding == nil && s.Packer == "":
 		return s, setting.Errorf("packer", "no packer: name the one for the type of the primary key")
+	case s.Encoding == nil && slices.Contains(packerNames, s.Packer):
+		return s, setting.Errorf("packer", "packer %s lacks its module: write sesame.packers.%[1]s if SESAME_PACKER is that in Django's settings; "+
+			"else remove packer, and write packer_encoding %[1]s", s.Packer)
 	case s.Encoding == nil:
-		return s, setting.Errorf("packer", "packer %s is not one of django-sesame's: say how it encodes keys (LongPacker, StrPacker, hex:24, …)", s.Packer)
+		return s, setting.Errorf("packer", "packer %s is not one of django-sesame's: say how it encodes keys, with packer_encoding (LongPacker, StrPacker, hex:24, …)", s.Packer)
 	}
 
 	if len(s.Versions) == 0 {

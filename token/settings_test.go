@@ -61,7 +61,7 @@ func TestSettingsThatAreRefused(t *testing.T) {
 		},
 		"packer of the app without encoding": {
 			func(s *token.Settings) { s.Packer = "app.packers.Packer" },
-			"packer app.packers.Packer is not one of django-sesame's: say how it encodes keys (LongPacker, StrPacker, hex:24, …)",
+			"packer app.packers.Packer is not one of django-sesame's: say how it encodes keys, with packer_encoding (LongPacker, StrPacker, hex:24, …)",
 		},
 		"two encodings": {
 			func(s *token.Settings) { s.Encoding = token.StrPacker },

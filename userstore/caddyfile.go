@@ -3,6 +3,7 @@ package userstore
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/directive"
 )
@@ -11,10 +12,16 @@ import (
 func Option(cfg *Config) directive.Option {
 	return directive.Values(1, 1, "the kind of store, mysql", func(args []string) error {
 		if args[0] != "mysql" {
+			switch {
+			case strings.Contains(args[0], "@"):
+				return errors.New("the dsn belongs in its block: write userstore mysql, and dsn with it in a line of its own")
+			case strings.EqualFold(args[0], "mariadb"):
+				return fmt.Errorf("%q: write mysql, which is for MariaDB as well", args[0])
+			}
 			return fmt.Errorf("%q: the only kind of store is mysql", args[0])
 		}
 		return nil
-	}).With(options(cfg))
+	}).With(options(cfg)).HoldingSecrets()
 }
 
 // options are the options of a userstore block.

@@ -264,7 +264,7 @@ func (c *Config) checkDatabase(dsn *mysql.Config) error {
 // source is where the DSN comes from.
 func (c *Config) source() (source, error) {
 	files, err := c.tlsFiles()
-	return source{dsn: c.DSN, file: c.DSNFile, tls: files}, err
+	return source{dsn: c.DSN, file: c.DSNFile, tls: files}, setting.Of("tls_ca", err)
 }
 
 func (c *Config) validateNames() error {
@@ -285,6 +285,9 @@ func (c *Config) validateNames() error {
 	}
 	if c.Columns.RelationKey == NoColumn {
 		return setting.Errorf("relation_key", "relation_key can't be -: without it nobody's groups can be found")
+	}
+	if c.Columns.RelationKey != "" && c.Groups == nil && c.Permissions == nil {
+		return setting.Errorf("relation_key", "relation_key has no effect without groups or permissions: add one of these options, or remove it")
 	}
 	if c.Columns.PrimaryKey == NoColumn {
 		return setting.Errorf("primary_key", "primary_key can't be -: without a primary key no user can be found")
@@ -316,6 +319,9 @@ func (c *Config) validateNames() error {
 		same := func(other string) bool { return strings.EqualFold(name, other) }
 		if slices.ContainsFunc(c.Columns.Extra[:i], same) {
 			return setting.Errorf("columns", "extra column %q is named twice", name)
+		}
+		if strings.Contains(name, ",") {
+			return setting.Errorf("columns", "extra column %q has a comma: write several names with spaces between them", name)
 		}
 		if same("groups") && c.Groups != nil || same("permissions") && c.Permissions != nil {
 			return setting.Errorf("columns", "extra column %q has the name of what is read of the user by the option %[1]s: "+

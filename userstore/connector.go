@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	"go.uber.org/zap"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // source is where the DSN of a server comes from, and what belongs to it.
@@ -76,19 +77,24 @@ func newConnector(from source, limits poolLimits, log *driverLog) (*connector, e
 // readDSN reads a file with a DSN. Its errors don't quote it.
 func readDSN(file string) (dsn string, info os.FileInfo, err error) {
 	if info, err = os.Stat(file); err != nil {
-		return "", nil, fmt.Errorf("dsn_file: %w", err)
+		return "", nil, unreadable(err)
 	}
 	text, err := os.ReadFile(file) //nolint:gosec // the operator names it
 	if err != nil {
-		return "", info, fmt.Errorf("dsn_file: %w", err)
+		return "", info, unreadable(err)
 	}
 	if err := checkForm(string(text)); err != nil {
-		return "", info, fmt.Errorf("dsn_file: %s: %w", file, err)
+		return "", info, setting.Errorf("dsn_file", "dsn_file: %s: %w", file, err)
 	}
 	if dsn = strings.TrimSpace(string(text)); dsn == "" {
-		return "", info, fmt.Errorf("dsn_file: %s is empty: write user:password@tcp(host:3306)/database into it", file)
+		return "", info, setting.Errorf("dsn_file", "dsn_file: %s is empty: write user:password@tcp(host:3306)/database into it", file)
 	}
 	return dsn, info, nil
+}
+
+// unreadable is the error for a file with a DSN that can't be read.
+func unreadable(err error) error {
+	return setting.Errorf("dsn_file", "dsn_file: %w: name a file that the user can read that Caddy runs as, with %s in it", err, dsnForm)
 }
 
 // target readies a DSN for use.

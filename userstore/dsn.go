@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // dsnForm is how a DSN is written.
@@ -29,8 +31,21 @@ func parseDSN(dsn string) (*mysql.Config, error) {
 	if err := checkForm(dsn); err != nil {
 		return nil, err
 	}
+	if strings.TrimSpace(dsn) != dsn {
+		return nil, errors.New("the dsn begins or ends with white space: remove it")
+	}
 	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
+		if err := checkValues(dsn); err != nil {
+			return nil, err
+		}
+		if hasSlash(dsn) {
+			return nil, errors.New("the dsn has a slash in the name of the database, or in a parameter: write " + dsnForm +
+				", name the table with the option table, and write a slash in a parameter as %2F")
+		}
+		if host := withoutParentheses.FindString(dsn); host != "" {
+			return nil, errors.New("the dsn has a host without tcp(): write " + dsnForm)
+		}
 		// These are constants that say what to look for.
 		if strings.HasPrefix(err.Error(), "invalid DSN: ") {
 			return nil, fmt.Errorf("the dsn can't be read: %w; write %s", err, dsnForm)
@@ -39,15 +54,28 @@ func parseDSN(dsn string) (*mysql.Config, error) {
 	}
 	// Without an @, the driver takes user and password for the network, and
 	// would print them when it can't connect.
+	if err := checkValues(dsn); err != nil {
+		return nil, err
+	}
 	switch cfg.Net {
 	case "tcp", "tcp4", "tcp6":
 		if err := checkAddress(cfg.Addr, strings.Contains(dsn, "([")); err != nil {
 			return nil, err
 		}
 	case "unix":
+		if !strings.HasPrefix(cfg.Addr, "/") && !strings.HasPrefix(cfg.Addr, "@") && !strings.HasPrefix(cfg.Addr, ".") {
+			return nil, errors.New("the dsn has no path of a socket in unix(): write user:password@unix(/path/to/socket)/database, " +
+				"or for a host " + dsnForm)
+		}
 	default:
 		return nil, errors.New("the dsn's network must be tcp or unix: " +
 			"write " + dsnForm + ", or user:password@unix(/path/to/socket)/database")
+	}
+	if strings.ContainsAny(cfg.DBName, "&=#") {
+		return nil, errors.New("the dsn has parameters without a question mark: begin them with one, as in /database?tls=true")
+	}
+	if cfg.User == "" {
+		return nil, errNoUser
 	}
 	for name := range cfg.Params {
 		if err := checkParameter(name); err != nil {
@@ -63,8 +91,14 @@ func checkForm(dsn string) error {
 	switch {
 	case strings.HasPrefix(dsn, "\ufeff"), strings.HasPrefix(dsn, "\xff\xfe"), strings.HasPrefix(dsn, "\xfe\xff"):
 		return errors.New("the dsn begins with a byte order mark (BOM): remove it, or save the file as UTF-8 without a BOM")
+	case isURL && strings.HasPrefix(dsn, "jdbc:"):
+		return errors.New("the dsn is written as JDBC has it: write it as " + dsnForm)
+	case strings.ContainsAny(strings.TrimSpace(dsn), "\r\n"):
+		return errors.New("the dsn has several lines: it must be one, written as " + dsnForm)
 	case strings.ContainsRune(dsn, 0):
 		return errors.New("the dsn has zero bytes in it: save the file as UTF-8, not as UTF-16")
+	case isAssignment.MatchString(dsn):
+		return errors.New("the dsn begins with the name of a variable and an equals sign: leave them out, and write " + dsnForm)
 	case isURL && !strings.ContainsAny(scheme, ":@/("):
 		return errors.New("the dsn is written as a URL: write it as " + dsnForm + ", " +
 			"with tcp() around host and port, and without percent-encoding in the password")
@@ -78,6 +112,17 @@ func checkForm(dsn string) error {
 // added brackets and a port where they are missing.
 func checkAddress(addr string, inBrackets bool) error {
 	host, port, err := net.SplitHostPort(addr)
+	switch {
+	case strings.Contains(addr, "://"):
+		return errors.New("the dsn has a URL in tcp(): write host and port alone, as in tcp(host:3306)")
+	case strings.HasPrefix(addr, "/"):
+		return errors.New("the dsn has the path of a socket in tcp(): write user:password@unix(/path/to/socket)/database")
+	case strings.Contains(addr, ","):
+		return errors.New("the dsn has a comma in its address: write one host and port, as in tcp(host:3306), " +
+			"and name further servers with the option replica")
+	case strings.ContainsAny(addr, " \t"):
+		return errors.New("the dsn has a space in its address: write host and port as in tcp(host:3306)")
+	}
 	if err == nil && strings.Contains(host, ":") && !inBrackets && mayHavePort(host) {
 		return errors.New("the dsn has an IPv6 address without brackets: write it as in tcp([2001:db8::1]:3306)")
 	}
@@ -167,8 +212,8 @@ func checkParameter(name string) error {
 // rejectedParameter says that the server rejects a parameter. The server's own
 // message isn't quoted, since it repeats parts of the DSN.
 func rejectedParameter(name string, number uint16) error {
-	return misfitf("the dsn has the parameter %q, which is none of go-sql-driver/mysql, and which the server doesn't set as a session variable "+
-		"(error %d): correct its name or value, with quotes around text, or remove it", name, number)
+	return setting.Of("dsn", misfitf("the dsn has the parameter %q, which is none of go-sql-driver/mysql, and which the server doesn't set as a session variable "+
+		"(error %d): correct its name or value, with quotes around text, or remove it", name, number))
 }
 
 // force sets what this package relies on, whatever the DSN says, and limits

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -49,7 +50,7 @@ const (
 func advice(number uint16) (text string, setup bool) {
 	switch number {
 	case erAccessDenied, erAccessDeniedNoPassword, erHostNotPrivileged:
-		return "MySQL refuses the dsn's user: check user and password, and from which hosts that user may connect", true
+		return "MySQL refuses the dsn's user: check user and password, from which hosts that user may connect, and whether the account asks for TLS (tls=true in the dsn)", true
 	case erDatabaseAccessDenied:
 		return "the dsn's user may not use the database, if it exists: grant it, or correct its name in the dsn", true
 	case erUnknownDatabase:
@@ -57,8 +58,8 @@ func advice(number uint16) (text string, setup bool) {
 	case erNoSuchTable:
 		return "the table doesn't exist: name it with the table option, or make it with manage.py migrate", true
 	case erTableAccessDenied:
-		return "the dsn's user lacks a privilege on the table: " +
-			"grant it SELECT, and for one-time tokens UPDATE on last_login", true
+		return "the dsn's user lacks a privilege on the table, or the table doesn't exist: " +
+			"correct the table option, or grant SELECT, and UPDATE on last_login for one-time tokens and sessions (or set update_last_login off in session)", true
 	case erColumnAccessDenied:
 		return "the dsn's user lacks a privilege on a column: " +
 			"grant it SELECT on every column that is read, and for one-time tokens UPDATE on last_login", true
@@ -83,6 +84,14 @@ func advice(number uint16) (text string, setup bool) {
 	default:
 		return "", false
 	}
+}
+
+// optionOf is the option that an error's number is about, most probably.
+func optionOf(number uint16) string {
+	if number == erNoSuchTable || number == erTableAccessDenied {
+		return "table"
+	}
+	return "dsn"
 }
 
 // numberOf is the number of a server's error, or 0.
@@ -198,8 +207,8 @@ func explain(err error, limit time.Duration) error {
 		return err
 	}
 	if errors.Is(err, mysql.ErrNoTLS) {
-		return misfitf("the dsn or the tls options ask for TLS, which the server doesn't offer: set up TLS there (ssl_cert, ssl_key), " +
-			"or remove tls=true from the dsn, and the tls options, if the network between is trusted")
+		return setting.Errorf("dsn", "%w", misfitf("the dsn or the tls options ask for TLS, which the server doesn't offer: set up TLS there (ssl_cert, ssl_key), "+
+			"or remove tls=true from the dsn, and the tls options, if the network between is trusted"))
 	}
 	if errors.As(err, new(*tls.CertificateVerificationError)) {
 		return fmt.Errorf("%w: see that the server's certificate is for the host in the dsn, is valid today, "+
@@ -212,7 +221,7 @@ func explain(err error, limit time.Duration) error {
 	text, setup := advice(answer.Number)
 	switch {
 	case setup:
-		return misfitf("%s: %w", text, err)
+		return setting.Of(optionOf(answer.Number), misfitf("%s: %w", text, err))
 	case text != "":
 		return fmt.Errorf("%s: %w", text, err)
 	default:

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // Groups and permissions stand in tables of their own. They are read in the
@@ -148,33 +150,33 @@ func (s *MySQL) chooseGroups(ctx context.Context, b *builder) error {
 	}
 	m, err := s.membership(ctx, b, s.cfg.Groups)
 	if err != nil {
-		return fmt.Errorf("groups: %w", err)
+		return setting.In("groups", err)
 	}
 	from := m.sql(aliasMembership)
 	name := nameText(aliasMembership, m.group)
 	if named := s.cfg.Groups.names(); named != nil {
 		groups, err := s.lookAtRelated(ctx, b, named.Table)
 		if err != nil {
-			return fmt.Errorf("groups: %w", err)
+			return setting.In("groups", err)
 		}
 		key, err := groups.column(b, named.Key)
 		if err != nil {
-			return fmt.Errorf("groups: %w", err)
+			return setting.In("groups", err)
 		}
 		column, err := groups.column(b, named.Name)
 		if err != nil {
-			return fmt.Errorf("groups: %w", err)
+			return setting.In("groups", err)
 		}
 		same, err := sameKey(groups.table, key, aliasGroup, m.table, m.group, aliasMembership)
 		if err != nil {
-			return fmt.Errorf("groups: %w", err)
+			return setting.In("groups", err)
 		}
 		from += " JOIN " + groups.sql(aliasGroup) + " ON " + same
 		name = nameText(aliasGroup, column)
 	}
 	ofUser, err := s.ofUser(b, m.related, m.user, aliasMembership)
 	if err != nil {
-		return fmt.Errorf("groups: %w", err)
+		return setting.In("groups", err)
 	}
 	b.plan.groups = b.add(readNames(name, from+" WHERE "+ofUser))
 	return nil

@@ -3,8 +3,9 @@ package userstore
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // PermissionsConfig says where the permissions of users are, besides those of
@@ -53,7 +54,7 @@ func (s *MySQL) choosePermissions(ctx context.Context, b *builder) error {
 		return nil
 	}
 	if err := s.readPermissions(ctx, b); err != nil {
-		return fmt.Errorf("permissions: %w", err)
+		return setting.In("permissions", err)
 	}
 	return nil
 }

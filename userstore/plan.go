@@ -67,7 +67,7 @@ func (s *MySQL) check(ctx context.Context) (*plan, error) {
 	}
 	if p.consume, err = s.prepare(ctx, p.updateSQL); err != nil {
 		_ = p.close() // err says what is wrong
-		return nil, s.setupFailed("preparing to write last_login, which consumes one-time tokens", err)
+		return nil, s.setupFailed("preparing to write last_login, which consumes one-time tokens and notes logins", err)
 	}
 	return p, nil
 }

@@ -3,7 +3,6 @@ package userstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -57,7 +57,7 @@ func (s *MySQL) openReplicas(ctx context.Context) error {
 	for i, cfg := range s.cfg.replicaConfigs() {
 		replica, err := newMySQL(cfg, s.needs, s.logger)
 		if err != nil {
-			return fmt.Errorf("replica %d: %w", i+1, err)
+			return setting.Errorf(s.replicaOption(i), "replica %d: %w", i+1, err)
 		}
 		s.replicas.stores = append(s.replicas.stores, replica)
 		replica.isReplica = true
@@ -67,7 +67,7 @@ func (s *MySQL) openReplicas(ctx context.Context) error {
 		case err == nil:
 			replica.plan.Store(p)
 		case errors.As(err, &misfit{}), ctx.Err() != nil:
-			return fmt.Errorf("replica %d: %w", i+1, err)
+			return setting.Errorf(s.replicaOption(i), "replica %d: %w", i+1, err)
 		default:
 			s.replicas.warn(s.logger, replica, err)
 		}
@@ -154,4 +154,13 @@ func (s *MySQL) lookupWithin(ctx context.Context, pk token.PrimaryKey, began tim
 		return nil, unavailable("looking up a user", s.explain(err))
 	}
 	return user, err
+}
+
+// replicaOption is the option that names the replica with an index: those with a
+// DSN come first.
+func (s *MySQL) replicaOption(i int) string {
+	if i < len(s.cfg.Replicas) {
+		return "replica"
+	}
+	return "replica_file"
 }

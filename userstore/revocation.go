@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // Tokens hold all that they are checked by, so that ending one before its time
@@ -53,7 +55,7 @@ func (s *MySQL) chooseRevocations(b *builder) error {
 	}
 	list, err := parseTable(s.cfg.Revocations)
 	if err != nil {
-		return misfitf("revocations: %w", err)
+		return setting.In("revocations", misfitf("%w", err))
 	}
 	b.plan.revocations = b.add("(SELECT CONCAT(COUNT(*), ':', COALESCE(GROUP_CONCAT(CONCAT(" +
 		"IF(r.fingerprint = '', CONCAT('@', COALESCE(" + unixTime("r.revoked") + ", 0)), HEX(r.fingerprint)), '/', " +
@@ -84,15 +86,18 @@ func (s *MySQL) checkRevocations(ctx context.Context) error {
 	}
 	list, err := parseTable(s.cfg.Revocations)
 	if err != nil {
-		return misfitf("revocations: %w", err)
+		return setting.In("revocations", misfitf("%w", err))
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	rows, err := s.pool.db.QueryContext(ctx, "SELECT "+strings.Join(revocationColumns, ", ")+" FROM "+list.sql()+" LIMIT 0")
 	if err != nil {
 		if _, setup := advice(numberOf(err)); setup {
-			return misfitf("revocations: the table %s can't be read: make it with the statement that "+
-				"caddy sesame check --create prints, and grant the dsn's user SELECT on it: %w", s.cfg.Revocations, err)
+			advice := "make it with the statement that caddy sesame check --create prints, and grant the dsn's user SELECT on it"
+			if numberOf(err) == erUnknownColumn {
+				advice = "it is a table with other columns: name the one that was made with the statement that caddy sesame check --create prints"
+			}
+			return setting.Errorf("revocations", "%w", misfitf("revocations: the table %s can't be read: %s: %w", s.cfg.Revocations, advice, err))
 		}
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -56,7 +57,7 @@ func (s *MySQL) chooseKey(ctx context.Context, t table, p *plan) error {
 	name := s.keyName(t)
 	c, ok := t.find(name)
 	if !ok {
-		return t.lacks(name, "name the column that tokens hold with the primary_key option")
+		return setting.Of("primary_key", t.lacks(name, "name the column that tokens hold with the primary_key option"))
 	}
 	key, err := newKeyColumn(c)
 	if err != nil {
@@ -73,8 +74,8 @@ func (s *MySQL) chooseKey(ctx context.Context, t table, p *plan) error {
 			return fmt.Errorf("looking for a unique index on column %q: %w", c.name, err)
 		}
 		if !unique {
-			return misfitf("column %q of %s isn't unique, so that a token could be good for several users: "+
-				"name a column with a unique index of its own with the primary_key option", c.name, t)
+			return setting.Of("primary_key", misfitf("column %q of %s isn't unique, so that a token could be good for several users: "+
+				"name a column with a unique index of its own with the primary_key option", c.name, t))
 		}
 	}
 	p.key = key
@@ -104,7 +105,7 @@ func (s *MySQL) keyName(t table) string {
 func (b *builder) pick(option, name, fallback string, required bool, why string) (c column, ok bool, err error) {
 	if name == NoColumn {
 		if required {
-			return c, false, misfitf("%s is -, but %s", option, why)
+			return c, false, setting.Of(option, misfitf("%s is -, but %s", option, why))
 		}
 		return c, false, nil
 	}
@@ -117,7 +118,7 @@ func (b *builder) pick(option, name, fallback string, required bool, why string)
 	} else {
 		advice += ", or remove that option"
 	}
-	return c, false, b.table.lacks(orDefault(name, fallback), advice)
+	return c, false, setting.Of(option, b.table.lacks(orDefault(name, fallback), advice))
 }
 
 func (s *MySQL) choosePassword(b *builder) error {
@@ -215,8 +216,8 @@ func (b *builder) truth(option string, c column) (string, error) {
 	default:
 		// Text is true in MySQL if it begins with a number, and an ENUM whatever
 		// it says.
-		return "", misfitf("column %q of %s is of type %s: %s must be a number or a boolean; "+
-			"a view can make one of it", c.name, b.table, c.columnType, option)
+		return "", setting.Of(option, misfitf("column %q of %s is of type %s: %s must be a number or a boolean; "+
+			"a view can make one of it", c.name, b.table, c.columnType, option))
 	}
 }
 
@@ -266,7 +267,7 @@ func (s *MySQL) chooseExtra(b *builder) error {
 	for i, name := range s.cfg.Columns.Extra {
 		c, ok := b.table.find(name)
 		if !ok {
-			return b.table.lacks(name, "correct or remove that extra column")
+			return setting.Of("columns", b.table.lacks(name, "correct or remove that extra column"))
 		}
 		b.add(readText(c))
 		b.name(i, name, c.name)

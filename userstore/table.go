@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/nearest"
 )
 
 // column is a row of information_schema.COLUMNS.
@@ -73,7 +75,12 @@ func (t table) lacks(name, advice string) error {
 	for i, c := range t.columns {
 		names[i] = c.name
 	}
-	return misfitf("%s has no column %q; %s. Its columns are: %s", t, name, advice, strings.Join(names, ", "))
+	if near := nearest.Name(name, names); near != "" {
+		advice += ". Did you mean " + near + "?"
+	} else {
+		advice += "."
+	}
+	return misfitf("%s has no column %q; %s Its columns are: %s (those that the dsn's user may read)", t, name, advice, strings.Join(names, ", "))
 }
 
 const describeTable = `SELECT t.TABLE_TYPE, c.COLUMN_NAME, c.DATA_TYPE, c.COLUMN_TYPE,

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // tlsFiles says how a server's certificate is checked, and what the gateway
@@ -27,7 +30,10 @@ func (c *Config) tlsFiles() (tlsFiles, error) {
 	}
 	text, err := os.ReadFile(c.TLSCA)
 	if err != nil {
-		return files, fmt.Errorf("tls_ca: %w", err)
+		if strings.HasPrefix(c.TLSCA, "-----BEGIN") {
+			return files, errors.New("tls_ca is a certificate itself: write it into a file, and name that")
+		}
+		return files, fmt.Errorf("tls_ca: %w: name a file that the user can read that Caddy runs as", err)
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(text) {
 		return files, fmt.Errorf("tls_ca: %s has no certificate in PEM: name the file with the certificate of the authority", c.TLSCA)
@@ -39,7 +45,11 @@ func (c *Config) tlsFiles() (tlsFiles, error) {
 // validateTLS checks what can be without the files.
 func (c *Config) validateTLS() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
-		return errors.New("tls_cert and tls_key need each other: the certificate of this gateway, and its key")
+		option := "tls_cert"
+		if c.TLSCert == "" {
+			option = "tls_key"
+		}
+		return setting.Errorf(option, "tls_cert and tls_key need each other: the certificate of this gateway, and its key")
 	}
 	return nil
 }
@@ -80,7 +90,7 @@ func (f tlsFiles) set(cfg *mysql.Config) error {
 func (f tlsFiles) certificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	certificate, err := tls.LoadX509KeyPair(f.cert, f.key)
 	if err != nil {
-		return nil, fmt.Errorf("tls_cert and tls_key: %w", err)
+		return nil, setting.Errorf("tls_cert", "tls_cert and tls_key: %w: name the files with this gateway's certificate and with its key, both in PEM", err)
 	}
 	return &certificate, nil
 }

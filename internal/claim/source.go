@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/nearest"
 )
 
 // Source is a place in a request where a token is looked for.
@@ -46,10 +48,28 @@ func (s Source) Validate() error {
 		if !httpguts.ValidHeaderFieldName(s.Name) {
 			return fmt.Errorf("token_from header %q: that is not a name of a header field", s.Name)
 		}
+		switch http.CanonicalHeaderKey(s.Name) {
+		case "Host", "Cookie", "Content-Length", "Transfer-Encoding", "Connection", "Content-Type":
+			return fmt.Errorf("token_from header %s: this header field has another meaning, and its whole value would be taken for the token; "+
+				"name a field of its own, such as X-Sesame-Token", s.Name)
+		}
 		return nil
 	default:
-		return fmt.Errorf("token_from %q: it must be query, bearer or header", s.From)
+		return fmt.Errorf("token_from %q: it must be query, bearer or header%s", s.From, s.hint())
 	}
+}
+
+// hint says what a source was probably meant to be.
+func (s Source) hint() string {
+	kinds := []string{FromQuery, FromBearer, FromHeader}
+	name := strings.TrimPrefix(strings.TrimPrefix(s.From, FromHeader), ":")
+	if near := nearest.Close(s.From, kinds); near != "" {
+		return "; did you mean " + near + "?"
+	}
+	if strings.Contains(name, "-") && httpguts.ValidHeaderFieldName(name) {
+		return "; did you mean header " + name + "?"
+	}
+	return nearest.Hint(s.From, kinds)
 }
 
 // Sources finds the credentials of one handler in requests and takes them out,

@@ -68,6 +68,12 @@ func New(cfg Config) (Cookie, error) {
 	if c.path[0] != '/' || strings.ContainsAny(c.path, ";\r\n") {
 		return c, setting.Errorf("path", "path %q: it must begin with a slash", c.path)
 	}
+	if strings.ContainsAny(c.path, "*{?# ") {
+		return c, setting.Errorf("path", "path %q: a cookie's path is a prefix of paths, without stars, placeholders, spaces and parameters: write it as in /app", c.path)
+	}
+	if strings.HasPrefix(c.domain, "*.") {
+		return c, setting.Errorf("domain", "domain %q: it must be a name without a star: write %s, which its subdomains belong to", cfg.Domain, c.domain[2:])
+	}
 	if strings.ContainsAny(c.domain, "/:; ") {
 		return c, setting.Errorf("domain", "domain %q: it must be a name such as example.com", cfg.Domain)
 	}

@@ -10,7 +10,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/nearest"
@@ -30,8 +32,12 @@ type Option struct {
 	block    Options
 	free     func(name string, args []string) error // lines with names of their own choice
 	isSecret bool
-	key      func(args []string) string // tells the lines of the option apart; nil for one line only
-	repeated bool                       // any number of lines, equal ones too
+	// holdsSecrets: values that don't belong here may be secrets, as a DSN behind
+	// userstore mysql.
+	holdsSecrets bool
+	mayBeEmpty   bool
+	key          func(args []string) string // tells the lines of the option apart; nil for one line only
+	repeated     bool                       // any number of lines, equal ones too
 }
 
 // unlimited is Option.max where any number of values is accepted.
@@ -40,6 +46,19 @@ const unlimited = 1 << 30
 // Secret returns the option with errors that don't repeat its values.
 func (o Option) Secret() Option {
 	o.isSecret = true
+	return o
+}
+
+// HoldingSecrets returns the option with errors that don't repeat surplus values:
+// its block has secrets, and one may stand in the wrong line.
+func (o Option) HoldingSecrets() Option {
+	o.holdsSecrets = true
+	return o
+}
+
+// OrEmpty returns the option as one whose values may be empty.
+func (o Option) OrEmpty() Option {
+	o.mayBeEmpty = true
 	return o
 }
 
@@ -109,7 +128,7 @@ func (l *Lines) readBlock(d *caddyfile.Dispenser, path string, options, tree Opt
 		name := d.Val()
 		option, ok := options[name]
 		if !ok {
-			return d.Errf("unrecognized option %q%s%s", name, in(path), misplaced(name, path, options, tree))
+			return d.Errf("unrecognized option %q%s%s", withoutValue(name), in(path), misplaced(name, path, options, tree))
 		}
 		if err := l.readOption(d, path, name, option, tree); err != nil {
 			return err
@@ -133,25 +152,56 @@ func (l *Lines) readOption(d *caddyfile.Dispenser, path, name string, option Opt
 	if len(args) < option.min || len(args) > option.max {
 		return d.Err(option.wrongCount(name, args))
 	}
-	if option.isSecret && slices.Contains(args, "") {
+	if slices.Contains(args, "") && !option.mayBeEmpty {
 		return d.Errf("%s has an empty value; is an environment variable missing?", name)
+	}
+	if i := slices.IndexFunc(args, isWronglyQuoted); i >= 0 {
+		return d.Errf("%s: value %d begins with a quote that a Caddyfile doesn't have, which would be a part of the value: "+
+			"write \"double quotes\" or `backticks`", name, i+1)
 	}
 	if option.read != nil {
 		if err := option.read(args); err != nil {
 			return d.WrapErr(named(name, err))
 		}
 	}
-	if option.free != nil {
-		return readFree(d, name, option)
+	switch {
+	case option.free != nil:
+		return l.readFree(d, path, name, option)
+	case option.block == nil:
+		if d.NextBlock(d.Nesting()) {
+			return d.Errf("%s has no block: %q in it is no option; remove the braces", name, withoutValue(d.Val()))
+		}
+		return nil
 	}
 	return l.readBlock(d, join(path, name), option.block, tree)
 }
 
+// isWronglyQuoted reports whether a value is in quotes of another language, or in
+// those that word processors make.
+func isWronglyQuoted(arg string) bool {
+	switch first, _ := utf8.DecodeRuneInString(arg); first {
+	case '\'':
+		return true
+	default:
+		return strings.ContainsRune("\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb", first) && arg != ""
+	}
+}
+
+// withoutValue cuts off what may be the value of a secret, where a line is
+// written as name=value or name:value.
+func withoutValue(name string) string {
+	if i := strings.IndexAny(name, "=:"); i > 0 {
+		return name[:i+1]
+	}
+	return name
+}
+
 // readFree reads a block whose lines begin with names of the user's choice.
-func readFree(d *caddyfile.Dispenser, name string, option Option) error {
+func (l *Lines) readFree(d *caddyfile.Dispenser, path, name string, option Option) error {
 	lines := 0
 	for nesting := d.Nesting(); d.NextBlock(nesting); lines++ {
 		first := d.Val()
+		l.options[join(join(path, name), first)] = d.Line()
 		args := d.RemainingArgs()
 		if err := option.free(first, args); err != nil {
 			return d.WrapErr(named(name, err))
@@ -181,55 +231,128 @@ func (o Option) wrongCount(name string, args []string) string {
 	}
 	b.WriteString("; ")
 	switch {
+	case len(args) == 0 && o.isSecret:
+		b.WriteString("there is none. A variable {$NAME} that isn't set leaves none, and # begins a comment: set it, or quote the value")
 	case len(args) == 0:
 		b.WriteString("there is none")
-	case o.isSecret:
+	case o.isSecret, o.holdsSecrets:
 		fmt.Fprintf(&b, "there are %d", len(args))
 	default:
 		fmt.Fprintf(&b, "there are %d: %s", len(args), strings.Join(args, " "))
 	}
-	if len(args) > o.max && o.max == 1 {
-		b.WriteString(". " + o.remedy(args))
-	} else if o.example != "" {
-		b.WriteString(". Write it as: " + o.example)
+	if remedy := o.remedy(name, args); remedy != "" {
+		b.WriteString(". " + remedy)
 	}
 	return b.String()
 }
 
-// remedy says how to make one value of several.
-func (o Option) remedy(args []string) string {
-	if o.isSecret {
+// remedy says how to write what was probably meant; empty if that can't be told.
+func (o Option) remedy(name string, args []string) string {
+	joined := strings.Join(args, " ")
+	switch {
+	case len(args) > 0 && (args[0] == "=" || args[0] == ":"):
+		return "Write the value behind the name, without " + args[0]
+	case o.max == 0 && isOff(joined):
+		return "Remove the line: without it, " + name + " is off"
+	case o.max == 0 && isOn(joined):
+		return "Write " + name + " alone"
+	case o.example != "" && o.max == 0:
+		return "Options stand in its block, each in a line of its own, such as: " + o.example
+	case o.example != "":
+		return "Write it as: " + o.example
+	case len(args) <= o.max:
+		return ""
+	case o.isSecret, o.holdsSecrets:
 		return "Quote a value that has spaces"
+	case o.max > 1:
+		return fmt.Sprintf("Quote a value that has spaces: %s %s %q", name, strings.Join(args[:o.max-1], " "), strings.Join(args[o.max-1:], " "))
+	case o.max == 1 && strings.Contains(o.form, "duration"):
+		return durationRemedy(args)
+	case o.max == 1 && strings.Contains(o.form, "a size"):
+		return "Write a size without spaces: " + strings.Join(args, "")
+	case o.max == 1:
+		return fmt.Sprintf("Quote a value that has spaces: %q", joined)
 	}
-	if together := strings.Join(args, ""); strings.Contains(o.form, "duration") {
-		return "Write a duration without spaces: " + together
-	}
-	return fmt.Sprintf("Quote a value that has spaces: %q", strings.Join(args, " "))
+	return ""
 }
 
-// misplaced is the hint on an unknown option: the block where it belongs, or
-// the option that it is near.
+// durationRemedy says how a duration in several words is written.
+func durationRemedy(args []string) string {
+	together := strings.Join(args, "")
+	if strings.Trim(args[0], "0123456789.") != "" {
+		return "Write one duration"
+	}
+	if len(args) == 2 {
+		if unit := unitOf(args[1]); unit != "" {
+			together = args[0] + unit
+		}
+	}
+	if _, err := caddy.ParseDuration(together); err != nil {
+		return "Write one duration, such as 10m"
+	}
+	return "Write a duration without spaces: " + together
+}
+
+// misplaced is the hint on an unknown option: the option that it is near, or the
+// block where it belongs.
 func misplaced(name, path string, options, tree Options) string {
+	known := slices.Sorted(maps.Keys(options))
+	list := "; the options are " + strings.Join(known, ", ")
+	if path != "" {
+		list = "; the options of " + path + " are " + strings.Join(known, ", ")
+	}
+	if len(known) == 0 {
+		list = ""
+	}
+	if hint, ok := synonym(name, options); ok {
+		return hint
+	}
+	if near := nearest.Name(name, known); near != "" && (path == "" || !isElsewhere(name, path, tree)) {
+		return "; did you mean " + near + "?"
+	}
+	if near := nearest.Close(name, known); near != "" {
+		return "; did you mean " + near + "?"
+	}
+	if hint, ok := synonymElsewhere(name, tree); ok {
+		return hint
+	}
 	if _, ok := tree[name]; ok && path != "" {
 		return "; it belongs in the sesame block itself, outside of " + path
 	}
+	if blocks := blocksWith(name, path, tree); len(blocks) > 0 {
+		return "; it belongs in the block of " + strings.Join(blocks, " or ")
+	}
 	for _, block := range slices.Sorted(maps.Keys(tree)) {
-		if _, ok := tree[block].block[name]; ok && block != path {
-			return "; it belongs in the block of " + block
+		names := slices.Collect(maps.Keys(tree[block].block))
+		near := nearest.Name(name, names)
+		if path != "" {
+			near = nearest.Close(name, names)
 		}
-	}
-	if near := nearest.Name(name, slices.Collect(maps.Keys(options))); near != "" {
-		return "; did you mean " + near + "?"
-	}
-	for _, block := range slices.Sorted(maps.Keys(tree)) {
-		if near := nearest.Name(name, slices.Collect(maps.Keys(tree[block].block))); near != "" && block != path {
+		if near != "" && block != path {
 			return "; did you mean " + near + ", in the block of " + block + "?"
 		}
 	}
 	if near := nearest.Name(name, slices.Collect(maps.Keys(tree))); near != "" && path != "" {
-		return "; did you mean " + near + ", in the sesame block itself?"
+		return "; did you mean " + near + ", in the sesame block itself?" + list
 	}
-	return "; the options are " + strings.Join(slices.Sorted(maps.Keys(options)), ", ")
+	return list
+}
+
+// isElsewhere reports whether an option of this very name is in another block.
+func isElsewhere(name, path string, tree Options) bool {
+	_, ok := tree[name]
+	return ok || len(blocksWith(name, path, tree)) > 0
+}
+
+// blocksWith returns the other blocks that have an option.
+func blocksWith(name, path string, tree Options) []string {
+	var blocks []string
+	for _, block := range slices.Sorted(maps.Keys(tree)) {
+		if _, ok := tree[block].block[name]; ok && block != path {
+			blocks = append(blocks, block)
+		}
+	}
+	return blocks
 }
 
 func in(path string) string {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/dustin/go-humanize"
@@ -61,7 +62,7 @@ func Switch(to *bool) Option {
 		case "off", "false":
 			*to = false
 		default:
-			return fmt.Errorf("it must be on or off, not %q", args[0])
+			return fmt.Errorf("it must be on or off, not %q%s", args[0], switchHint(args[0]))
 		}
 		return nil
 	})
@@ -96,11 +97,64 @@ func Duration(to *caddy.Duration) Option {
 	return Values(1, 1, "a duration such as 2s or 5m", func(args []string) error {
 		duration, err := caddy.ParseDuration(args[0])
 		if err != nil || duration <= 0 {
-			return fmt.Errorf("it must be a duration such as 2s or 5m, not %q", args[0])
+			return fmt.Errorf("it must be a duration such as 2s or 5m, not %q%s", args[0], DurationHint(args[0]))
 		}
 		*to = caddy.Duration(duration)
 		return nil
 	})
+}
+
+// switchHint is what a word for a switch was meant to be.
+func switchHint(word string) string {
+	switch word = strings.ToLower(word); {
+	case isOn(word):
+		return "; write on"
+	case isOff(word):
+		return "; write off"
+	}
+	return ""
+}
+
+// DurationHint says how a text that is no duration was probably meant: with the
+// unit that it lacks, or with the unit as Caddy writes it.
+func DurationHint(text string) string {
+	number := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+	value, err := strconv.ParseFloat(number, 64)
+	switch {
+	case strings.HasPrefix(text, "-"):
+		return ""
+	case err != nil && isOff(strings.ToLower(text)) || strings.ToLower(text) == "never":
+		return "; for none, remove the line"
+	case err != nil:
+		return "; the units are s, m, h and d"
+	case value == 0:
+		return "; zero is no duration: leave the option out for the default"
+	}
+	unit := text[len(number):]
+	switch {
+	case unit == "":
+		return "; write the unit: " + number + "s for seconds"
+	case unitOf(unit) != "":
+		return "; write " + number + unitOf(unit)
+	case strings.HasPrefix(strings.ToLower(unit), "w"), strings.HasPrefix(strings.ToLower(unit), "y"):
+		return "; write it in days, as in 7d"
+	}
+	return "; the units are s, m, h and d"
+}
+
+// unitOf returns the unit of a duration that a word stands for, or empty.
+func unitOf(word string) string {
+	switch strings.ToLower(word) {
+	case "s", "sec", "secs", "second", "seconds":
+		return "s"
+	case "m", "min", "mins", "minute", "minutes":
+		return "m"
+	case "h", "hr", "hrs", "hour", "hours":
+		return "h"
+	case "d", "day", "days":
+		return "d"
+	}
+	return ""
 }
 
 // Size is a number of bytes, as Caddy writes it: 64MiB.

@@ -39,6 +39,9 @@ func newAssertionKeys(texts []string, settings token.Settings, resolve func(opti
 			return nil, err
 		}
 		key, err := parseAssertionKey(text)
+		if err != nil && strings.HasPrefix(text, "/") {
+			err = errors.New("it is a path: to have the file read, write {file./path/to/key.pem}")
+		}
 		if err != nil {
 			return nil, setting.Errorf("assertion: keys", "assertion: keys: key %d: %w", i+1, err)
 		}

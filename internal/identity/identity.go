@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -78,9 +79,12 @@ func New(headers []Header, columns Columns) (*Fields, error) {
 	id := new(Fields)
 	id.alone.fields = id
 	for _, header := range headers {
+		if err := checkBraces(header.Value); err != nil {
+			return nil, setting.Errorf("identity: "+header.Name, "identity %s: %w", header.Name, err)
+		}
 		field := field{name: http.CanonicalHeaderKey(header.Name), template: parseTemplate(header.Value)}
 		if err := id.Reserve("identity", header.Name); err != nil {
-			return nil, err
+			return nil, setting.Of("identity: "+header.Name, err)
 		}
 		if column, ok := strings.CutPrefix(header.Value, "{"+Placeholder); ok && strings.IndexByte(column, '}') == len(column)-1 {
 			field.column = strings.TrimSuffix(column, "}")
@@ -90,7 +94,7 @@ func New(headers []Header, columns Columns) (*Fields, error) {
 				continue
 			}
 			if err := columns.checkPlaceholder(part.placeholder); err != nil {
-				return nil, fmt.Errorf("identity %s: %w", header.Name, err)
+				return nil, setting.Errorf("identity: "+header.Name, "identity %s: %w", header.Name, err)
 			}
 		}
 		id.fields = append(id.fields, field)
@@ -135,6 +139,9 @@ func (id *Fields) Reserve(option, name string) error {
 		if http.CanonicalHeaderKey(name) == unsuitable {
 			return fmt.Errorf("%s %s: this header field has another meaning; use a name of your own", option, name)
 		}
+	}
+	if strings.HasPrefix(name, "-") || strings.HasPrefix(name, "+") {
+		return fmt.Errorf("%s %s: it begins with %s, which is no operation here: write the name of the header field alone", option, name, name[:1])
 	}
 	folded := fold(name)
 	if folded == "" {

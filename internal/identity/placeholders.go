@@ -49,6 +49,9 @@ func (c Columns) check(column string) error {
 		return nil
 	}
 	placeholder := "{" + Placeholder + column + "}"
+	if strings.EqualFold(column, "password") || strings.EqualFold(column, c.Store.Columns.Password) {
+		return fmt.Errorf("%s: the password's hash is never passed on; remove the placeholder", placeholder)
+	}
 	if column == groupsColumn || column == permissionsColumn {
 		return fmt.Errorf("%s: the store doesn't read them; add %s to userstore", placeholder, column)
 	}

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -128,3 +129,26 @@ func inJSON(value string, isQuoted bool) string {
 	}
 	return quoted
 }
+
+// checkBraces finds placeholders of the user that lack a brace, so that their
+// names would be passed on as they are.
+func checkBraces(value string) error {
+	rest := value
+	for {
+		before, after, found := strings.Cut(rest, Placeholder)
+		if !found {
+			return nil
+		}
+		column := after
+		if i := strings.IndexFunc(after, isNotInName); i >= 0 {
+			column = after[:i]
+		}
+		if !strings.HasSuffix(before, "{") || !strings.HasPrefix(after[len(column):], "}") {
+			return fmt.Errorf("a placeholder lacks a brace: write {%s%s}", Placeholder, column)
+		}
+		rest = after
+	}
+}
+
+// isNotInName reports whether the name of a placeholder ends before a character.
+func isNotInName(r rune) bool { return strings.ContainsRune("{}\", \t\r\n", r) }

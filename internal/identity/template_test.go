@@ -59,7 +59,7 @@ func TestUnknownPlaceholdersAreRejectedWithTheRightOne(t *testing.T) {
 		"{http.auth.user.firstname} x":               "did you mean {http.auth.user.first_name}",
 		`{"name":"{http.auth.user.user_name}"}`:      "did you mean {http.auth.user.username}",
 		"{http.auth.user.phone}":                     "name it in columns of userstore",
-		"{http.auth.user.password}":                  "the store reads no column",
+		"{http.auth.user.password}":                  "the password's hash is never passed on; remove the placeholder",
 		"{http.auth.user.groups}":                    "add groups to userstore",
 		"{http.auth.users.username}":                 "did you mean {http.auth.user.username}",
 		"{auth.user.email}":                          "did you mean {http.auth.user.email}",

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -128,6 +129,10 @@ func (id *Fields) Pass(names []string) error {
 		prefix, isPrefix := strings.CutSuffix(name, "*")
 		folded := fold(prefix)
 		switch {
+		case name == "*":
+			return errors.New("pass_header \"*\": that is not a name of a header field, and all would be the client's choice: name the fields that a proxy in front sets")
+		case strings.Contains(prefix, "*"):
+			return fmt.Errorf("pass_header %q: a star can stand at the end only, as in X-Auth-Request-*", name)
 		case !httpguts.ValidHeaderFieldName(prefix) || folded == "":
 			return fmt.Errorf("pass_header %q: that is not a name of a header field", name)
 		case folded == foldedProxyAuthorization:

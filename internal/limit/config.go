@@ -78,6 +78,9 @@ func ParseArgs(args []string) (*Config, error) {
 	if len(args) == 1 && args[0] == "off" {
 		return &Config{Off: true}, nil
 	}
+	if len(args) == 0 {
+		return nil, errors.New(form + "; there is nothing")
+	}
 	if len(args) != 3 || args[1] != "per" {
 		return nil, fmt.Errorf("%s, not %q", form, strings.Join(args, " "))
 	}
@@ -87,7 +90,7 @@ func ParseArgs(args []string) (*Config, error) {
 	}
 	per, err := caddy.ParseDuration(args[2])
 	if err != nil || per <= 0 {
-		return nil, fmt.Errorf("%s; %q is no time", form, args[2])
+		return nil, fmt.Errorf("%s; %q is no time, which has a number and a unit: s, m, h or d", form, args[2])
 	}
 	return &Config{Failures: failures, Per: caddy.Duration(per)}, nil
 }

@@ -12,26 +12,42 @@ import (
 // A word that is part of one name only stands for that name.
 func Name(word string, names []string) string {
 	word = normalize(word)
-	best, bestDistance := "", allowed(word)+1
-	for _, name := range slices.Sorted(slices.Values(names)) {
-		if d := distance(word, normalize(name), bestDistance); d < bestDistance {
-			best, bestDistance = name, d
-		}
-	}
+	best := within(word, names, allowed(word))
 	if best == "" {
 		return only(word, names)
 	}
 	return best
 }
 
+// Close is Name for words that differ in one letter only, or in two neighbors
+// that are swapped.
+func Close(word string, names []string) string { return within(normalize(word), names, 1) }
+
+// within returns the nearest of the names that differ from a word in so many
+// letters at most, or "".
+func within(word string, names []string, most int) string {
+	best, bestDistance := "", most+1
+	for _, name := range slices.Sorted(slices.Values(names)) {
+		if d := distance(word, normalize(name), bestDistance); d < bestDistance {
+			best, bestDistance = name, d
+		}
+	}
+	return best
+}
+
 // only returns the one name that contains the word, as query_timeout contains
-// timeout; "" if there are more.
+// timeout, or that the word contains, as cookie_domain contains domain; "" if
+// there are more.
 func only(word string, names []string) string {
 	const shortest = 4
 	found := ""
 	for _, name := range names {
+		known := normalize(name)
+		isPart := len(word) >= shortest && (strings.Contains(known, word) ||
+			len(word) > shortest && strings.Contains(strings.ReplaceAll(known, "_", ""), strings.ReplaceAll(word, "_", "")))
+		hasPart := len(known) >= shortest && strings.Contains("_"+word+"_", "_"+known+"_")
 		switch {
-		case len(word) < shortest || !strings.Contains(normalize(name), word):
+		case !isPart && !hasPart:
 		case found != "":
 			return ""
 		default:

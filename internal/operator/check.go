@@ -283,6 +283,7 @@ func (c *checker) checkSettings() (token.Settings, bool) {
 	for _, warning := range c.Warnings(c.hosts) {
 		c.warn("session", warning.Text, warning.Advice)
 	}
+	c.checkStrength(settings)
 	switch {
 	case settings.MaxAge == nil && !settings.OneTime:
 		c.warn("settings", "links are good for ever, as neither max_age nor one_time is set", "set SESAME_MAX_AGE in Django, and max_age here")
@@ -290,6 +291,31 @@ func (c *checker) checkSettings() (token.Settings, bool) {
 		c.ok("settings", "they can be used, and the secrets are there")
 	}
 	return settings, c.checkAssertion(settings)
+}
+
+// The bounds of what checkStrength warns about: a signature of 6 bytes takes 2^48
+// guesses, and Django 5.2 hashes passwords with a million iterations.
+const (
+	shortestSignature = 6
+	mostIterations    = 1_000_000
+)
+
+// checkStrength looks at values that can be used, and hardly can be meant.
+func (c *checker) checkStrength(settings token.Settings) {
+	if size := settings.SignatureSize; size != 0 && size < shortestSignature {
+		c.warn("settings", fmt.Sprintf("signature_size %d: signatures that short can be guessed", size),
+			fmt.Sprintf("set SESAME_SIGNATURE_SIZE in Django and signature_size here to %d or more; 10 is the default", shortestSignature))
+	}
+	if settings.Iterations > mostIterations {
+		c.warn("settings", fmt.Sprintf("iterations %d: each v1 token that a client makes up keeps a processor busy for seconds", settings.Iterations),
+			"set SESAME_ITERATIONS in Django and iterations here to less; 10000 is the default")
+	}
+	for _, key := range append([]string{settings.SecretKey}, settings.SecretKeyFallbacks...) {
+		if n := len(key); n > 1 && (key[0] == '"' || key[0] == '\'') && key[n-1] == key[0] {
+			c.warn("settings", "a secret key begins and ends with quotes, which are taken for a part of it",
+				"remove them, unless they are a part of Django's SECRET_KEY as well: docker --env-file keeps quotes, a shell and systemd don't")
+		}
+	}
 }
 
 // checkAssertion shows the keys of assertions by what upstreams know them by.

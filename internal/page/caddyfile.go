@@ -19,7 +19,7 @@ func Option(to **Config) directive.Option {
 		"expired_hint": directive.Switch(&cfg.ExpiredHint),
 		"language":     directive.Text(&cfg.Language, "a code such as de"),
 		"template":     directive.Text(&cfg.Template, "a path"),
-		"text":         directive.Values(2, 2, "a name and a text", text).RepeatedBy(directive.First),
+		"text":         directive.Values(2, 2, "a name and a text", text).RepeatedBy(directive.First).OrEmpty(),
 		"color":        directive.Any(2, colorForm, color).RepeatedBy(directive.First),
 	})
 }

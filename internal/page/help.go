@@ -36,6 +36,9 @@ func checkHelpURL(helpURL string) error {
 	case parsed.Scheme != "https" && parsed.Scheme != "http", parsed.Host == "":
 		return setting.Errorf("help_url", "help_url %q: it must be an https: or mailto: URL, or a path", helpURL)
 	}
+	if strings.Count(parameters, "{") != strings.Count(parameters, "}") {
+		return setting.Errorf("help_url", "help_url %q: a brace of a placeholder is missing: write it as in https://app.example.com/links?next={http.request.uri}", helpURL)
+	}
 	for key := range placeholdersIn(parameters) {
 		if !isForHelp(key) {
 			return setting.Errorf("help_url", "help_url %q: {%s} may hold a credential, or is unknown: "+

@@ -144,7 +144,11 @@ func checkLanguage(language string) error {
 		}
 	}
 	if !isTag {
-		return setting.Errorf("language", "language %q: it must be the code of a language, such as de, en or pt-BR, and not its name", language)
+		hint := ""
+		if dashed := strings.ReplaceAll(language, "_", "-"); dashed != language && checkLanguage(dashed) == nil {
+			hint = "; write " + dashed
+		}
+		return setting.Errorf("language", "language %q: it must be the code of a language, such as de, en or pt-BR, and not its name%s", language, hint)
 	}
 	return nil
 }
@@ -165,7 +169,7 @@ func (p *Pages) setTemplate() error {
 	if p.config.Template != "" {
 		own, err := os.ReadFile(p.config.Template)
 		if err != nil {
-			return fmt.Errorf("reading the template: %w", err)
+			return setting.Errorf("template", "template: %w: name a file that the user can read that Caddy runs as; a relative path begins where Caddy was started", err)
 		}
 		text = string(own)
 		// What their template needs isn't known; scripts and other sites it
@@ -180,8 +184,14 @@ func (p *Pages) setTemplate() error {
 	p.template = parsed
 	// Show each once, so that a mistake in it is found now.
 	for kind := range p.texts {
-		if err := parsed.Execute(new(bytes.Buffer), p.view(Data{Kind: kind, Action: "/", User: "x", Current: "y"})); err != nil {
+		var page bytes.Buffer
+		view := p.view(Data{Kind: kind, Action: "/", User: "x", Current: "y"})
+		if err := parsed.Execute(&page, view); err != nil {
 			return setting.Errorf("template", "template: %w", err)
+		}
+		if view.Button != "" && !bytes.Contains(bytes.ToLower(page.Bytes()), []byte("<form")) {
+			return setting.Errorf("template", "template: the page %s has no form, so that nobody could go on: "+
+				"write <form method=\"post\" action=\"{{.Action}}\"><button>{{.Button}}</button></form> within {{if .Button}}", kind)
 		}
 	}
 	return nil

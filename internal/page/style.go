@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/nearest"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
@@ -22,9 +23,18 @@ func (p *Pages) setStyle() error {
 	for _, name := range []string{"accent", "background", "text"} {
 		colors := p.config.Colors[name]
 		if len(colors) > 2 {
-			return setting.Errorf("color "+name, "color %s: a light and a dark one are enough", name)
+			return setting.Errorf("color "+name, "color %s: a light and a dark one are enough; write one as #0a7f5a or teal, without spaces", name)
 		}
 		for _, color := range colors {
+			if !strings.HasPrefix(color, "#") && isColor("#"+color) && !isColorName(color) {
+				return setting.Errorf("color "+name, "color %s: %q lacks its #: write \"#%[2]s\", in quotes", name, color)
+			}
+			if near := nearest.Name(color, colorNames); isColor(color) && !strings.HasPrefix(color, "#") && !isColorName(color) {
+				if near != "" {
+					near = "; did you mean " + near + "?"
+				}
+				return setting.Errorf("color "+name, "color %s: %q is no colour that CSS has a name for%s", name, color, near)
+			}
 			if !isColor(color) {
 				return setting.Errorf("color "+name, "color %s: %q is not a colour such as #0a7f5a or teal", name, color)
 			}

@@ -3,6 +3,7 @@ package page
 import (
 	"strings"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/nearest"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
@@ -100,9 +101,21 @@ func (p *Pages) setTexts() error {
 		case ok && part == "button" && texts.button != "":
 			texts.button = text
 		default:
-			return setting.Errorf("text "+name, "text %s: there is no such text; it must be like confirm.title, expired.message, logout.button, help or owner", name)
+			return setting.Errorf("text "+name, "text %s: there is no such text; it must be like confirm.title, expired.message, logout.button, help or owner%s", name, nearest.Hint(name, textNames()))
 		}
 		p.texts[Kind(page)] = texts
 	}
 	return nil
+}
+
+// textNames are the names of all texts.
+func textNames() []string {
+	names := []string{"help", "owner"}
+	for kind, texts := range builtInTexts {
+		names = append(names, string(kind)+".title", string(kind)+".message")
+		if texts.button != "" {
+			names = append(names, string(kind)+".button")
+		}
+	}
+	return names
 }

@@ -3,6 +3,7 @@ package require
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/nearest"
 )
@@ -29,10 +30,28 @@ func Parse(words []string) (Requirement, error) {
 		return r, nil
 	default:
 		return r, fmt.Errorf("unrecognized requirement %q: it must be group, permission, user, staff or superuser%s",
-			kind, nearest.Hint(kind, []string{"group", "permission", "user", "staff", "superuser"}))
+			kind, hint(kind))
 	}
 	if len(names) == 0 {
 		return r, fmt.Errorf("%s needs a name, or several of which one is enough", kind)
 	}
 	return r, Requirements{r}.Validate()
+}
+
+// hint says which requirement was probably meant.
+func hint(kind string) string {
+	plain := strings.TrimPrefix(strings.ToLower(kind), "is_")
+	switch plain {
+	case "active", "is_active", "authenticated", "login", "valid-user":
+		return "; users who are not active are rejected anyway"
+	case "username", "users", "id":
+		plain = "user"
+	case "admin", "root":
+		plain = "superuser"
+	case "role", "perm", "perms":
+		plain = map[string]string{"role": "group", "perm": "permission", "perms": "permission"}[plain]
+	case "not":
+		return "; none can be turned around: list what is allowed"
+	}
+	return nearest.Hint(plain, []string{"group", "permission", "user", "staff", "superuser"})
 }

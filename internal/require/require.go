@@ -60,7 +60,7 @@ func (rs Requirements) Validate() error {
 			return errors.New("it is empty: name a group, a permission or a user, or staff or superuser")
 		}
 		if slices.Contains(slices.Concat(r.Groups, r.Permissions, r.Users), "") {
-			return fmt.Errorf("%s: a name is empty", r)
+			return fmt.Errorf("%s: a name is empty: write it, or set the environment variable that is missing", strings.TrimSpace(r.String()))
 		}
 		for _, name := range r.Permissions {
 			if app, codename, ok := strings.Cut(name, "."); !ok || app == "" || codename == "" {

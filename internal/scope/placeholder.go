@@ -37,6 +37,10 @@ const (
 // alone chooses the scope.
 func classify(key string) (placeholder, error) {
 	p := placeholder{key: key}
+	isClients := strings.HasPrefix(key, headerPrefix) || strings.HasPrefix(key, cookiePrefix) || strings.HasPrefix(key, bodyPrefix)
+	if err := checkKnown(key); err != nil && !isClients {
+		return p, err
+	}
 	switch {
 	case strings.HasPrefix(key, headerPrefix), strings.HasPrefix(key, cookiePrefix), strings.HasPrefix(key, bodyPrefix):
 		return p, fmt.Errorf("{%s} is a part of the request that its client chooses freely, beside the URL: "+

@@ -56,6 +56,9 @@ const mark = "\x00"
 // is safe to check, and what to configure instead.
 func Parse(text string) (*Template, error) {
 	t := &Template{text: text, fixed: text}
+	if err := checkBraces(text); err != nil {
+		return nil, fmt.Errorf("scope %q: %w", text, err)
+	}
 	if !strings.Contains(text, "{") {
 		return t, nil
 	}

@@ -4,6 +4,10 @@ package secret
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -17,18 +21,60 @@ import (
 // which files have. The error names the variable or file that is missing, and
 // holds nothing else of the text.
 func Resolve(option, text string) (string, error) {
-	if name, ok := withoutBraces(text); ok {
-		return "", setting.Errorf(option, "%s: %s is taken as it stands, as a value: to have the variable or file read, write it in braces, as {%[2]s}", option, name)
+	if err := checkWritten(text, !namesFile(option)); err != nil {
+		return "", setting.Errorf(option, "%s: %w", option, err)
 	}
 	resolved, err := caddy.NewReplacer().ReplaceOrErr(text, true, true)
 	if err != nil {
 		return "", setting.Errorf(option, "%s: %w", option, missing(text))
 	}
 	resolved = strings.TrimRight(resolved, "\r\n")
-	if resolved == "" && text != "" {
-		return "", setting.Errorf(option, "%s is empty", option)
+	switch {
+	case strings.TrimSpace(resolved) == "" && text != "":
+		return "", setting.Errorf(option, "%s is empty, or has nothing but white space: set it", option)
+	case strings.HasPrefix(resolved, "\ufeff"), strings.HasPrefix(resolved, "\xff\xfe"), strings.HasPrefix(resolved, "\xfe\xff"):
+		return "", setting.Errorf(option, "%s begins with a byte order mark (BOM): save the file as UTF-8 without a BOM", option)
+	case resolved != text && isPlaceholder.MatchString(resolved):
+		return "", setting.Errorf(option, "%s: the variable or file that it names has a placeholder in it, which isn't replaced again: put the value itself there", option)
 	}
 	return resolved, nil
+}
+
+// isPlaceholder matches a text that is a placeholder and nothing else.
+var isPlaceholder = regexp.MustCompile(`^\{(env|file)\.[^{}]+\}$`)
+
+// namesFile reports whether an option's value is the name of a file.
+func namesFile(option string) bool {
+	return strings.HasSuffix(option, "_file") || strings.Contains(option, "tls_")
+}
+
+// isCode matches what a setting is in the source of another program.
+var isCode = regexp.MustCompile(`^(os\.(environ|getenv)|getenv\(|config\(|env\(|process\.env\.|[A-Z_]*SECRET_KEY\s*=)`)
+
+// checkWritten finds what is taken for the value itself, but can't be meant so.
+func checkWritten(text string, isValue bool) error {
+	if name, ok := withoutBraces(text); ok {
+		return fmt.Errorf("%s is taken as it stands, as a value: to have the variable or file read, write it in braces, as {%[1]s}", name)
+	}
+	if variable, ok := strings.CutPrefix(text, "$"); ok && isVariableName(strings.Trim(variable, "{}")) {
+		return fmt.Errorf("a variable of a shell is taken as it stands, as a value: write {env.%s}", strings.Trim(variable, "{}"))
+	}
+	if unclosed := strings.LastIndex(text, "{"); unclosed >= 0 && !strings.Contains(text[unclosed:], "}") {
+		for _, kind := range []string{"{env.", "{file."} {
+			if strings.HasPrefix(text[unclosed:], kind) {
+				return fmt.Errorf("a placeholder lacks its closing brace: write %s…}", kind)
+			}
+		}
+	}
+	if isCode.MatchString(text) {
+		return errors.New("it is code of another program, which is taken as it stands, as a value: write {env.NAME} for an environment variable, or the value itself in quotes")
+	}
+	if isValue && strings.HasPrefix(text, "/") && !strings.ContainsAny(text, "{}\n") {
+		if info, err := os.Stat(text); err == nil && info.Mode().IsRegular() {
+			return fmt.Errorf("it is the path of a file, which is taken as it stands, as a value: to have the file read, write {file.%s}", text)
+		}
+	}
+	return nil
 }
 
 // withoutBraces reports whether a text is a placeholder that lacks its braces.
@@ -63,11 +109,15 @@ func missing(text string) error {
 		if value, found := caddy.NewReplacer().GetString(name); found && value != "" {
 			continue
 		}
+		if variable, fallback, ok := strings.Cut(strings.TrimPrefix(name, "env."), ":"); ok && strings.HasPrefix(name, "env.") && isVariableName(variable) {
+			_ = fallback // may be a secret
+			return fmt.Errorf("the placeholder of the environment variable %s has a default behind a colon, which only {$%[1]s:…} can have: write {env.%[1]s}, and set it", variable)
+		}
 		if variable, ok := strings.CutPrefix(name, "env."); ok && !strings.ContainsAny(variable, " \t") {
 			return fmt.Errorf("the environment variable %s is empty or not set: set it where Caddy runs", variable)
 		}
 		if path, ok := strings.CutPrefix(name, "file."); ok {
-			return fmt.Errorf("the file %s is empty, or can't be read by the user that Caddy runs as", path)
+			return unreadable(path)
 		}
 		if kind, _, ok := strings.Cut(name, "."); ok {
 			if near := nearest.Name(kind, []string{"env", "file"}); near != "" {
@@ -76,4 +126,20 @@ func missing(text string) error {
 		}
 	}
 	return errors.New("a placeholder in it is unknown: write {env.NAME} for an environment variable, {file.PATH} for a file, and a brace of the value itself as \\{")
+}
+
+// unreadable says why a file gives no value.
+func unreadable(path string) error {
+	switch info, err := os.Stat(path); {
+	case err == nil && info.IsDir():
+		return fmt.Errorf("%s is a directory: name a file", path)
+	case err == nil && info.Size() == 0:
+		return fmt.Errorf("the file %s is empty: write the value into it", path)
+	case errors.Is(err, fs.ErrNotExist) && !filepath.IsAbs(path):
+		return fmt.Errorf("the file %s doesn't exist where Caddy was started: name its whole path", path)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the file %s doesn't exist: make it, or correct the path", path)
+	default:
+		return fmt.Errorf("the file %s can't be read by the user that Caddy runs as: let that user read it", path)
+	}
 }

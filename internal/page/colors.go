@@ -1,0 +1,29 @@
+package page
+
+import (
+	"slices"
+	"strings"
+)
+
+// colorNames are those that CSS has (CSS Color Module Level 4, sections 6.1 to
+// 6.4), in small letters.
+var colorNames = strings.Fields("" +
+	"aliceblue antiquewhite aqua aquamarine azure beige bisque black blanchedalmond blue blueviolet brown burlywood " +
+	"cadetblue chartreuse chocolate coral cornflowerblue cornsilk crimson cyan darkblue darkcyan darkgoldenrod " +
+	"darkgray darkgreen darkgrey darkkhaki darkmagenta darkolivegreen darkorange darkorchid darkred darksalmon " +
+	"darkseagreen darkslateblue darkslategray darkslategrey darkturquoise darkviolet deeppink deepskyblue dimgray " +
+	"dimgrey dodgerblue firebrick floralwhite forestgreen fuchsia gainsboro ghostwhite gold goldenrod gray green " +
+	"greenyellow grey honeydew hotpink indianred indigo ivory khaki lavender lavenderblush lawngreen lemonchiffon " +
+	"lightblue lightcoral lightcyan lightgoldenrodyellow lightgray lightgreen lightgrey lightpink lightsalmon " +
+	"lightseagreen lightskyblue lightslategray lightslategrey lightsteelblue lightyellow lime limegreen linen " +
+	"magenta maroon mediumaquamarine mediumblue mediumorchid mediumpurple mediumseagreen mediumslateblue " +
+	"mediumspringgreen mediumturquoise mediumvioletred midnightblue mintcream mistyrose moccasin navajowhite navy " +
+	"oldlace olive olivedrab orange orangered orchid palegoldenrod palegreen paleturquoise palevioletred papayawhip " +
+	"peachpuff peru pink plum powderblue purple rebeccapurple red rosybrown royalblue saddlebrown salmon sandybrown " +
+	"seagreen seashell sienna silver skyblue slateblue slategray slategrey snow springgreen steelblue tan teal " +
+	"thistle tomato turquoise violet wheat white whitesmoke yellow yellowgreen transparent canvas canvastext " +
+	"linktext visitedtext activetext buttonface buttontext buttonborder field fieldtext highlight highlighttext " +
+	"selecteditem selecteditemtext mark marktext graytext accentcolor accentcolortext currentcolor")
+
+// isColorName reports whether a browser knows a colour by its name.
+func isColorName(name string) bool { return slices.Contains(colorNames, strings.ToLower(name)) }

@@ -1,0 +1,60 @@
+package place
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// InJSON is where a handler stands in a configuration that is written as JSON:
+// the hosts, the server and the route. isIt tells it by its own JSON, without the
+// name of its module. It is empty if that isn't known.
+func InJSON(app *caddyhttp.App, isIt func(config []byte) bool) string {
+	if app == nil {
+		return ""
+	}
+	var places []string
+	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
+		for i, route := range app.Servers[name].Routes {
+			if !slices.ContainsFunc(route.HandlersRaw, func(raw json.RawMessage) bool { return holdsHandler(raw, isIt) }) {
+				continue
+			}
+			hosts := hostsOf(route)
+			if len(hosts) == 0 {
+				hosts = app.Servers[name].Listen
+			}
+			places = append(places, fmt.Sprintf("%s (server %s, route %d)", strings.Join(hosts, ", "), name, i))
+		}
+	}
+	return strings.Join(places, "; ")
+}
+
+// holdsHandler reports whether JSON is a sesame handler that isIt recognizes,
+// or has one in it.
+func holdsHandler(raw json.RawMessage, isIt func(config []byte) bool) bool {
+	raw = bytes.TrimSpace(raw)
+	var elements []json.RawMessage
+	if json.Unmarshal(raw, &elements) == nil {
+		return slices.ContainsFunc(elements, func(element json.RawMessage) bool { return holdsHandler(element, isIt) })
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(raw, &fields) != nil {
+		return false
+	}
+	if string(fields["handler"]) != `"sesame"` {
+		for _, field := range fields {
+			if holdsHandler(field, isIt) {
+				return true
+			}
+		}
+		return false
+	}
+	delete(fields, "handler")
+	rest, err := json.Marshal(fields)
+	return err == nil && isIt(rest)
+}
