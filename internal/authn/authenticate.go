@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/token"
@@ -75,12 +77,19 @@ func (a *Authenticator) one(r *http.Request, c Credential, at At, meets func(*us
 	return Visitor{user, c}, nil
 }
 
+// absent stands for users who don't exist, with a row as long as those of others.
+var absent = func() *userstore.User {
+	password, email, lastLogin := "pbkdf2_sha256$1000000$AAAAAAAAAAAAAAAAAAAAAA$"+strings.Repeat("A", 43)+"=", "user@example.com", time.Unix(0, 0)
+	return &userstore.User{User: token.User{Password: &password, Email: &email, LastLogin: &lastLogin}}
+}()
+
 // accepts checks a credential against the row of its user: active, then proven,
 // then not revoked.
 func accepts(c Credential, user *userstore.User) error {
 	traits := c.Traits()
 	switch {
 	case user == nil:
+		_ = c.Prove(absent) // so that it takes as long as for a user who exists
 		return traits.reasons().UnknownUser
 	case !user.IsActive:
 		if c.Prove(user) == nil {

@@ -25,6 +25,7 @@ type pin struct {
 	scheme pins
 	user   string
 	pin    string
+	proven int // how often Prove was called
 }
 
 func (pins) Name() string { return "pin" }
@@ -32,7 +33,7 @@ func (pins) Name() string { return "pin" }
 func (s pins) Take(r *http.Request) (taken []Credential) {
 	for _, value := range r.Header["X-Pin"] {
 		user, digits, _ := strings.Cut(value, " ")
-		taken = append(taken, &pin{s, user, digits})
+		taken = append(taken, &pin{scheme: s, user: user, pin: digits})
 	}
 	delete(r.Header, "X-Pin")
 	return taken
@@ -46,6 +47,7 @@ func (p *pin) Subject(_ context.Context, at At) (key token.PrimaryKey, err error
 }
 
 func (p *pin) Prove(user *userstore.User) error {
+	p.proven++
 	if user.Password == nil || subtle.ConstantTimeCompare([]byte(*user.Password), []byte(p.pin)) == 0 {
 		return Reject(errors.New("wrong pin"))
 	}
@@ -152,6 +154,21 @@ func TestExplicitTriesTheNextCredentialOnlyAfterARejection(t *testing.T) {
 		}
 		if told := fmt.Sprint([]string(told)); test.tried != "" && told != test.tried {
 			t.Errorf("%s: rejections %s, want %s", test.name, told, test.tried)
+		}
+	}
+}
+
+// TestCredentialsOfAllUsersAreProven: a rejection takes the same work for users who
+// exist and others, so that its time doesn't tell them apart.
+func TestCredentialsOfAllUsersAreProven(t *testing.T) {
+	t.Parallel()
+	for _, p := range []string{"alice x", "gone x", "nobody x"} {
+		taken := take(t, pins{}, p)
+		if _, err := new(tried).authenticator().Explicit(request(), taken, At{}, notCarol); !IsRejection(err) {
+			t.Errorf("%s: %v", p, err)
+		}
+		if n := taken[0].(*pin).proven; n != 1 {
+			t.Errorf("%s was proven %d times", p, n)
 		}
 	}
 }
