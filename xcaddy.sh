@@ -79,6 +79,7 @@ build() {
 	[ -n "$version" ] || version=$(go list -m -f '{{.Version}}' github.com/caddyserver/caddy/v2)
 
 	echo "Building caddy $version with $module from this checkout"
+	echo "The first time, that downloads and compiles all of Caddy, which takes some minutes; .cache/xcaddy.log shows how far it is"
 	# The replacement after = makes it this checkout, whatever is published under
 	# the module's path. With a version, go doesn't even ask what there is; this
 	# one is no release's.
