@@ -86,16 +86,16 @@ type tab struct {
 // fails the test.
 func newTab(t *testing.T) *tab {
 	t.Helper()
-	return openTab(t, browser.ctx, chromedp.WithNewBrowserContext())
+	return openTab(browser.ctx, t, chromedp.WithNewBrowserContext())
 }
 
 // sibling opens another tab of the same profile.
 func (b *tab) sibling() *tab {
 	b.t.Helper()
-	return openTab(b.t, b.ctx)
+	return openTab(b.ctx, b.t)
 }
 
-func openTab(t *testing.T, parent context.Context, options ...chromedp.ContextOption) *tab {
+func openTab(parent context.Context, t *testing.T, options ...chromedp.ContextOption) *tab {
 	t.Helper()
 	b := &tab{t: t}
 	ctx, cancel := chromedp.NewContext(parent, append(options, chromedp.WithListener(func(event any) {
