@@ -109,8 +109,7 @@ func missing(text string) error {
 		if value, found := caddy.NewReplacer().GetString(name); found && value != "" {
 			continue
 		}
-		if variable, fallback, ok := strings.Cut(strings.TrimPrefix(name, "env."), ":"); ok && strings.HasPrefix(name, "env.") && isVariableName(variable) {
-			_ = fallback // may be a secret
+		if variable, _, ok := strings.Cut(strings.TrimPrefix(name, "env."), ":"); ok && strings.HasPrefix(name, "env.") && isVariableName(variable) {
 			return fmt.Errorf("the placeholder of the environment variable %s has a default behind a colon, which only {$%[1]s:…} can have: write {env.%[1]s}, and set it", variable)
 		}
 		if variable, ok := strings.CutPrefix(name, "env."); ok && !strings.ContainsAny(variable, " \t") {
