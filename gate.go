@@ -215,7 +215,7 @@ func (g builder) provisionLogin() error {
 	if path := g.config.ReservedPath; path != "" && path != reservedOff && !(strings.HasPrefix(path, "/") && strings.HasSuffix(path, "/") && len(path) > 2) {
 		return setting.Errorf("reserved_path", "reserved_path %q: it must be %s, or begin and end with a slash, as %s", path, reservedOff, defaultReservedPath)
 	}
-	if err := g.config.checkReservedPath(); err != nil {
+	if err := checkReservedPath(g.config.ReservedPath); err != nil {
 		return err
 	}
 	if g.confirmer.cookie, err = newConfirmCookie(g.config.Session); err != nil {

@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"internal/authn"},
 	{"internal/accesslog", "internal/claim", "internal/cookie", "internal/identity", "internal/limit", "internal/page", "internal/place", "internal/require", "internal/scope", "internal/watch", "django/settings"},
 	{"session", "userstore", "internal/claim/rawuri", "internal/origin"},
-	{"token", "internal/directive", "internal/secret"},
+	{"token", "internal/directive", "internal/secret", "internal/strictjson"},
 	{"internal/nearest", "internal/setting"},
 }
 

@@ -3,6 +3,8 @@
 package sesame
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/place"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
+	"github.com/caddy-sesame/caddy-sesame/internal/strictjson"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -239,7 +242,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	at := place.Of(accesslog.HTTPApp(ctx), h.Source, new(Handler).options(), err)
 	if h.Source == "" {
-		at = place.InJSON(accesslog.HTTPApp(ctx), h.isConfiguredBy)
+		at = place.InJSON(accesslog.HTTPApp(ctx), func(config []byte) bool { return isConfiguredBy(h, config) })
 	}
 	if at == "" {
 		return err
@@ -280,6 +283,38 @@ func (h *Handler) Cleanup() error {
 	return nil
 }
 
+// UnmarshalJSON decodes the handler's configuration. Unlike Caddy's decoder, its
+// errors name the option by its path, what was expected, and the name that was
+// probably meant.
+func (h *Handler) UnmarshalJSON(data []byte) error {
+	type plain Handler // without this method
+	err := strictjson.Decode(data, (*plain)(h))
+	if err == nil {
+		return nil
+	}
+	var adapted struct {
+		Source string `json:"source"`
+	}
+	if json.Unmarshal(data, &adapted) == nil && adapted.Source != "" {
+		return fmt.Errorf("%s: %w", adapted.Source, err)
+	}
+	return err
+}
+
+// isConfiguredBy reports whether JSON is a handler's configuration.
+func isConfiguredBy(h *Handler, config []byte) bool {
+	mine, err := json.Marshal(h)
+	if err != nil {
+		return false
+	}
+	other := new(Handler)
+	if json.Unmarshal(config, other) != nil {
+		return false
+	}
+	theirs, err := json.Marshal(other)
+	return err == nil && bytes.Equal(theirs, mine)
+}
+
 // MarshalLogObject is what Caddy's trace log shows of the handler: no secrets.
 func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	enc.AddString("userstore", "mysql")
@@ -295,4 +330,5 @@ var (
 	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 	_ zapcore.ObjectMarshaler     = (*Handler)(nil)
+	_ json.Unmarshaler            = (*Handler)(nil)
 )

@@ -51,7 +51,7 @@ func operatedOf(handler caddyhttp.MiddlewareHandler) *operator.Handler {
 // not be provisioned.
 func (h *Handler) operated() *operator.Handler {
 	o := &operator.Handler{
-		Issues:          h.issues(),
+		Issues:          issuesOf(h),
 		Settings:        h.namedSettings,
 		Store:           h.readingStore,
 		Validate:        func() error { _, err := newRequestGate(h); return err },
@@ -85,8 +85,8 @@ func (h *Handler) operated() *operator.Handler {
 	return o
 }
 
-// issues is what the handler's tokens depend on, with placeholders for secrets.
-func (h *Handler) issues() operator.Issues {
+// issuesOf is what the handler's tokens depend on, with placeholders for secrets.
+func issuesOf(h *Handler) operator.Issues {
 	asWritten := func(_, secret string) (string, error) { return secret, nil }
 	settings, _ := h.tokenSettings(asWritten) // Tokens and PackerEncoding have what is wrong
 	settings.Encoding = nil

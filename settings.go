@@ -3,6 +3,7 @@ package sesame
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -238,6 +239,21 @@ func (h *Handler) checkDurations() error {
 			return setting.Errorf(d.option, "%s: %s is too short to be meant: a number in JSON is nanoseconds; write seconds as %q",
 				d.option, time.Duration(d.value), fmt.Sprintf("%ds", int64(d.value)))
 		}
+	}
+	return nil
+}
+
+// checkReservedPath rejects paths that no request has after Caddy and browsers
+// have cleaned it, so that the gateway's pages could not be reached.
+func checkReservedPath(reserved string) error {
+	if reserved == "" || reserved == reservedOff || !strings.HasPrefix(reserved, "/") {
+		return nil // or rejected as a whole
+	}
+	if i := strings.IndexAny(reserved, "*{}?#% \\"); i >= 0 {
+		return setting.Errorf("reserved_path", "reserved_path %q: %q can't be in it: write a plain path, as %s", reserved, reserved[i:i+1], defaultReservedPath)
+	}
+	if cleaned := path.Clean(reserved); strings.TrimSuffix(reserved, "/") != cleaned && reserved != "/" {
+		return setting.Errorf("reserved_path", "reserved_path %q: requests for it come as %s/: write that", reserved, strings.TrimSuffix(cleaned, "/"))
 	}
 	return nil
 }
