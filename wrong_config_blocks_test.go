@@ -72,7 +72,7 @@ func TestWrongBlocksNamePlaceCauseAndRemedy(t *testing.T) {
 		{options: "pages {\nexpired_hint\n}", line: 4, want: "pages: expired_hint needs a help_url that parameters can be added to"},
 		{options: "pages {\nlanguage Deutsch\n}", line: 4, want: "pages: language \"Deutsch\": it must be the code of a language, such as de, en or pt-BR, and not its name"},
 		{options: "pages {\nlanguage de_AT\n}", line: 4, want: "pages: language \"de_AT\": it must be the code of a language, such as de, en or pt-BR, and not its name; write de-AT"},
-		{options: "pages {\nlanguage ''\n}", line: 4, want: "language: value 1 begins with a quote that a Caddyfile doesn't have, which would be a part of the value: write \"double quotes\" or `backticks`"},
+		{options: "pages {\nlanguage ''\n}", line: 4, want: "language: value 1 is in quotes that a Caddyfile doesn't have, which would be a part of the value: write \"double quotes\" or `backticks`"},
 		{options: "pages {\nlanguage auto\n}", line: 4, want: "pages: language \"auto\": it must be the code of a language, such as de, en or pt-BR, and not its name"},
 		{options: "pages {\ntemplate nosuch.html\n}", line: 4, want: "pages: template: open nosuch.html: no such file or directory: name a file that the user can read that Caddy runs as; a relative path begins where Caddy was started"},
 		{options: "pages {\ntext confirm.titel Hi\n}", line: 4, want: "pages: text confirm.titel: there is no such text; it must be like confirm.title, expired.message, logout.button, help or owner; did you mean confirm.title?"},

@@ -74,7 +74,7 @@ func parseDSN(dsn string) (*mysql.Config, error) {
 	if strings.ContainsAny(cfg.DBName, "&=#") {
 		return nil, errors.New("the dsn has parameters without a question mark: begin them with one, as in /database?tls=true")
 	}
-	if cfg.User == "" {
+	if cfg.User == "" && !strings.HasPrefix(dsn, "@") { // which asks for the account without a name
 		return nil, errNoUser
 	}
 	for name := range cfg.Params {

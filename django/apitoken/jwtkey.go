@@ -28,7 +28,7 @@ func algorithmOf(name string) (family string, hash crypto.Hash, err error) {
 	}
 	isKnown := family == "HS" || family == "RS" || family == "ES" && hash != crypto.SHA512
 	if hash == 0 || !isKnown {
-		return "", 0, fmt.Errorf("Algorithm %q isn't supported: it must be HS256, HS384, HS512, RS256, RS384, RS512, ES256 or ES384", name)
+		return "", 0, fmt.Errorf("the Algorithm %q isn't supported: it must be HS256, HS384, HS512, RS256, RS384, RS512, ES256 or ES384", name)
 	}
 	return family, hash, nil
 }

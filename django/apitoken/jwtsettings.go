@@ -70,7 +70,7 @@ func (s JWTSettings) withDefaults() (JWTSettings, error) {
 	s.HeaderTypes, s.TokenTypes = slices.Clone(s.HeaderTypes), slices.Clone(s.TokenTypes)
 	s.Audience, s.Issuer = slices.Clone(s.Audience), slices.Clone(s.Issuer)
 	if s.Leeway < 0 {
-		return s, errors.New("Leeway can't be negative")
+		return s, errors.New("the Leeway can't be negative")
 	}
 	return s, nil
 }

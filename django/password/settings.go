@@ -80,7 +80,7 @@ func (s Settings) withDefaults() (Settings, error) {
 		}
 	}
 	if s.Version != "" && of.version != s.Version {
-		return s, fmt.Errorf("Version: %q is unknown: give the Parameters and leave it out, or use a version from %s to %s", s.Version, versions[0].version, of.version)
+		return s, fmt.Errorf("the Version %q is unknown: give the Parameters and leave it out, or use a version from %s to %s", s.Version, versions[0].version, of.version)
 	}
 	s.Version = of.version
 	s.Parameters = s.Parameters.withDefaults(of.pbkdf2Iterations, of.scryptParallelism)

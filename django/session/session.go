@@ -140,7 +140,7 @@ func (s Settings) withDefaults() (Settings, error) {
 		s.Serializer = serializers[0]
 	}
 	if !slices.Contains(serializers, s.Serializer) {
-		return s, fmt.Errorf("Serializer %q can't be read: it must be Django's JSONSerializer, as pickled sessions can run code", s.Serializer)
+		return s, fmt.Errorf("the Serializer %q can't be read: it must be Django's JSONSerializer, as pickled sessions can run code", s.Serializer)
 	}
 	if s.CookieAge < 0 {
 		return s, errors.New("CookieAge can't be negative")

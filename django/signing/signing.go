@@ -76,13 +76,13 @@ func New(settings Settings) (*Signer, error) {
 		return nil, errors.New("SecretKey must be set to Django's SECRET_KEY")
 	}
 	if settings.Salt == "" {
-		return nil, errors.New(`Salt must be set: Django's dumps has "django.core.signing"`)
+		return nil, errors.New(`the Salt must be set: Django's dumps has "django.core.signing"`)
 	}
 	if settings.Separator == "" {
 		settings.Separator = ":"
 	}
 	if isSeparatorUnsafe(settings.Separator) {
-		return nil, errors.New("Separator can't consist of A-z, 0-9, -, _ and = alone, as those are in what it separates")
+		return nil, errors.New("the Separator can't consist of A-z, 0-9, -, _ and = alone, as those are in what it separates")
 	}
 	if settings.MaxInflated < 0 {
 		return nil, errors.New("MaxInflated can't be negative")

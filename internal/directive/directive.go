@@ -155,8 +155,8 @@ func (l *Lines) readOption(d *caddyfile.Dispenser, path, name string, option Opt
 	if slices.Contains(args, "") && !option.mayBeEmpty {
 		return d.Errf("%s has an empty value; is an environment variable missing?", name)
 	}
-	if i := slices.IndexFunc(args, isWronglyQuoted); i >= 0 {
-		return d.Errf("%s: value %d begins with a quote that a Caddyfile doesn't have, which would be a part of the value: "+
+	if i := wronglyQuoted(args); i >= 0 {
+		return d.Errf("%s: value %d is in quotes that a Caddyfile doesn't have, which would be a part of the value: "+
 			"write \"double quotes\" or `backticks`", name, i+1)
 	}
 	if option.read != nil {
@@ -176,15 +176,25 @@ func (l *Lines) readOption(d *caddyfile.Dispenser, path, name string, option Opt
 	return l.readBlock(d, join(path, name), option.block, tree)
 }
 
-// isWronglyQuoted reports whether a value is in quotes of another language, or in
-// those that word processors make.
-func isWronglyQuoted(arg string) bool {
-	switch first, _ := utf8.DecodeRuneInString(arg); first {
-	case '\'':
-		return true
-	default:
-		return strings.ContainsRune("\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb", first) && arg != ""
+// wronglyQuoted returns the index of the value that begins in quotes of another
+// language, or in those that word processors make, which end with it or with a
+// later one; -1 if there is none.
+func wronglyQuoted(args []string) int {
+	const quotes = "'\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb"
+	for i, arg := range args {
+		first, size := utf8.DecodeRuneInString(arg)
+		if arg == "" || !strings.ContainsRune(quotes, first) {
+			continue
+		}
+		ends := func(part string) bool {
+			last, _ := utf8.DecodeLastRuneInString(part)
+			return part != "" && strings.ContainsRune(quotes, last)
+		}
+		if ends(arg[size:]) || slices.ContainsFunc(args[i+1:], ends) {
+			return i
+		}
 	}
+	return -1
 }
 
 // withoutValue cuts off what may be the value of a secret, where a line is

@@ -2,7 +2,7 @@ package python
 
 import "errors"
 
-var errBase64 = errors.New("Python's urlsafe_b64decode wouldn't read this base64")
+var errBase64 = errors.New("not base64 that Python's urlsafe_b64decode reads")
 
 // DecodeBase64 reads base64 like Python's urlsafe_b64decode does a text that
 // was padded to a multiple of four, as Django and PyJWT do: it skips characters of no alphabet, accepts both alphabets,

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-var errJSON = errors.New("Python's json.loads wouldn't read this JSON")
+var errJSON = errors.New("not JSON that Python's json.loads reads")
 
 const (
 	maxDepth  = 500  // of nested values: about half of what Python reads
