@@ -77,7 +77,7 @@ func (a *audit) note(r *http.Request, event, message string, user token.PrimaryK
 }
 
 // rejected emits the event of a token that was refused. There is no line for
-// it in the audit log, which anybody could fill.
+// it in the audit log, which any client could fill.
 func (a *audit) rejected(r *http.Request, reason error) {
 	if a.events == nil {
 		return

@@ -126,7 +126,7 @@ func (g builder) provision(ctx caddy.Context) error {
 	}
 	g.warnAboutCookie(ctx)
 	if app := accesslog.HTTPApp(ctx); app != nil {
-		// Not by ctx.OnCancel: ctx is a copy, whose functions nobody calls.
+		// Not by ctx.OnCancel: ctx is a copy, whose functions are never called.
 		unregister := g.sources.Register(app)
 		var forgetLogs func()
 		g.logs.Redacts, forgetLogs = accesslog.RedactLogs(app, g.sources)
@@ -193,7 +193,7 @@ func (g builder) provisionAssertion() error {
 		return setting.Of("assertion", err)
 	}
 	if g.config.ReservedPath == reservedOff {
-		return setting.Errorf("reserved_path", "reserved_path off: then nobody could get the keys that assertion is verified by")
+		return setting.Errorf("reserved_path", "reserved_path off: then no application could get the keys that assertion is verified by")
 	}
 	return setting.Of("assertion: header", g.identity.UseAssertions(g.assertions))
 }

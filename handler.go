@@ -252,7 +252,7 @@ func requestFields(r *http.Request) []zap.Field {
 	}
 }
 
-// passesPreflight reports whether preflight requests go on, as nobody's.
+// passesPreflight reports whether preflight requests go on, without a user.
 func (h *Handler) passesPreflight() bool {
 	if h.Preflight == "" {
 		return h.Optional && len(h.Require) == 0

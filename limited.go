@@ -155,7 +155,7 @@ func (l *limiter) findInTurn(r *http.Request, credential limit.Credential, pk to
 }
 
 // refuseLimited answers what is refused of a client over the limit. It tells
-// neither whether the token was looked at, nor why it doesn't hold.
+// neither whether the token was looked at, nor why it is rejected.
 func (f *refuser) refuseLimited(w http.ResponseWriter, r *http.Request, wait time.Duration) error {
 	counted.requests[outcomeLimited].Add(1)
 	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))

@@ -93,7 +93,7 @@ func (f *tokenLogin) useToken(w http.ResponseWriter, r *http.Request, next caddy
 	return f.g.serveVisitor(w, r, next, &v)
 }
 
-// serveAhead answers a request that nobody has clicked for. It logs nobody in.
+// serveAhead answers a request that no user has clicked for. It starts no session.
 // A reusable token is as good for it as for any other request.
 func (f *tokenLogin) serveAhead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, given *authn.TokenCredential, user *userstore.User) error {
 	if f.g.config.OneTime {
@@ -123,7 +123,7 @@ func (f *tokenLogin) loggedIn(r *http.Request, c taken, given *authn.TokenCreden
 	if f.g.logins == nil || !given.IsLink() || len(c.ambient) == 0 {
 		return nil, nil, nil
 	}
-	v, err := f.g.visitorUnasked(r, c, anybody)
+	v, err := f.g.visitorUnasked(r, c, anyUser)
 	none, isNone := errors.AsType[*authn.None](err)
 	switch {
 	case isNone && none.IsAmbiguous:
@@ -176,9 +176,9 @@ func (f *tokenLogin) otherThan(r *http.Request, user *userstore.User, users []to
 // 2.0 (2018) was seen to drop the cookie, as if the redirect were a tracker's
 // bounce. But WebKit's published rules are about redirects from one registrable
 // domain to another ("Tracking Prevention in WebKit": a site is an eTLD+1,
-// and bounces are cross-site navigations), and count only domains that nobody
+// and bounces are cross-site navigations), and count only domains that no user
 // interacts with. A redirect within a site isn't that, so on is the default,
-// and safari_off is there for whoever sees otherwise.
+// and safari_off is there for sites where that is seen.
 func (l *logins) redirects(r *http.Request) bool {
 	switch l.redirect {
 	case redirectOff:
@@ -268,8 +268,8 @@ func ownURI(r *http.Request) string {
 	return uri
 }
 
-// anybody accepts every user.
-func anybody(*userstore.User) error { return nil }
+// anyUser accepts every user.
+func anyUser(*userstore.User) error { return nil }
 
 // use uses up a one-time token. The error is token.Consumed, or says why the
 // store has no answer: then it isn't known whether it is used up.

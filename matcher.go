@@ -26,7 +26,7 @@ func init() {
 // and who meets all of the requirements; without any, every user does. Nothing
 // that the client sends counts.
 //
-// It matches nobody where no such handler stands in front. What a requirement is
+// It matches no user where no such handler stands in front. What a requirement is
 // about must be read by that handler's store: else the request is answered 500,
 // also within `not`, since it isn't known whether it holds.
 type MatchUser require.Requirements

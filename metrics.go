@@ -22,7 +22,7 @@ type outcome uint8
 const (
 	outcomeToken       outcome = iota // went on, by a token
 	outcomeSession                    // went on, by a session
-	outcomeAnonymous                  // went on as nobody's
+	outcomeAnonymous                  // went on without a user
 	outcomeLogin                      // was sent to the page with a session
 	outcomePage                       // got a page of the gateway
 	outcomeAhead                      // was made ahead of a click

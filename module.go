@@ -141,12 +141,12 @@ type Handler struct {
 	// Default: the default scope.
 	Scope string `json:"scope,omitempty"`
 
-	// Whether requests without a token go on, as nobody. One with a token that
-	// doesn't hold is refused all the same. Default: false.
+	// Whether requests without a token go on, without a user. One with a token that
+	// is invalid is rejected all the same. Default: false.
 	Optional bool `json:"optional,omitempty"`
 
 	// What becomes of CORS preflight requests, which browsers send without a
-	// token: `pass` or `refuse`. They pass as nobody. Default: `pass` where
+	// token: `pass` or `refuse`. They pass without a user. Default: `pass` where
 	// `optional` is set, else `refuse`.
 	Preflight string `json:"preflight,omitempty"`
 

@@ -163,7 +163,7 @@ func register(h *Handler) {
 	handlers.list = append(handlers.list, h)
 }
 
-// unregister takes it out. One that isn't there is none of its business.
+// unregister takes a handler out, if it is there.
 func unregister(h *Handler) {
 	handlers.mu.Lock()
 	defer handlers.mu.Unlock()

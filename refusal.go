@@ -41,7 +41,7 @@ const errorPlaceholder = "http.auth.sesame.error"
 // retryAfter is how many seconds a client should wait for MySQL to come back.
 const retryAfter = 2
 
-// refuse answers a request whose token doesn't hold, or that has none. err is
+// refuse answers a request whose token is invalid, or that has none. err is
 // the reason, or wraps it.
 func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, reason token.Reason, err error) error {
 	counted.refuse(reason)
@@ -144,7 +144,7 @@ var errAhead = errors.New("the request was made ahead of its use")
 
 // answerAhead answers a request that was made ahead of the use of a one-time
 // token. It doesn't go on to the upstream: with an identity it would be a use,
-// and as nobody's it would be a wrong answer. What was asked for ahead must not
+// and without a user it would be a wrong answer. What was asked for ahead must not
 // be kept and shown later, since the click must come here.
 func answerAhead(w http.ResponseWriter, r *http.Request) error {
 	claim.ForbidLinking(w.Header())

@@ -198,7 +198,7 @@ func (g *gate) visitorExplicit(r *http.Request, c taken) (visitor, error) {
 // keySetAge is for how long others may keep the key set.
 const keySetAge = "public, max-age=300"
 
-// serveKeySet tells whoever asks by which keys assertions are verified.
+// serveKeySet tells applications by which keys assertions are verified.
 func (p *reserved) serveKeySet(w http.ResponseWriter, r *http.Request) error {
 	counted.requests[outcomePage].Add(1)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {

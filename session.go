@@ -207,7 +207,7 @@ func (l *logins) renew(w http.ResponseWriter, r *http.Request, v *visitor) error
 
 // note writes the time of a login, as Django does, unless the token was
 // for one use, which has written it. A store that can't is no reason to keep
-// somebody out whose token holds.
+// a user out whose token is valid.
 func (l *logins) note(ctx context.Context, user *userstore.User) {
 	if !l.updateLastLogin || l.g.config.OneTime {
 		return

@@ -8,7 +8,7 @@ package session
 type Reason uint8
 
 // The reasons, in the order in which a session meets them. Those of the user's
-// row are found by whoever looks the user up, between Parse and Verify.
+// row are found by the caller, who looks the user up, between Parse and Verify.
 const (
 	// Malformed: not a session cookie, cut short, or of another version.
 	Malformed Reason = iota + 1

@@ -12,7 +12,7 @@
 //
 // Whoever has a copy of the cookie has the session. Logging out removes the
 // browser's cookie only: a copy works until MaxAge or Idle ends it, or a new
-// password does. The cookie is signed, not encrypted: whoever reads it learns
+// password does. The cookie is signed, not encrypted: its reader learns
 // the primary key and two times, but nothing about the scope or the password.
 //
 // # Format
@@ -156,7 +156,7 @@ type Parsed struct {
 }
 
 // PrimaryKey is the key of the row that Verify needs. It is zero where Parse
-// found no valid signature: what anybody could have written isn't told.
+// found no valid signature: what any client could have written isn't told.
 func (p *Parsed) PrimaryKey() token.PrimaryKey { return p.pk }
 
 // Issued is when the user logged in, in UTC and whole seconds.

@@ -8,7 +8,7 @@ package token
 type Reason uint8
 
 // The reasons, in the order in which a token meets them. Those of the user's
-// row are found by whoever looks the user up, between Parse and Verify.
+// row are found by the caller, who looks the user up, between Parse and Verify.
 const (
 	// Missing: the request has no token at all.
 	Missing Reason = iota + 1

@@ -178,7 +178,7 @@ func (t *Tokens) Verify(p *Parsed, user User) error {
 
 // IsAuthentic reports whether a token that Parse has refused as Expired would
 // hold but for its age: it was made for this user, and nothing has revoked it.
-// It is for telling people whose link has expired; it lets nobody in.
+// It is for telling users that their link has expired; it authenticates no one.
 func (t *Tokens) IsAuthentic(p *Parsed, user User) bool {
 	if p.refused != Expired {
 		return false

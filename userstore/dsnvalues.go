@@ -15,27 +15,28 @@ var isAssignment = regexp.MustCompile(`^(export )?[A-Z][A-Z0-9_]* ?= ?["']?[^=(]
 // withoutParentheses matches a host that lacks the network around it.
 var withoutParentheses = regexp.MustCompile(`@[A-Za-z0-9.-]+(:[0-9]+)?/`)
 
-// splitDSN splits a DSN as the driver does: at the last slash, and at the first
-// question mark behind it.
-func splitDSN(dsn string) (server, database, parameters string, hasParameters bool) {
+// splitDSN returns what stands in front of a DSN's database and behind it, as the
+// driver reads it: the database is between the last slash and the first question
+// mark behind that.
+func splitDSN(dsn string) (server, parameters string, hasParameters bool) {
 	i := strings.LastIndexByte(dsn, '/')
 	if i < 0 {
-		return dsn, "", "", false
+		return dsn, "", false
 	}
-	database, parameters, hasParameters = strings.Cut(dsn[i+1:], "?")
-	return dsn[:i], database, parameters, hasParameters
+	_, parameters, hasParameters = strings.Cut(dsn[i+1:], "?")
+	return dsn[:i], parameters, hasParameters
 }
 
 // hasSlash reports whether a slash stands behind the one that ends the address.
 func hasSlash(dsn string) bool {
-	server, _, _, _ := splitDSN(dsn)
+	server, _, _ := splitDSN(dsn)
 	return strings.Contains(server, ")/")
 }
 
 // checkValues finds parameters that have no value, or one that the driver doesn't
 // read, whose errors quote too much.
 func checkValues(dsn string) error {
-	_, _, parameters, hasParameters := splitDSN(dsn)
+	_, parameters, hasParameters := splitDSN(dsn)
 	if !hasParameters {
 		return nil
 	}

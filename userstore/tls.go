@@ -96,7 +96,7 @@ func (f tlsFiles) certificate(*tls.CertificateRequestInfo) (*tls.Certificate, er
 }
 
 // checksCertificate reports whether connections are made only to who has a
-// certificate that holds.
+// certificate that is valid.
 func checksCertificate(cfg *mysql.Config) bool {
 	return cfg.TLS != nil && !cfg.TLS.InsecureSkipVerify && !cfg.AllowFallbackToPlaintext
 }

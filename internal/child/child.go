@@ -142,7 +142,7 @@ func (p *Process) Kill() {
 	<-p.ended
 }
 
-// FreeAddress asks the kernel for a loopback address that nobody listens on.
+// FreeAddress asks the kernel for a loopback address that no program listens on.
 func FreeAddress() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -43,7 +43,7 @@ func (s *Sources) takeParameters(r *http.Request, names []string) (token paramet
 	if cleaned.query != asked.query {
 		r.URL.RawQuery = cleaned.query
 		r.URL.ForceQuery = false
-		r.Form = nil // whoever parsed it will parse it again
+		r.Form = nil // a handler that has parsed it will parse it again
 	}
 	r.RequestURI = cleaned.uri
 	blankPath(r.URL, names)

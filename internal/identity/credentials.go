@@ -29,7 +29,7 @@ func isCredentials(name string) bool {
 }
 
 // removeCredentials takes the credentials out of the request of a proven user
-// from which servers derive a user's name that nobody has checked: PHP makes
+// from which servers derive a user's name that was never checked: PHP makes
 // PHP_AUTH_USER and PHP_AUTH_PW of Basic (RFC 7617), and PHP_AUTH_DIGEST of
 // Digest (RFC 7616). Those of other schemes are checked by the application.
 func removeCredentials(header http.Header) {

@@ -13,7 +13,7 @@ import (
 
 // A Client stands for who is told apart by the limit: an address of IPv4, a
 // network of IPv6. It is a hash under a key that this process has made up, so
-// that nobody can choose addresses which fall together. It is never 0.
+// that no client can choose addresses which fall together. It is never 0.
 type Client uint64
 
 // ClientOf is the client with an address, as Caddy writes it. All whose address
@@ -41,7 +41,7 @@ func (f *Failures) ClientOf(address string) Client {
 // forgiven. A failure moves it on by an interval, and a client for which it is
 // further away than the limit allows is limited (the generic cell rate
 // algorithm, ITU-T I.371, appendix I). So the failures of a client that has
-// gone are forgotten without anybody's doing.
+// gone are forgotten by themselves.
 type Failures struct {
 	limit     Config
 	interval  int64 // nanoseconds in which one failure is forgiven
@@ -121,7 +121,7 @@ func newFailures(limit Config) *Failures {
 // Destruct does nothing: there is only memory. UsagePool calls it.
 func (f *Failures) Destruct() error { return nil }
 
-// now is the time on a clock that nobody sets.
+// now is the time on a clock that is never set.
 func (f *Failures) now() int64 { return int64(time.Since(f.began)) }
 
 func (f *Failures) bucket(c Client) *failureBucket {

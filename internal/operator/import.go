@@ -93,7 +93,7 @@ func (c *command) writeConfiguration(project *settings.Project) (*settings.Repor
 	if name == "" || name == "-" {
 		return project.Caddyfile(c.OutOrStdout())
 	}
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // whoever calls the command chooses
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the caller of the command chooses
 	if err != nil {
 		return nil, fmt.Errorf("writing the Caddyfile: %w", err)
 	}

@@ -66,7 +66,7 @@ func readConfigFile(file string) ([]byte, string, error) {
 		}
 		return text, adjacentFile, err
 	default:
-		text, err := os.ReadFile(file) //nolint:gosec // whoever calls the command chooses
+		text, err := os.ReadFile(file) //nolint:gosec // the caller of the command chooses
 		if err != nil {
 			return nil, "", fmt.Errorf("reading the configuration: %w", err)
 		}

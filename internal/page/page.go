@@ -223,8 +223,8 @@ func (p *Pages) view(data Data) view {
 	return view
 }
 
-// Write writes a page: JSON for whom prefers that to HTML, else HTML for whom
-// accepts it, else text.
+// Write writes a page: JSON for clients that prefer it to HTML, HTML for those
+// that accept it, and else text.
 func (p *Pages) Write(w http.ResponseWriter, r *http.Request, status int, data Data) error {
 	view := p.view(data)
 	header := w.Header()

@@ -1,5 +1,5 @@
 // Package testdevmysql runs the embedded MySQL server for tests. The server has
-// a module of its own, so that nobody's Caddy depends on it; here it is a
+// a module of its own, so that no Caddy depends on it; here it is a
 // program that is built and started.
 package testdevmysql
 

@@ -299,7 +299,7 @@ func find(names ...string) (string, error) {
 	return "", ErrNotInstalled
 }
 
-// freePort asks the kernel for a port that nobody listens on.
+// freePort asks the kernel for a port that no program listens on.
 func freePort() (int, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

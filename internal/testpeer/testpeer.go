@@ -25,7 +25,7 @@ func Checkouts(t testing.TB, name, of string) []string {
 		t.Skipf("%s doesn't name a checkout of %s: not testing against it, only against vectors made by it", name, of)
 	}
 	for _, directory := range list {
-		if info, err := os.Stat(directory); err != nil || !info.IsDir() { //nolint:gosec // whoever runs the test names it
+		if info, err := os.Stat(directory); err != nil || !info.IsDir() { //nolint:gosec // the caller of the test names it
 			t.Fatalf("%s: %q is no directory", name, directory)
 		}
 	}

@@ -263,7 +263,7 @@ func (w *endingWriter) ReadFrom(r io.Reader) (written int64, err error) {
 }
 
 // add lists a response that has lasted an interval, and sees to it that
-// somebody goes through the list.
+// a goroutine goes through the list.
 func (w *Watcher) add(g *guarded) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -328,7 +328,7 @@ func (w *Watcher) check() bool {
 	}
 	users, err := w.lookup(w.ctx, keys)
 	if err != nil {
-		// It isn't known whether anybody's access has ended.
+		// It isn't known whether a user's access has ended.
 		w.logger.Debug("the users of long responses can't be looked up", zap.Int("users", len(keys)), zap.Error(err))
 		return true
 	}
