@@ -77,13 +77,13 @@ func (t target) without(names []string) target {
 	return target{query, path + "?" + rest}
 }
 
-// cutFromQuery takes parameters out of a query, good and damaged ones.
+// cutFromQuery takes parameters out of a query: good ones as a whole, whatever
+// ends a damaged one, and then damaged ones.
 func cutFromQuery(query string, names []string) string {
-	query = rawuri.Cut(query, rawuri.Query, names)
 	for _, name := range names {
 		query = rawuri.WithoutParameter(query, name)
 	}
-	return query
+	return rawuri.Cut(query, rawuri.Query, names)
 }
 
 // blankPath removes the values of parameters from a path. Their names stay, so
