@@ -515,7 +515,13 @@ func (g *gateway) open(t *testing.T, request string) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
+	t.Cleanup(func() {
+		// Caddy must be through with the connection before it is stopped.
+		_ = conn.(*net.TCPConn).CloseWrite()
+		_ = conn.SetDeadline(time.Now().Add(time.Second))
+		_, _ = io.Copy(io.Discard, conn)
+		_ = conn.Close()
+	})
 	if err := conn.SetDeadline(time.Now().Add(15 * time.Second)); err != nil {
 		t.Fatal(err)
 	}

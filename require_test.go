@@ -256,7 +256,7 @@ func TestRequireErrors(t *testing.T) {
 		{options: "require permission ab", store: "permissions", want: []string{"app_label.codename"}},
 		{options: "require", want: []string{"wrong argument count"}},
 		{options: "require group", want: []string{"group needs a name"}},
-		{options: `require group ""`, store: "groups", want: []string{"a name is empty"}},
+		{options: `require group ""`, store: "groups", want: []string{"require has an empty value"}},
 		{options: "require staff alice", want: []string{"staff takes no names"}},
 		{options: "require editor", want: []string{`unrecognized requirement "editor"`}},
 		{options: "require staff", store: "is_staff -", want: []string{"is_staff is -"}},

@@ -132,7 +132,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, err
 	}
 	conn.from, conn.generation = c, generation
-	conn.wire.hasAdded = c.stall
+	conn.wire.notify(c.stall)
 	return conn, nil
 }
 

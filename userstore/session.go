@@ -105,7 +105,7 @@ func (t *target) ready(ctx context.Context, conn *connection) error {
 		t.log.Print("asking for the connection's id, by which to end statements: ", err)
 		return nil
 	}
-	conn.wire.id = id
+	conn.wire.identify(id)
 	return err
 }
 

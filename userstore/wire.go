@@ -3,7 +3,7 @@ package userstore
 import (
 	"context"
 	"net"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -36,15 +36,15 @@ type wire struct {
 	net.Conn
 
 	stalled  *stalled
-	hasAdded func() // is called when a statement was added to stalled; may be nil
-	id       uint64 // the connection's, once the server was asked for it
+	deadline time.Time // of what is under way; only the goroutine that uses the connection has it
 
-	// What is under way. Only the goroutine that uses the connection writes these.
-	deadline  time.Time
-	began     time.Time
-	statement string
-
-	unanswered atomic.Int32 // the task whose answer hasn't begun
+	// The driver closes the connection from another goroutine when a context ends.
+	mu         sync.Mutex
+	hasAdded   func() // is called when a statement was added to stalled; may be nil
+	id         uint64 // the connection's, once the server was asked for it
+	unanswered task   // the one whose answer hasn't begun
+	began      time.Time
+	statement  string
 }
 
 // dialing is what a context carries through the driver to dial.
@@ -71,33 +71,60 @@ func dial(ctx context.Context, network, addr string) (net.Conn, error) {
 
 // begin notes what is done next, and how long it may take.
 func (w *wire) begin(what task, statement string, deadline time.Time) {
-	w.began, w.deadline, w.statement = time.Now(), deadline, statement
-	w.unanswered.Store(int32(what))
+	w.deadline = deadline
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unanswered, w.statement, w.began = what, statement, time.Now()
 }
 
 // quit notes that what follows ends the connection in good order.
 func (w *wire) quit(deadline time.Time) {
 	w.deadline = deadline
-	w.unanswered.Store(int32(taskOther))
+	w.answered()
+}
+
+// answered notes that the server doesn't execute anything whose client has gone.
+func (w *wire) answered() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unanswered = taskOther
+}
+
+// identify notes the number by which other connections can end what this one
+// does.
+func (w *wire) identify(id uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.id = id
+}
+
+// notify has a function called when the connection leaves a statement behind.
+func (w *wire) notify(hasAdded func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hasAdded = hasAdded
 }
 
 // Read implements net.Conn.
 func (w *wire) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
 	if n > 0 {
-		w.unanswered.Store(int32(taskOther))
+		w.answered()
 	}
 	return n, err
 }
 
 // Close implements net.Conn.
 func (w *wire) Close() error {
-	what := task(w.unanswered.Swap(int32(taskOther)))
+	w.mu.Lock()
+	left, id, hasAdded := abandoned{task: w.unanswered, statement: w.statement, began: w.began}, w.id, w.hasAdded
+	w.unanswered = taskOther
+	w.mu.Unlock()
 	err := w.Conn.Close()
-	if what != taskOther && w.id != 0 && w.stalled != nil {
-		w.stalled.add(w.id, abandoned{task: what, statement: w.statement, began: w.began})
-		if w.hasAdded != nil {
-			w.hasAdded()
+	if left.task != taskOther && id != 0 && w.stalled != nil {
+		w.stalled.add(id, left)
+		if hasAdded != nil {
+			hasAdded()
 		}
 	}
 	return err

@@ -68,6 +68,10 @@ var trustedNames = []string{
 // trusted is trustedNames, folded.
 var trusted = foldNames(trustedNames)
 
+// IsTrusted reports whether a header field of a client is removed because
+// applications commonly trust it.
+func IsTrusted(name string) bool { return trusted.has(name) }
+
 // foldedNames is a set of folded names.
 type foldedNames struct {
 	exact    map[string]struct{}
