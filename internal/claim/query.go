@@ -77,13 +77,24 @@ func (t target) without(names []string) target {
 	return target{query, path + "?" + rest}
 }
 
+// mostPasses is how often a query is cut: what is left of one cut can make up
+// another parameter, in queries that were written for that.
+const mostPasses = 4
+
 // cutFromQuery takes parameters out of a query: good ones as a whole, whatever
-// ends a damaged one, and then damaged ones.
+// ends a damaged one, and then damaged ones. Nothing is left of a query that goes
+// on to have them.
 func cutFromQuery(query string, names []string) string {
-	for _, name := range names {
-		query = rawuri.WithoutParameter(query, name)
+	for range mostPasses {
+		for _, name := range names {
+			query = rawuri.WithoutParameter(query, name)
+		}
+		query = rawuri.Cut(query, rawuri.Query, names)
+		if !rawuri.Has(query, rawuri.Query, names) {
+			return query
+		}
 	}
-	return rawuri.Cut(query, rawuri.Query, names)
+	return ""
 }
 
 // blankPath removes the values of parameters from a path. Their names stay, so
