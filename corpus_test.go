@@ -411,7 +411,10 @@ func (run *corpusRun) checkAnswers(m *corpusMount, want []corpusAnswer, allowed 
 		}
 		result = append(result, answer)
 	}
-	if !slices.Equal(result, want) && !(len(want) == 1 && want[0].status == http.StatusBadRequest && slices.Equal(result, []corpusAnswer{{}})) {
+	// Where the server resets the stream of a request that may reach the upstream,
+	// the answer may be there first.
+	isReset := len(want) == 1 && len(result) == 1 && want[0].maybe && want[0].status == 0 && result[0].identity == want[0].identity
+	if !slices.Equal(result, want) && !isReset && !(len(want) == 1 && want[0].status == http.StatusBadRequest && slices.Equal(result, []corpusAnswer{{}})) {
 		wrong("the answers are %v, want %v: %.300s", result, want, got.raw)
 	}
 	for _, seen := range requests[next:] {

@@ -37,7 +37,7 @@ func TestWrongBlocksNamePlaceCauseAndRemedy(t *testing.T) {
 		{options: "assertion {\naudience a\nclaim role\n}", line: 5, want: "wrong argument count: claim takes a name and a value; there are 1: role"},
 		{options: "assertion {\naudience a\nclaim role {http.auth.user.role}\n}", line: 5, want: "assertion: claim role: {http.auth.user.role}: the store reads no column \"role\"; name it in columns of userstore"},
 		{options: "assertion {\naudience a\nclaim role {http.request.header.Role}\n}", line: 5, want: "assertion: claim role: {http.request.header.Role}: only {http.auth.user.<column>} can be in it, since an assertion serves more than one request"},
-		{options: "assertion {\naudience a\n}\nreserved_path off", line: 6, want: "reserved_path off: then nobody could get the keys that assertion is verified by"},
+		{options: "assertion {\naudience a\n}\nreserved_path off", line: 6, want: "reserved_path off: then no application could get the keys that assertion is verified by"},
 		{options: "assertion {\naudience a\nheader Remote-User\n}", line: 5, want: "assertion: header Remote-User is named twice, or can't be told from another by some servers"},
 		{options: "cache 5s {\nmax_users 0\n}", line: 4, want: "max_users: it must be a whole number of at least 1, not \"0\""},
 		{options: "cache 5s {\nmax_users many\n}", line: 4, want: "max_users: it must be a whole number of at least 1, not \"many\""},
