@@ -181,7 +181,7 @@ func (g *gate) serveBesideRejected(w http.ResponseWriter, r *http.Request, next 
 	case err != nil:
 		return g.refuser.fail(w, r, err)
 	case c.confirmation.signature != "", // the button's own request is nothing for the upstream
-		r.Method == http.MethodGet && g.logins.redirects(r) && asksForPage(r):
+		r.Method == http.MethodGet && g.logins != nil && g.logins.redirects(r) && asksForPage(r):
 		counted.requests[outcomeSession].Add(1)
 		return seeOther(w, c.loginTarget(r))
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// AssertionConfig has each request of a user carry a signed assertion of who
-// that is: a JSON Web Token (RFC 7519), which an application on another host
+// AssertionConfig has each request of a user carry a signed assertion of the user's
+// identity: a JSON Web Token (RFC 7519), which an application on another host
 // can verify, where a plain header field would have to be trusted. Its claims
 // are `iss`, `sub` (the primary key), `aud`, `iat`, `nbf`, `exp`, and those in
 // `claims`. It is signed with Ed25519 (`alg` is `EdDSA`), and the public keys

@@ -11,7 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// A Client stands for who is told apart by the limit: an address of IPv4, a
+// A Client is what the limit tells apart: an address of IPv4, a
 // network of IPv6. It is a hash under a key that this process has made up, so
 // that no client can choose addresses which fall together. It is never 0.
 type Client uint64
