@@ -1,13 +1,13 @@
 package sesame
 
 import (
-	"errors"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -76,17 +76,14 @@ func (a *audit) note(r *http.Request, event, message string, user token.PrimaryK
 	a.events.Emit(a.ctx, event, data)
 }
 
-// rejected emits the event of a token that was refused. There is no line for
+// rejected emits the event of credentials that were refused. There is no line for
 // it in the audit log, which any client could fill.
-func (a *audit) rejected(r *http.Request, reason error) {
+func (a *audit) rejected(r *http.Request, scheme string, reason error) {
 	if a.events == nil {
 		return
 	}
 	data := requestData(r, requestID(r))
-	data["reason"] = "unknown"
-	if reason, ok := errors.AsType[token.Reason](reason); ok {
-		data["reason"] = reason.String()
-	}
+	data["scheme"], data["reason"] = scheme, authn.ReasonOf(reason)
 	a.events.Emit(a.ctx, eventRejected, data)
 }
 

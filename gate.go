@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -46,16 +44,19 @@ type gate struct {
 	assertions    *identity.Assertions // nil without
 
 	// How users are authenticated.
-	authn    *authn.Authenticator
-	token    *authn.Token
-	schemes  []authn.Scheme              // beside token
-	meets    func(*userstore.User) error // checks what is required; bound once for all requests
-	settings token.Settings
-	made     atomic.Pointer[keys] // nil until the store knows its table
-	limiter  *limiter             // nil for no limit
+	authn      *authn.Authenticator
+	token      *authn.Token
+	schemes    []authn.Scheme              // beside token
+	configured []authn.ConfiguredScheme    // those of schemes that have a block of the configuration
+	served     map[string]*atomic.Uint64   // counts of requests that went on, by the scheme
+	meets      func(*userstore.User) error // checks what is required; bound once for all requests
+	settings   token.Settings
+	made       atomic.Pointer[keys] // nil until the store knows its table
+	limiter    *limiter             // nil for no limit
 
 	// Where users are found.
 	store   userStore
+	mysql   *userstore.MySQL // store
 	users   userstore.Finder // in the store and the cache
 	cache   *userstore.Cache // nil for none
 	watcher *watch.Watcher   // nil for never
@@ -79,6 +80,8 @@ type userStore interface {
 	Lookup(ctx context.Context, pk token.PrimaryKey) (*userstore.User, error)
 	LookupAny(ctx context.Context, pk token.PrimaryKey) (user *userstore.User, isFresh bool, err error)
 	LookupMany(ctx context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error)
+	LookupVia(ctx context.Context, key userstore.Key) (*userstore.User, error)
+	LookupKeys(ctx context.Context, keys []userstore.Key) (map[userstore.Key]*userstore.User, error)
 	Consume(ctx context.Context, user *userstore.User, now time.Time) error
 	Stats() userstore.Stats
 	Servers() []userstore.ServerStats
@@ -227,6 +230,11 @@ func (g builder) provisionLogin() error {
 		g.sources.AddCookies(g.logins.cookie.Name())
 	}
 	g.provisionSchemes()
+	for _, cfg := range schemesOf(g.config) {
+		if err := cfg.Validate(); err != nil {
+			return setting.In(cfg.Option(), err)
+		}
+	}
 	if g.pages, err = page.New(g.config.Pages); err != nil {
 		return setting.In("pages", err)
 	}
@@ -249,6 +257,9 @@ func (g builder) provisionSettings() error {
 		if err := g.assertions.Resolve(g.config.Assertion, g.settings, secret.Resolve); err != nil {
 			return err
 		}
+	}
+	if err := g.provisionConfigured(); err != nil {
+		return err
 	}
 	g.confirmer.key = newSigningKey(g.settings.SecretKey, "caddy-sesame/confirm/1")
 	g.hints.key = newSigningKey(g.settings.SecretKey, "caddy-sesame/help/1")
@@ -282,6 +293,9 @@ func (g builder) provisionStore(ctx caddy.Context) error {
 	needs := g.config.requiredFlags()
 	needs.Email = g.config.InvalidateOnEmailChange
 	needs.LastLogin = g.config.OneTime || g.logins != nil && g.logins.updateLastLogin
+	for _, scheme := range g.configured {
+		scheme.AddNeeds(&needs)
+	}
 	if made := g.made.Load(); made != nil {
 		needs.KeysOf(made.tokens.Settings().Encoding)
 	}
@@ -295,7 +309,7 @@ func (g builder) provisionStore(ctx caddy.Context) error {
 	case err != nil:
 		return setting.In("userstore", err)
 	}
-	g.store = store
+	g.store, g.mysql = store, store
 	if validating {
 		g.noteSkipped(ctx, store)
 	}
@@ -305,7 +319,7 @@ func (g builder) provisionStore(ctx caddy.Context) error {
 		if err != nil {
 			return err
 		}
-		queue := limit.NewQueue(store.LookupMany, cmp.Or(time.Duration(cfg.QueryTimeout), userstore.DefaultQueryTimeout))
+		queue := limit.NewQueue(store.LookupKeys, cmp.Or(time.Duration(cfg.QueryTimeout), userstore.DefaultQueryTimeout))
 		g.limiter = &limiter{failures: failures, queue: queue, logger: g.logger, audit: &g.audit}
 	}
 	if g.config.Cache != nil {
@@ -322,7 +336,7 @@ func (g builder) provisionStore(ctx caddy.Context) error {
 	}
 	g.proven = g.newProven()
 	if interval := g.config.watchInterval(); interval > 0 {
-		g.watcher = watch.New(interval, store.LookupMany, g.logger.Named("watch"))
+		g.watcher = watch.New(interval, store.LookupKeys, g.logger.Named("watch"))
 	}
 	g.forOperator = g.config.operated()
 	g.forOperator.Live = g.live(store)
@@ -364,13 +378,15 @@ func (g builder) provisionSchemes() {
 			}
 			return made.tokens, nil
 		},
-		OneTime: g.config.OneTime,
-		LogsIn:  g.logins != nil,
+		OneTime:         g.config.OneTime,
+		OutlivePassword: g.config.outlivePassword(),
+		LogsIn:          g.logins != nil,
 	}
+	g.served = map[string]*atomic.Uint64{g.token.Name(): counted.servedBy(g.token.Name())}
 	if g.logins == nil {
 		return
 	}
-	g.schemes = append(g.schemes, &authn.Session{
+	g.addScheme(&authn.Session{
 		Cookie: &g.logins.cookie,
 		Keys: func(ctx context.Context) (*session.Sessions, error) {
 			made, err := g.keys(ctx)
@@ -380,6 +396,34 @@ func (g builder) provisionSchemes() {
 			return made.sessions, nil
 		},
 	})
+}
+
+// addScheme adds a scheme beside tokens.
+func (g builder) addScheme(scheme authn.Scheme) {
+	g.schemes = append(g.schemes, scheme)
+	g.served[scheme.Name()] = counted.servedBy(scheme.Name())
+}
+
+// provisionConfigured makes the schemes that have a block of the configuration.
+func (g builder) provisionConfigured() error {
+	env := &authn.Environment{
+		Settings: g.settings,
+		Resolve:  secret.Resolve,
+		Store:    func() *userstore.MySQL { return g.mysql },
+		Now:      g.now,
+		Logger:   g.logger,
+		Realm:    g.config.Realm,
+	}
+	for _, cfg := range schemesOf(g.config) {
+		scheme, err := cfg.New(env)
+		if err != nil {
+			return setting.In(cfg.Option(), err)
+		}
+		g.configured = append(g.configured, scheme)
+		g.sources.AddCookies(scheme.Cookies()...)
+		g.addScheme(scheme)
+	}
+	return nil
 }
 
 // stop ends what runs beside requests.
@@ -406,29 +450,6 @@ func (g *gate) close() error {
 		errs = append(errs, g.store.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// isValidating reports whether this process is `caddy validate`, or `caddy adapt
-// --validate`: it provisions a configuration, and runs none. Caddy doesn't tell
-// modules.
-func isValidating() bool {
-	args := os.Args[min(1, len(os.Args)):]
-	first := slices.IndexFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") })
-	if first < 0 {
-		return false
-	}
-	isOn := func(arg string) bool { return arg == "--validate" || arg == "--validate=true" }
-	return args[first] == "validate" || args[first] == "adapt" && slices.ContainsFunc(args, isOn)
-}
-
-// noteSkipped says which checks a validation has left out, as the database
-// can't be reached from where it runs.
-func (g builder) noteSkipped(ctx context.Context, store *userstore.MySQL) {
-	if _, err := store.Schema(ctx); errors.Is(err, userstore.ErrUnavailable) {
-		g.logger.Warn("validated without the database, which can't be reached: "+
-			"not checked are the connection, the table, its columns, the packer, and the rights; `caddy sesame check` does that",
-			zap.Error(err))
-	}
 }
 
 // Interface guards

@@ -206,7 +206,7 @@ func (g *gate) rejected(r *http.Request, given *authn.TokenCredential, reason er
 			return err
 		}
 	}
-	g.audit.rejected(r, reason)
+	g.audit.rejected(r, g.token.Name(), reason)
 	return reason
 }
 

@@ -110,7 +110,7 @@ func (x *hints) findExpired(r *http.Request, given *authn.TokenCredential) (*use
 		}
 		return nil
 	}
-	key := given.Parsed().PrimaryKey()
+	key := userstore.ByPrimaryKey(given.Parsed().PrimaryKey())
 	if x.g.limiter == nil {
 		return x.g.users.Find(r.Context(), key, true, check)
 	}

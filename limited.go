@@ -83,6 +83,12 @@ func (l *limiter) chargeToken(r *http.Request, credential limit.Credential, reas
 	return l.charge(r, reason, isNew && isGuess(reason))
 }
 
+// chargeOther is chargeToken for credentials of other schemes.
+func (l *limiter) chargeOther(r *http.Request, credential limit.Credential, reason error) error {
+	isNew := !authn.IsStale(reason) && l.failures.RememberRejected(credential)
+	return l.charge(r, reason, isNew)
+}
+
 // charge returns the reason of a rejection, or limit.Exceeded if the client is
 // over the limit. It counts one more failure of the client, or none.
 func (l *limiter) charge(r *http.Request, reason error, isFailure bool) error {
@@ -122,20 +128,20 @@ func (l *limiter) tellLimited(r *http.Request) {
 	l.audit.limited(r)
 }
 
-// findInTurn is Finder.Find for a token. Where the client is over the limit, or the
+// findInTurn is Finder.Find for credentials that can be guessed. Where the client is over the limit, or the
 // token was rejected before, the lookup waits in a queue, and MySQL is asked no
 // more often however many such requests come. Only what a kept row accepts is
 // answered at once: neither the answer nor its time tells whether a user exists.
-func (l *limiter) findInTurn(r *http.Request, credential limit.Credential, pk token.PrimaryKey, fresh bool, check func(*userstore.User) error) (*userstore.User, error) {
+func (l *limiter) findInTurn(r *http.Request, credential limit.Credential, key userstore.Key, fresh bool, check func(*userstore.User) error) (*userstore.User, error) {
 	client := l.clientOf(r)
 	wait := l.failures.Wait(client)
 	switch standing := l.failures.Standing(credential); {
 	case standing == limit.Valid, standing == limit.Unseen && wait == 0:
-		return l.users.Find(r.Context(), pk, fresh, check)
+		return l.users.Find(r.Context(), key, fresh, check)
 	case standing == limit.Rejected && wait > 0:
 		return nil, &limit.Exceeded{Wait: max(wait, limit.RejectedFor)}
 	}
-	if l.cache != nil && !fresh {
+	if pk, ok := key.PrimaryKey(); ok && l.cache != nil && !fresh {
 		if user, _ := l.cache.Kept(pk); user != nil && check(user) == nil {
 			return user, nil
 		}
@@ -144,7 +150,7 @@ func (l *limiter) findInTurn(r *http.Request, credential limit.Credential, pk to
 	if span != nil {
 		defer span.End()
 	}
-	user, err := l.queue.Find(ctx, client, pk, check)
+	user, err := l.queue.Find(ctx, client, key, check)
 	switch {
 	case err == nil:
 		l.failures.RememberValid(credential)

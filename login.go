@@ -162,7 +162,7 @@ func (f *tokenLogin) otherThan(r *http.Request, user *userstore.User, users []to
 			continue
 		}
 		looked++
-		other, err := f.g.users.Find(r.Context(), key, false, func(*userstore.User) error { return nil })
+		other, err := f.g.users.Find(r.Context(), userstore.ByPrimaryKey(key), false, func(*userstore.User) error { return nil })
 		if other != nil || err != nil {
 			return other, err
 		}

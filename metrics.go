@@ -2,12 +2,15 @@ package sesame
 
 import (
 	"errors"
+	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/watch"
@@ -67,6 +70,48 @@ type tally struct {
 	logins        atomic.Uint64
 	logouts       atomic.Uint64
 	sessionsEnded [session.Revoked + 1]atomic.Uint64
+
+	// Of schemes besides tokens and sessions.
+	mu      sync.Mutex
+	served  map[string]*atomic.Uint64 // requests that went on, by the scheme
+	reasons map[string]*atomic.Uint64 // those that were refused, by the reason
+}
+
+// servedBy is the count of requests that went on by credentials of a scheme.
+func (t *tally) servedBy(scheme string) *atomic.Uint64 {
+	switch scheme {
+	case outcomeToken.String():
+		return &t.requests[outcomeToken]
+	case outcomeSession.String():
+		return &t.requests[outcomeSession]
+	}
+	return t.named(&t.served, scheme)
+}
+
+// named is the count with a name.
+func (t *tally) named(counts *map[string]*atomic.Uint64, name string) *atomic.Uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if *counts == nil {
+		*counts = make(map[string]*atomic.Uint64)
+	}
+	count, ok := (*counts)[name]
+	if !ok {
+		count = new(atomic.Uint64)
+		(*counts)[name] = count
+	}
+	return count
+}
+
+// namedCounts are the counts with names, as they are now.
+func (t *tally) namedCounts(counts *map[string]*atomic.Uint64) map[string]uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := make(map[string]uint64, len(*counts))
+	for name, count := range *counts {
+		now[name] = count.Load()
+	}
+	return now
 }
 
 var counted tally
@@ -81,9 +126,16 @@ var lookupSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
 func observeLookup(took time.Duration) { lookupSeconds.Observe(took.Seconds()) }
 
 // refuse counts a request that is refused for a reason.
-func (t *tally) refuse(reason token.Reason) {
+func (t *tally) refuse(err error) {
 	t.requests[outcomeRefused].Add(1)
-	t.refused[reason].Add(1)
+	name := authn.ReasonOf(err)
+	for _, reason := range token.Reasons() {
+		if reason.String() == name {
+			t.refused[reason].Add(1)
+			return
+		}
+	}
+	t.named(&t.reasons, name).Add(1)
 }
 
 // used counts what became of the use of a one-time token.
@@ -98,8 +150,8 @@ func (t *tally) used(err error) {
 	t.consumptions[result].Add(1)
 }
 
-// reasons are the counts by outcome and by the reason of refusals.
-func (t *tally) reasons() map[string]uint64 {
+// byOutcome are the counts by outcome and by the reason of refusals.
+func (t *tally) byOutcome() map[string]uint64 {
 	counts := make(map[string]uint64)
 	for o := range outcomes {
 		if o != outcomeRefused {
@@ -108,6 +160,10 @@ func (t *tally) reasons() map[string]uint64 {
 	}
 	for _, reason := range token.Reasons() {
 		counts[outcomeRefused.String()+": "+reason.String()] = t.refused[reason].Load()
+	}
+	maps.Copy(counts, t.namedCounts(&t.served))
+	for name, count := range t.namedCounts(&t.reasons) {
+		counts[outcomeRefused.String()+": "+name] = count
 	}
 	return counts
 }
@@ -159,6 +215,12 @@ func (collector) Collect(to chan<- prometheus.Metric) {
 	for _, reason := range token.Reasons() {
 		count(requestsDesc, counted.refused[reason].Load(), outcomeRefused.String(), reason.String())
 		count(loginFailuresDesc, counted.loginFailures[reason].Load(), reason.String())
+	}
+	for scheme, n := range counted.namedCounts(&counted.served) {
+		count(requestsDesc, n, scheme, "")
+	}
+	for reason, n := range counted.namedCounts(&counted.reasons) {
+		count(requestsDesc, n, outcomeRefused.String(), reason)
 	}
 	for c := range consumptions {
 		count(consumptionsDesc, counted.consumptions[c].Load(), c.String())
@@ -232,7 +294,7 @@ func collectStores(to chan<- prometheus.Metric) {
 // registerMetrics adds the metrics to a registry, of which each configuration
 // has its own, and each handler of it may be the first.
 func registerMetrics(registry *prometheus.Registry) error {
-	metrics := slices.Concat([]prometheus.Collector{collector{}, lookupSeconds}, limit.Metrics(), watch.Metrics())
+	metrics := slices.Concat([]prometheus.Collector{collector{}, lookupSeconds}, authn.Metrics(), limit.Metrics(), watch.Metrics())
 	for _, metric := range metrics {
 		err := registry.Register(metric)
 		if _, isThere := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !isThere {

@@ -141,6 +141,8 @@ func TestMetricsOfOneTimeTokens(t *testing.T) {
 			`requests_total{outcome="token",reason=""}`:                1,
 			`requests_total{outcome="refused",reason="bad_signature"}`: 1,
 			`one_time_consumptions_total{result="used"}`:               1,
+
+			`credentials_rejected_total{reason="bad_signature",scheme="token"}`: 1,
 		})
 		up.take()
 	})

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
@@ -223,6 +224,13 @@ const (
 	preflightPass   = "pass"
 	preflightRefuse = "refuse"
 )
+
+// schemesOf are the blocks of a configuration that turn on schemes beside tokens
+// and sessions, in the order in which their credentials are tried.
+func schemesOf(*Handler) []authn.Config {
+	var configured []authn.Config
+	return configured
+}
 
 // CaddyModule returns the Caddy module information.
 func (*Handler) CaddyModule() caddy.ModuleInfo {

@@ -19,7 +19,7 @@ type proven struct {
 
 	// reread looks the user up as the row is now; nil where the user's row was
 	// read after the request arrived. See Finder.Find for check.
-	reread func(ctx context.Context, pk token.PrimaryKey, fresh bool, check func(*userstore.User) error) (*userstore.User, error)
+	reread func(ctx context.Context, key userstore.Key, fresh bool, check func(*userstore.User) error) (*userstore.User, error)
 
 	// tell sets the header fields of a newer row of the user.
 	tell func(r *http.Request, user *userstore.User)
@@ -72,7 +72,11 @@ func (h *Handler) mayReadOld() bool {
 func (p *proven) newest(ctx context.Context, user *userstore.User, check func(*userstore.User) error) (*userstore.User, error) {
 	v := p.visitor
 	v.user = user
-	return p.reread(ctx, v.user.PrimaryKey, true, func(now *userstore.User) error {
+	key := v.key
+	if via, _ := key.Via(); via == nil {
+		key = userstore.ByPrimaryKey(user.PrimaryKey)
+	}
+	return p.reread(ctx, key, true, func(now *userstore.User) error {
 		switch {
 		case now == nil || !now.IsActive:
 			return &require.Forbidden{User: v.user, Requirement: "of being active"}

@@ -15,11 +15,11 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
-	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
 // refuser answers requests that don't go on.
@@ -41,12 +41,12 @@ const errorPlaceholder = "http.auth.sesame.error"
 // retryAfter is how many seconds a client should wait for MySQL to come back.
 const retryAfter = 2
 
-// refuse answers a request whose token is invalid, or that has none. err is
-// the reason, or wraps it.
-func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, reason token.Reason, err error) error {
-	counted.refuse(reason)
+// refuse answers a request whose credentials are rejected, or that has none. err
+// is the reason, or wraps it.
+func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, err error) error {
+	counted.refuse(err)
 	f.g.hints.warnOfHelp(r)
-	answer := refusal{status: http.StatusUnauthorized, page: page.Data{Kind: page.Kind(reason.Public()), HelpURL: f.g.hints.helpURL(r)}}
+	answer := refusal{status: http.StatusUnauthorized, page: page.Data{Kind: page.Kind(authn.Public(err)), HelpURL: f.g.hints.helpURL(r)}}
 	if expired, ok := errors.AsType[*expiredLink](err); ok {
 		answer.page.User, answer.page.HelpURL = expired.name, expired.helpURL
 	}
@@ -105,17 +105,16 @@ func (f *refuser) answer(w http.ResponseWriter, r *http.Request, answer refusal)
 	return nil
 }
 
-// fail answers a request that doesn't go on: 401 for a token.Reason, 403 for a
+// fail answers a request that doesn't go on: 401 for credentials that are rejected, 403 for a
 // user who doesn't meet what is required, 429 for a client over the limit, 503
 // where the store has no answer.
 func (f *refuser) fail(w http.ResponseWriter, r *http.Request, err error) error {
 	if limited, ok := errors.AsType[*limit.Exceeded](err); ok {
 		return f.refuseLimited(w, r, limited.Wait)
 	}
-	reason, isReason := errors.AsType[token.Reason](err)
 	switch {
-	case isReason:
-		return f.refuse(w, r, reason, err)
+	case authn.IsRejection(err):
+		return f.refuse(w, r, err)
 	case require.IsForbidden(err):
 		return f.refuseUser(w, r, err)
 	case errors.Is(err, require.ErrUnread):

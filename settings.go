@@ -1,14 +1,17 @@
 package sesame
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
@@ -256,4 +259,27 @@ func checkReservedPath(reserved string) error {
 		return setting.Errorf("reserved_path", "reserved_path %q: requests for it come as %s/: write that", reserved, strings.TrimSuffix(cleaned, "/"))
 	}
 	return nil
+}
+
+// isValidating reports whether this process is `caddy validate`, or `caddy adapt
+// --validate`: it provisions a configuration, and runs none. Caddy doesn't tell
+// modules.
+func isValidating() bool {
+	args := os.Args[min(1, len(os.Args)):]
+	first := slices.IndexFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") })
+	if first < 0 {
+		return false
+	}
+	isOn := func(arg string) bool { return arg == "--validate" || arg == "--validate=true" }
+	return args[first] == "validate" || args[first] == "adapt" && slices.ContainsFunc(args, isOn)
+}
+
+// noteSkipped says which checks a validation has left out, as the database
+// can't be reached from where it runs.
+func (g builder) noteSkipped(ctx context.Context, store *userstore.MySQL) {
+	if _, err := store.Schema(ctx); errors.Is(err, userstore.ErrUnavailable) {
+		g.logger.Warn("validated without the database, which can't be reached: "+
+			"not checked are the connection, the table, its columns, the packer, and the rights; `caddy sesame check` does that",
+			zap.Error(err))
+	}
 }

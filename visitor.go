@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
+	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/watch"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
@@ -19,6 +20,7 @@ import (
 // visitor is the user of a request, and what may end its credentials later.
 type visitor struct {
 	user    *userstore.User
+	key     userstore.Key // by which the user is found again
 	scheme  string
 	session *session.Parsed // nil for a user without one
 
@@ -32,12 +34,15 @@ type visitor struct {
 
 // visitor describes who was authenticated.
 func (g *gate) visitor(v authn.Visitor) visitor {
-	described := visitor{user: v.User, scheme: v.Credential.Scheme()}
+	described := visitor{user: v.User, key: v.Key, scheme: v.Credential.Scheme()}
+	if via, _ := v.Key.Via(); via == nil {
+		described.key = userstore.ByPrimaryKey(v.User.PrimaryKey) // as the row has it
+	}
 	if cookie, ok := v.Credential.(*authn.SessionCookie); ok {
 		described.session = cookie.Parsed()
 		return described
 	}
-	described.outlivesPassword = g.config.outlivePassword()
+	described.outlivesPassword = v.Credential.Traits().OutlivesPassword
 	if g.config.UserStore.Revocations != "" && (g.watcher != nil || g.config.mayReadOld()) {
 		described.fingerprint, described.since = v.Credential.Origin()
 	}
@@ -45,7 +50,7 @@ func (g *gate) visitor(v authn.Visitor) visitor {
 }
 
 // find is authn.Authenticator.Find.
-func (g *gate) find(r *http.Request, c authn.Credential, key token.PrimaryKey, check func(*userstore.User) error) (*userstore.User, error) {
+func (g *gate) find(r *http.Request, c authn.Credential, key userstore.Key, check func(*userstore.User) error) (*userstore.User, error) {
 	traits := c.Traits()
 	if g.limiter != nil && traits.Guess != "" {
 		return g.limiter.findInTurn(r, g.limiter.credentialOf(r, c), key, traits.NeedsFresh, check)
@@ -63,12 +68,17 @@ func (g *gate) noteRejected(r *http.Request, c authn.Credential, err error) erro
 		return err
 	}
 	if logged := g.logger.Check(zap.DebugLevel, "credentials refused"); logged != nil {
-		logged.Write(append([]zap.Field{zap.Error(err), zap.String("scheme", c.Scheme())}, requestFields(r)...)...)
+		fields := []zap.Field{zap.Error(err), zap.String("scheme", c.Scheme()), zap.String("reason", authn.ReasonOf(err))}
+		logged.Write(append(fields, requestFields(r)...)...)
 	}
-	if g.limiter == nil || c.Traits().Guess == "" {
-		return err
+	if g.limiter != nil && c.Traits().Guess != "" {
+		err = g.limiter.chargeOther(r, g.limiter.credentialOf(r, c), err)
+		if _, isOver := errors.AsType[*limit.Exceeded](err); isOver {
+			return err
+		}
 	}
-	return g.limiter.chargeToken(r, g.limiter.credentialOf(r, c), err)
+	g.audit.rejected(r, c.Scheme(), err)
+	return err
 }
 
 // visitorUnasked finds the user of a request by what its browser has sent
@@ -120,11 +130,7 @@ func sessionsIn(credentials []authn.Credential) (n int) {
 
 // serveVisitor passes a visitor's request on.
 func (g *gate) serveVisitor(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, v *visitor) error {
-	by := outcomeToken
-	if v.session != nil {
-		by = outcomeSession
-	}
-	counted.requests[by].Add(1)
+	g.served[v.scheme].Add(1)
 	g.identity.Set(r, v.user, g.logger)
 	g.setProven(r, v)
 	if g.watcher == nil {
@@ -140,7 +146,7 @@ func (g *gate) serveWatched(w http.ResponseWriter, r *http.Request, next caddyht
 	if v.session != nil {
 		w, r, done = g.watcher.GuardSession(w, r, g.logins.watched(v.session), v.session.Expires(), v.whyEnded(mayEnter))
 	} else {
-		w, r, done = g.watcher.Guard(w, r, v.user.PrimaryKey, time.Time{}, v.whyEnded(mayEnter))
+		w, r, done = g.watcher.Guard(w, r, v.key, time.Time{}, v.whyEnded(mayEnter))
 	}
 	defer done()
 	return next.ServeHTTP(w, r)
@@ -153,7 +159,7 @@ func (v *visitor) whyEnded(mayEnter func(*userstore.User) error) func(*userstore
 	held := *v // which need not be on the heap where nothing is watched
 	return func(now *userstore.User) watch.Reason {
 		switch {
-		case held.isRevoked(now), held.hasNewPassword(now):
+		case held.isRevoked(now), !held.outlivesPassword && held.hasNewPassword(now):
 			return watch.Changed
 		case mayEnter(now) != nil:
 			return watch.Forbidden

@@ -184,6 +184,12 @@ type Needs struct {
 	// Staff and Superuser: something depends on these columns.
 	Staff, Superuser bool
 
+	// Vias are other ways to users' rows, each once, with a name of its own.
+	Vias []*Via
+
+	// SecondFactors: User.HasSecondFactor is asked for.
+	SecondFactors bool
+
 	// Kind is what the operator's packer encodes, or 0 if none is named and it
 	// follows from the column.
 	Kind token.Kind

@@ -15,21 +15,27 @@ type Finder struct {
 	Store interface {
 		Lookup(ctx context.Context, pk token.PrimaryKey) (*User, error)
 		LookupAny(ctx context.Context, pk token.PrimaryKey) (user *User, isFresh bool, err error)
+		LookupVia(ctx context.Context, key Key) (*User, error)
 	}
 	Cache *Cache // nil for none
 }
 
-// Find looks a user up and calls check with the user's row, or with nil if
+// Find looks up the user of a key and calls check with the user's row, or with nil if
 // there is none. The error is that of check, or says why the store has no answer.
 //
 // A row that is kept, or a replica's, lets a request in, but doesn't reject it,
 // and neither does a former answer that there is none: the new link of a user
 // with a new password, or of a new user, works at once. A rejection therefore
 // takes a query, whether the user exists or not, and its time doesn't tell which.
-func (f *Finder) Find(ctx context.Context, pk token.PrimaryKey, fresh bool, check func(*User) error) (*User, error) {
+func (f *Finder) Find(ctx context.Context, key Key, fresh bool, check func(*User) error) (*User, error) {
 	ctx, span := StartSpan(ctx, "sesame.lookup")
 	if span != nil {
 		defer span.End()
+	}
+	pk, ok := key.PrimaryKey()
+	if !ok {
+		user, err := f.Store.LookupVia(ctx, key)
+		return checked(user, err, check)
 	}
 	if !fresh {
 		user, isFresh, err := f.any(ctx, pk)

@@ -58,6 +58,7 @@ type User struct {
 
 	extra []nullable
 	plan  *plan
+	via   *ViaRow // see Via
 
 	revocations string // see IsRevoked
 

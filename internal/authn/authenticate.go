@@ -17,17 +17,19 @@ type Authenticator struct {
 	// Find looks a user up and calls check with the user's row, or with nil if
 	// there is none. The error is that of check, or says why the store has no
 	// answer. A row that may be old can accept a credential, not reject it.
-	Find func(r *http.Request, c Credential, key token.PrimaryKey, check func(*userstore.User) error) (*userstore.User, error)
+	Find func(r *http.Request, c Credential, key userstore.Key, check func(*userstore.User) error) (*userstore.User, error)
 
 	// Rejected notes that a credential was rejected. It returns the error in
 	// whose place another may come, as for a client over a limit.
 	Rejected func(r *http.Request, c Credential, err error) error
 }
 
-// Visitor is the user of a request, and the credential that has proven it.
+// Visitor is the user of a request, the credential that has proven it, and the
+// key by which the user was found.
 type Visitor struct {
 	User       *userstore.User
 	Credential Credential
+	Key        userstore.Key
 }
 
 // ErrNone says that a request has no credentials that were accepted.
@@ -43,7 +45,7 @@ const MaxAmbientUsers = 4
 // says why the store has no answer. Only after a rejection is the next
 // credential tried.
 func (a *Authenticator) Explicit(r *http.Request, credentials []Credential, at At, meets func(*userstore.User) error) (Visitor, error) {
-	rejected := ErrNone
+	first := ErrNone
 	for _, c := range credentials {
 		visitor, err := a.one(r, c, at, meets)
 		if err == nil {
@@ -52,11 +54,17 @@ func (a *Authenticator) Explicit(r *http.Request, credentials []Credential, at A
 		if !IsRejection(err) {
 			return Visitor{}, err
 		}
-		if err = a.Rejected(r, c, err); rejected == ErrNone { //nolint:errorlint // it is that very one
-			rejected = err
+		if err = a.note(r, c, err); first == ErrNone { //nolint:errorlint // it is that very one
+			first = err
 		}
 	}
-	return Visitor{}, rejected
+	return Visitor{}, first
+}
+
+// note counts that a credential was rejected, and has it noted.
+func (a *Authenticator) note(r *http.Request, c Credential, err error) error {
+	rejected.WithLabelValues(c.Scheme(), ReasonOf(err)).Inc()
+	return a.Rejected(r, c, err)
 }
 
 // one authenticates by one credential.
@@ -74,7 +82,7 @@ func (a *Authenticator) one(r *http.Request, c Credential, at At, meets func(*us
 	if err != nil {
 		return Visitor{}, err
 	}
-	return Visitor{user, c}, nil
+	return Visitor{user, c, key}, nil
 }
 
 // absent stands for users who don't exist, with a row as long as those of others.
@@ -132,11 +140,14 @@ func (n *None) Error() string {
 	return ErrNone.Error()
 }
 
-// isOf notes users whose credentials make it ambiguous whose a request is.
+// isOf notes users whose credentials make it ambiguous whose a request is, as far
+// as they are known without a lookup.
 func (n *None) isOf(groups []group) {
 	n.IsAmbiguous = true
 	for _, group := range groups {
-		n.Users = append(n.Users, group.key)
+		if pk, ok := group.key.PrimaryKey(); ok {
+			n.Users = append(n.Users, pk)
+		}
 	}
 }
 
@@ -165,29 +176,34 @@ func (a *Authenticator) Ambient(r *http.Request, credentials []Credential, at At
 		return Visitor{}, none
 	}
 	var found Visitor
+	var whose *userstore.User // the user of found, or of forbidden
 	var forbidden error
-	accepted := 0 // the group
 	for i, group := range groups {
 		visitor, err := a.first(r, group, meets)
 		if IsRejection(err) {
 			none.Rejected = append(none.Rejected, Rejected{group.credentials[0], err})
-			_ = a.Rejected(r, group.credentials[0], err)
+			_ = a.note(r, group.credentials[0], err)
 			continue
 		}
-		if err != nil && !require.IsForbidden(err) {
+		user := visitor.User
+		if refused, ok := errors.AsType[*require.Forbidden](err); ok {
+			user = refused.User
+		} else if err != nil {
 			return Visitor{}, err
 		}
-		if found.User != nil || forbidden != nil {
-			none.isOf(groups[accepted:][:1])
-			none.isOf(groups[i:])
+		switch {
+		case whose == nil:
+			found, forbidden, whose = visitor, err, user
+		case whose.PrimaryKey != user.PrimaryKey:
+			none.Users = append(none.Users, whose.PrimaryKey, user.PrimaryKey)
+			none.isOf(groups[i+1:])
 			return Visitor{}, none
 		}
-		found, forbidden, accepted = visitor, err, i
 	}
 	switch {
 	case forbidden != nil:
 		return Visitor{}, forbidden
-	case found.User != nil:
+	case whose != nil:
 		return found, nil
 	}
 	return Visitor{}, none
@@ -197,19 +213,20 @@ func (a *Authenticator) Ambient(r *http.Request, credentials []Credential, at At
 func (a *Authenticator) onlyAmbient(r *http.Request, c Credential, at At, meets func(*userstore.User) error) (Visitor, error) {
 	visitor, err := a.one(r, c, at, meets)
 	if IsRejection(err) {
-		_ = a.Rejected(r, c, err)
+		_ = a.note(r, c, err)
 		return Visitor{}, &None{Rejected: []Rejected{{c, err}}}
 	}
 	return visitor, err
 }
 
-// group is a user, and the credentials that claim this user.
+// group is a key, and the credentials that claim the user of this key. Another
+// key may lead to the same user.
 type group struct {
-	key         token.PrimaryKey
+	key         userstore.Key
 	credentials []Credential
 }
 
-// groups collects credentials by the users whom they claim, in their order. Those
+// groups collects credentials by the keys that they claim, in their order. Those
 // that are rejected already go to none. There is one more than MaxAmbientUsers
 // where there are too many.
 func (a *Authenticator) groups(r *http.Request, credentials []Credential, at At, none *None) ([]group, error) {
@@ -239,7 +256,7 @@ func (a *Authenticator) groups(r *http.Request, credentials []Credential, at At,
 func (a *Authenticator) noteOnce(r *http.Request, c Credential, err error, none *None) {
 	isSame := func(other Rejected) bool { return errors.Is(other.Err, err) }
 	if !slices.ContainsFunc(none.Rejected, isSame) {
-		_ = a.Rejected(r, c, err)
+		_ = a.note(r, c, err)
 	}
 	none.Rejected = append(none.Rejected, Rejected{c, err})
 }
@@ -260,5 +277,5 @@ func (a *Authenticator) first(r *http.Request, g group, meets func(*userstore.Us
 	if err != nil {
 		return Visitor{}, err
 	}
-	return Visitor{user, accepted}, nil
+	return Visitor{user, accepted, g.key}, nil
 }

@@ -39,11 +39,11 @@ func (s pins) Take(r *http.Request) (taken []Credential) {
 	return taken
 }
 
-func (p *pin) Subject(_ context.Context, at At) (key token.PrimaryKey, err error) {
+func (p *pin) Subject(_ context.Context, at At) (key userstore.Key, err error) {
 	if p.user == "" || at.Scope != "" {
 		return key, Reject(errors.New("malformed"))
 	}
-	return token.StringKey(p.user), nil
+	return userstore.ByPrimaryKey(token.StringKey(p.user)), nil
 }
 
 func (p *pin) Prove(user *userstore.User) error {
@@ -60,8 +60,9 @@ func (p *pin) Traits() Traits              { return Traits{IsAmbient: p.scheme.i
 
 // rows are the users of the tests, whose passwords are four times the first
 // letter of their names. Those of other names are unknown, and down fails.
-func rows(_ *http.Request, _ Credential, key token.PrimaryKey, check func(*userstore.User) error) (*userstore.User, error) {
-	name := key.String()
+func rows(_ *http.Request, _ Credential, key userstore.Key, check func(*userstore.User) error) (*userstore.User, error) {
+	pk, _ := key.PrimaryKey()
+	name := pk.String()
 	if name == "down" {
 		return nil, userstore.ErrUnavailable
 	}
@@ -69,7 +70,7 @@ func rows(_ *http.Request, _ Credential, key token.PrimaryKey, check func(*users
 		return nil, check(nil)
 	}
 	password := strings.Repeat(name[:1], 4)
-	user := &userstore.User{PrimaryKey: key, IsActive: name != "gone"}
+	user := &userstore.User{PrimaryKey: pk, IsActive: name != "gone"}
 	user.Password = &password
 	return user, check(user)
 }
@@ -227,8 +228,8 @@ func TestAmbientNotesEachReasonOnce(t *testing.T) {
 // broken is a credential that claims no user.
 type broken struct{ err error }
 
-func (b broken) Subject(context.Context, At) (token.PrimaryKey, error) {
-	return token.PrimaryKey{}, b.err
+func (b broken) Subject(context.Context, At) (userstore.Key, error) {
+	return userstore.Key{}, b.err
 }
 func (broken) Scheme() string              { return "broken" }
 func (broken) Prove(*userstore.User) error { panic("it is never proven") }

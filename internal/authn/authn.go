@@ -30,10 +30,9 @@ type Credential interface {
 	// Scheme is the name of the credential's scheme.
 	Scheme() string
 
-	// Subject returns the primary key of the user whom the credential claims. It
-	// isn't to be trusted yet. The error is a Rejection, or says why the key
-	// can't be told.
-	Subject(ctx context.Context, at At) (token.PrimaryKey, error)
+	// Subject returns the key of the user whom the credential claims. It isn't to
+	// be trusted yet. The error is a Rejection, or says why the key can't be told.
+	Subject(ctx context.Context, at At) (userstore.Key, error)
 
 	// Prove checks the credential against the row of its user, who is active. It
 	// does no I/O, and compares secrets in constant time. The error is a
@@ -76,6 +75,9 @@ type Traits struct {
 
 	// IsConsumed: the credential is good for one use.
 	IsConsumed bool
+
+	// OutlivesPassword: the credential stays valid when the password changes.
+	OutlivesPassword bool
 
 	// Reasons are the scheme's own names of what the Authenticator finds; nil
 	// for those of tokens.

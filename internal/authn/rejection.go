@@ -2,6 +2,7 @@ package authn
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
@@ -9,13 +10,31 @@ import (
 
 // Rejection is an error that says why credentials are not accepted. Any other
 // error says that this isn't known, and ends the request.
-type Rejection struct{ Reason error }
+type Rejection struct {
+	// Reason says why. If it has a String method, that is its name in metrics and
+	// logs.
+	Reason error
+
+	// Public is what a client may be told: "malformed", "expired", or "invalid",
+	// which doesn't tell whether a user exists. Empty is "invalid".
+	Public string
+}
 
 func (r *Rejection) Error() string { return r.Reason.Error() }
 func (r *Rejection) Unwrap() error { return r.Reason }
 
+// What a client may be told of a Rejection.
+const (
+	Malformed = "malformed"
+	Expired   = "expired"
+	Invalid   = "invalid"
+)
+
 // Reject returns an error that rejects credentials for a reason.
-func Reject(reason error) error { return &Rejection{reason} }
+func Reject(reason error) error { return &Rejection{Reason: reason} }
+
+// RejectAs is Reject for a reason of which a client may be told something.
+func RejectAs(public string, reason error) error { return &Rejection{Reason: reason, Public: public} }
 
 // IsRejection reports whether an error rejects credentials. The reasons of
 // tokens and sessions do so by themselves.
@@ -28,6 +47,35 @@ func IsRejection(err error) bool {
 	}
 	_, ok := errors.AsType[*Rejection](err)
 	return ok
+}
+
+// Public is what a client may be told of an error that rejects credentials.
+func Public(err error) string {
+	if reason, ok := errors.AsType[token.Reason](err); ok {
+		return reason.Public()
+	}
+	if rejection, ok := errors.AsType[*Rejection](err); ok && rejection.Public != "" {
+		return rejection.Public
+	}
+	return Invalid
+}
+
+// ReasonOf is the name in metrics, logs and events of why an error rejects
+// credentials.
+func ReasonOf(err error) string {
+	if rejection, ok := errors.AsType[*Rejection](err); ok {
+		err = rejection.Reason
+	}
+	if reason, ok := errors.AsType[token.Reason](err); ok {
+		return reason.String()
+	}
+	if reason, ok := errors.AsType[session.Reason](err); ok {
+		return reason.String()
+	}
+	if named, ok := err.(fmt.Stringer); ok { //nolint:errorlint // it is the reason itself
+		return named.String()
+	}
+	return Invalid
 }
 
 // Stale is the reason to reject credentials that were made with our key, and

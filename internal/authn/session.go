@@ -75,12 +75,12 @@ func BoundScope(site, scope string) string { return site + "\x00" + scope }
 
 // Subject implements Credential. The error is a session.Reason, or that of
 // Session.Keys.
-func (c *SessionCookie) Subject(ctx context.Context, at At) (key token.PrimaryKey, err error) {
+func (c *SessionCookie) Subject(ctx context.Context, at At) (key userstore.Key, err error) {
 	if c.sessions, err = c.scheme.Keys(ctx); err != nil {
 		return key, err
 	}
 	c.parsed, err = c.sessions.Parse(c.value, BoundScope(c.site, at.Scope), at.Now)
-	return c.parsed.PrimaryKey(), err
+	return userstore.ByPrimaryKey(c.parsed.PrimaryKey()), err
 }
 
 // Prove implements Credential.

@@ -21,6 +21,9 @@ type Token struct {
 	// OneTime: a token is consumed by its use.
 	OneTime bool
 
+	// OutlivePassword: tokens stay valid when the password changes.
+	OutlivePassword bool
+
 	// LogsIn: a token in a link starts a session.
 	LogsIn bool
 }
@@ -67,7 +70,7 @@ func (c *TokenCredential) Parsed() *token.Parsed { return &c.parsed }
 
 // Subject implements Credential. The error is a token.Reason, or that of
 // Token.Keys.
-func (c *TokenCredential) Subject(ctx context.Context, at At) (key token.PrimaryKey, err error) {
+func (c *TokenCredential) Subject(ctx context.Context, at At) (key userstore.Key, err error) {
 	if c.tokens, err = c.scheme.Keys(ctx); err != nil {
 		return key, err
 	}
@@ -75,7 +78,7 @@ func (c *TokenCredential) Subject(ctx context.Context, at At) (key token.Primary
 		c.guess += "\x00" + at.Scope // for another scope the same token is another guess
 	}
 	c.parsed, err = c.tokens.Parse(c.Given.Value, token.Expectation{Scope: at.Scope, Now: at.Now})
-	return c.parsed.PrimaryKey(), err
+	return userstore.ByPrimaryKey(c.parsed.PrimaryKey()), err
 }
 
 // Prove implements Credential. Parse has checked the signature of a v1 token
@@ -108,5 +111,7 @@ func (c *TokenCredential) Traits() Traits {
 		Guess:       c.guess,
 		StartsLogin: startsLogin,
 		IsConsumed:  c.scheme.OneTime,
+
+		OutlivesPassword: c.scheme.OutlivePassword,
 	}
 }

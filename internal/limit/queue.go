@@ -19,7 +19,7 @@ import (
 // Clients take turns. Where one of them has more lookups waiting than there is
 // room for, it is that one's lookups that are turned away.
 type Queue struct {
-	lookup  func(context.Context, []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error)
+	lookup  func(context.Context, []userstore.Key) (map[userstore.Key]*userstore.User, error)
 	timeout time.Duration // how long a lookup waits for its turn
 
 	ctx    context.Context // ends with Stop
@@ -54,7 +54,7 @@ type clientQueue struct {
 // queuedLookup is a lookup that waits. Its user and err are set when done is
 // closed.
 type queuedLookup struct {
-	key    token.PrimaryKey
+	key    userstore.Key
 	joined time.Time
 	sent   time.Time // the query that it was in, or zero
 	done   chan struct{}
@@ -67,7 +67,7 @@ var ErrTurnedAway = errors.New("too many lookups are waiting")
 
 // NewQueue makes a queue for lookups, which returns the rows of the users that
 // exist. timeout is how long a lookup waits for its turn.
-func NewQueue(lookup func(context.Context, []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error), timeout time.Duration) *Queue {
+func NewQueue(lookup func(context.Context, []userstore.Key) (map[userstore.Key]*userstore.User, error), timeout time.Duration) *Queue {
 	q := &Queue{lookup: lookup, timeout: timeout}
 	q.ctx, q.cancel = context.WithCancel(context.Background())
 	return q
@@ -84,7 +84,7 @@ func (q *Queue) Stop() { q.cancel() }
 // What check rejects is returned a whole number of intervals after the query was
 // sent. So the time that a client waits doesn't tell whether there is a row, or
 // how long MySQL took for it.
-func (q *Queue) Find(ctx context.Context, from Client, key token.PrimaryKey, check func(*userstore.User) error) (*userstore.User, error) {
+func (q *Queue) Find(ctx context.Context, from Client, key userstore.Key, check func(*userstore.User) error) (*userstore.User, error) {
 	l := &queuedLookup{key: key, joined: time.Now(), done: make(chan struct{})}
 	if err := q.wait(ctx, from, l); err != nil && !errors.Is(err, userstore.ErrNotFound) {
 		return nil, err
@@ -254,7 +254,7 @@ func (q *Queue) take() []*queuedLookup {
 		return nil
 	}
 	most := queueBatch
-	if q.turns[0].lookups[0].key.Kind() == token.KindString {
+	if pk, isPrimary := q.turns[0].lookups[0].key.PrimaryKey(); !isPrimary || pk.Kind() == token.KindString {
 		most = queueTextBatch
 	}
 	batch := make([]*queuedLookup, 0, min(most, q.waiting))
@@ -293,10 +293,10 @@ func (q *Queue) send(batch []*queuedLookup) {
 }
 
 // ask asks MySQL for the users of a batch.
-func (q *Queue) ask(batch []*queuedLookup) (map[token.PrimaryKey]*userstore.User, error) {
+func (q *Queue) ask(batch []*queuedLookup) (map[userstore.Key]*userstore.User, error) {
 	q.mu.Lock()
 	q.sent, q.asking = time.Now(), true
-	keys := make([]token.PrimaryKey, len(batch))
+	keys := make([]userstore.Key, len(batch))
 	for i, l := range batch {
 		keys[i], l.sent = l.key, q.sent
 	}

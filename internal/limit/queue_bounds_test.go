@@ -36,11 +36,11 @@ func TestQueueHasRoomForSoManyLookups(t *testing.T) {
 				q := NewQueue(queries.lookup, time.Hour)
 				defer q.Stop()
 				var first, got answers
-				first.find(q, 1_000_000, token.IntKey(1))
+				first.find(q, 1_000_000, userstore.ByPrimaryKey(token.IntKey(1)))
 				synctest.Wait() // that is on its way
 				for range test.each {
 					for from := range test.clients {
-						got.find(q, Client(1+from), token.IntKey(1))
+						got.find(q, Client(1+from), userstore.ByPrimaryKey(token.IntKey(1)))
 					}
 				}
 				synctest.Wait()
@@ -66,11 +66,11 @@ func TestQueueSendsBatchesOfItsSize(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name string
-		key  func(int) token.PrimaryKey
+		key  func(int) userstore.Key
 		want int
 	}{
-		{"integers", func(i int) token.PrimaryKey { return token.IntKey(int64(i)) }, queueBatch},
-		{"texts", func(i int) token.PrimaryKey { return token.StringKey(fmt.Sprint("user", i)) }, queueTextBatch},
+		{"integers", func(i int) userstore.Key { return userstore.ByPrimaryKey(token.IntKey(int64(i))) }, queueBatch},
+		{"texts", func(i int) userstore.Key { return userstore.ByPrimaryKey(token.StringKey(fmt.Sprint("user", i))) }, queueTextBatch},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -123,7 +123,7 @@ func TestQueueRejectsAllAfterTheSameTime(t *testing.T) {
 				q := NewQueue(queries.lookup, time.Second)
 				defer q.Stop()
 				began := time.Now()
-				user, err := q.Find(t.Context(), 1, token.IntKey(test.key), func(*userstore.User) error { return test.check })
+				user, err := q.Find(t.Context(), 1, userstore.ByPrimaryKey(token.IntKey(test.key)), func(*userstore.User) error { return test.check })
 				if !errors.Is(err, test.check) || (user != nil) != (test.key < 1000) {
 					t.Errorf("got %v, %v", user, err)
 				}
@@ -134,7 +134,7 @@ func TestQueueRejectsAllAfterTheSameTime(t *testing.T) {
 				// A client that goes away doesn't wait.
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
-				if _, err := q.Find(ctx, 1, token.IntKey(test.key), func(*userstore.User) error { return test.check }); !errors.Is(err, context.Canceled) {
+				if _, err := q.Find(ctx, 1, userstore.ByPrimaryKey(token.IntKey(test.key)), func(*userstore.User) error { return test.check }); !errors.Is(err, context.Canceled) {
 					t.Errorf("a client that has gone away got %v", err)
 				}
 			})
@@ -149,7 +149,7 @@ func TestQueueSaysUnavailableWhereMySQLIsWhatItWaitsFor(t *testing.T) {
 	const timeout = 2 * time.Second
 	hung := func(t *testing.T, answers func(int) (time.Duration, error)) *Queue {
 		n := 0
-		q := NewQueue(func(ctx context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error) {
+		q := NewQueue(func(ctx context.Context, keys []userstore.Key) (map[userstore.Key]*userstore.User, error) {
 			n++
 			takes, err := answers(n)
 			select {
@@ -166,9 +166,9 @@ func TestQueueSaysUnavailableWhereMySQLIsWhatItWaitsFor(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			q := hung(t, func(int) (time.Duration, error) { return timeout, userstore.ErrUnavailable })
 			var got answers
-			got.find(q, 1, token.IntKey(1))
+			got.find(q, 1, userstore.ByPrimaryKey(token.IntKey(1)))
 			for range 50 { // at any time until then, that of the timeout itself included
-				got.find(q, 2, token.IntKey(2))
+				got.find(q, 2, userstore.ByPrimaryKey(token.IntKey(2)))
 				time.Sleep(timeout / 50)
 			}
 			got.wait.Wait()
@@ -181,10 +181,10 @@ func TestQueueSaysUnavailableWhereMySQLIsWhatItWaitsFor(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			q := hung(t, func(int) (time.Duration, error) { return timeout, userstore.ErrUnavailable })
 			var got answers
-			got.find(q, 1, token.IntKey(1))
+			got.find(q, 1, userstore.ByPrimaryKey(token.IntKey(1)))
 			time.Sleep(timeout / 2)
 			for range queueShare + 100 {
-				got.find(q, 2, token.IntKey(2))
+				got.find(q, 2, userstore.ByPrimaryKey(token.IntKey(2)))
 			}
 			got.wait.Wait()
 			if got.counts["2: turned away"] > 0 {
@@ -201,10 +201,10 @@ func TestQueueSaysUnavailableWhereMySQLIsWhatItWaitsFor(t *testing.T) {
 				return timeout, userstore.ErrUnavailable
 			})
 			var got answers
-			got.find(q, 1, token.IntKey(1))
+			got.find(q, 1, userstore.ByPrimaryKey(token.IntKey(1)))
 			synctest.Wait()
-			got.find(q, 2, token.IntKey(2))
-			got.find(q, 3, token.IntKey(3))
+			got.find(q, 2, userstore.ByPrimaryKey(token.IntKey(2)))
+			got.find(q, 3, userstore.ByPrimaryKey(token.IntKey(3)))
 			got.wait.Wait()
 			for name := range got.counts {
 				if name == "2: turned away" || name == "3: turned away" {

@@ -19,12 +19,12 @@ import (
 type recordedQueries struct {
 	mu      sync.Mutex
 	began   []time.Time
-	batches [][]token.PrimaryKey
+	batches [][]userstore.Key
 	takes   time.Duration
 	err     error
 }
 
-func (r *recordedQueries) lookup(ctx context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error) {
+func (r *recordedQueries) lookup(ctx context.Context, keys []userstore.Key) (map[userstore.Key]*userstore.User, error) {
 	r.mu.Lock()
 	r.began = append(r.began, time.Now())
 	r.batches = append(r.batches, slices.Clone(keys))
@@ -38,10 +38,10 @@ func (r *recordedQueries) lookup(ctx context.Context, keys []token.PrimaryKey) (
 	if err != nil {
 		return nil, err
 	}
-	users := make(map[token.PrimaryKey]*userstore.User)
+	users := make(map[userstore.Key]*userstore.User)
 	for _, key := range keys {
-		if key.Kind() == token.KindInt && key.Int() < 1000 {
-			users[key] = &userstore.User{PrimaryKey: key}
+		if pk, _ := key.PrimaryKey(); pk.Kind() == token.KindInt && pk.Int() < 1000 {
+			users[key] = &userstore.User{PrimaryKey: pk}
 		}
 	}
 	return users, nil
@@ -55,7 +55,7 @@ type answers struct {
 	wait   sync.WaitGroup
 }
 
-func (a *answers) find(q *Queue, from Client, key token.PrimaryKey) {
+func (a *answers) find(q *Queue, from Client, key userstore.Key) {
 	began := time.Now()
 	a.wait.Go(func() {
 		user, err := q.Find(context.Background(), from, key, exists)
@@ -67,7 +67,7 @@ func (a *answers) find(q *Queue, from Client, key token.PrimaryKey) {
 			got = "nobody"
 		case err != nil:
 			got = err.Error()
-		case user.PrimaryKey != key:
+		case userstore.ByPrimaryKey(user.PrimaryKey) != key:
 			got = "another user"
 		}
 		name := fmt.Sprintf("%d: %s", from, got)
@@ -106,11 +106,11 @@ func TestQueueIsPaced(t *testing.T) {
 		const seconds = 3
 		for at := range seconds * 100 { // 3,000 lookups a second
 			for i := range 30 {
-				got.find(q, 1, token.IntKey(int64(1000+at*30+i)))
+				got.find(q, 1, userstore.ByPrimaryKey(token.IntKey(int64(1000+at*30+i))))
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		got.find(q, 2, token.IntKey(1))
+		got.find(q, 2, userstore.ByPrimaryKey(token.IntKey(1)))
 		got.wait.Wait()
 		if n, most := len(queries.batches), seconds*int(time.Second/queueInterval)+queueShare/queueBatch+2; n > most {
 			t.Errorf("%d queries in %ds, want %d at most", n, seconds, most)
@@ -144,7 +144,7 @@ func TestQueueIsShared(t *testing.T) {
 		const hungry = 20
 		for range 2 * queueShare {
 			for from := range hungry {
-				got.find(q, Client(1+from), token.IntKey(1))
+				got.find(q, Client(1+from), userstore.ByPrimaryKey(token.IntKey(1)))
 			}
 		}
 		synctest.Wait()
@@ -152,7 +152,7 @@ func TestQueueIsShared(t *testing.T) {
 			t.Errorf("%d lookups wait", lookups)
 		}
 		for from := range 100 {
-			got.find(q, Client(1000+from), token.IntKey(2))
+			got.find(q, Client(1000+from), userstore.ByPrimaryKey(token.IntKey(2)))
 		}
 		synctest.Wait()
 		if lookups, _, _ := q.state(); lookups > queueLength {
@@ -180,12 +180,12 @@ func TestQueueAnswersLookupsThatWaitFailOrAreGivenUp(t *testing.T) {
 		q := NewQueue(queries.lookup, 2*time.Second)
 		defer q.Stop()
 		var got answers
-		got.find(q, 1, token.IntKey(1))
+		got.find(q, 1, userstore.ByPrimaryKey(token.IntKey(1)))
 		synctest.Wait()
-		got.find(q, 2, token.IntKey(2))
+		got.find(q, 2, userstore.ByPrimaryKey(token.IntKey(2)))
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if _, err := q.Find(ctx, 3, token.IntKey(3), exists); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := q.Find(ctx, 3, userstore.ByPrimaryKey(token.IntKey(3)), exists); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a lookup that is given up: %v", err)
 		}
 		got.wait.Wait()
@@ -198,10 +198,10 @@ func TestQueueAnswersLookupsThatWaitFailOrAreGivenUp(t *testing.T) {
 
 		queries.takes, queries.err = time.Second, userstore.ErrUnavailable
 		got = answers{}
-		got.find(q, 1, token.IntKey(1))
+		got.find(q, 1, userstore.ByPrimaryKey(token.IntKey(1)))
 		synctest.Wait()
 		for range queueShare + 100 {
-			got.find(q, 2, token.IntKey(1))
+			got.find(q, 2, userstore.ByPrimaryKey(token.IntKey(1)))
 		}
 		got.wait.Wait()
 		unavailable := "2: " + userstore.ErrUnavailable.Error()
@@ -216,20 +216,21 @@ func TestQueueTellsWhoseErrorItIs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ambiguous := fmt.Errorf("%w: %w", userstore.ErrUnavailable, userstore.ErrAmbiguous)
-		q := NewQueue(func(_ context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error) {
-			if slices.Contains(keys, token.IntKey(7)) {
+		q := NewQueue(func(_ context.Context, keys []userstore.Key) (map[userstore.Key]*userstore.User, error) {
+			if slices.Contains(keys, userstore.ByPrimaryKey(token.IntKey(7))) {
 				return nil, ambiguous
 			}
-			users := make(map[token.PrimaryKey]*userstore.User)
+			users := make(map[userstore.Key]*userstore.User)
 			for _, key := range keys {
-				users[key] = &userstore.User{PrimaryKey: key}
+				pk, _ := key.PrimaryKey()
+				users[key] = &userstore.User{PrimaryKey: pk}
 			}
 			return users, nil
 		}, time.Second)
 		defer q.Stop()
 		var got answers
 		for i := range 10 {
-			got.find(q, Client(1+i), token.IntKey(int64(i)))
+			got.find(q, Client(1+i), userstore.ByPrimaryKey(token.IntKey(int64(i))))
 		}
 		got.wait.Wait()
 		for i := range 10 {
@@ -253,10 +254,10 @@ func TestQueueIsTooLong(t *testing.T) {
 		q := NewQueue(queries.lookup, 4*queueInterval+queueInterval/2)
 		defer q.Stop()
 		var got answers
-		got.find(q, 1, token.IntKey(1))
+		got.find(q, 1, userstore.ByPrimaryKey(token.IntKey(1)))
 		synctest.Wait() // that is on its way; four queries follow in time
 		for range queueShare {
-			got.find(q, 1, token.IntKey(1))
+			got.find(q, 1, userstore.ByPrimaryKey(token.IntKey(1)))
 		}
 		got.wait.Wait()
 		found, turnedAway := got.counts["1: found"], got.counts["1: turned away"]

@@ -39,7 +39,7 @@ func BenchmarkGuard(b *testing.B) {
 				defer cancel()
 				writer := httptest.NewRecorder()
 				for pb.Next() {
-					_, _, done := w.Guard(writer, r, token.IntKey(1), bench.until, anyUser)
+					_, _, done := w.Guard(writer, r, userstore.ByPrimaryKey(token.IntKey(1)), bench.until, anyUser)
 					done()
 				}
 			})
@@ -62,7 +62,7 @@ func BenchmarkGuard(b *testing.B) {
 			}
 			r := parents[len(parents)-1]
 			parents = parents[:len(parents)-1]
-			_, _, done := w.Guard(writer, r, token.IntKey(1), until, anyUser)
+			_, _, done := w.Guard(writer, r, userstore.ByPrimaryKey(token.IntKey(1)), until, anyUser)
 			done()
 		}
 	})
@@ -80,7 +80,7 @@ func BenchmarkGuardLong(b *testing.B) {
 	runtime.ReadMemStats(&before)
 	open := make([]*http.Request, n)
 	for i := range n {
-		_, guarded, done := w.Guard(writer, r, token.IntKey(int64(i)), time.Now().Add(time.Hour), anyUser)
+		_, guarded, done := w.Guard(writer, r, userstore.ByPrimaryKey(token.IntKey(int64(i))), time.Now().Add(time.Hour), anyUser)
 		defer done()
 		open[i] = guarded
 	}
@@ -93,11 +93,11 @@ func BenchmarkGuardLong(b *testing.B) {
 	runtime.ReadMemStats(&after)
 	perResponse := float64(after.HeapAlloc-before.HeapAlloc) / n
 	runtime.KeepAlive(open)
-	all := make(map[token.PrimaryKey]*userstore.User)
+	all := make(map[userstore.Key]*userstore.User)
 	for i := range n {
-		all[token.IntKey(int64(i))] = &userstore.User{IsActive: true}
+		all[userstore.ByPrimaryKey(token.IntKey(int64(i)))] = &userstore.User{IsActive: true}
 	}
-	w.lookup = func(context.Context, []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error) {
+	w.lookup = func(context.Context, []userstore.Key) (map[userstore.Key]*userstore.User, error) {
 		return all, nil
 	}
 	for b.Loop() {

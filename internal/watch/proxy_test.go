@@ -25,6 +25,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
 // guardingHandler is a Caddy handler that does nothing but guard responses.
@@ -42,7 +43,7 @@ func (guardingHandler) CaddyModule() caddy.ModuleInfo {
 
 func (guardingHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	defer func() { guarding.done <- struct{}{} }()
-	w, r, done := guarding.watcher.Guard(w, r, token.IntKey(1), time.Time{}, anyUser)
+	w, r, done := guarding.watcher.Guard(w, r, userstore.ByPrimaryKey(token.IntKey(1)), time.Time{}, anyUser)
 	defer done()
 	return next.ServeHTTP(w, r)
 }
@@ -298,7 +299,7 @@ func TestWatchEndsResponsesOfTheReverseProxy(t *testing.T) {
 					t.Fatal("nothing is looked up")
 				}
 			}
-			users.set(func() { users.gone = map[token.PrimaryKey]bool{token.IntKey(1): true} })
+			users.set(func() { users.gone = map[userstore.Key]bool{userstore.ByPrimaryKey(token.IntKey(1)): true} })
 			if err := wait(); err != nil {
 				t.Error(err)
 			}

@@ -34,7 +34,7 @@ func (s *Session) shard() *shard {
 
 // GuardSession is Guard for a response of a session, which EndSession ends too.
 func (w *Watcher) GuardSession(to http.ResponseWriter, r *http.Request, session Session, until time.Time, why func(*userstore.User) Reason) (http.ResponseWriter, *http.Request, func()) {
-	g, writer, r := w.guard(to, r, session.User, until, why)
+	g, writer, r := w.guard(to, r, userstore.ByPrimaryKey(session.User), until, why)
 	s := session.shard()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -49,7 +48,7 @@ const (
 // others take.
 type Watcher struct {
 	interval time.Duration
-	lookup   func(context.Context, []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error)
+	lookup   func(context.Context, []userstore.Key) (map[userstore.Key]*userstore.User, error)
 	logger   *zap.Logger
 	ctx      context.Context // ends with Stop
 	cancel   context.CancelFunc
@@ -63,7 +62,7 @@ type Watcher struct {
 // New makes a watcher that looks users up once in an interval. lookup returns
 // the rows of the users that exist; logger gets a line for each response that is
 // ended.
-func New(interval time.Duration, lookup func(context.Context, []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error), logger *zap.Logger) *Watcher {
+func New(interval time.Duration, lookup func(context.Context, []userstore.Key) (map[userstore.Key]*userstore.User, error), logger *zap.Logger) *Watcher {
 	w := &Watcher{interval: interval, lookup: lookup, logger: logger}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
@@ -81,7 +80,7 @@ type guarded struct {
 
 	mu     sync.Mutex
 	writer *endingWriter
-	key    token.PrimaryKey
+	key    userstore.Key
 	until  time.Time
 	why    func(*userstore.User) Reason
 	cancel context.CancelCauseFunc
@@ -106,12 +105,12 @@ type guardState struct{ listed, ended, finished bool }
 // The function is to be called once, by defer, when the response is done. It
 // panics with http.ErrAbortHandler if the response was cut off, as the reverse
 // proxy does, so that no client takes a part for the whole.
-func (w *Watcher) Guard(to http.ResponseWriter, r *http.Request, key token.PrimaryKey, until time.Time, why func(*userstore.User) Reason) (http.ResponseWriter, *http.Request, func()) {
+func (w *Watcher) Guard(to http.ResponseWriter, r *http.Request, key userstore.Key, until time.Time, why func(*userstore.User) Reason) (http.ResponseWriter, *http.Request, func()) {
 	g, writer, r := w.guard(to, r, key, until, why)
 	return writer, r, g.done
 }
 
-func (w *Watcher) guard(to http.ResponseWriter, r *http.Request, key token.PrimaryKey, until time.Time, why func(*userstore.User) Reason) (*guarded, http.ResponseWriter, *http.Request) {
+func (w *Watcher) guard(to http.ResponseWriter, r *http.Request, key userstore.Key, until time.Time, why func(*userstore.User) Reason) (*guarded, http.ResponseWriter, *http.Request) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	writer := &endingWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: to}}
 	g, _ := w.spare.Get().(*guarded)
@@ -172,7 +171,7 @@ func (g *guarded) end(why Reason) {
 		level = zap.DebugLevel // as foreseen
 	}
 	if c := g.watcher.logger.Check(level, "a response was ended before its time"); c != nil {
-		c.Write(zap.Error(why), zap.Stringer("user", g.key))
+		c.Write(zap.Error(why), userField(g.key))
 	}
 	cut.Inc()
 	g.writer.ended.Store(true)
@@ -317,8 +316,8 @@ func (w *Watcher) check() bool {
 	if len(open) == 0 {
 		return false
 	}
-	seen := make(map[token.PrimaryKey]struct{})
-	var keys []token.PrimaryKey
+	seen := make(map[userstore.Key]struct{})
+	var keys []userstore.Key
 	for _, g := range open {
 		g.endOver()
 		if _, again := seen[g.key]; !again {
@@ -336,6 +335,16 @@ func (w *Watcher) check() bool {
 		g.endUnlessFor(users[g.key])
 	}
 	return true
+}
+
+// userField says in a line of the log whose response it is, or by what the user
+// was found.
+func userField(key userstore.Key) zap.Field {
+	if via, _ := key.Via(); via != nil {
+		return zap.String("via", via.Name)
+	}
+	pk, _ := key.PrimaryKey()
+	return zap.Stringer("user", pk)
 }
 
 // endOver ends the response if the session is over.

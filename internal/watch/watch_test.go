@@ -25,12 +25,12 @@ import (
 type watchedUsers struct {
 	mu      sync.Mutex
 	away    bool
-	gone    map[token.PrimaryKey]bool
-	inert   map[token.PrimaryKey]bool
-	lookups [][]token.PrimaryKey
+	gone    map[userstore.Key]bool
+	inert   map[userstore.Key]bool
+	lookups [][]userstore.Key
 }
 
-func (u *watchedUsers) lookUp(ctx context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error) {
+func (u *watchedUsers) lookUp(ctx context.Context, keys []userstore.Key) (map[userstore.Key]*userstore.User, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.lookups = append(u.lookups, slices.Clone(keys))
@@ -40,13 +40,18 @@ func (u *watchedUsers) lookUp(ctx context.Context, keys []token.PrimaryKey) (map
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	found := make(map[token.PrimaryKey]*userstore.User)
+	found := make(map[userstore.Key]*userstore.User)
 	for _, key := range keys {
 		if !u.gone[key] {
-			found[key] = &userstore.User{PrimaryKey: key, IsActive: !u.inert[key]}
+			found[key] = &userstore.User{PrimaryKey: primaryOf(key), IsActive: !u.inert[key]}
 		}
 	}
 	return found, nil
+}
+
+func primaryOf(key userstore.Key) token.PrimaryKey {
+	pk, _ := key.PrimaryKey()
+	return pk
 }
 
 func (u *watchedUsers) set(change func()) {
@@ -92,7 +97,7 @@ func endOf(r *http.Request, within time.Duration) (after time.Duration, why erro
 }
 
 func TestWatchEndsResponsesOfRefusedUsers(t *testing.T) {
-	key, other := token.IntKey(7), token.IntKey(8)
+	key, other := userstore.ByPrimaryKey(token.IntKey(7)), userstore.ByPrimaryKey(token.IntKey(8))
 	tests := []struct {
 		name   string
 		users  *watchedUsers // all are there if nil
@@ -104,22 +109,22 @@ func TestWatchEndsResponsesOfRefusedUsers(t *testing.T) {
 		lookup bool
 	}{
 		{name: "nothing happens", lookup: true},
-		{name: "another user is deleted", users: &watchedUsers{gone: map[token.PrimaryKey]bool{other: true}}, lookup: true},
-		{name: "deleted", users: &watchedUsers{gone: map[token.PrimaryKey]bool{key: true}}, cause: Unknown, after: watchInterval, lookup: true},
-		{name: "deactivated", users: &watchedUsers{inert: map[token.PrimaryKey]bool{key: true}}, cause: Inactive, after: watchInterval, lookup: true},
+		{name: "another user is deleted", users: &watchedUsers{gone: map[userstore.Key]bool{other: true}}, lookup: true},
+		{name: "deleted", users: &watchedUsers{gone: map[userstore.Key]bool{key: true}}, cause: Unknown, after: watchInterval, lookup: true},
+		{name: "deactivated", users: &watchedUsers{inert: map[userstore.Key]bool{key: true}}, cause: Inactive, after: watchInterval, lookup: true},
 		{name: "new password", why: func(*userstore.User) Reason { return Changed }, cause: Changed, after: watchInterval, lookup: true},
 		{name: "out of a group", why: func(*userstore.User) Reason { return Forbidden }, cause: Forbidden, after: watchInterval, lookup: true},
 		{
 			name: "the row of the right user", lookup: true,
 			why: func(u *userstore.User) Reason {
-				if u.PrimaryKey != key {
+				if userstore.ByPrimaryKey(u.PrimaryKey) != key {
 					return Changed
 				}
 				return ""
 			},
 		},
-		{name: "an outage", users: &watchedUsers{away: true, gone: map[token.PrimaryKey]bool{key: true}}, lookup: true},
-		{name: "stopped", users: &watchedUsers{gone: map[token.PrimaryKey]bool{key: true}}, stop: true},
+		{name: "an outage", users: &watchedUsers{away: true, gone: map[userstore.Key]bool{key: true}}, lookup: true},
+		{name: "stopped", users: &watchedUsers{gone: map[userstore.Key]bool{key: true}}, stop: true},
 
 		{name: "over soon", until: 7 * time.Millisecond, cause: Over, after: 7 * time.Millisecond},
 		{name: "over already", until: -time.Hour, cause: Over},
@@ -127,7 +132,7 @@ func TestWatchEndsResponsesOfRefusedUsers(t *testing.T) {
 		{name: "over between lookups", until: watchInterval*5/2 + 1, cause: Over, after: watchInterval*5/2 + 1, lookup: true},
 		{name: "over in an outage", users: &watchedUsers{away: true}, until: watchInterval * 3 / 2, cause: Over, after: watchInterval * 3 / 2, lookup: true},
 		{name: "over after stop", stop: true, until: watchInterval * 3 / 2, cause: Over, after: watchInterval * 3 / 2},
-		{name: "deleted before it is over", users: &watchedUsers{gone: map[token.PrimaryKey]bool{key: true}}, until: watchInterval * 2, cause: Unknown, after: watchInterval, lookup: true},
+		{name: "deleted before it is over", users: &watchedUsers{gone: map[userstore.Key]bool{key: true}}, until: watchInterval * 2, cause: Unknown, after: watchInterval, lookup: true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -176,7 +181,7 @@ func TestWatchEndsResponsesOfRefusedUsers(t *testing.T) {
 // TestWatchEndsLater is about what happens to a user while a response goes on.
 func TestWatchEndsLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		key := token.StringKey("alice")
+		key := userstore.ByPrimaryKey(token.StringKey("alice"))
 		users := &watchedUsers{away: true}
 		w := newTestWatcher(t, users)
 		_, r, done := w.Guard(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), key, time.Time{}, anyUser)
@@ -184,7 +189,7 @@ func TestWatchEndsLater(t *testing.T) {
 		if _, cause := endOf(r, 5*watchInterval); cause != nil {
 			t.Fatal(cause)
 		}
-		users.set(func() { users.inert = map[token.PrimaryKey]bool{key: true} })
+		users.set(func() { users.inert = map[userstore.Key]bool{key: true} })
 		if _, cause := endOf(r, 5*watchInterval); cause != nil {
 			t.Fatalf("ended, though it can't be known: %v", cause)
 		}
@@ -201,9 +206,9 @@ func TestWatchLooksUpTogether(t *testing.T) {
 		w := newTestWatcher(t, users)
 		var finish []func()
 		for i := range 1000 {
-			_, _, done := w.Guard(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), token.IntKey(int64(i%100)), time.Time{}, anyUser)
+			_, _, done := w.Guard(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), userstore.ByPrimaryKey(token.IntKey(int64(i%100))), time.Time{}, anyUser)
 			finish = append(finish, done)
-			_, _, short := w.Guard(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), token.IntKey(-1), time.Time{}, anyUser)
+			_, _, short := w.Guard(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), userstore.ByPrimaryKey(token.IntKey(-1)), time.Time{}, anyUser)
 			short()
 		}
 		if n, running := w.state(); users.count() > 0 || running || n > 0 {
@@ -215,8 +220,8 @@ func TestWatchLooksUpTogether(t *testing.T) {
 			t.Errorf("%d lookups in three intervals and at their beginning", n)
 		}
 		for i, keys := range users.lookups[1:] {
-			slices.SortFunc(keys, func(a, b token.PrimaryKey) int { return int(a.Int() - b.Int()) })
-			if len(slices.Compact(keys)) != 100 || keys[0] != token.IntKey(0) {
+			slices.SortFunc(keys, func(a, b userstore.Key) int { return int(primaryOf(a).Int() - primaryOf(b).Int()) })
+			if len(slices.Compact(keys)) != 100 || keys[0] != userstore.ByPrimaryKey(token.IntKey(0)) {
 				t.Errorf("lookup %d is of %d keys, want 100 of 1000 responses", i+1, len(keys))
 			}
 		}
@@ -234,7 +239,7 @@ func TestWatchLooksUpTogether(t *testing.T) {
 		}
 
 		// And again.
-		_, _, done := w.Guard(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), token.IntKey(1), time.Time{}, anyUser)
+		_, _, done := w.Guard(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), userstore.ByPrimaryKey(token.IntKey(1)), time.Time{}, anyUser)
 		<-time.After(watchInterval + time.Second)
 		if n := users.count(); n != 6 {
 			t.Errorf("%d lookups, want one more", n)
@@ -247,7 +252,7 @@ func TestWatchKeepsTheClientsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWatcher(t, &watchedUsers{})
 		client, hangUp := context.WithCancel(t.Context())
-		_, r, done := w.Guard(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil).WithContext(client), token.IntKey(1), time.Time{}, anyUser)
+		_, r, done := w.Guard(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil).WithContext(client), userstore.ByPrimaryKey(token.IntKey(1)), time.Time{}, anyUser)
 		defer done()
 		hangUp()
 		if after, cause := endOf(r, watchInterval); after > 0 || cause != context.Canceled {
@@ -294,8 +299,8 @@ func TestWatchCutsResponsesOff(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				key := token.IntKey(1)
-				watch := newTestWatcher(t, &watchedUsers{gone: map[token.PrimaryKey]bool{key: test.gone}})
+				key := userstore.ByPrimaryKey(token.IntKey(1))
+				watch := newTestWatcher(t, &watchedUsers{gone: map[userstore.Key]bool{key: test.gone}})
 				recorder := httptest.NewRecorder()
 				w, r, done := watch.Guard(recorder, httptest.NewRequest(http.MethodGet, "/", nil), key, time.Now().Add(test.until), anyUser)
 				source := &pausingReader{left: whole, pause: whole - test.after, until: func() { endOf(r, 2*watchInterval) }}
@@ -343,8 +348,8 @@ func (p *pausingReader) Read(b []byte) (int, error) {
 // detector.
 func TestWatchesEndAndStartAtTheSameTime(t *testing.T) {
 	before := runtime.NumGoroutine()
-	bad, good := token.IntKey(1), token.IntKey(2)
-	users := &watchedUsers{inert: map[token.PrimaryKey]bool{bad: true}}
+	bad, good := userstore.ByPrimaryKey(token.IntKey(1)), userstore.ByPrimaryKey(token.IntKey(2))
+	users := &watchedUsers{inert: map[userstore.Key]bool{bad: true}}
 	w := New(time.Millisecond, users.lookUp, zap.NewNop())
 	var wrong atomic.Int64
 	var all sync.WaitGroup

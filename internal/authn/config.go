@@ -1,0 +1,54 @@
+package authn
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// A Config is a block of the configuration that turns a scheme on.
+type Config interface {
+	// Option is the block's name in the configuration.
+	Option() string
+
+	// Validate finds what can't be right, without secrets and without a database.
+	// Its errors name the option within the block (see internal/setting).
+	Validate() error
+
+	// New makes the scheme.
+	New(*Environment) (ConfiguredScheme, error)
+}
+
+// A ConfiguredScheme is a Scheme that a Config turns on.
+type ConfiguredScheme interface {
+	Scheme
+
+	// AddNeeds adds what the scheme needs of the store, which is opened after it
+	// was made.
+	AddNeeds(*userstore.Needs)
+
+	// Cookies are the names of the cookies that it takes, without __Host-.
+	Cookies() []string
+}
+
+// Environment is what a scheme finds where it is made.
+type Environment struct {
+	// Settings are those of tokens, with SECRET_KEY and its fallbacks.
+	Settings token.Settings
+
+	// Resolve replaces the placeholders in a secret, which is the value of the
+	// named option.
+	Resolve func(option, secret string) (string, error)
+
+	// Store returns the store, once requests come.
+	Store func() *userstore.MySQL
+
+	Now    func() time.Time
+	Logger *zap.Logger
+
+	// Realm is the configured one, which may be empty.
+	Realm string
+}

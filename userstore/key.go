@@ -1,0 +1,119 @@
+package userstore
+
+import (
+	"context"
+	"errors"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// A Key says whose row a lookup is for: by the primary key that tokens hold, or
+// by a value that leads to the user's row. Equal keys are of the same row. The
+// value may be a secret, such as a session's key: a Key has no text.
+type Key struct {
+	primary token.PrimaryKey
+	via     *Via
+	value   string
+}
+
+// ByPrimaryKey is the key of the user with a primary key.
+func ByPrimaryKey(pk token.PrimaryKey) Key { return Key{primary: pk} }
+
+// PrimaryKey returns the primary key, unless another value leads to the user.
+func (k Key) PrimaryKey() (pk token.PrimaryKey, ok bool) { return k.primary, k.via == nil }
+
+// Via returns the way to the user and the value, or nil for a primary key.
+func (k Key) Via() (via *Via, value string) { return k.via, k.value }
+
+// A Via is a way to users' rows by something else than the primary key that
+// tokens hold. A store knows those in its Needs; they aren't changed once it is
+// open.
+type Via struct {
+	// Name names the way in errors and logs: "django_session", for example.
+	Name string
+
+	// Fields are the columns of the users' table by which a user may be named, in
+	// their order. Nothing else is set then.
+	Fields []Field
+
+	// Table is the table that has the value, in the database of the users' unless
+	// it names another. Empty is the users' table.
+	Table string
+
+	// Column is the column of Table with the value, which is compared byte for
+	// byte. Empty, in the users' table, is the column that other tables refer to:
+	// the value is then a key as Django writes it.
+	Column string
+
+	// User is the column of Table that refers to the user. Empty: Whose tells.
+	User string
+
+	// Whose tells from the row whose it is, for a table without User: it returns
+	// the key of a user as Django writes it. Its error ends the lookup as it is.
+	Whose func(row *ViaRow) (user string, err error)
+
+	// Reads are more columns of Table, for User.Via and Whose.
+	Reads []string
+
+	// Until is a column of Table with a time. A row of a time that has passed
+	// isn't there. NULL has not passed. Empty: rows don't end.
+	Until string
+}
+
+// Key is the key of the user to whom a value leads.
+func (v *Via) Key(value string) Key { return Key{via: v, value: value} }
+
+// ViaRow is a row that has led to a user.
+type ViaRow struct {
+	via    *Via
+	values []nullable // of Reads
+}
+
+// Value returns the text of one of the columns that a Via reads. ok is false for
+// NULL, and for a column that isn't read.
+func (r *ViaRow) Value(column string) (text string, ok bool) {
+	if r == nil {
+		return "", false
+	}
+	for i, name := range r.via.Reads {
+		if name == column {
+			return r.values[i].text, r.values[i].valid
+		}
+	}
+	return "", false
+}
+
+// Via returns the row that has led to this user, or nil where the key was a
+// primary key or a value of the users' own table.
+func (u *User) Via() *ViaRow { return u.via }
+
+// errNoVia is a mistake in the calling code, not in the configuration.
+var errNoVia = errors.New("the store was opened without this way in Needs.Vias")
+
+// LookupVia reads the user of a key that isn't a primary key, from a query that is
+// sent after the call. Its errors are those of Lookup, and of Via.Whose.
+func (s *MySQL) LookupVia(_ context.Context, key Key) (*User, error) {
+	return nil, unavailable("looking up a user", errNoVia)
+}
+
+// LookupKeys is LookupMany for keys of any sort. A key that Via.Whose has an error
+// for is missing in the map.
+func (s *MySQL) LookupKeys(ctx context.Context, keys []Key) (map[Key]*User, error) {
+	primary := make([]token.PrimaryKey, 0, len(keys))
+	for _, key := range keys {
+		pk, ok := key.PrimaryKey()
+		if !ok {
+			return nil, unavailable("looking up users", errNoVia)
+		}
+		primary = append(primary, pk)
+	}
+	users, err := s.LookupMany(ctx, primary)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[Key]*User, len(users))
+	for pk, user := range users {
+		found[ByPrimaryKey(pk)] = user
+	}
+	return found, nil
+}
