@@ -513,7 +513,7 @@ func TestAssertionConfigs(t *testing.T) {
 		{"assertion {\n audience app\n header Cookie\n}", "assertion: header Cookie: this header field has another meaning"},
 		{"assertion {\n audience app\n header remote_user\n}", "can't be told from another"},
 		{"token_from header X-Token\nassertion {\n audience app\n header X_Token\n}", "token_from header X-Token: that is an identity header field"},
-		{"assertion {\n audience app\n claim sub x\n}", "assertion: claim sub: the gateway decides"},
+		{"assertion {\n audience app\n claim sub x\n}", "assertion: claim sub: the gateway sets this claim"},
 		{"assertion {\n audience app\n claim a {http.request.host}\n}", "assertion: claim a: {http.request.host}: only {http.auth.user.<column>}"},
 		{"assertion {\n audience app\n claim a {http.auth.user.is_staff}\n}", `the store reads no column "is_staff"; name it in columns of userstore`},
 		{"assertion {\n audience app\n claim a {http.auth.user.groups}\n}", "{http.auth.user.groups}: the store doesn't read them; add groups to userstore"},

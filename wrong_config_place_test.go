@@ -64,7 +64,7 @@ func TestWrongStoresNameTheLineOfTheOption(t *testing.T) {
 			{"another table for revocations", "dsn DSN\nrevocations wrong_columns", 12, "it is a table with other columns"},
 			{"a wrong account", "dsn " + strconv.Quote(withAccount(db.dsn, "nobody-here:pw")), 11, "check user and password, from which hosts that user may connect, and whether the account asks for TLS"},
 			{"a variable of no server", "dsn " + strconv.Quote(withParameter(db.dsn, "nosuchvar=1")), 11, `the dsn has the parameter "nosuchvar", which is none of go-sql-driver/mysql`},
-			{"an authority that isn't there", "dsn DSN\ntls_ca " + dir + "/none.pem", 12, "no such file or directory: name a file that the user can read that Caddy runs as"},
+			{"an authority that isn't there", "dsn DSN\ntls_ca " + dir + "/none.pem", 12, "no such file or directory: name a file that Caddy's system user can read"},
 			{"an empty authority", "dsn DSN\ntls_ca " + empty, 12, "has no certificate in PEM: name the file with the certificate of the authority"},
 			{"an empty dsn_file", "dsn_file " + empty, 11, "is empty: write user:password@tcp(host:3306)/database into it"},
 			{"a replica with a wrong account", "dsn DSN\nreplica " + strconv.Quote(withAccount(db.dsn, "nobody-here:pw")), 12, "replica 1: looking at the table: MySQL refuses the dsn's user"},

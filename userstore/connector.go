@@ -94,7 +94,7 @@ func readDSN(file string) (dsn string, info os.FileInfo, err error) {
 
 // unreadable is the error for a file with a DSN that can't be read.
 func unreadable(err error) error {
-	return setting.Errorf("dsn_file", "dsn_file: %w: name a file that the user can read that Caddy runs as, with %s in it", err, dsnForm)
+	return setting.Errorf("dsn_file", "dsn_file: %w: name a file that Caddy's system user can read, with %s in it", err, dsnForm)
 }
 
 // target readies a DSN for use.

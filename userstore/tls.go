@@ -33,7 +33,7 @@ func (c *Config) tlsFiles() (tlsFiles, error) {
 		if strings.HasPrefix(c.TLSCA, "-----BEGIN") {
 			return files, errors.New("tls_ca is a certificate itself: write it into a file, and name that")
 		}
-		return files, fmt.Errorf("tls_ca: %w: name a file that the user can read that Caddy runs as", err)
+		return files, fmt.Errorf("tls_ca: %w: name a file that Caddy's system user can read", err)
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(text) {
 		return files, fmt.Errorf("tls_ca: %s has no certificate in PEM: name the file with the certificate of the authority", c.TLSCA)

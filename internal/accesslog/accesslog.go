@@ -18,20 +18,20 @@ import (
 )
 
 // Caddy copies every request for its access and error logs before any handler
-// sees it, and no handler can change that copy. So a request with a token where
-// the logs would show it takes another way: Caddy's access line for it is
-// skipped and written here instead, to the same logger, with the same fields,
-// redacted; and an error never gets as far as the server, which would log it
-// with its copy of the request: the server's own error routes are run from
-// here. A request without a token isn't touched by any of this.
+// sees it, and no handler can change that copy. So a request whose token the
+// logs would show is handled differently: Caddy's access line for it is
+// skipped, and the same line is written here instead, to the same logger,
+// redacted. Errors are not returned to the server, which would log them with
+// its copy of the request; the server's error routes are run from here. This
+// doesn't affect requests without a token.
 
 // Logs writes the lines that Caddy writes for a request.
 type Logs struct {
 	access *zap.Logger // http.log.access
 	errors *zap.Logger // http.log.error
 
-	// Redacts: the server's own access line is redacted, and needs none in its
-	// place.
+	// Redacts: the server's own access line is redacted, so that none is
+	// written instead.
 	Redacts bool
 }
 
@@ -54,22 +54,22 @@ func HTTPApp(ctx caddy.Context) *caddyhttp.App {
 	return nil
 }
 
-// Request is a request with a token where Caddy's logs would show it.
+// Request is a request whose token Caddy's logs would show.
 type Request struct {
 	logs     Logs
 	server   *caddyhttp.Server // nil in tests without one
 	started  time.Time
-	redacted *http.Request // what logs may show; nil where there is no access log
+	redacted *http.Request // what logs may show; nil without an access log
 	recorder caddyhttp.ResponseRecorder
-	bodySize atomic.Int64 // an upstream may answer while its request is still being sent
+	bodySize atomic.Int64 // atomic: an upstream may answer while its request is still being sent
 
-	// What the response is written through, here to be allocated with the rest.
+	// The writer of the response, here to be allocated with the rest.
 	wrapper  caddyhttp.ResponseWriterWrapper
 	unlinked claim.UnlinkedWriter
 }
 
-// NewRequest prepares the request's lines. It must see the request as the
-// client sent it. The response must be written to the writer it returns.
+// NewRequest prepares the request's log lines. Call it with the request as the
+// client sent it, and write the response to the returned writer.
 func NewRequest(logs Logs, sources *claim.Sources, w http.ResponseWriter, r *http.Request) (*Request, http.ResponseWriter) {
 	e := &Request{logs: logs, started: startOf(r)}
 	e.server, _ = r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
@@ -83,9 +83,9 @@ func NewRequest(logs Logs, sources *claim.Sources, w http.ResponseWriter, r *htt
 		e.redacted = sources.Redact(r)
 		return e, w
 	}
-	// Now, and not in the end: by then the proxy may have left a goroutine that
-	// dials on, and reads the variables without a lock. A log_skip of a later
-	// handler's is not seen for that; its line is written, redacted.
+	// Now and not at the end: by then a goroutine of the proxy may still be
+	// dialing, and read the variables without a lock. So log_skip of a later
+	// handler is not noticed, and the redacted line is written.
 	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	e.redacted = sources.Redact(r)
 	e.recorder = caddyhttp.NewResponseRecorder(w, nil, nil)
@@ -98,7 +98,7 @@ func NewRequest(logs Logs, sources *claim.Sources, w http.ResponseWriter, r *htt
 // accessMessage is the message of an access line.
 const accessMessage = "handled request"
 
-// startOf is when Caddy got the request.
+// startOf returns when Caddy received the request.
 func startOf(r *http.Request) time.Time {
 	if at, ok := caddyhttp.GetVar(r.Context(), "start_time").(time.Time); ok {
 		return at
@@ -106,7 +106,7 @@ func startOf(r *http.Request) time.Time {
 	return time.Now()
 }
 
-// WriteAccessLine writes the access line, in the place of Caddy's.
+// WriteAccessLine writes the access line that replaces Caddy's.
 func (e *Request) WriteAccessLine(r *http.Request) {
 	if e.redacted == nil || e.logs.Redacts {
 		return
@@ -146,12 +146,12 @@ func (e *Request) WriteAccessLine(r *http.Request) {
 	}
 }
 
-// writeErrorLine writes the line of an error, as Caddy's server does. inRoutes
-// is the error of the error routes, if they failed, too.
+// writeErrorLine writes the log line of an error, as Caddy's server does.
+// inRoutes is the error of the error routes, if they failed, too.
 func (e *Request) writeErrorLine(r *http.Request, level zapcore.Level, err, inRoutes error) {
 	request := e.redacted
 	if request == nil {
-		request = r // by now without a token
+		request = r // now without a token
 	}
 	message, details := describeError(err)
 	if inRoutes != nil {
@@ -173,7 +173,8 @@ func (e *Request) writeErrorLine(r *http.Request, level zapcore.Level, err, inRo
 	}
 }
 
-// describeError is what an error's line says of it.
+// describeError returns the status, the message and the fields of an error's
+// log line.
 func describeError(err error) (message string, details []zap.Field) {
 	handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err)
 	if !ok {
@@ -197,7 +198,7 @@ func (e *Request) requestField(r *http.Request) zap.Field {
 	})
 }
 
-// countingBody counts what is read of a request's body.
+// countingBody counts the bytes that are read from a request's body.
 type countingBody struct {
 	io.ReadCloser
 	size *atomic.Int64

@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 )
 
-// HandleError does for an error of a later handler what Caddy's server would:
-// it runs the server's error routes, or writes the error's status, and logs.
+// HandleError handles an error of a later handler as Caddy's server does: it
+// runs the server's error routes, or writes the error's status, and logs.
 func (e *Request) HandleError(w http.ResponseWriter, r *http.Request, err error) {
 	status := http.StatusInternalServerError
 	if handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err); ok && handlerErr.StatusCode != 0 {
@@ -44,9 +44,9 @@ func (e *Request) HandleError(w http.ResponseWriter, r *http.Request, err error)
 	e.writeErrorLine(r, zapcore.DebugLevel, err, nil)
 }
 
-// ServeErrorRoutes runs the server's error routes, what handle_errors makes in
-// a Caddyfile, for the request as it came in. otherwise serves what no route
-// serves.
+// ServeErrorRoutes runs the server's error routes (handle_errors in a
+// Caddyfile) for the request as it came in. otherwise serves the request if no
+// route does.
 func ServeErrorRoutes(server *caddyhttp.Server, w http.ResponseWriter, r *http.Request, err error, otherwise caddyhttp.Handler) error {
 	if original, ok := claim.OriginalRequest(r); ok {
 		r.Method, r.RemoteAddr, r.RequestURI = original.Method, original.RemoteAddr, original.RequestURI
@@ -60,7 +60,8 @@ func ServeErrorRoutes(server *caddyhttp.Server, w http.ResponseWriter, r *http.R
 	return routes.Compile(otherwise).ServeHTTP(w, r)
 }
 
-// IsErrorRoute reports whether the request is in the server's error routes.
+// IsErrorRoute reports whether the request is being served by the server's
+// error routes.
 func IsErrorRoute(ctx context.Context) bool {
 	return ctx.Value(caddyhttp.ErrorCtxKey) != nil
 }

@@ -14,16 +14,16 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 )
 
-// line is what is redacted at once.
+// line redacts the parts of one log line.
 type line struct {
 	sources *claim.Sources
-	request *http.Request // as it came; nil if it has no credentials
+	request *http.Request // the original request; nil if it has no credentials
 
 	secrets   []string // of the request
 	isScanned bool
 }
 
-// redact returns fields without credentials.
+// redact returns log fields without credentials.
 func (l *line) redact(fields []zapcore.Field) []zapcore.Field {
 	redacted := make([]zapcore.Field, len(fields))
 	for i, field := range fields {
@@ -61,7 +61,7 @@ func (l *line) field(field zapcore.Field) zapcore.Field {
 	return field
 }
 
-// printed redacts what is printed as a text.
+// printed redacts a value that is printed as text.
 func (l *line) printed(field zapcore.Field) zapcore.Field {
 	printed := fmt.Sprint(field.Interface)
 	if bytes, ok := field.Interface.([]byte); ok {
@@ -73,8 +73,8 @@ func (l *line) printed(field zapcore.Field) zapcore.Field {
 	return field
 }
 
-// composite redacts what is printed as JSON, such as a list that a placeholder
-// stands for.
+// composite redacts a value that is printed as JSON, such as the list value of
+// a placeholder.
 func (l *line) composite(field zapcore.Field) zapcore.Field {
 	encoder := zapcore.NewMapObjectEncoder()
 	field.AddTo(encoder)
@@ -92,8 +92,8 @@ func (l *line) composite(field zapcore.Field) zapcore.Field {
 	return zap.Reflect(field.Key, json.RawMessage(text))
 }
 
-// text redacts a text: parameters in it, and the credentials of the request where
-// they stand without a name.
+// text redacts a text: parameters in it, and the credentials of the request
+// wherever they occur without a name.
 func (l *line) text(text string) string {
 	text = l.sources.RedactText(text)
 	if l.request == nil || len(text) < claim.MinSecret {

@@ -10,14 +10,14 @@ import (
 	"go.uber.org/zap"
 )
 
-// isLogSkipped reports whether an earlier handler has the access line skipped.
+// isLogSkipped reports whether an earlier handler has set log_skip.
 func isLogSkipped(r *http.Request) bool {
 	skipped, ok := caddyhttp.GetVar(r.Context(), caddyhttp.LogSkipVar).(bool)
 	return ok && skipped
 }
 
-// hasAccessLog tells whether the server writes an access line for a host, as
-// Caddy's server decides it.
+// hasAccessLog reports whether the server writes an access line for a host, by
+// the rules of Caddy's server.
 func hasAccessLog(server *caddyhttp.Server, hostport string) bool {
 	if server == nil || server.Logs == nil {
 		return false
@@ -36,8 +36,8 @@ func hasAccessLog(server *caddyhttp.Server, hostport string) bool {
 	return !server.Logs.SkipUnmappedHosts
 }
 
-// loggersFor names a logger for a request, as Caddy's server does: by the
-// log_name directive, by the host, or by the server's default.
+// loggersFor returns the loggers for a request, as Caddy's server chooses
+// them: by the log_name directive, by the host, or the server's default.
 func loggersFor(logger *zap.Logger, server *caddyhttp.Server, r *http.Request) []*zap.Logger {
 	if server == nil || server.Logs == nil {
 		return []*zap.Logger{logger}
@@ -59,8 +59,8 @@ func loggersFor(logger *zap.Logger, server *caddyhttp.Server, r *http.Request) [
 	return loggers
 }
 
-// loggerNamesOf finds the names for a host: its own, those of the first
-// wildcard that matches it, or the default.
+// loggerNamesOf returns the names of the loggers for a host: its own, those of
+// the first wildcard that matches it, or the default.
 func loggerNamesOf(logs *caddyhttp.ServerLogConfig, host string) []string {
 	host = strings.ToLower(host)
 	if names, ok := logs.LoggerNames[host]; ok {
@@ -79,7 +79,7 @@ func loggerNamesOf(logs *caddyhttp.ServerLogConfig, host string) []string {
 	return []string{logs.DefaultLoggerName}
 }
 
-// hostOf is a host without its port.
+// hostOf returns a host without its port.
 func hostOf(hostport string) string {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {

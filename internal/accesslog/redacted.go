@@ -13,17 +13,16 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 )
 
-// What stands in front of sesame, such as redir or respond, answers without it,
-// and the server logs the request as it came. No module of Caddy's can change
-// that, so the loggers of the app's servers themselves are given a core that
-// redacts.
+// Handlers in front of sesame, such as redir or respond, answer without it,
+// and the server logs the request as it came. No Caddy module can change that,
+// so the loggers of the app's servers themselves get a core that redacts.
 
-// redacting has the HTTP apps whose loggers redact.
+// redacting contains the HTTP apps whose loggers redact.
 var redacting sync.Map
 
-// RedactLogs has the servers of an app log no credentials, whichever handler
-// answers, until the app is gone. It reports false where the servers have no
-// loggers of the kind that it knows, as may be in another version of Caddy.
+// RedactLogs makes the servers of an app redact credentials in their logs,
+// whichever handler answers, until the app is stopped. It returns false if the
+// servers' loggers aren't of the known type, as in another version of Caddy.
 func RedactLogs(app *caddyhttp.App, sources *claim.Sources) (ok bool, forget func()) {
 	forget = func() { redacting.Delete(app) }
 	if _, isDone := redacting.LoadOrStore(app, true); isDone {
@@ -38,8 +37,8 @@ func RedactLogs(app *caddyhttp.App, sources *claim.Sources) (ok bool, forget fun
 	return ok, forget
 }
 
-// redactLogger wraps a logger that is an unexported field, of what owner points
-// to.
+// redactLogger wraps the logger in an unexported field of the struct that
+// owner points to.
 func redactLogger(owner any, name string, sources *claim.Sources) bool {
 	field := reflect.ValueOf(owner).Elem().FieldByName(name)
 	if !field.IsValid() || field.Type() != reflect.TypeFor[*zap.Logger]() {
@@ -58,12 +57,11 @@ func redactLogger(owner any, name string, sources *claim.Sources) bool {
 	return true
 }
 
-// redactingCore redacts the requests and responses in lines of a log, and the
-// texts beside them.
+// redactingCore redacts requests, responses and other texts in log lines.
 type redactingCore struct {
 	zapcore.Core
 	sources *claim.Sources
-	request *http.Request // that the lines are about; nil if it has no credentials
+	request *http.Request // the request of the log lines; nil if it has no credentials
 }
 
 // With implements zapcore.Core.
@@ -81,8 +79,8 @@ func (c *redactingCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry
 	return checked.AddCore(entry, c)
 }
 
-// Write implements zapcore.Core. Which of several cores a line is for is what
-// their Check says.
+// Write implements zapcore.Core. With several cores, Check decides which of
+// them get a line.
 func (c *redactingCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	l := line{sources: c.sources, request: c.request}
 	fields = l.redact(fields)

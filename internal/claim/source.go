@@ -46,7 +46,7 @@ func (s Source) Validate() error {
 		return nil
 	case FromHeader:
 		if !httpguts.ValidHeaderFieldName(s.Name) {
-			return fmt.Errorf("token_from header %q: that is not a name of a header field", s.Name)
+			return fmt.Errorf("token_from header %q: it is not a valid header field name", s.Name)
 		}
 		switch http.CanonicalHeaderKey(s.Name) {
 		case "Host", "Cookie", "Content-Length", "Transfer-Encoding", "Connection", "Content-Type":

@@ -16,7 +16,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// attributes are what configurations make of a cookie.
+// attributes are the Set-Cookie lines of configurations.
 var attributes = []struct {
 	name       string
 	cfg        Config

@@ -23,8 +23,7 @@ const DefaultName = "sesame"
 // 4.1.3.2): no other site of the domain can plant one.
 const hostPrefix = "__Host-"
 
-// Config is what an operator says of a cookie. Its zero value is that of all
-// defaults.
+// Config configures a cookie. Its zero value means the defaults.
 type Config struct {
 	Name     string // without the prefix; DefaultName if empty
 	Domain   string // the host alone if empty
@@ -50,17 +49,17 @@ const (
 )
 
 // New returns the cookie of a configuration. The error names the option that
-// can't be right.
+// is wrong.
 func New(cfg Config) (Cookie, error) {
 	c := Cookie{name: cfg.Name, domain: strings.TrimPrefix(strings.ToLower(cfg.Domain), "."), path: cfg.Path, secure: cfg.Secure}
 	if c.name == "" {
 		c.name = DefaultName
 	}
 	if strings.HasPrefix(c.name, "__") {
-		return c, setting.Errorf("name", "name %s: a prefix is put in front of it by itself where it can be", c.name)
+		return c, setting.Errorf("name", "name %s: remove the prefix: the gateway adds it where browsers accept it", c.name)
 	}
 	if !httpguts.ValidHeaderFieldName(c.name) {
-		return c, setting.Errorf("name", "name %q: that is not a name of a cookie", c.name)
+		return c, setting.Errorf("name", "name %q: it is not a valid cookie name", c.name)
 	}
 	if c.path == "" {
 		c.path = "/"
@@ -100,13 +99,13 @@ func New(cfg Config) (Cookie, error) {
 	return c, nil
 }
 
-// Name is the cookie's, without the prefix __Host-.
+// Name returns the name without the prefix __Host-.
 func (c *Cookie) Name() string { return c.name }
 
 // Take removes the cookie from a request, with the prefix and without, and
-// returns the values of the one that set sets. There should be one, but without
-// the prefix another site of the domain may have planted more. The other
-// cookies stay byte for byte.
+// returns the values of the cookie under the name that Set uses. There should
+// be one value, but without the prefix another site of the domain may have
+// planted more. The other cookies stay byte for byte.
 func (c *Cookie) Take(r *http.Request) (values []string) {
 	lines := r.Header["Cookie"]
 	isNamed := func(line string) bool { return strings.Contains(line, c.name) }
@@ -133,8 +132,8 @@ func (c *Cookie) Take(r *http.Request) (values []string) {
 	return values
 }
 
-// cut takes the cookie out of a line of cookies, with the prefix and without.
-// The values are those of the full name.
+// cut removes the cookie from a line of cookies, with the prefix and without.
+// The values are those of the cookie with the full name.
 func (c *Cookie) cut(line, fullName string) (rest string, values []string) {
 	kept := make([]byte, 0, len(line))
 	isFirst, isCut := true, false
@@ -160,8 +159,9 @@ func (c *Cookie) cut(line, fullName string) (rest string, values []string) {
 	return string(kept), values
 }
 
-// Set sets the cookie in a response, for an age of at least a second: with less,
-// which Max-Age can't say, it would last as long as the browser runs.
+// Set sets the cookie in a response. An age below one second is raised to one
+// second: Max-Age can't express less, and without it the cookie would last as
+// long as the browser runs.
 func (c *Cookie) Set(w http.ResponseWriter, r *http.Request, value string, age time.Duration) {
 	http.SetCookie(w, c.make(r, value, max(int(age/time.Second), 1)))
 }
@@ -171,9 +171,9 @@ func (c *Cookie) Clear(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, c.make(r, "", -1))
 }
 
-// ClearAll makes the browser forget every cookie of the name that it may have
-// sent with a request: also those that another host of the domain has set for
-// all of the domain, or for a path.
+// ClearAll makes the browser forget every cookie of this name that it may have
+// sent with a request, including those that another host of the domain has set
+// for the whole domain, or for a path.
 func (c *Cookie) ClearAll(w http.ResponseWriter, r *http.Request) {
 	c.Clear(w, r)
 	name := c.nameFor(r)
@@ -190,8 +190,7 @@ func (c *Cookie) make(r *http.Request, value string, maxAge int) *http.Cookie {
 	}
 }
 
-// nameFor is the cookie's full name for a browser that comes by the request's
-// scheme.
+// nameFor returns the cookie's full name for the scheme of a request.
 func (c *Cookie) nameFor(r *http.Request) string {
 	if c.domain == "" && c.path == "/" && c.isSecure(r) {
 		return hostPrefix + c.name
@@ -199,7 +198,7 @@ func (c *Cookie) nameFor(r *http.Request) string {
 	return c.name
 }
 
-// isSecure reports whether the cookie is for HTTPS only.
+// isSecure reports whether the cookie gets the attribute Secure.
 func (c *Cookie) isSecure(r *http.Request) bool {
 	switch c.secure {
 	case secureOn:
@@ -210,8 +209,8 @@ func (c *Cookie) isSecure(r *http.Request) bool {
 	return isHTTPS(r) || c.sameSite == http.SameSiteNoneMode
 }
 
-// isHTTPS reports whether the browser speaks HTTPS: with us, or with a proxy
-// in front that Caddy is told to trust.
+// isHTTPS reports whether the browser uses HTTPS, with this server or with a
+// proxy in front that is in Caddy's trusted_proxies.
 func isHTTPS(r *http.Request) bool {
 	if r.TLS != nil {
 		return true
@@ -220,8 +219,8 @@ func isHTTPS(r *http.Request) bool {
 	return trusted && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
 }
 
-// Site is what a session is for, besides its scope: the domain of the cookie,
-// or the host that it was set by.
+// Site returns the site that a session is for: the domain of the cookie, or
+// the host that set it.
 func (c *Cookie) Site(r *http.Request) string {
 	if c.domain != "" {
 		return c.domain
@@ -229,7 +228,7 @@ func (c *Cookie) Site(r *http.Request) string {
 	return strings.ToLower(hostOf(r.Host))
 }
 
-// hostOf is a host without its port.
+// hostOf returns a host without its port.
 func hostOf(hostport string) string {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {

@@ -38,9 +38,9 @@ func TestOwnCookiesAreTakenOutAndOthersStay(t *testing.T) {
 	}
 }
 
-// TestCookieOfLessThanASecond says that it lasts for one: without Max-Age it
-// would last as long as the browser runs.
-func TestCookieOfLessThanASecond(t *testing.T) {
+// TestCookieLastsAtLeastASecond: without Max-Age, a cookie would last as long
+// as the browser runs.
+func TestCookieLastsAtLeastASecond(t *testing.T) {
 	t.Parallel()
 	c, err := New(Config{})
 	if err != nil {

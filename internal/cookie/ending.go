@@ -11,9 +11,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// Ending are cookies of applications that are expired when the session of the
-// gateway ends: else the application would go on with the session that it has
-// for the former user. The zero value is none.
+// Ending lists cookies of applications that expire when the session of the
+// gateway ends. Without this, the application would continue its own session
+// of the former user. The zero value lists none.
 type Ending struct{ patterns []pattern }
 
 // pattern names cookies of an application.
@@ -30,14 +30,14 @@ func (p *pattern) matches(name string) bool {
 	return name == p.name
 }
 
-// maxExpired is how many Set-Cookie fields one response may get for this.
-// Proxies in front have limits on the header of a response, 4 kB in places.
+// maxExpired limits the Set-Cookie fields that one response gets for this.
+// Proxies in front limit the header of a response, some to 4 kB.
 const maxExpired = 40
 
-// ParseEnding reads names of cookies, such as sessionid. An asterisk at the end
-// stands for any rest (wordpress_*), and a path behind a colon is that of the
-// cookie (ttrss_sid:/tt-rss/). own is the gateway's cookie, which isn't one of
-// them.
+// ParseEnding reads names of cookies, such as sessionid. An asterisk at the
+// end matches any rest (wordpress_*), and a path behind a colon is the
+// cookie's path (ttrss_sid:/tt-rss/). own is the gateway's cookie, which is
+// rejected.
 func ParseEnding(names []string, own *Cookie) (Ending, error) {
 	var e Ending
 	for _, text := range names {
@@ -50,7 +50,7 @@ func ParseEnding(names []string, own *Cookie) (Ending, error) {
 			return e, setting.Errorf("end_cookies", "end_cookies %q: the path of a cookie must begin with a slash, as in %s:/app/", text, name)
 		}
 		if !httpguts.ValidHeaderFieldName(p.name) && !(p.isPrefix && p.name == "") {
-			return e, setting.Errorf("end_cookies", "end_cookies %q: that is not a name of a cookie; it must be like sessionid, wordpress_* or sid:/app/", text)
+			return e, setting.Errorf("end_cookies", "end_cookies %q: it is not a valid cookie name; write it like sessionid, wordpress_* or sid:/app/", text)
 		}
 		if !p.isPrefix && strings.TrimPrefix(p.name, hostPrefix) == own.name {
 			return e, setting.Errorf("end_cookies", "end_cookies %q: that is the gateway's own cookie, which ends with the session anyway; remove it here", text)
@@ -60,11 +60,10 @@ func ParseEnding(names []string, own *Cookie) (Ending, error) {
 	return e, nil
 }
 
-// Expire removes the cookies from a request, and makes the browser forget them
-// by the response. It can't know the path and the domain that a cookie was set
-// with, so it names those that it may have: the host and the domains above it;
-// the path that was configured, and for a cookie that the request has those of
-// its own URL.
+// Expire removes the cookies from a request, and expires them in the response.
+// The path and the domain that a cookie was set with aren't known, so each
+// possible one is named: the host and the domains above it; the configured
+// path, and, for a cookie in the request, the paths of the request's URL.
 func (e *Ending) Expire(w http.ResponseWriter, r *http.Request) {
 	if len(e.patterns) == 0 {
 		return
@@ -82,8 +81,8 @@ func (e *Ending) Expire(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// pathsOf are the paths that a cookie may have that came with a request for a
-// path, other than those that are expired in any case.
+// pathsOf returns the paths that a cookie of a request may have, except the
+// path that is expired anyway.
 func (e *Ending) pathsOf(name, requested string) []string {
 	var paths []string
 	for _, p := range e.patterns {
@@ -94,7 +93,7 @@ func (e *Ending) pathsOf(name, requested string) []string {
 	return append(paths, pathsAbove(requested)...)
 }
 
-// remove takes the cookies out of a request, and returns their names.
+// remove removes the cookies from a request, and returns their names.
 func (e *Ending) remove(r *http.Request) (names []string) {
 	isEnding := func(name string) bool {
 		return slices.ContainsFunc(e.patterns, func(p pattern) bool { return p.matches(name) })
@@ -119,8 +118,8 @@ func (e *Ending) remove(r *http.Request) (names []string) {
 	return names
 }
 
-// cutPairs takes cookies out of a line of cookies. One with none of them stays
-// byte for byte.
+// cutPairs removes cookies from a line of cookies. A line with none of them
+// stays byte for byte.
 func cutPairs(line string, isCut func(name string) bool) (rest string, names []string) {
 	var kept []string
 	for pair := range strings.SplitSeq(line, ";") {
@@ -145,7 +144,7 @@ type expirer struct {
 	left    int
 }
 
-// expire makes a browser forget the cookies of a name, with any of the paths
+// expire makes a browser forget the cookies of a name with any of the paths
 // and domains.
 func (e *expirer) expire(name string, paths, domains []string) {
 	isHost := strings.HasPrefix(name, hostPrefix)
@@ -167,9 +166,9 @@ func (e *expirer) expire(name string, paths, domains []string) {
 	}
 }
 
-// domainsOf are the domains that a cookie for a host may have been set with:
-// none, the host itself, and those above it, at most three. Browsers ignore one
-// that is a public suffix.
+// domainsOf returns the domains that a cookie for a host may have been set
+// with: none, the host itself, and at most three domains above it. Browsers
+// ignore public suffixes.
 func domainsOf(hostport string) []string {
 	domains := []string{""}
 	host := strings.ToLower(hostOf(hostport))
@@ -183,8 +182,8 @@ func domainsOf(hostport string) []string {
 	return domains
 }
 
-// pathsAbove are the paths by which a cookie comes with a request for a path
-// (RFC 6265, section 5.1.4), except the root: of three segments at most.
+// pathsAbove returns the cookie paths that match a request for a path (RFC
+// 6265, section 5.1.4), except the root, with at most three segments.
 func pathsAbove(requested string) []string {
 	var paths []string
 	for i := 1; i < len(requested) && len(paths) < 6; i++ {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestEndingCookies(t *testing.T) {
+func TestEndingExpiresCookiesOnEachPathAndDomain(t *testing.T) {
 	t.Parallel()
 	own, err := New(Config{})
 	if err != nil {
@@ -82,8 +82,9 @@ func TestEndingCookies(t *testing.T) {
 	}
 }
 
-// TestEndingManyCookies is bounded, however many cookies a request has.
-func TestEndingManyCookies(t *testing.T) {
+// TestEndingExpiresABoundedNumberOfCookies sends a request with very many
+// cookies.
+func TestEndingExpiresABoundedNumberOfCookies(t *testing.T) {
 	t.Parallel()
 	own, err := New(Config{})
 	if err != nil {

@@ -22,8 +22,9 @@ import (
 // Options are the options of a block, by name.
 type Options map[string]Option
 
-// Option is one option: how many values it takes, and what reads them. Make it
-// with Text, Switch, Block and the like, or with Values for other forms.
+// Option is one option: its number of values, and the function that reads
+// them. Make it with Text, Switch, Block and the like, or with Values for
+// other forms.
 type Option struct {
 	form     string // the values, as documented: <duration>
 	example  string // a whole line
@@ -32,11 +33,11 @@ type Option struct {
 	block    Options
 	free     func(name string, args []string) error // lines with names of their own choice
 	isSecret bool
-	// holdsSecrets: values that don't belong here may be secrets, as a DSN behind
+	// holdsSecrets: misplaced values may be secrets, such as a DSN behind
 	// userstore mysql.
 	holdsSecrets bool
 	mayBeEmpty   bool
-	key          func(args []string) string // tells the lines of the option apart; nil for one line only
+	key          func(args []string) string // distinguishes the lines of a repeated option; nil if only one is allowed
 	repeated     bool                       // any number of lines, equal ones too
 }
 
@@ -82,7 +83,7 @@ func (o Option) Repeated() Option {
 	return o
 }
 
-// Then returns the option with done called once its values were read.
+// Then returns the option with done called after its values are read.
 func (o Option) Then(done func()) Option {
 	read := o.read
 	o.read = func(args []string) error {
@@ -102,7 +103,7 @@ func (o Option) With(block Options) Option {
 	return o
 }
 
-// Lines remembers where options stand, for errors that are found later.
+// Lines remembers the lines of options, for errors that are found later.
 type Lines struct {
 	file      string
 	directive int
@@ -156,7 +157,7 @@ func (l *Lines) readOption(d *caddyfile.Dispenser, path, name string, option Opt
 		return d.Errf("%s has an empty value; is an environment variable missing?", name)
 	}
 	if i := wronglyQuoted(args); i >= 0 {
-		return d.Errf("%s: value %d is in quotes that a Caddyfile doesn't have, which would be a part of the value: "+
+		return d.Errf("%s: value %d is in quotes that a Caddyfile doesn't recognize, and that would become part of the value: "+
 			"write \"double quotes\" or `backticks`", name, i+1)
 	}
 	if option.read != nil {
@@ -176,9 +177,9 @@ func (l *Lines) readOption(d *caddyfile.Dispenser, path, name string, option Opt
 	return l.readBlock(d, join(path, name), option.block, tree)
 }
 
-// wronglyQuoted returns the index of the value that begins in quotes of another
-// language, or in those that word processors make, which end with it or with a
-// later one; -1 if there is none.
+// wronglyQuoted returns the index of a value that begins with a quote of
+// another language or of a word processor, if that value or a later one ends
+// with such a quote; -1 if there is none.
 func wronglyQuoted(args []string) int {
 	const quotes = "'\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb"
 	for i, arg := range args {
@@ -197,7 +198,7 @@ func wronglyQuoted(args []string) int {
 	return -1
 }
 
-// withoutValue cuts off what may be the value of a secret, where a line is
+// withoutValue cuts off the value, which may be a secret, from a line that is
 // written as name=value or name:value.
 func withoutValue(name string) string {
 	if i := strings.IndexAny(name, "=:"); i > 0 {
@@ -223,8 +224,8 @@ func (l *Lines) readFree(d *caddyfile.Dispenser, path, name string, option Optio
 	return nil
 }
 
-// wrongCount says what an option expects. Caddy's own words come first, since
-// they are what its users search for.
+// wrongCount returns the error for a wrong number of values. It begins with
+// Caddy's own words, since its users search for them.
 func (o Option) wrongCount(name string, args []string) string {
 	var b strings.Builder
 	b.WriteString("wrong argument count: ")
@@ -242,7 +243,7 @@ func (o Option) wrongCount(name string, args []string) string {
 	b.WriteString("; ")
 	switch {
 	case len(args) == 0 && o.isSecret:
-		b.WriteString("there is none. A variable {$NAME} that isn't set leaves none, and # begins a comment: set it, or quote the value")
+		b.WriteString("there is none. A variable {$NAME} that isn't set is no value, and # begins a comment: set the variable, or quote the value")
 	case len(args) == 0:
 		b.WriteString("there is none")
 	case o.isSecret, o.holdsSecrets:
@@ -256,7 +257,8 @@ func (o Option) wrongCount(name string, args []string) string {
 	return b.String()
 }
 
-// remedy says how to write what was probably meant; empty if that can't be told.
+// remedy says how to write what was probably meant, or returns "" if that
+// isn't known.
 func (o Option) remedy(name string, args []string) string {
 	joined := strings.Join(args, " ")
 	switch {
@@ -303,8 +305,8 @@ func durationRemedy(args []string) string {
 	return "Write a duration without spaces: " + together
 }
 
-// misplaced is the hint on an unknown option: the option that it is near, or the
-// block where it belongs.
+// misplaced returns the hint on an unknown option: the option with a similar
+// name, or the block where it belongs.
 func misplaced(name, path string, options, tree Options) string {
 	known := slices.Sorted(maps.Keys(options))
 	list := "; the options are " + strings.Join(known, ", ")
@@ -348,13 +350,14 @@ func misplaced(name, path string, options, tree Options) string {
 	return list
 }
 
-// isElsewhere reports whether an option of this very name is in another block.
+// isElsewhere reports whether another block has an option of exactly this
+// name.
 func isElsewhere(name, path string, tree Options) bool {
 	_, ok := tree[name]
 	return ok || len(blocksWith(name, path, tree)) > 0
 }
 
-// blocksWith returns the other blocks that have an option.
+// blocksWith returns the other blocks that have the option.
 func blocksWith(name, path string, tree Options) []string {
 	var blocks []string
 	for _, block := range slices.Sorted(maps.Keys(tree)) {
@@ -379,7 +382,7 @@ func join(path, name string) string {
 	return path + ": " + name
 }
 
-// named is an error that begins with the option's name.
+// named returns an error that begins with the option's name.
 func named(name string, err error) error {
 	if strings.HasPrefix(err.Error(), name) {
 		return err
@@ -387,11 +390,12 @@ func named(name string, err error) error {
 	return fmt.Errorf("%s: %w", name, err)
 }
 
-// Directive returns where the directive itself stands, as file:line.
+// Directive returns the place of the directive itself, as file:line.
 func (l *Lines) Directive() string { return l.file + ":" + strconv.Itoa(l.directive) }
 
 // Of returns the line of the option that an error is about, or of the
-// directive. An option that isn't there has the line of its block.
+// directive. For an option that isn't written, it returns the line of its
+// block.
 func (l *Lines) Of(err error) (file string, line int) {
 	about, ok := errors.AsType[*setting.Error](err)
 	if !ok {
@@ -405,7 +409,7 @@ func (l *Lines) Of(err error) (file string, line int) {
 	return l.file, l.directive
 }
 
-// parent is the path of the block that an option is in.
+// parent returns the path of the block that contains an option.
 func parent(path string) string {
 	i := strings.LastIndex(path, ": ")
 	return path[:max(i, 0)]

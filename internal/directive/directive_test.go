@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// read is what the options of tree were set to.
+// read has the values that the options of tree were set to.
 type read struct {
 	name   string
 	secret string

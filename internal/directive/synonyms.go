@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// synonyms are the names that other programs have for what an option does, in
-// small letters and without dashes and underscores.
+// synonyms are names of options in other programs, in lower case and without
+// dashes and underscores.
 var synonyms = map[string][]string{
 	"ca": {"tls_ca"}, "cacert": {"tls_ca"}, "cert": {"tls_cert"}, "certificate": {"tls_cert"}, "tlscertificate": {"tls_cert"},
 	"pk": {"primary_key"}, "id": {"primary_key"}, "idcolumn": {"primary_key"}, "userid": {"primary_key"},
@@ -27,7 +27,7 @@ var synonyms = map[string][]string{
 	"public": {"optional"}, "anonymous": {"optional"}, "previouskeys": {"secret_key_fallbacks"}, "oldkeys": {"secret_key_fallbacks"},
 }
 
-// elsewhere says where something is set that is no option of sesame at all.
+// elsewhere says where to set something that isn't an option of sesame.
 var elsewhere = map[string]string{
 	"trustedproxies": "it is a global option of Caddy: write it in servers, in the block at the beginning of the Caddyfile",
 	"httponly":       "the session's cookie always is; remove the line",
@@ -43,13 +43,13 @@ var elsewhere = map[string]string{
 	"log":            "it is a directive of the site: write it beside sesame",
 }
 
-// plainName is a name as synonyms has it.
+// plainName returns a name in the form of synonyms.
 func plainName(name string) string {
 	return strings.NewReplacer("-", "", "_", "", "=", "", ":", "").Replace(strings.ToLower(withoutValue(name)))
 }
 
 // synonym returns the hint on a name that other programs use for an option of
-// the same block.
+// this block.
 func synonym(name string, options Options) (hint string, ok bool) {
 	for _, meant := range synonyms[plainName(name)] {
 		if _, isHere := options[meant]; isHere {
@@ -59,7 +59,7 @@ func synonym(name string, options Options) (hint string, ok bool) {
 	return "", false
 }
 
-// synonymElsewhere is synonym for what is set in another block, or outside of
+// synonymElsewhere is synonym for options of other blocks, or outside of
 // sesame.
 func synonymElsewhere(name string, tree Options) (hint string, ok bool) {
 	plain := plainName(name)
@@ -79,7 +79,8 @@ func synonymElsewhere(name string, tree Options) (hint string, ok bool) {
 	return "", false
 }
 
-// isOff and isOn tell the words for a switch, which some options are not.
+// isOff and isOn recognize words for a switch, for options that aren't
+// switches.
 func isOff(word string) bool {
 	return slices.Contains([]string{"off", "false", "no", "none", "0"}, word)
 }

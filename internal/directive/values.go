@@ -10,30 +10,30 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// Values is an option with min to max values, which read reads. form describes
-// the values in errors: "a name and a value".
+// Values returns an option with min to max values, which read parses. form
+// describes the values in errors: "a name and a value".
 func Values(minimum, maximum int, form string, read func(args []string) error) Option {
 	return Option{form: form, min: minimum, max: maximum, read: read}
 }
 
-// Any is Values without an upper bound.
+// Any is Values without a maximum.
 func Any(minimum int, form string, read func(args []string) error) Option {
 	return Values(minimum, unlimited, form, read)
 }
 
-// Block is an option that has nothing but a block, which may be missing.
-// begin is called when the option is there.
+// Block returns an option that has only a block, which may be missing. begin
+// is called if the option is present.
 func Block(begin func(), options Options) Option {
 	return Option{read: func([]string) error { begin(); return nil }, block: options}
 }
 
-// Free is an option with a block whose lines begin with names of the user's
-// choice. form describes a line.
+// Free returns an option with a block of lines that begin with names of the
+// user's choice. form describes a line.
 func Free(form string, read func(name string, args []string) error) Option {
 	return Option{form: form, free: read}
 }
 
-// Text is an option with one value. form describes the value.
+// Text returns an option with one value. form describes the value.
 func Text(to *string, form string) Option {
 	return Values(1, 1, form, func(args []string) error {
 		*to = args[0]
@@ -41,7 +41,7 @@ func Text(to *string, form string) Option {
 	})
 }
 
-// Texts is an option with one value or more.
+// Texts returns an option with one value or more.
 func Texts(to *[]string, form string) Option {
 	return Any(1, form, func(args []string) error {
 		*to = args
@@ -49,7 +49,7 @@ func Texts(to *[]string, form string) Option {
 	})
 }
 
-// Switch is on or off; without a value it is on.
+// Switch returns an option that is on or off; without a value it is on.
 func Switch(to *bool) Option {
 	return Values(0, 1, "on or off", func(args []string) error {
 		if len(args) == 0 {
@@ -68,7 +68,7 @@ func Switch(to *bool) Option {
 	})
 }
 
-// SwitchPointer is Switch for a field that is nil where the option is missing.
+// SwitchPointer is Switch for a field that is nil if the option is missing.
 func SwitchPointer(to **bool) Option {
 	on := new(bool)
 	option := Switch(on)
@@ -80,7 +80,7 @@ func SwitchPointer(to **bool) Option {
 	return option
 }
 
-// Positive is a whole number of at least 1.
+// Positive returns an option with a whole number of at least 1.
 func Positive(to *int) Option {
 	return Values(1, 1, "a whole number", func(args []string) error {
 		n, err := strconv.Atoi(args[0])
@@ -92,7 +92,8 @@ func Positive(to *int) Option {
 	})
 }
 
-// Duration is a time of more than zero, as Caddy writes it: 2s, 5m, 1d.
+// Duration returns an option with a duration above zero, in Caddy's syntax:
+// 2s, 5m, 1d.
 func Duration(to *caddy.Duration) Option {
 	return Values(1, 1, "a duration such as 2s or 5m", func(args []string) error {
 		duration, err := caddy.ParseDuration(args[0])
@@ -104,7 +105,7 @@ func Duration(to *caddy.Duration) Option {
 	})
 }
 
-// switchHint is what a word for a switch was meant to be.
+// switchHint suggests on or off for other words for a switch.
 func switchHint(word string) string {
 	switch word = strings.ToLower(word); {
 	case isOn(word):
@@ -115,8 +116,8 @@ func switchHint(word string) string {
 	return ""
 }
 
-// DurationHint says how a text that is no duration was probably meant: with the
-// unit that it lacks, or with the unit as Caddy writes it.
+// DurationHint suggests how to write an invalid duration: with the missing
+// unit, or with the unit in Caddy's syntax.
 func DurationHint(text string) string {
 	number := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 	value, err := strconv.ParseFloat(number, 64)
@@ -128,7 +129,7 @@ func DurationHint(text string) string {
 	case err != nil:
 		return "; the units are s, m, h and d"
 	case value == 0:
-		return "; zero is no duration: leave the option out for the default"
+		return "; zero isn't allowed: leave the option out for the default"
 	}
 	unit := text[len(number):]
 	switch {
@@ -142,7 +143,7 @@ func DurationHint(text string) string {
 	return "; the units are s, m, h and d"
 }
 
-// unitOf returns the unit of a duration that a word stands for, or empty.
+// unitOf returns the unit that a word means, or "".
 func unitOf(word string) string {
 	switch strings.ToLower(word) {
 	case "s", "sec", "secs", "second", "seconds":
@@ -157,7 +158,7 @@ func unitOf(word string) string {
 	return ""
 }
 
-// Size is a number of bytes, as Caddy writes it: 64MiB.
+// Size returns an option with a number of bytes, in Caddy's syntax: 64MiB.
 func Size(to *int64) Option {
 	return Values(1, 1, "a size such as 64MiB", func(args []string) error {
 		size, err := humanize.ParseBytes(args[0])
@@ -169,7 +170,7 @@ func Size(to *int64) Option {
 	})
 }
 
-// First tells lines of a repeated option apart by their first value.
+// First distinguishes lines of a repeated option by their first value.
 func First(args []string) string {
 	if len(args) == 0 {
 		return ""

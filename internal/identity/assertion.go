@@ -21,14 +21,15 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// Assertions makes assertions, and keeps them for as long as they serve.
+// Assertions signs assertions, and caches each until half of its validity has
+// passed.
 type Assertions struct {
 	header  string // its canonical name
 	scheme  string // in front of the assertion
 	ttl     time.Duration
 	claims  []assertedClaim
-	columns []string // what the claims take of a row as text
-	lists   []string // what they take as lists
+	columns []string // columns that the claims read as text
+	lists   []string // columns that they read as lists
 	now     func() time.Time
 
 	warnings warnings
@@ -41,11 +42,11 @@ type Assertions struct {
 	kept *otter.Cache[token.PrimaryKey, *assertion]
 }
 
-// assertedClaim is a claim and what its value is made of.
+// assertedClaim is a claim and the parts of its value.
 type assertedClaim struct {
 	name  string
 	parts []claimPart
-	list  string // the column whose names are the value, in the place of parts
+	list  string // a list column that is the value; then there are no parts
 }
 
 // claimPart is text, or the value of a column.
@@ -54,7 +55,7 @@ type claimPart struct {
 	column string // or empty
 }
 
-// NewAssertions checks what can be checked without secrets.
+// NewAssertions checks the configuration as far as possible without secrets.
 func NewAssertions(cfg *AssertionConfig, store userstore.Config) (*Assertions, error) {
 	a := &Assertions{
 		header: http.CanonicalHeaderKey(cmp.Or(cfg.Header, DefaultAssertionHeader)),
@@ -85,7 +86,7 @@ func NewAssertions(cfg *AssertionConfig, store userstore.Config) (*Assertions, e
 	return a, a.openKept()
 }
 
-// addClaim takes in a claim, and what it takes of a row.
+// addClaim adds a claim, and the columns that it reads.
 func (a *Assertions) addClaim(c AssertionClaim, store userstore.Config) error {
 	parts, err := parseClaim(c.Value, store)
 	switch {
@@ -94,9 +95,9 @@ func (a *Assertions) addClaim(c AssertionClaim, store userstore.Config) error {
 	case c.Name == "":
 		return setting.Errorf("assertion: claim", "assertion: claim: the name is missing")
 	case slices.Contains(registeredClaims, c.Name):
-		return setting.Errorf("assertion: claim "+c.Name, "assertion: claim %s: the gateway decides about that one; use another name", c.Name)
+		return setting.Errorf("assertion: claim "+c.Name, "assertion: claim %s: the gateway sets this claim; use another name", c.Name)
 	case slices.ContainsFunc(a.claims, func(other assertedClaim) bool { return other.name == c.Name }):
-		return setting.Errorf("assertion: claim "+c.Name, "assertion: claim %s is there twice", c.Name)
+		return setting.Errorf("assertion: claim "+c.Name, "assertion: claim %s is set twice", c.Name)
 	}
 	if first := parts[0].column; len(parts) == 1 && (first == groupsColumn || first == permissionsColumn) {
 		a.claims = append(a.claims, assertedClaim{name: c.Name, list: first})
@@ -114,8 +115,8 @@ func (a *Assertions) addClaim(c AssertionClaim, store userstore.Config) error {
 	return nil
 }
 
-// parseClaim takes a claim's value apart. Placeholders of the request have no
-// place in what serves many requests.
+// parseClaim parses a claim's value. Placeholders of the request are rejected,
+// since one assertion is used for many requests.
 func parseClaim(value string, store userstore.Config) ([]claimPart, error) {
 	var parts []claimPart
 	for value != "" {
@@ -146,8 +147,8 @@ func parseClaim(value string, store userstore.Config) ([]claimPart, error) {
 	return parts, nil
 }
 
-// valueFor is the claim's value for a user: text, which may be empty, or a
-// list. ok is false for what JSON can't carry.
+// valueFor returns the claim's value for a user: text, which may be empty, or
+// a list. ok is false if the value isn't UTF-8.
 func (c *assertedClaim) valueFor(user *userstore.User) (value any, ok bool) {
 	if c.list != "" {
 		list := append([]string{}, userList(user, c.list)...) // [] and not null
@@ -165,7 +166,7 @@ func (c *assertedClaim) valueFor(user *userstore.User) (value any, ok bool) {
 	return b.String(), utf8.ValidString(b.String())
 }
 
-// Resolve takes in what may be placeholders: names and keys.
+// Resolve replaces placeholders in names and keys, and reads the keys.
 func (a *Assertions) Resolve(cfg *AssertionConfig, settings token.Settings, resolve func(option, value string) (string, error)) error {
 	var err error
 	if a.issuer, err = resolve("assertion: issuer", cmp.Or(cfg.Issuer, defaultAssertionIssuer)); err != nil {
@@ -200,7 +201,8 @@ type assertion struct {
 // set for its user.
 const assertionVar = "sesame.assertion"
 
-// set has a request carry the assertion for its user, whose value lies in value.
+// set sets the header field with the assertion of the request's user. The
+// field's value is stored in value.
 func (a *Assertions) set(r *http.Request, user *userstore.User, value []string, logger *zap.Logger) {
 	var err error
 	if value[0], err = a.of(user, logger); err != nil {
@@ -215,9 +217,9 @@ func (a *Assertions) set(r *http.Request, user *userstore.User, value []string, 
 	}
 }
 
-// HideAssertion takes the assertion that an earlier handler has set out of
-// Authorization, where it would be taken for a token. What it returns puts it
-// back.
+// HideAssertion removes from Authorization the assertion that an earlier
+// handler has set, which would be taken for a token there. The returned
+// function puts it back.
 func HideAssertion(r *http.Request) (putBack func()) {
 	set, ok := caddyhttp.GetVar(r.Context(), assertionVar).(*string)
 	values := r.Header[headerAuthorization]
@@ -235,14 +237,15 @@ var signedTotal atomic.Uint64
 // former configurations included.
 func Signed() uint64 { return signedTotal.Load() }
 
-// KeySet is the JSON Web Key Set (RFC 7517) by which assertions are verified.
+// KeySet returns the JSON Web Key Set (RFC 7517) with which assertions are
+// verified.
 func (a *Assertions) KeySet() []byte { return a.keys.set }
 
-// KeyIDs are the ids of the keys in KeySet; the first one's signs.
+// KeyIDs returns the ids of the keys in KeySet. The first key signs.
 func (a *Assertions) KeyIDs() []string { return a.keys.ids }
 
-// of returns the assertion for a user: the one that is kept, if it says what
-// the row says and is fresh enough, or a new one.
+// of returns the assertion for a user: the cached one if it agrees with the
+// row and is fresh enough, or a new one.
 func (a *Assertions) of(user *userstore.User, logger *zap.Logger) (string, error) {
 	now := a.now().Unix()
 	if kept, ok := a.kept.GetIfPresent(user.PrimaryKey); ok && a.serves(kept, user, now) {
@@ -268,9 +271,9 @@ func (a *Assertions) renew(user *userstore.User, now int64, logger *zap.Logger) 
 	return text, err
 }
 
-// serves reports whether an assertion says of a user what the row says, and
-// half of its time is left. One from the future was signed before the clock was
-// set back.
+// serves reports whether an assertion agrees with the user's row, and at least
+// half of its validity is left. An assertion from the future was signed before
+// the clock was set back.
 func (a *Assertions) serves(kept *assertion, user *userstore.User, now int64) bool {
 	if now < kept.signed || now-kept.signed >= int64(a.ttl/time.Second)/2 {
 		return false
@@ -288,7 +291,7 @@ func (a *Assertions) serves(kept *assertion, user *userstore.User, now int64) bo
 	return true
 }
 
-// sign makes an assertion of a user's row.
+// sign signs an assertion for a user's row.
 func (a *Assertions) sign(user *userstore.User, now int64, logger *zap.Logger) (*assertion, error) {
 	if !utf8.ValidString(user.ID()) {
 		return nil, errors.New("the primary key isn't UTF-8, as JSON must be")

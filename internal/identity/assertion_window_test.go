@@ -31,9 +31,9 @@ func newTestAssertions(t testing.TB, cfg AssertionConfig, now *time.Time) *Asser
 	return a
 }
 
-// TestAssertionWindow moves the clock: an assertion serves for half of its
-// validity, and none that a verifier would refuse goes out.
-func TestAssertionWindow(t *testing.T) {
+// TestAssertionIsReusedForHalfItsValidity moves the clock. No assertion is
+// sent that a verifier would reject.
+func TestAssertionIsReusedForHalfItsValidity(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 5, 6, 7, 8, 9, 900_000_000, time.UTC)
 	now := start
@@ -84,8 +84,9 @@ func claimsOf(t *testing.T, text string) map[string]any {
 	return claims
 }
 
-// TestAssertionOfBytes: in JSON, texts that aren't UTF-8 would become equal.
-func TestAssertionOfBytes(t *testing.T) {
+// TestTextThatIsNotUTF8IsLeftOutOfAssertions: in JSON, different texts that
+// aren't UTF-8 would become equal.
+func TestTextThatIsNotUTF8IsLeftOutOfAssertions(t *testing.T) {
 	t.Parallel()
 	a := newTestAssertions(t, AssertionConfig{Claims: []AssertionClaim{{Name: "name", Value: "{http.auth.user.id}"}}}, nil)
 	if text, err := a.of(&userstore.User{PrimaryKey: token.StringKey("a\xff")}, zap.NewNop()); err == nil {
@@ -100,9 +101,9 @@ func TestAssertionOfBytes(t *testing.T) {
 	}
 }
 
-// TestDerivedAssertionKey holds the derived key to its documented form: gateways
-// of different releases publish it for each other.
-func TestDerivedAssertionKey(t *testing.T) {
+// TestAssertionKeyIsDerivedAsDocumented compares with a key computed in
+// Python: gateways of different releases publish each other's keys.
+func TestAssertionKeyIsDerivedAsDocumented(t *testing.T) {
 	t.Parallel()
 	a := newTestAssertions(t, AssertionConfig{}, nil)
 	// scrypt(secret, "caddy-sesame/assertion/1", N=32768, r=8, p=1), computed
@@ -114,7 +115,7 @@ func TestDerivedAssertionKey(t *testing.T) {
 	}
 }
 
-// TestKeptAssertionsAreBounded has more users come than there is room for.
+// TestKeptAssertionsAreBounded has more users than the cache has room for.
 func TestKeptAssertionsAreBounded(t *testing.T) {
 	t.Parallel()
 	a := newTestAssertions(t, AssertionConfig{Claims: []AssertionClaim{{Name: "text", Value: strings.Repeat("x", 1<<20)}}}, nil)
@@ -129,8 +130,8 @@ func TestKeptAssertionsAreBounded(t *testing.T) {
 	}
 }
 
-// BenchmarkAssertion measures what an assertion adds to a request. The user was
-// read by no store, and so has the key made into text each time.
+// BenchmarkAssertion measures what an assertion adds to a request. The user
+// doesn't come from a store, so its key is converted to text each time.
 func BenchmarkAssertion(b *testing.B) {
 	user := &userstore.User{PrimaryKey: token.IntKey(1234567)}
 	b.Run("kept", func(b *testing.B) {

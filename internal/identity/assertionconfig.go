@@ -14,29 +14,30 @@ import (
 // are at `jwks.json` below `reserved_path`.
 //
 // An assertion is signed once for a user and a window of time, and serves all
-// requests of that window. It is never older than the user's row: what changes
-// there is in the next request's assertion.
+// requests of that window. It is never older than the user's row: a change of
+// the row shows in the next request's assertion.
 type AssertionConfig struct {
 	// The header field that carries the assertion. No client can set it.
 	// `Authorization` has `Bearer` in front of it, as most software expects;
-	// the field that a client sent ends here. Caddy hides it in all of its
-	// logs. Of any other field, its proxies log the value at level DEBUG, and at
-	// ERROR when an upstream breaks off. Default: `Authorization`.
+	// the client's own Authorization is removed. Caddy hides this field in all
+	// of its logs. The value of any other field is logged by its proxies at
+	// level DEBUG, and at ERROR when an upstream breaks off. Default:
+	// `Authorization`.
 	Header string `json:"header,omitempty"`
 
-	// Whom the assertion is for: a name for the application, which it must
-	// find there. Without that, an assertion for one application would do for
-	// any other that trusts the same keys. Required.
+	// The application that the assertion is for, by a name that the
+	// application checks. Without it, an assertion for one application would
+	// be valid for any other that trusts the same keys. Required.
 	Audience []string `json:"audience,omitempty"`
 
-	// Who made the assertion. Default: `caddy-sesame`.
+	// The issuer of the assertion. Default: `caddy-sesame`.
 	Issuer string `json:"issuer,omitempty"`
 
 	// How long an assertion is valid, in whole seconds from 2s to 1h. It is
 	// renewed when less than half of that is left. Default: 60s.
 	TTL caddy.Duration `json:"ttl,omitempty"`
 
-	// What the assertion says of the user besides the primary key. Default:
+	// The claims about the user besides the primary key. Default:
 	// `preferred_username`, `email`, and `groups` where groups are read.
 	Claims []AssertionClaim `json:"claims,omitempty"`
 
@@ -44,7 +45,7 @@ type AssertionConfig struct {
 	// writes them. The first signs; all are published, so that keys can be
 	// changed. Placeholders as in `secret_key`. Default: keys that are derived
 	// from `secret_key` and, published only, from `secret_key_fallbacks`. Then
-	// whoever knows SECRET_KEY can sign.
+	// any program that knows SECRET_KEY can sign.
 	Keys []string `json:"keys,omitempty"`
 }
 
@@ -53,10 +54,10 @@ type AssertionClaim struct {
 	// The name of the claim.
 	Name string `json:"name"`
 
-	// Its value: text, in which `{http.auth.user.<column>}` stands for what the
-	// store reads. Nothing else of a request can be in it. Where the value is
-	// empty, there is no such claim. `{http.auth.user.groups}` alone, or
-	// `permissions`, is a list of all names, which may be empty.
+	// Its value: text with placeholders `{http.auth.user.<column>}` for
+	// columns that the store reads. Other placeholders are not allowed. If the
+	// value is empty, the claim is left out. `{http.auth.user.groups}` alone,
+	// or `permissions`, is the list of all names, which may be empty.
 	Value string `json:"value"`
 }
 
@@ -79,10 +80,10 @@ var defaultClaims = []AssertionClaim{
 	{Name: "email", Value: "{" + Placeholder + "email}"},
 }
 
-// groupsClaim is one of them where groups are read.
+// groupsClaim is a default claim if groups are read.
 var groupsClaim = AssertionClaim{Name: "groups", Value: "{" + Placeholder + groupsColumn + "}"}
 
-// registeredClaims are those that the gateway decides (RFC 7519, section 4.1).
-// There is no jti: it would tell a verifier to refuse a second use, and an
-// assertion is used for many requests.
+// registeredClaims are the claims that the gateway sets (RFC 7519, section
+// 4.1). There is no jti: it would tell a verifier to reject a second use, and
+// an assertion is used for many requests.
 var registeredClaims = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}

@@ -8,15 +8,15 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// Limits of what is kept. A user who finds no room gets an assertion all the
-// same, signed for the request.
+// Limits of the cache of assertions. A user without room in it gets an
+// assertion that is signed for the request.
 const (
 	mostKeptAssertions = 32 << 20 // bytes
 	restOfAssertion    = 256      // bytes of an entry besides its strings, about
 	restOfString       = 16       // bytes of a string besides its text
 )
 
-// size is about what an assertion takes of the memory.
+// size returns roughly the memory that an assertion takes, in bytes.
 func (k *assertion) size() int {
 	size := restOfAssertion + len(k.text)
 	for _, values := range append(k.lists[:len(k.lists):len(k.lists)], k.values) {
@@ -27,8 +27,8 @@ func (k *assertion) size() int {
 	return size
 }
 
-// openKept makes what assertions are kept in. It runs nothing that would have
-// to be stopped, as nothing in it expires by itself.
+// openKept makes the cache of assertions. It starts no goroutine, as its
+// entries don't expire by themselves.
 func (a *Assertions) openKept() error {
 	var err error
 	a.kept, err = otter.New(&otter.Options[token.PrimaryKey, *assertion]{

@@ -21,16 +21,17 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// assertionKeys sign assertions, and tell others how to verify them.
+// assertionKeys are the key that signs assertions, and the key set that
+// verifies them.
 type assertionKeys struct {
 	signer jose.Signer
 	ids    []string // of the keys that are published; the first one's signs
 	set    []byte   // JSON Web Key Set (RFC 7517)
 }
 
-// newAssertionKeys reads the keys of the configuration. Where it has none, they
+// newAssertionKeys reads the keys of the configuration. If it has none, they
 // are derived from the keys of tokens, so that gateways that accept the same
-// tokens make and publish the same.
+// tokens derive and publish the same keys.
 func newAssertionKeys(texts []string, settings token.Settings, resolve func(option, value string) (string, error)) (*assertionKeys, error) {
 	var private []ed25519.PrivateKey
 	for i, text := range texts {
@@ -59,8 +60,8 @@ func newAssertionKeys(texts []string, settings token.Settings, resolve func(opti
 	return publish(private)
 }
 
-// publish makes the signer and the key set. Equal keys are published once: a
-// fallback may well be the key itself, while all are being changed.
+// publish makes the signer and the key set. Equal keys are published once:
+// during a rotation, a fallback may equal the key itself.
 func publish(private []ed25519.PrivateKey) (*assertionKeys, error) {
 	keys := new(assertionKeys)
 	var set jose.JSONWebKeySet
@@ -88,7 +89,7 @@ func publish(private []ed25519.PrivateKey) (*assertionKeys, error) {
 	return keys, nil
 }
 
-// errAssertionKey says nothing of the key that was read.
+// errAssertionKey contains nothing of the key that was read.
 var errAssertionKey = errors.New("it isn't one Ed25519 private key in PEM; make one with: openssl genpkey -algorithm ed25519")
 
 // parseAssertionKey reads PKCS #8 in PEM (RFC 8410, section 7).
@@ -108,24 +109,26 @@ func parseAssertionKey(text string) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
-// assertionPurpose sets the derived keys apart from all others.
+// assertionPurpose makes the derived keys differ from all other keys that are
+// derived from SECRET_KEY.
 const assertionPurpose = "caddy-sesame/assertion/1"
 
-// The cost of a derived key, in the terms of scrypt (RFC 7914): 32 MiB and some
-// 80 ms, once. What is derived is published, so that everybody could try
-// guesses at SECRET_KEY. Of a long random one nobody guesses anything; for
-// others, each guess costs as much.
+// The cost of a derived key, in the terms of scrypt (RFC 7914): 32 MiB and
+// some 80 ms, once. The derived public key is published, so that anyone can
+// test guesses of SECRET_KEY against it. A long random key can't be guessed;
+// for a weaker one, each guess costs this much.
 const (
 	scryptN = 1 << 15
 	scryptR = 8
 	scryptP = 1
 )
 
-// derivedKeys are kept by the hash of their secret, for reloads and for sites
-// that share one.
+// derivedKeys caches derived keys by the hash of their secret, for reloads and
+// for sites that share a secret.
 var derivedKeys sync.Map
 
-// deriveAssertionKey makes a key of Django's SECRET_KEY, always the same.
+// deriveAssertionKey derives a key from Django's SECRET_KEY, always the same
+// one.
 func deriveAssertionKey(secret string) (ed25519.PrivateKey, error) {
 	hash := sha256.Sum256([]byte(secret))
 	if key, ok := derivedKeys.Load(hash); ok {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// The fields with credentials (RFC 9110, section 11), of which servers know no
-// other spelling.
+// The header fields with credentials (RFC 9110, section 11). Servers accept
+// them in this spelling only.
 const (
 	headerProxyAuthorization = "Proxy-Authorization"
 
@@ -14,8 +14,9 @@ const (
 	foldedProxyAuthorization = "proxyauthorization"
 )
 
-// isDisguisedCredentials reports whether a name is that of a field with
-// credentials, but for what isn't a letter or digit. No client spells it so.
+// isDisguisedCredentials reports whether a name differs from that of a field
+// with credentials only in characters that aren't letters or digits. No honest
+// client sends such a name.
 func isDisguisedCredentials(name string) bool {
 	switch name {
 	case headerAuthorization, headerProxyAuthorization:
@@ -28,17 +29,17 @@ func isCredentials(name string) bool {
 	return foldsTo(name, foldedAuthorization) || foldsTo(name, foldedProxyAuthorization)
 }
 
-// removeCredentials takes the credentials out of the request of a proven user
-// from which servers derive a user's name that was never checked: PHP makes
-// PHP_AUTH_USER and PHP_AUTH_PW of Basic (RFC 7617), and PHP_AUTH_DIGEST of
-// Digest (RFC 7616). Those of other schemes are checked by the application.
+// removeCredentials removes credentials from which servers derive an unchecked
+// user name from the request of a proven user: PHP makes PHP_AUTH_USER and
+// PHP_AUTH_PW of Basic (RFC 7617), and PHP_AUTH_DIGEST of Digest (RFC 7616).
+// Those of other schemes are checked by the application.
 func removeCredentials(header http.Header) {
 	delete(header, headerProxyAuthorization)
 	values, ok := header[headerAuthorization]
 	if !ok {
 		return
 	}
-	// Servers join several values by commas, or take the first, or the last.
+	// Servers join several values with commas, or use the first or the last.
 	for _, value := range values {
 		if namesUser(value) {
 			delete(header, headerAuthorization)
@@ -59,8 +60,8 @@ func namesUser(value string) bool {
 	return false
 }
 
-// hasScheme reports whether credentials are of a scheme, in any case, with
-// anything that isn't part of a name behind it.
+// hasScheme reports whether credentials begin with the name of a scheme, in
+// any letter case, followed by a character that can't be part of the name.
 func hasScheme(credentials, scheme string) bool {
 	if len(credentials) < len(scheme) || !strings.EqualFold(credentials[:len(scheme)], scheme) {
 		return false

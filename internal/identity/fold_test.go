@@ -6,8 +6,8 @@ import (
 	"unicode"
 )
 
-// TestNamesAreFoldedToLettersAndDigits compares names as servers may that read
-// them from CGI's variables, or drop what they don't know.
+// TestNamesAreFoldedToLettersAndDigits compares names as servers do that read
+// them from CGI variables, or drop unknown characters.
 func TestNamesAreFoldedToLettersAndDigits(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ title, name, want string }{

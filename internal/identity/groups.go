@@ -6,11 +6,11 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// groupsColumn is what the list of groups is called among the user's columns.
+// groupsColumn is the name of the list of groups among the user's columns.
 const groupsColumn = "groups"
 
-// warnOfGroups tells an operator that an upstream isn't told all of a user's
-// groups. A name with a comma would be read as two, of which one may be that of
+// warnOfGroups logs that the header field doesn't have all groups of a user. A
+// name with a comma would be read as two names, of which one may be that of
 // another group.
 func (id *Fields) warnOfGroups(user *userstore.User, logger *zap.Logger) {
 	_, leftOut := user.GroupList()

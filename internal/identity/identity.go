@@ -1,5 +1,6 @@
-// Package identity tells upstreams who the user is: by header fields, which it
-// removes from the requests of clients, and by a signed assertion.
+// Package identity passes the identity of the user to upstreams: in header
+// fields, which it removes from the requests of clients, and in a signed
+// assertion.
 package identity
 
 import (
@@ -16,15 +17,16 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// Header is a header field that tells the upstream who the user is.
+// Header is a header field that passes the identity of the user to the
+// upstream.
 type Header struct {
 	// The name of the field.
 	Name string `json:"name"`
 
-	// Its value, with placeholders. Those of the user are
+	// Its value, with placeholders. The placeholders of the user are
 	// `{http.auth.user.id}`, `{http.auth.user.username}`,
 	// `{http.auth.user.email}` and one for each column that the store reads.
-	// Where the value is empty, the field is not set.
+	// If the value is empty, the field is not set.
 	Value string `json:"value"`
 }
 
@@ -35,8 +37,8 @@ var defaultIdentity = []Header{
 	{Name: "Remote-Email", Value: "{" + Placeholder + "email}"},
 }
 
-// groupsHeader is one of them where groups are read. No client can set it then,
-// whatever identity says.
+// groupsHeader is a default header field if groups are read. Then no client
+// can set it, whatever identity says.
 var groupsHeader = Header{Name: "Remote-Groups", Value: "{" + Placeholder + groupsColumn + "}"}
 
 // Fields sets the header fields of a user, and removes those of clients.
@@ -59,15 +61,15 @@ type field struct {
 	template template // else
 }
 
-// unsuitableHeaders can't tell who the user is, since they mean something to
-// proxies and servers.
+// unsuitableHeaders can't carry an identity, since proxies and servers give
+// them another meaning.
 var unsuitableHeaders = []string{
 	"Host", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade",
 	"Trailer", "Te", "Keep-Alive", "Proxy-Connection", "Content-Type", "Cookie",
 }
 
-// New prepares the header fields of a configuration; without any, the default
-// ones. The error names the option.
+// New prepares the configured header fields, or the default ones if there are
+// none. The error names the option.
 func New(headers []Header, columns Columns) (*Fields, error) {
 	withGroups := columns.Store.Groups != nil
 	if len(headers) == 0 {
@@ -105,9 +107,9 @@ func New(headers []Header, columns Columns) (*Fields, error) {
 	return id, nil
 }
 
-// Dropped are the names of header fields that proxies on the way may drop: nginx
-// and Caddy drop those with an underscore or a dot, since CGI can't tell them from
-// others. They are as the configuration has them.
+// Dropped returns the names of header fields that proxies on the way may drop:
+// nginx and Caddy drop names with an underscore or a dot, which CGI confuses
+// with others. They are spelled as in the configuration.
 func (id *Fields) Dropped() []string {
 	var names []string
 	for _, field := range id.fields {
@@ -130,10 +132,10 @@ func (id *Fields) UseAssertions(a *Assertions) error {
 	return id.Reserve("assertion: header", a.header)
 }
 
-// Reserve makes a name one of ours, which an option gives.
+// Reserve adds a name that an option sets to those that clients can't send.
 func (id *Fields) Reserve(option, name string) error {
 	if !httpguts.ValidHeaderFieldName(name) {
-		return fmt.Errorf("%s %q: that is not a name of a header field", option, name)
+		return fmt.Errorf("%s %q: it is not a valid header field name", option, name)
 	}
 	for _, unsuitable := range unsuitableHeaders {
 		if http.CanonicalHeaderKey(name) == unsuitable {
@@ -154,7 +156,8 @@ func (id *Fields) Reserve(option, name string) error {
 	return nil
 }
 
-// Set tells the upstream, placeholders and Caddy's access log who the user is.
+// Set passes the user on to the upstream, to placeholders and to Caddy's
+// access log.
 func (id *Fields) Set(r *http.Request, user *userstore.User, logger *zap.Logger) {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	setUserPlaceholders(r, repl, user)
@@ -193,16 +196,16 @@ func (id *Fields) Set(r *http.Request, user *userstore.User, logger *zap.Logger)
 }
 
 // Restore sets the fields again that an earlier handler has set for its user,
-// and that remove has taken for the client's: that user is proven.
+// and that Remove has removed as the client's: that user is proven.
 func (id *Fields) Restore(r *http.Request, logger *zap.Logger) {
 	if user, ok := UserOf(r); ok {
 		id.Set(r, user, logger)
 	}
 }
 
-// survivesHeader reports whether a value arrives as it is in a header field.
-// Control characters are not allowed there, and white space at the ends is cut
-// off on the way: "bob" and "bob " would become one.
+// survivesHeader reports whether a header field transports a value unchanged.
+// Control characters are not allowed, and white space at the ends is removed
+// on the way: "bob" and "bob " would become equal.
 func survivesHeader(value string) bool {
 	return httpguts.ValidHeaderFieldValue(value) &&
 		!strings.ContainsRune(value, '\t') &&

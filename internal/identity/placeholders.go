@@ -14,13 +14,14 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// Columns says which {http.auth.user.<column>} can have a value.
+// Columns are the columns for which {http.auth.user.<column>} can have a
+// value.
 type Columns struct {
 	Store userstore.Config
 	Needs userstore.Needs // what else is read than Store says
 }
 
-// names are the columns that have a placeholder.
+// names returns the columns that have a placeholder.
 func (c Columns) names() []string {
 	reads := c.Store.Reads(c.Needs)
 	names := []string{"id", "username", "email"}
@@ -40,8 +41,8 @@ func (c Columns) names() []string {
 	return names
 }
 
-// check reports a placeholder of the user that has no value with the store, and
-// what it was probably meant to be.
+// check rejects a placeholder of the user for a column that the store doesn't
+// read, and suggests the column that was probably meant.
 func (c Columns) check(column string) error {
 	names := c.names()
 	same := func(name string) bool { return strings.EqualFold(name, column) } // the table's spelling, too
@@ -61,10 +62,10 @@ func (c Columns) check(column string) error {
 	return fmt.Errorf("%s: the store reads no column %q; name it in columns of userstore", placeholder, column)
 }
 
-// checkPlaceholder reports a placeholder in the value of a header field that would
-// always be empty: of a column that isn't read, of a part of requests that Caddy
-// doesn't know, or one that is near to that of a column. Other modules may provide
-// any others.
+// checkPlaceholder rejects a placeholder in the value of a header field that
+// would always be empty: for a column that isn't read, for a part of requests
+// that Caddy doesn't know, or with a misspelled name. Other modules may
+// provide any other placeholder.
 func (c Columns) checkPlaceholder(name string) error {
 	if column, ok := strings.CutPrefix(name, Placeholder); ok {
 		return c.check(column)
@@ -97,7 +98,8 @@ func (c Columns) checkPlaceholder(name string) error {
 	return nil
 }
 
-// requestPlaceholders are those of Caddy for parts of a request, to suggest one.
+// requestPlaceholders are Caddy's placeholders for parts of a request, for
+// suggestions.
 var requestPlaceholders = []string{
 	"http.request.host", "http.request.hostport", "http.request.port", "http.request.method", "http.request.proto", "http.request.scheme",
 	"http.request.uri", "http.request.uri.path", "http.request.uri.query", "http.request.uri.path.file", "http.request.uri.path.dir",
@@ -106,7 +108,8 @@ var requestPlaceholders = []string{
 	"http.request.local", "http.request.local.host", "http.request.local.port", "http.request.duration",
 }
 
-// checkRequestPlaceholder asks Caddy about a placeholder for a part of a request.
+// checkRequestPlaceholder has Caddy evaluate a placeholder for a part of a
+// request.
 func checkRequestPlaceholder(name string) error {
 	if strings.HasPrefix(name, "http.request.tls.") || strings.HasPrefix(name, "http.request.local") || slices.Contains(requestPlaceholders, name) || strings.HasPrefix(name, "http.request.body") {
 		return nil // some need a connection, or a body

@@ -8,11 +8,11 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// Remove takes out of a request every header field that an upstream might take
-// for one of ours, or for another gateway's: CGI, WSGI and PHP make
-// HTTP_REMOTE_USER of Remote-User, of Remote_User and of remote.user, and old
-// ones of Remote~User. So only the letters and digits of a name count. What
-// another handler has set for the user whom it has proven stays.
+// Remove removes from a request every header field that an upstream might take
+// for one of the gateway's, or of another gateway's: CGI, WSGI and PHP turn
+// Remote-User, Remote_User and remote.user into HTTP_REMOTE_USER, and old
+// versions Remote~User, too. So only the letters and digits of a name count.
+// Fields that another handler has set for the user it has proven stay.
 func (id *Fields) Remove(r *http.Request) {
 	for name := range r.Header {
 		if id.isForged(r, name) {
@@ -27,8 +27,9 @@ func (id *Fields) Remove(r *http.Request) {
 	}
 }
 
-// removeFromConnection takes our names out of Connection. A proxy drops the
-// fields that it names before it forwards a request, ours included.
+// removeFromConnection removes the gateway's field names from Connection. A
+// proxy drops the fields that Connection names before it forwards a request,
+// the gateway's included.
 func (id *Fields) removeFromConnection(header http.Header, values []string) {
 	if !anyOption(values, id.names) {
 		return
@@ -48,7 +49,8 @@ func (id *Fields) removeFromConnection(header http.Header, values []string) {
 	header["Connection"] = []string{strings.Join(kept, ", ")}
 }
 
-// anyOption reports whether is holds for one of the options of Connection.
+// anyOption reports whether is returns true for one of the options of
+// Connection.
 func anyOption(values []string, is func(string) bool) bool {
 	for _, value := range values {
 		for option := range strings.SplitSeq(value, ",") {
@@ -60,9 +62,9 @@ func anyOption(values []string, is func(string) bool) bool {
 	return false
 }
 
-// removeFromTrailer takes our names out of the trailers, which arrive behind
-// the body: now those that were announced, and at the end of the body whatever
-// came.
+// removeFromTrailer removes the gateway's field names from the trailers, which
+// follow the body: those that are announced now, and those that arrived at the
+// end of the body.
 func (id *Fields) removeFromTrailer(r *http.Request) {
 	id.removeFrom(r.Trailer)
 	if r.Body != nil && r.Body != http.NoBody {
@@ -78,8 +80,8 @@ func (id *Fields) removeFrom(header http.Header) {
 	}
 }
 
-// trailerCleaner is a request body that cleans the trailers when it ends,
-// before its reader can look at them.
+// trailerCleaner is a request body that removes trailers when it ends, before
+// its reader can see them.
 type trailerCleaner struct {
 	io.ReadCloser
 	fields  *Fields
@@ -94,8 +96,8 @@ func (c *trailerCleaner) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// isForged reports whether a field of a request is a client's that upstreams
-// might trust.
+// isForged reports whether a field of a request was set by the client, and
+// upstreams might trust it.
 func (id *Fields) isForged(r *http.Request, name string) bool {
 	if id.IsOurs(name) || isDisguisedCredentials(name) {
 		return true
@@ -103,7 +105,7 @@ func (id *Fields) isForged(r *http.Request, name string) bool {
 	return trusted.has(name) && !id.passes(name) && !isSet(r, name)
 }
 
-// names reports whether a field is one that tells upstreams who the user is.
+// names reports whether a field carries the identity of the user to upstreams.
 func (id *Fields) names(name string) bool { return id.IsOurs(name) || trusted.has(name) }
 
 // setters are the handlers that have set fields of a request.
@@ -115,7 +117,8 @@ type setters struct {
 // settersVar is the variable of a request that holds its setters.
 const settersVar = "sesame.setters"
 
-// noteSetter tells later handlers that the fields of this one are no client's.
+// noteSetter records, for later handlers, that the fields were set by this
+// handler and not by the client.
 func (id *Fields) noteSetter(r *http.Request) {
 	before, _ := caddyhttp.GetVar(r.Context(), settersVar).(*setters)
 	for s := before; s != nil; s = s.before {

@@ -8,10 +8,10 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// template is the value of a header field: text and placeholders. Unlike Caddy's
-// replacer, it keeps braces that aren't a placeholder's, as those of JSON. In a
-// value that is JSON, what stands for a placeholder is escaped, so that a user
-// whose name has a quote in it adds nothing to it.
+// template is the value of a header field: text and placeholders. Unlike
+// Caddy's replacer, it keeps braces that aren't a placeholder's, as those of
+// JSON. In a value that is JSON, the value of a placeholder is escaped, so
+// that a quote in a user's name adds nothing to the JSON.
 type template struct {
 	parts  []templatePart
 	isJSON bool
@@ -24,7 +24,8 @@ type templatePart struct {
 	isQuoted    bool // in a string of JSON
 }
 
-// parseTemplate takes a value apart. \{ and \} are braces, as they are for Caddy.
+// parseTemplate splits a value into text and placeholders. \{ and \} are
+// braces, as in Caddy.
 func parseTemplate(value string) template {
 	var t template
 	var text strings.Builder
@@ -53,8 +54,9 @@ func parseTemplate(value string) template {
 	return t
 }
 
-// placeholderAt returns the name of the placeholder that a text begins with. It
-// begins with a letter, and has nothing that only JSON would have in braces.
+// placeholderAt returns the name of the placeholder that a text begins with.
+// It begins with a letter, and contains no character that only JSON has within
+// braces.
 func placeholderAt(text string) (name string, ok bool) {
 	if text[0] != '{' {
 		return "", false
@@ -67,8 +69,8 @@ func placeholderAt(text string) (name string, ok bool) {
 	return text[1:end], 'a' <= first && first <= 'z'
 }
 
-// lookForJSON finds out whether the value is an object or list of JSON, whatever
-// the placeholders stand for.
+// lookForJSON finds out whether the value is an object or list of JSON for any
+// values of the placeholders.
 func (t *template) lookForJSON() {
 	var sample strings.Builder
 	inString, escaped := false, false
@@ -95,7 +97,7 @@ func (t *template) lookForJSON() {
 	t.isJSON = text != "" && (text[0] == '{' || text[0] == '[') && json.Valid([]byte(text))
 }
 
-// fill returns the value for a request. What isn't known is empty.
+// fill returns the value for a request. Unknown placeholders are empty.
 func (t *template) fill(repl *caddy.Replacer) string {
 	var filled strings.Builder
 	for i := range t.parts {
@@ -113,8 +115,8 @@ func (t *template) fill(repl *caddy.Replacer) string {
 	return filled.String()
 }
 
-// inJSON is a value as it is written in JSON: in quotes that are there already, or
-// else as a number or boolean if it is one, and as a string if not.
+// inJSON returns a value as JSON: without quotes if the template has them;
+// otherwise as a number or boolean if it is one, or as a string.
 func inJSON(value string, isQuoted bool) string {
 	if !isQuoted && json.Valid([]byte(value)) && !strings.ContainsAny(value, "\"[{ \t\r\n") {
 		return value
@@ -130,8 +132,8 @@ func inJSON(value string, isQuoted bool) string {
 	return quoted
 }
 
-// checkBraces finds placeholders of the user that lack a brace, so that their
-// names would be passed on as they are.
+// checkBraces finds placeholders of the user that lack a brace, and would be
+// passed on as plain text.
 func checkBraces(value string) error {
 	rest := value
 	for {

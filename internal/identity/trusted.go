@@ -10,14 +10,15 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// trustedNames are the header fields by which gateways and servers commonly tell
-// applications who the user is. Applications trust them, so they are removed from
-// the requests of clients, whatever identity names. A star at the end stands for
-// any rest of the name.
+// trustedNames are the header fields in which gateways and servers commonly
+// pass the identity of the user to applications. Applications trust them, so
+// they are removed from the requests of clients, whatever identity names. A
+// star at the end matches any rest of the name.
 //
-// What programs send by themselves isn't here: X-Auth-Token, X-Auth-Key,
-// X-User-Id and X-User-Email, which are parts of an application's own login,
-// X-Api-Key, and Impersonate-*, which Kubernetes grants to users it knows.
+// Fields that client programs themselves send are not listed: X-Auth-Token,
+// X-Auth-Key, X-User-Id and X-User-Email, which are parts of an application's
+// own login, X-Api-Key, and Impersonate-*, which Kubernetes grants to users it
+// knows.
 var trustedNames = []string{
 	// Authelia, Apache, IIS, most applications with a "remote user"; the second
 	// with Kubernetes, the third with Apache after an internal redirect, the last
@@ -125,20 +126,20 @@ func (s *foldedNames) has(name string) bool {
 	return false
 }
 
-// Pass has fields through that are otherwise removed because applications commonly
-// trust them: by name, or all whose names begin as one with a star at the end. Of
-// a field that passes, no other spelling does. The error names the option.
+// Pass exempts fields from removal that applications commonly trust: by name,
+// or by the beginning of names with a star at the end. Other spellings of an
+// exempted field are still removed. The error names the option.
 func (id *Fields) Pass(names []string) error {
 	for _, name := range names {
 		prefix, isPrefix := strings.CutSuffix(name, "*")
 		folded := fold(prefix)
 		switch {
 		case name == "*":
-			return errors.New("pass_header \"*\": that is not a name of a header field, and all would be the client's choice: name the fields that a proxy in front sets")
+			return errors.New("pass_header \"*\": it is not a valid header field name, and would let clients set every field: name the fields that a proxy in front sets")
 		case strings.Contains(prefix, "*"):
 			return fmt.Errorf("pass_header %q: a star can stand at the end only, as in X-Auth-Request-*", name)
 		case !httpguts.ValidHeaderFieldName(prefix) || folded == "":
-			return fmt.Errorf("pass_header %q: that is not a name of a header field", name)
+			return fmt.Errorf("pass_header %q: it is not a valid header field name", name)
 		case folded == foldedProxyAuthorization:
 			return fmt.Errorf("pass_header %s: this field is for proxies, not for applications (RFC 9110, section 11.7.2), and is never passed on", name)
 		case slices.ContainsFunc(id.folded, func(ours string) bool {

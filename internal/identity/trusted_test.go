@@ -10,7 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// newRequest is a request with one header field, as Caddy hands it on.
+// newRequest returns a request with one header field, prepared as by Caddy.
 func newRequest(t *testing.T, name, value string) *http.Request {
 	t.Helper()
 	ctx := context.WithValue(t.Context(), caddyhttp.VarsCtxKey, make(map[string]any))
@@ -22,7 +22,7 @@ func newRequest(t *testing.T, name, value string) *http.Request {
 	return r
 }
 
-// spellings are ways to write a name that some server takes for it.
+// spellings are ways to write a name that some server reads as this name.
 func spellings(name string) []string {
 	var all []string
 	for _, separator := range []string{"-", "_", ".", "~", "--", "'", ""} {
@@ -116,9 +116,9 @@ func TestPassHeaderThatCantBeRightIsRejected(t *testing.T) {
 		"X-Forwarded-Usr":     "passes this field on anyway",
 		"X-Foo-*":             "passes this field on anyway",
 		"Proxy-Authorization": "never passed on",
-		"*":                   "not a name",
-		"a b":                 "not a name",
-		"":                    "not a name",
+		"*":                   "not a valid header field name",
+		"a b":                 "not a valid header field name",
+		"":                    "not a valid header field name",
 	} {
 		fields, err := New(nil, Columns{})
 		if err != nil {

@@ -16,19 +16,19 @@ const Placeholder = "http.auth.user."
 // userVar is the variable of a request that holds its user.
 const userVar = "sesame.user"
 
-// UserOf returns the user whom a handler has proven that the request has passed.
+// UserOf returns the user that an earlier handler has proven for the request.
 func UserOf(r *http.Request) (*userstore.User, bool) {
 	user, ok := caddyhttp.GetVar(r.Context(), userVar).(*userstore.User)
 	return user, ok
 }
 
-// SetUser replaces the user of a request, by a newer row of the same one.
+// SetUser replaces the user of a request with a newer row of the same user.
 func SetUser(r *http.Request, user *userstore.User) {
 	caddyhttp.SetVar(r.Context(), userVar, user)
 }
 
-// setUserPlaceholders provides {http.auth.user.*}. Where basic_auth was before,
-// the id goes where it has put its own, which is looked at first.
+// setUserPlaceholders provides {http.auth.user.*}. If basic_auth came before,
+// the id replaces the one that it has set, which would be read first.
 func setUserPlaceholders(r *http.Request, repl *caddy.Replacer, user *userstore.User) {
 	_, isProvided := UserOf(r)
 	if _, isSet := repl.Get(Placeholder + "id"); isSet {
@@ -52,7 +52,7 @@ func setUserPlaceholders(r *http.Request, repl *caddy.Replacer, user *userstore.
 	})
 }
 
-// Column is what {http.auth.user.<column>} stands for. A table without a
+// Column returns the value of {http.auth.user.<column>}. A table without a
 // column of user names has the primary key in its place.
 func Column(user *userstore.User, column string) (string, bool) {
 	if column == "id" {
@@ -65,7 +65,7 @@ func Column(user *userstore.User, column string) (string, bool) {
 	return value, ok
 }
 
-// permissionsColumn is what the list of permissions is called among the user's
+// permissionsColumn is the name of the list of permissions among the user's
 // columns.
 const permissionsColumn = "permissions"
 

@@ -7,14 +7,14 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// Limits of what is logged about users whose rows have something that can't be
-// sent on, and who may send many requests.
+// Limits of the log lines about values of users' rows that can't be passed on.
+// Such a user may send many requests.
 const (
 	warnedFor  = time.Hour // the least time between two warnings of the same
 	mostWarned = 1000      // different warnings in that time
 )
 
-// warnings remembers what was warned of.
+// warnings remembers the warnings of the last while.
 type warnings struct {
 	mu   sync.Mutex
 	last map[warning]time.Time
@@ -28,8 +28,9 @@ type warning struct {
 	user  token.PrimaryKey
 }
 
-// isDue reports whether a warning is to be logged: once in a while for each user,
-// and none where too many others were. It is called only where something is wrong.
+// isDue reports whether a warning is to be logged: once in a while for each
+// user, and not if there were too many others. It is called only if something
+// is wrong.
 func (w *warnings) isDue(about string, user token.PrimaryKey) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

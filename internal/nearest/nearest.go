@@ -1,4 +1,5 @@
-// Package nearest finds the name that a misspelled one was meant to be.
+// Package nearest finds the name that a misspelled word was probably meant to
+// be.
 package nearest
 
 import (
@@ -6,10 +7,10 @@ import (
 	"strings"
 )
 
-// Name returns the one of the names that word is most probably a misspelling
-// of, or "" if none is near. Case, dashes for underscores, and the prefix of
-// django-sesame's settings (SESAME_MAX_AGE for max_age) count as no difference.
-// A word that is part of one name only stands for that name.
+// Name returns the name of which word is most probably a misspelling, or "" if
+// none is similar. Case, dashes for underscores, and the prefix of
+// django-sesame's settings (SESAME_MAX_AGE for max_age) are ignored. A word
+// that is part of exactly one name matches that name.
 func Name(word string, names []string) string {
 	word = normalize(word)
 	best := within(word, names, allowed(word))
@@ -19,12 +20,12 @@ func Name(word string, names []string) string {
 	return best
 }
 
-// Close is Name for words that differ in one letter only, or in two neighbors
-// that are swapped.
+// Close is Name for words that differ in one letter only, or in two swapped
+// neighbors.
 func Close(word string, names []string) string { return within(normalize(word), names, 1) }
 
-// within returns the nearest of the names that differ from a word in so many
-// letters at most, or "".
+// within returns the nearest name that differs from a word in at most limit
+// letters, or "".
 func within(word string, names []string, most int) string {
 	best, bestDistance := "", most+1
 	for _, name := range slices.Sorted(slices.Values(names)) {
@@ -37,7 +38,7 @@ func within(word string, names []string, most int) string {
 
 // only returns the one name that contains the word, as query_timeout contains
 // timeout, or that the word contains, as cookie_domain contains domain; "" if
-// there are more.
+// there are several.
 func only(word string, names []string) string {
 	const shortest = 4
 	found := ""
@@ -65,7 +66,8 @@ func Hint(word string, names []string) string {
 	return ""
 }
 
-// allowed is how many letters may differ: a third of the word, at least one.
+// allowed returns how many letters may differ: a third of the word, at least
+// one.
 func allowed(word string) int { return max(1, len(word)/3) }
 
 func normalize(name string) string {
@@ -73,7 +75,7 @@ func normalize(name string) string {
 	return strings.TrimPrefix(name, "sesame_")
 }
 
-// longest bounds the words that are compared: the work is quadratic, and no
+// longest limits the words that are compared: the work is quadratic, and no
 // option has a longer name.
 const longest = 64
 

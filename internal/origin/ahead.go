@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// IsAhead reports whether a request is one that mail scanners, messengers and
-// browsers make before a user has clicked: it doesn't consume a token.
+// IsAhead reports whether a request was made by a mail scanner, messenger or
+// browser before the user has clicked. It doesn't consume a token.
 func IsAhead(r *http.Request) bool {
 	switch r.Method {
 	case http.MethodHead, http.MethodOptions, http.MethodTrace:
@@ -22,13 +22,13 @@ func IsAhead(r *http.Request) bool {
 	return false
 }
 
-// containsFold is strings.Contains without regard to case.
+// containsFold is strings.Contains that ignores case.
 func containsFold(s, substr string) bool {
 	return strings.Contains(strings.ToLower(s), substr)
 }
 
-// IsPreflight reports whether a browser asks by this request if another may be
-// sent (Fetch standard, section 3.2.2, CORS-preflight request).
+// IsPreflight reports whether this is a CORS-preflight request (Fetch
+// standard, section 3.2.2).
 func IsPreflight(r *http.Request) bool {
 	return r.Method == http.MethodOptions &&
 		len(r.Header["Origin"]) > 0 &&

@@ -1,7 +1,7 @@
-// Package origin says where a request comes from, as far as the browser that
-// sent it tells: by fetch metadata (Sec-Fetch-Site, Sec-Fetch-Mode and
-// Sec-Fetch-Dest), which browsers send over HTTPS only, and by Origin, which
-// they send with every method but GET and HEAD, and to open a WebSocket.
+// Package origin determines where a request comes from, as far as the browser
+// says: by fetch metadata (Sec-Fetch-Site, Sec-Fetch-Mode and Sec-Fetch-Dest),
+// which browsers send over HTTPS only, and by Origin, which they send with
+// every method but GET and HEAD, and to open a WebSocket.
 package origin
 
 import (
@@ -19,10 +19,12 @@ type Initiator uint8
 
 // The initiators.
 const (
-	// Unknown: nothing says. It is a program, or a GET of a browser over plain
-	// HTTP, which a page of another site may have caused.
+	// Unknown: no header field tells. The client is a program, or a browser
+	// that sends GET over plain HTTP, which a page of another site may have
+	// caused.
 	Unknown Initiator = iota
-	// Own: a page of this origin, or the user, by the address bar or a bookmark.
+	// Own: a page of this origin, or the user, with the address bar or a
+	// bookmark.
 	Own
 	// Opaque: a page that hides its origin (Origin: null), which is one in a
 	// sandboxed frame, a data: URL, or any page with the referrer policy
@@ -33,26 +35,27 @@ const (
 	Other
 )
 
-// Request is where a request comes from. The zero value is that of a program.
+// Request describes where a request comes from. The zero value is that of a
+// program.
 type Request struct {
 	Initiator Initiator
 
-	// IsFrame: the response would be shown within another page. Only fetch
-	// metadata tells that.
+	// IsFrame: the response would be shown within another page. Known from
+	// fetch metadata only.
 	IsFrame bool
 
-	// IsLink: the request is one for a page of its own, as when the user clicks a
-	// link; or nothing tells it from such a request.
+	// IsLink: the request is for a page in its own window, as when the user
+	// clicks a link, or can't be distinguished from such a request.
 	IsLink bool
 
-	// isPart: the request of a browser, without fetch metadata, for a part of a
-	// page: an image, a script, or what a script fetches.
+	// isPart: a browser requests a part of a page, without fetch metadata: an
+	// image, a script, or a resource that a script fetches.
 	isPart bool
 }
 
-// Of says where a request comes from. A page can neither set nor remove the
-// header fields that tell it. Sec-Fetch-Site counts first: the browser knows
-// the origin of a page also where Origin hides it.
+// Of determines where a request comes from. A page can neither set nor remove
+// the header fields that it reads. Sec-Fetch-Site has precedence: it is
+// correct also if the page's referrer policy hides its Origin.
 func Of(r *http.Request) Request {
 	from := Request{Initiator: initiatorOf(r), IsFrame: isFrame(r.Header)}
 	if r.Method != http.MethodGet || from.IsFrame {
@@ -61,7 +64,7 @@ func Of(r *http.Request) Request {
 	from.IsLink = IsNavigation(r.Header) && isAll(r.Header["Sec-Fetch-Dest"], "document") && len(r.Header["Upgrade"]) == 0
 	if r.Header.Get(siteField) == "" {
 		from.isPart = isPart(r.Header)
-		// Browsers send no Origin with what opens a page.
+		// Browsers send no Origin when they open a page.
 		from.IsLink = from.IsLink && len(r.Header["Origin"]) == 0 && !from.isPart
 	}
 	return from
@@ -69,27 +72,27 @@ func Of(r *http.Request) Request {
 
 // MayLogIn reports whether a request may start a session by the token in its
 // URL: it was sent by this origin, or opens a link. Within a frame it may not,
-// since a user doesn't see there whose page it is.
+// since the user doesn't see the URL of the framed page there.
 func (from Request) MayLogIn() bool {
 	return !from.IsFrame && (from.Initiator == Own || from.IsLink)
 }
 
-// IsOther reports whether a page of another origin sent the request. A link on
-// such a page that was clicked is sent by it, too.
+// IsOther reports whether a page of another origin sent the request. This
+// includes a clicked link on such a page.
 func (from Request) IsOther() bool {
 	return from.Initiator == Opaque || from.Initiator == Other
 }
 
-// IsForced reports whether a page sent a request that its user need not know of:
-// by a form, a script, an image, a frame or a WebSocket of another origin.
-// Without fetch metadata, what an image or a script of any page asks for is one,
-// too. A link that was clicked isn't.
+// IsForced reports whether a page may have sent the request without the user's
+// knowledge: with a form, a script, an image, a frame or a WebSocket of
+// another origin. Without fetch metadata, the requests of images and scripts
+// of any page count, too. A clicked link doesn't.
 func (from Request) IsForced() bool {
 	return from.IsFrame || from.isPart || from.IsOther() && !from.IsLink
 }
 
-// siteField is what a browser says of the page that sent a request (Fetch
-// Metadata Request Headers, section 2.4).
+// siteField returns the initiator by Sec-Fetch-Site (Fetch Metadata Request
+// Headers, section 2.4).
 const siteField = "Sec-Fetch-Site"
 
 func initiatorOf(r *http.Request) Initiator {
@@ -111,28 +114,28 @@ func initiatorOf(r *http.Request) Initiator {
 	return Own
 }
 
-// isOwn reports whether an origin is that of the site that a request is for.
+// isOwn reports whether an origin is the one that a request is for.
 func isOwn(r *http.Request, origin string) bool {
 	page, err := url.Parse(origin)
 	if err != nil || page.Host == "" {
 		return false
 	}
 	isHTTPS := page.Scheme == "https"
-	// Anyone between the browser and us can write a page of http: for the same
-	// host. The other way round, a proxy in front may speak HTTPS for us.
+	// An attacker on the network path can forge an http: page of the same
+	// host. Conversely, a proxy in front may terminate HTTPS.
 	if r.TLS != nil && !isHTTPS {
 		return false
 	}
 	if sameHost(page.Host, r.Host, isHTTPS) {
 		return true
 	}
-	// A proxy that is trusted may say by which host the browser knows the site.
+	// A trusted proxy may forward the host that the browser used.
 	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
 	return trusted && sameHost(page.Host, r.Header.Get("X-Forwarded-Host"), isHTTPS)
 }
 
-// sameHost compares hosts with their ports. A browser leaves out the port that
-// its scheme has by default; others may not.
+// sameHost compares hosts with their ports. Browsers leave out the default
+// port of the scheme; other clients may not.
 func sameHost(a, b string, isHTTPS bool) bool {
 	port := "80"
 	if isHTTPS {
@@ -141,7 +144,7 @@ func sameHost(a, b string, isHTTPS bool) bool {
 	return strings.EqualFold(withoutPort(a, port), withoutPort(b, port))
 }
 
-// withoutPort is a host without that port.
+// withoutPort returns a host without that port.
 func withoutPort(hostport, port string) string {
 	if host, own, err := net.SplitHostPort(hostport); err == nil && own == port {
 		if strings.Contains(host, ":") {
@@ -152,14 +155,15 @@ func withoutPort(hostport, port string) string {
 	return hostport
 }
 
-// IsNavigation reports whether a request is for a page, as far as
-// Sec-Fetch-Mode says: not for a part of one, and not by a script.
+// IsNavigation reports whether a request opens a page, by Sec-Fetch-Mode: it
+// is not for a part of a page, and not from a script. Without the field it
+// returns true.
 func IsNavigation(header http.Header) bool {
 	return isAll(header["Sec-Fetch-Mode"], "navigate", "nested-navigate")
 }
 
-// isFrame reports whether a response would be shown within another page. The
-// mode says it in browsers of before Sec-Fetch-Dest.
+// isFrame reports whether a response would be shown within another page.
+// Browsers older than Sec-Fetch-Dest say so in Sec-Fetch-Mode.
 func isFrame(header http.Header) bool {
 	for _, destination := range header["Sec-Fetch-Dest"] {
 		switch strings.ToLower(destination) {
@@ -170,10 +174,10 @@ func isFrame(header http.Header) bool {
 	return slices.Contains(header["Sec-Fetch-Mode"], "nested-navigate")
 }
 
-// isPart reports whether a browser asks for something other than a page, by
-// what it would accept. All browsers name text/html where they ask for a page,
-// and begin User-Agent like this. Programs have other names, or accept what
-// they get.
+// isPart reports whether a browser requests something other than a page, by
+// its Accept. All browsers accept text/html by name when they request a page,
+// and begin User-Agent like this. Programs have other names, or accept any
+// type.
 func isPart(header http.Header) bool {
 	accept := header["Accept"]
 	namesPage := func(value string) bool {
@@ -183,7 +187,7 @@ func isPart(header http.Header) bool {
 	return len(accept) > 0 && !slices.ContainsFunc(accept, namesPage) && strings.HasPrefix(header.Get("User-Agent"), "Mozilla/")
 }
 
-// isAll reports whether a field has no values but these. It may have none.
+// isAll reports whether a field has only allowed values. It may have none.
 func isAll(values []string, allowed ...string) bool {
 	for _, value := range values {
 		if value != "" && !slices.Contains(allowed, value) {

@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 )
 
-// from is what a request is found to be.
+// from is the expected result for a request.
 type from struct{ initiator, mayLogIn, isForced string }
 
 const (
@@ -142,8 +142,9 @@ func told(r origin.Request) from {
 	return from{names[r.Initiator], word[r.MayLogIn()], word[r.IsForced()]}
 }
 
-// TestOriginOfAHostWithAPortOrAnAddress compares what a page says with what the
-// request is for: the default port of the page's scheme may be left out of either.
+// TestOriginOfAHostWithAPortOrAnAddress compares the Origin of a page with the
+// host of the request: either may leave out the default port of the page's
+// scheme.
 func TestOriginOfAHostWithAPortOrAnAddress(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ host, origin, want string }{

@@ -8,19 +8,19 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 )
 
-// Type is a type that a page comes in.
+// Type is a media type in which pages are written.
 type Type uint8
 
-// The types. Text is for clients that ask for neither of the others.
+// The types. Text is for clients that accept neither of the others.
 const (
 	Text Type = iota
 	HTML
 	JSON
 )
 
-// Wanted is the type in which a request gets a page. Only who navigates gets
-// HTML: a script, or what a page loads by itself, has no use for it, whatever it
-// accepts.
+// Wanted returns the type in which a request gets a page. Only navigation gets
+// HTML: scripts, and the images and scripts that a page loads, have no use for
+// it, whatever they accept.
 func Wanted(r *http.Request) Type {
 	if origin.IsNavigation(r.Header) {
 		return Preferred(r.Header["Accept"])
@@ -28,8 +28,8 @@ func Wanted(r *http.Request) Type {
 	return preferred(r.Header["Accept"], false)
 }
 
-// Preferred chooses from the values of Accept (RFC 9110, section 12.5.1).
-// Only types that are named count: */* is what scripts send, and they get text.
+// Preferred chooses from the values of Accept (RFC 9110, section 12.5.1). Only
+// types that are named count: scripts send */*, and get text.
 func Preferred(accept []string) Type { return preferred(accept, true) }
 
 func preferred(accept []string, allowsHTML bool) Type {
@@ -61,7 +61,7 @@ func typeOf(mediaType string) Type {
 	}
 }
 
-// weightOf is the q of a media range's parameters; 1 where it has none.
+// weightOf returns the q of a media range's parameters, or 1 if it has none.
 func weightOf(parameters string) float64 {
 	for parameter := range strings.SplitSeq(parameters, ";") {
 		name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")

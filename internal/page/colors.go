@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// colorNames are those that CSS has (CSS Color Module Level 4, sections 6.1 to
-// 6.4), in small letters.
+// colorNames are the color names of CSS (CSS Color Module Level 4, sections
+// 6.1 to 6.4), in lower case.
 var colorNames = strings.Fields("" +
 	"aliceblue antiquewhite aqua aquamarine azure beige bisque black blanchedalmond blue blueviolet brown burlywood " +
 	"cadetblue chartreuse chocolate coral cornflowerblue cornsilk crimson cyan darkblue darkcyan darkgoldenrod " +

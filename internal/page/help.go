@@ -11,9 +11,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// checkHelpURL makes sure that help_url is a link that leads somewhere, and no
-// script. Its placeholders are in parameters, where no request can change where
-// it leads.
+// checkHelpURL checks that help_url is a link that leads somewhere, and not a
+// script. Placeholders are allowed in parameters only, so that no request can
+// change where the link leads.
 func checkHelpURL(helpURL string) error {
 	if helpURL == "" {
 		return nil
@@ -29,7 +29,7 @@ func checkHelpURL(helpURL string) error {
 		return setting.Errorf("help_url", "help_url %q: mailto: must be followed by an address", helpURL)
 	case parsed.Scheme == "mailto", parsed.Scheme == "" && strings.HasPrefix(place, "/") && parsed.Host == "":
 	case parsed.Scheme == "" && isHostLike(place):
-		return setting.Errorf("help_url", "help_url %q: browsers take it for a path below the current page, or a host of any scheme: write https://%s",
+		return setting.Errorf("help_url", "help_url %q: browsers read it as a path below the current page, or as a host with the scheme of that page: write https://%s",
 			helpURL, strings.TrimLeft(helpURL, "/"))
 	case parsed.Scheme == "":
 		return setting.Errorf("help_url", "help_url %q: a path must begin with a slash: write /%s, or a whole URL with https:", helpURL, helpURL)
@@ -54,7 +54,8 @@ func isHostLike(place string) bool {
 	return strings.HasPrefix(place, "//") || strings.Contains(host, ".") && !strings.HasPrefix(place, ".")
 }
 
-// splitHelpURL splits at the parameters, of the query or the fragment.
+// splitHelpURL splits the URL where its parameters begin, in the query or the
+// fragment.
 func splitHelpURL(helpURL string) (place, parameters string) {
 	if i := strings.IndexAny(helpURL, "?#"); i >= 0 {
 		return helpURL[:i], helpURL[i:]
@@ -78,8 +79,8 @@ func placeholdersIn(text string) func(yield func(key string) bool) {
 	}
 }
 
-// isForHelp reports whether a placeholder may be shown in a link. Header fields,
-// cookies and the body may hold credentials.
+// isForHelp reports whether a placeholder may be used in a link. Header
+// fields, cookies and the body may contain credentials.
 func isForHelp(key string) bool {
 	switch key {
 	case "http.request.uri", "http.request.uri_escaped", "http.request.orig_uri", "http.request.host", "http.request.hostport", "http.request.scheme", "http.request.method":
@@ -94,7 +95,7 @@ func isForHelp(key string) bool {
 }
 
 // HelpURL is help_url for a request that Caddy handles, with the values of its
-// placeholders percent-encoded. clean takes tokens out of a value.
+// placeholders percent-encoded. clean removes tokens from a value.
 func (p *Pages) HelpURL(r *http.Request, clean func(string) string) string {
 	helpURL := p.config.HelpURL
 	if !strings.Contains(helpURL, "{") {
@@ -109,7 +110,7 @@ func (p *Pages) HelpURL(r *http.Request, clean func(string) string) string {
 				text = decoded
 			}
 		}
-		// A mail program would show plus signs.
+		// Mail programs show a plus sign as it is.
 		return strings.ReplaceAll(url.QueryEscape(clean(text)), "+", "%20"), nil
 	})
 	if err != nil {
@@ -118,8 +119,8 @@ func (p *Pages) HelpURL(r *http.Request, clean func(string) string) string {
 	return place + replaced
 }
 
-// IsHelp reports whether a request that Caddy handles is for the page that
-// help_url leads to, on the same site.
+// IsHelp reports whether a request that Caddy handles is for the page of the
+// same site that help_url links to.
 func (p *Pages) IsHelp(r *http.Request) bool {
 	if p.helpPath == "" || p.helpHost != "" && !strings.EqualFold(p.helpHost, r.Host) {
 		return false
@@ -128,7 +129,7 @@ func (p *Pages) IsHelp(r *http.Request) bool {
 	return r.URL.Path == p.helpPath || ok && original.URL.Path == p.helpPath
 }
 
-// setHelp notes where help_url leads.
+// setHelp stores the host and path of help_url, for IsHelp.
 func (p *Pages) setHelp() error {
 	if err := checkHelpURL(p.config.HelpURL); err != nil || p.config.HelpURL == "" {
 		return err

@@ -1,6 +1,6 @@
 // Package page writes the HTML pages of the gateway, as JSON or text for
-// clients that prefer it: the page with the button, those that say why a
-// request was rejected, and the one to log out.
+// clients that prefer it: the login page with its button, the pages that say
+// why a request was rejected, and the logout page.
 package page
 
 import (
@@ -16,18 +16,18 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// Config changes the pages of the gateway: the one with the button, the
-// refusals, and logging out.
+// Config changes the pages of the gateway: for login, for rejected requests,
+// and for logout.
 type Config struct {
-	// Where people get a new link. Refusals link to it. An https: or mailto: URL,
-	// or a path of the site that works without a token. Its parameters may have
-	// placeholders: `?next={http.request.uri}` is the page that was asked for,
-	// without a token.
+	// Where users get a new link. The pages of rejected requests link to it.
+	// An https: or mailto: URL, or a path of the site that works without a
+	// token. Its parameters may contain placeholders:
+	// `?next={http.request.uri}` is the requested page, without a token.
 	HelpURL string `json:"help_url,omitempty"`
 
-	// Whether an expired link that was once valid says for whom it was, and
-	// takes that to `help_url`, signed, so that a new link can be sent at once.
-	// Default: false.
+	// Whether the page of an expired link that was once valid names the link's
+	// user, and passes the user on to `help_url`, signed, so that a new link
+	// can be sent at once. Default: false.
 	ExpiredHint bool `json:"expired_hint,omitempty"`
 
 	// The language of the texts, for `<html lang>`. Default: `en`.
@@ -42,17 +42,16 @@ type Config struct {
 	// `text`, each for a light and, behind it, a dark screen.
 	Colors map[string][]string `json:"colors,omitempty"`
 
-	// A file with a template of your own (Go's html/template) for all of the
-	// pages. It gets what the built-in one gets: Page, Title, Message, Button,
+	// A file with your own template (Go's html/template) for all pages. It
+	// gets the same fields as the built-in one: Page, Title, Message, Button,
 	// Action, HelpURL, HelpText, Language, Style.
 	Template string `json:"template,omitempty"`
 }
 
-// Kind says which page it is. It is also the first half of the names of
-// its texts.
+// Kind identifies a page. The names of the page's texts begin with it.
 type Kind string
 
-// The pages. The refusals are named as token.Reason's public names.
+// The pages. Those of rejected requests have the public names of token.Reason.
 const (
 	Confirm     Kind = "confirm"
 	Switch      Kind = "switch"
@@ -67,16 +66,16 @@ const (
 	Unavailable Kind = "unavailable"
 )
 
-// Data is what a page is about.
+// Data is what a page shows.
 type Data struct {
 	Kind    Kind
-	Action  string // where the button leads
-	User    string // who would be logged in
-	Current string // who is
-	HelpURL string // in the place of the configured one
+	Action  string // the URL that the button posts to
+	User    string // name of the user that the button logs in
+	Current string // name of the user who is logged in
+	HelpURL string // replaces the configured one
 }
 
-// view is what a template gets.
+// view has the fields that a template can use.
 type view struct {
 	Page     Kind
 	Title    string
@@ -99,14 +98,14 @@ type Pages struct {
 	style     template.CSS
 	policy    string // Content-Security-Policy
 
-	helpHost, helpPath string // of help_url; the host is empty for that of the site
+	helpHost, helpPath string // of help_url; an empty host is the site's
 }
 
 //go:embed page.html
 var builtInPage string
 
 // New returns the pages of a configuration, which may be nil. The error names
-// the option that can't be right.
+// the option that is wrong.
 func New(cfg *Config) (*Pages, error) {
 	p := &Pages{helpText: helpText, ownerText: ownerText}
 	if cfg != nil {
@@ -133,8 +132,8 @@ func New(cfg *Config) (*Pages, error) {
 	return p, p.setTemplate()
 }
 
-// checkLanguage makes sure that a language is a tag (RFC 5646, section 2.1), by
-// which browsers choose a voice and a hyphenation.
+// checkLanguage checks that a language is a language tag (RFC 5646, section
+// 2.1). Browsers choose the voice and the hyphenation by it.
 func checkLanguage(language string) error {
 	primary, rest, hasRest := strings.Cut(language, "-")
 	isTag := isAlphanumeric(primary) && !strings.ContainsAny(primary, "0123456789") && (len(primary) == 2 || len(primary) == 3)
@@ -153,7 +152,7 @@ func checkLanguage(language string) error {
 	return nil
 }
 
-// isAlphanumeric reports whether s has letters and digits of ASCII only, and
+// isAlphanumeric reports whether s consists of ASCII letters and digits, and
 // isn't empty.
 func isAlphanumeric(s string) bool {
 	isOther := func(c rune) bool { return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') }
@@ -169,11 +168,11 @@ func (p *Pages) setTemplate() error {
 	if p.config.Template != "" {
 		own, err := os.ReadFile(p.config.Template)
 		if err != nil {
-			return setting.Errorf("template", "template: %w: name a file that the user can read that Caddy runs as; a relative path begins where Caddy was started", err)
+			return setting.Errorf("template", "template: %w: name a file that Caddy's system user can read; a relative path is relative to the directory that Caddy was started in", err)
 		}
 		text = string(own)
-		// What their template needs isn't known; scripts and other sites it
-		// can't have, since the page holds the token.
+		// It isn't known what the template loads. Scripts and other sites are
+		// not allowed, since the page contains the token.
 		p.policy = "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; " +
 			"base-uri 'none'; frame-ancestors 'none'"
 	}
@@ -182,7 +181,7 @@ func (p *Pages) setTemplate() error {
 		return setting.Errorf("template", "template: %w", err)
 	}
 	p.template = parsed
-	// Show each once, so that a mistake in it is found now.
+	// Execute it once for each page, so that a mistake is found now.
 	for kind := range p.texts {
 		var page bytes.Buffer
 		view := p.view(Data{Kind: kind, Action: "/", User: "x", Current: "y"})
@@ -190,7 +189,7 @@ func (p *Pages) setTemplate() error {
 			return setting.Errorf("template", "template: %w", err)
 		}
 		if view.Button != "" && !bytes.Contains(bytes.ToLower(page.Bytes()), []byte("<form")) {
-			return setting.Errorf("template", "template: the page %s has no form, so that nobody could go on: "+
+			return setting.Errorf("template", "template: the page %s has no form, so that no user could log in or out: "+
 				"write <form method=\"post\" action=\"{{.Action}}\"><button>{{.Button}}</button></form> within {{if .Button}}", kind)
 		}
 	}
@@ -228,12 +227,13 @@ func (p *Pages) view(data Data) view {
 func (p *Pages) Write(w http.ResponseWriter, r *http.Request, status int, data Data) error {
 	view := p.view(data)
 	header := w.Header()
-	// No cache keeps the page, and no link on it tells its URL.
+	// No cache may store the page, and no link on it may send its URL as
+	// Referer.
 	header["Cache-Control"] = []string{"no-store"}
 	header["Referrer-Policy"] = []string{"no-referrer"}
 	if p.config.Template != "" && view.Button != "" {
-		// The button must tell where it was pressed, as the built-in page says it
-		// does. No path is told with that.
+		// The button's request must have an Origin, which the built-in page's
+		// policy also sends. It doesn't contain the path.
 		header["Referrer-Policy"] = []string{"strict-origin"}
 	}
 	header.Add("Vary", "Accept")

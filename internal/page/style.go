@@ -16,8 +16,8 @@ import (
 //go:embed style.css
 var builtInStyle string
 
-// setStyle puts the operator's colours into the style, and allows that style
-// and nothing else.
+// setStyle writes the operator's colors into the style sheet, and a policy
+// that allows this style sheet and nothing else.
 func (p *Pages) setStyle() error {
 	var light, dark strings.Builder
 	for _, name := range []string{"accent", "background", "text"} {
@@ -33,10 +33,10 @@ func (p *Pages) setStyle() error {
 				if near != "" {
 					near = "; did you mean " + near + "?"
 				}
-				return setting.Errorf("color "+name, "color %s: %q is no colour that CSS has a name for%s", name, color, near)
+				return setting.Errorf("color "+name, "color %s: %q is not a color name of CSS%s", name, color, near)
 			}
 			if !isColor(color) {
-				return setting.Errorf("color "+name, "color %s: %q is not a colour such as #0a7f5a or teal", name, color)
+				return setting.Errorf("color "+name, "color %s: %q is not a color such as #0a7f5a or teal", name, color)
 			}
 		}
 		if len(colors) > 0 {

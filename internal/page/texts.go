@@ -7,10 +7,10 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// wording is a page's texts: for its title, its message and its button.
+// wording has the texts of a page: title, message and button.
 type wording struct{ title, message, button string }
 
-// builtInTexts say what has happened and what to do now.
+// builtInTexts say what happened and what the user can do now.
 var builtInTexts = map[Kind]wording{
 	Confirm: {
 		"Log in",
@@ -19,7 +19,7 @@ var builtInTexts = map[Kind]wording{
 	},
 	Switch: {
 		"Switch to another account?",
-		"You are logged in as {current}. This link is for {user}. If somebody else sent it to you, don't go on: you would work in their account.",
+		"You are logged in as {current}. This link is for {user}. If another person sent it to you, don't continue: you would work in their account.",
 		"Continue as {user}",
 	},
 	Logout: {
@@ -69,14 +69,14 @@ var builtInTexts = map[Kind]wording{
 	},
 }
 
-// helpText is the text of the link to help_url, ownerText what an expired link
-// says of whom it was for.
+// helpText is the text of the link to help_url. ownerText names the user of an
+// expired link.
 const (
 	helpText  = "Get a new link"
 	ownerText = "It was for {user}."
 )
 
-// setTexts puts the operator's texts in the place of the built-in ones.
+// setTexts replaces built-in texts with the operator's.
 func (p *Pages) setTexts() error {
 	p.texts = make(map[Kind]wording, len(builtInTexts))
 	for kind, texts := range builtInTexts {

@@ -11,9 +11,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// InJSON is where a handler stands in a configuration that is written as JSON:
-// the hosts, the server and the route. isIt tells it by its own JSON, without the
-// name of its module. It is empty if that isn't known.
+// InJSON returns the place of a handler in a JSON configuration: the hosts,
+// the server and the route. isIt recognizes the handler by its JSON without
+// the name of its module. The result is empty if the place isn't known.
 func InJSON(app *caddyhttp.App, isIt func(config []byte) bool) string {
 	if app == nil {
 		return ""

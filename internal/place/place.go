@@ -1,5 +1,5 @@
-// Package place says where in a configuration an error is: the site, the file and
-// the line.
+// Package place finds the place of an error in a configuration: the site, the
+// file and the line.
 package place
 
 import (
@@ -17,9 +17,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/directive"
 )
 
-// Of returns where the option stands that an error is about, as far as that is
-// known: "app.example.com (Caddyfile:12)". source is where the directive begins,
-// as file:line; options are those of the directive. app may be nil.
+// Of returns the place of the option that an error is about, as far as known:
+// "app.example.com (Caddyfile:12)". source is where the directive begins, as
+// file:line; options are those of the directive. app may be nil.
 func Of(app *caddyhttp.App, source string, options directive.Options, err error) string {
 	if source == "" {
 		return ""
@@ -31,9 +31,9 @@ func Of(app *caddyhttp.App, source string, options directive.Options, err error)
 	return line
 }
 
-// lineOf returns the file and line of the option that an error is about, in the
-// directive that stands at source. The Caddyfile is read again for it; if that
-// fails, the line of the directive must do.
+// lineOf returns the file and line of the option that an error is about, in
+// the directive at source. It reads the Caddyfile again; if that fails, it
+// returns the line of the directive.
 func lineOf(source string, options directive.Options, err error) string {
 	file, number, ok := cutLast(source, ":")
 	start, numErr := strconv.Atoi(number)

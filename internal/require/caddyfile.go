@@ -12,7 +12,7 @@ import (
 func Parse(words []string) (Requirement, error) {
 	var r Requirement
 	if len(words) == 0 {
-		return r, errors.New("it needs what is required: group, permission or user with names, or staff, or superuser")
+		return r, errors.New("it needs a condition: group, permission or user with names, or staff, or superuser")
 	}
 	kind, names := words[0], words[1:]
 	switch kind {
@@ -38,7 +38,7 @@ func Parse(words []string) (Requirement, error) {
 	return r, Requirements{r}.Validate()
 }
 
-// hint says which requirement was probably meant.
+// hint suggests the requirement that was probably meant.
 func hint(kind string) string {
 	plain := strings.TrimPrefix(strings.ToLower(kind), "is_")
 	switch plain {
@@ -51,7 +51,7 @@ func hint(kind string) string {
 	case "role", "perm", "perms":
 		plain = map[string]string{"role": "group", "perm": "permission", "perms": "permission"}[plain]
 	case "not":
-		return "; none can be turned around: list what is allowed"
+		return "; a requirement can't be negated: list what is allowed"
 	}
 	return nearest.Hint(plain, []string{"group", "permission", "user", "staff", "superuser"})
 }

@@ -40,7 +40,7 @@ func TestRequirementsThatCannotBeAreRejected(t *testing.T) {
 		words []string
 		says  string
 	}{
-		{nil, "needs what is required"},
+		{nil, "needs a condition"},
 		{[]string{"group"}, "group needs a name"},
 		{[]string{"user"}, "user needs a name"},
 		{[]string{"permission"}, "permission needs a name"},
@@ -67,7 +67,7 @@ func TestRequirementsThatCannotBeAreRejected(t *testing.T) {
 	}
 }
 
-// TestRequirementsSayWhatMustBeRead has each say so for itself, and all together.
+// TestRequirementsSayWhatMustBeRead asks each requirement, and all together.
 func TestRequirementsSayWhatMustBeRead(t *testing.T) {
 	t.Parallel()
 	every := require.Requirements{

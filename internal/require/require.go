@@ -1,4 +1,4 @@
-// Package require holds conditions on users.
+// Package require checks conditions on users.
 package require
 
 import (
@@ -11,49 +11,50 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// Requirement is a condition on a user. Whatever is set of it must hold; at
-// least one thing must be. Names are compared byte for byte.
+// Requirement is a condition on a user. All fields that are set must be met;
+// at least one must be set. Names are compared byte for byte.
 type Requirement struct {
-	// The user is in one of these groups.
+	// The user must be in one of these groups.
 	Groups []string `json:"groups,omitempty"`
 
-	// The user has one of these permissions, such as `blog.change_post`. A
-	// superuser has all.
+	// The user must have one of these permissions, such as `blog.change_post`.
+	// A superuser has all permissions.
 	Permissions []string `json:"permissions,omitempty"`
 
-	// The user has one of these user names; or primary keys, where the table has
-	// no user names.
+	// The user must have one of these user names, or one of these primary keys
+	// if the table has no user names.
 	Users []string `json:"users,omitempty"`
 
-	// The user is one of the staff.
+	// The user must be a member of the staff.
 	Staff bool `json:"staff,omitempty"`
 
-	// The user is a superuser.
+	// The user must be a superuser.
 	Superuser bool `json:"superuser,omitempty"`
 }
 
-// Requirements are conditions on a user that all must hold.
+// Requirements are conditions on a user that all must be met.
 type Requirements []Requirement
 
-// Forbidden is why a user who is proven may not go on.
+// Forbidden is the error for a proven user that doesn't meet a requirement.
 type Forbidden struct {
 	User        *userstore.User
-	Requirement string // that isn't met
+	Requirement string // the requirement that isn't met
 }
 
 func (f *Forbidden) Error() string { return "the user doesn't meet the requirement " + f.Requirement }
 
-// ErrUnread is in errors that say that a user's row was read without what a
-// requirement is about. It isn't known then whether it holds.
+// ErrUnread is wrapped by errors that say that a user's row was read without
+// the data that a requirement needs. Then it isn't known whether the
+// requirement is met.
 var ErrUnread = errors.New("the user was read without it")
 
-// IsForbidden reports whether an error is why a proven user may not go on.
+// IsForbidden reports whether an error is a *Forbidden.
 func IsForbidden(err error) bool {
 	_, ok := errors.AsType[*Forbidden](err)
 	return ok
 }
 
-// Validate reports the first requirement that can't be right.
+// Validate returns an error for the first requirement that is wrong.
 func (rs Requirements) Validate() error {
 	for _, r := range rs {
 		if r.Reads() == (userstore.Reads{}) && len(r.Users) == 0 {
@@ -71,7 +72,7 @@ func (rs Requirements) Validate() error {
 	return nil
 }
 
-// Reads is what must be read of users to tell whether all hold.
+// Reads returns what must be read of users to check all requirements.
 func (rs Requirements) Reads() (all userstore.Reads) {
 	for _, r := range rs {
 		all = union(all, r.Reads())
@@ -79,7 +80,7 @@ func (rs Requirements) Reads() (all userstore.Reads) {
 	return all
 }
 
-// Reads is what must be read of users to tell whether the requirement holds.
+// Reads returns what must be read of users to check the requirement.
 func (r *Requirement) Reads() userstore.Reads {
 	return userstore.Reads{
 		Groups:      len(r.Groups) > 0,
@@ -98,8 +99,8 @@ func union(a, b userstore.Reads) userstore.Reads {
 	}
 }
 
-// Covers reports whether all is read that is wanted. lacking is the first thing
-// that isn't, by the option of userstore that has it read.
+// Covers reports whether everything is read that is wanted. lacking is the
+// option of userstore that reads the first missing data.
 func Covers(have, want userstore.Reads) (lacking string, ok bool) {
 	switch {
 	case want.Groups && !have.Groups:
@@ -114,7 +115,7 @@ func Covers(have, want userstore.Reads) (lacking string, ok bool) {
 	return "", true
 }
 
-// String is the requirement as it is written in a Caddyfile.
+// String returns the requirement as it is written in a Caddyfile.
 func (r Requirement) String() string {
 	var parts []string
 	for _, part := range []struct {
@@ -134,8 +135,8 @@ func (r Requirement) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// Check returns nil if the user meets all requirements, a *Forbidden if not, and
-// an error with ErrUnread if that can't be told.
+// Check returns nil if the user meets all requirements, a *Forbidden if not,
+// and an error that wraps ErrUnread if that isn't known.
 func (rs Requirements) Check(user *userstore.User) error {
 	unmet, err := rs.firstUnmet(user)
 	if err == nil && unmet != nil {
@@ -144,7 +145,8 @@ func (rs Requirements) Check(user *userstore.User) error {
 	return err
 }
 
-// AreMet is Check for callers that need no reason.
+// AreMet reports whether the user meets all requirements, for callers that
+// need no reason.
 func (rs Requirements) AreMet(user *userstore.User) (bool, error) {
 	unmet, err := rs.firstUnmet(user)
 	return err == nil && unmet == nil, err
@@ -163,7 +165,8 @@ func (rs Requirements) firstUnmet(user *userstore.User) (*Requirement, error) {
 	return nil, nil
 }
 
-// readable makes sure that the user was read with what the requirement is about.
+// readable checks that the user was read with the data that the requirement
+// needs.
 func (r *Requirement) readable(user *userstore.User) error {
 	want := r.Reads()
 	if want == (userstore.Reads{}) {

@@ -39,7 +39,7 @@ var people = []string{
 	`INSERT INTO auth_user_user_permissions (user_id, permission_id) VALUES (3, 2)`,
 }
 
-// startPeople returns the DSN of a server with them.
+// startPeople starts a server with these tables and returns its DSN.
 func startPeople(t *testing.T) string {
 	t.Helper()
 	server, err := testmariadb.Start(t.TempDir())
@@ -66,7 +66,7 @@ func startPeople(t *testing.T) string {
 	return server.DSN("django")
 }
 
-// read reads users with what a store of this configuration reads.
+// read reads users with a store of this configuration.
 func read(t *testing.T, cfg userstore.Config) (users map[string]*userstore.User) {
 	t.Helper()
 	store, err := userstore.Open(context.Background(), cfg, userstore.Needs{}, zap.NewNop())
@@ -146,8 +146,8 @@ func TestRequirementsAreMetByWhomTheyNameAndNoOther(t *testing.T) {
 	})
 }
 
-// TestRequirementOfWhatWasNotReadIsUndecided has rows that were read without it:
-// the answer is an error, and neither yes nor no.
+// TestRequirementOfWhatWasNotReadIsUndecided checks rows that were read
+// without the needed data: the result is an error, neither yes nor no.
 func TestRequirementOfWhatWasNotReadIsUndecided(t *testing.T) {
 	t.Parallel()
 	users := read(t, userstore.Config{DSN: startPeople(t)})

@@ -14,19 +14,20 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/nearest"
 )
 
-// requestPlaceholders are those that a scope is mostly taken from, to suggest one.
+// requestPlaceholders are the placeholders that scopes mostly use, for
+// suggestions.
 var requestPlaceholders = []string{
 	"http.request.uri", "http.request.uri.path", "http.request.uri.path.0", "http.request.uri.path.1", "http.request.uri.path.2", "http.request.uri.path.dir", "http.request.uri.path.file",
 	"http.request.uri.query", "http.request.orig_uri", "http.request.orig_uri.path",
 	"http.request.host", "http.request.hostport", "http.request.method", "http.request.scheme", "http.request.remote.host",
 }
 
-// checkKnown rejects placeholders that would be empty for every request, so that
-// no token could be valid. Those of other modules aren't known.
+// checkKnown rejects placeholders that would be empty for every request, so
+// that no token could be valid. Placeholders of other modules are accepted.
 func checkKnown(key string) error {
 	switch {
 	case strings.HasPrefix(key, "http.auth."):
-		return fmt.Errorf("{%s} is known only after the token was checked, for which the scope is needed: "+
+		return fmt.Errorf("{%s} is known only after the token is checked, which requires the scope: "+
 			"take the scope from the path, as in {http.request.uri.path.1}", key)
 	case strings.HasPrefix(key, "http.request.uri.path."), strings.HasPrefix(key, "http.request.orig_uri.path."):
 		part := key[strings.LastIndexByte(key, '.')+1:]
@@ -34,7 +35,7 @@ func checkKnown(key string) error {
 			return nil
 		}
 		if _, err := strconv.Atoi(strings.TrimSuffix(part, "*")); err != nil {
-			return fmt.Errorf("{%s}: Caddy knows no such part of the path: write its number, as in {http.request.uri.path.1}", key)
+			return fmt.Errorf("{%s}: Caddy doesn't have this part of the path: write its number, as in {http.request.uri.path.1}", key)
 		}
 		return nil
 	case strings.HasPrefix(key, parameterPrefix), strings.HasPrefix(key, "http.request.tls."), strings.HasPrefix(key, "http.request.host.labels."),
@@ -62,8 +63,8 @@ func unknown(key string) error {
 	return fmt.Errorf("{%s}: Caddy knows no such placeholder; did you mean {%s}?", key, near)
 }
 
-// checkBraces finds a placeholder that lacks a brace, which would be a part of the
-// scope as it is written.
+// checkBraces finds a placeholder that lacks a brace, which would be used as
+// plain text.
 func checkBraces(text string) error {
 	opened := false
 	for i := range len(text) {
@@ -72,13 +73,13 @@ func checkBraces(text string) error {
 		case text[i] == '{':
 			opened = strings.Contains(text[i:], ".") // else it is text
 		case text[i] == '}' && !opened && strings.HasPrefix(text, "http."):
-			return errors.New("a brace is closed that none opens: write a placeholder as {http.request.uri.path.1}, and a brace of the scope itself as \\}")
+			return errors.New("a closing brace lacks its opening brace: write a placeholder as {http.request.uri.path.1}, and a brace of the scope itself as \\}")
 		case text[i] == '}':
 			opened = false
 		}
 	}
 	if opened {
-		return errors.New("a brace isn't closed: write a placeholder as {http.request.uri.path.1}, and a brace of the scope itself as \\{")
+		return errors.New("an opening brace lacks its closing brace: write a placeholder as {http.request.uri.path.1}, and a brace of the scope itself as \\{")
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ import (
 // the parameter id.
 type language struct {
 	name, program string
-	commands      []string // the first that is there
+	commands      []string // the first program that is installed
 	needs         []string // arguments that it must run with
 	debian        string   // packages
 }
@@ -33,8 +33,8 @@ var languages = []language{
 	{"Ruby", "read.rb", []string{"ruby"}, []string{"-e", "require 'rack'"}, "ruby-rack"},
 }
 
-// read returns, for each query, what each of the language's parsers reads: the
-// value in hexadecimal, or "" for none, several, or an error.
+// read returns, for each query, the value that each of the language's parsers
+// reads, in hexadecimal, or "" for none, several, or an error.
 func (l language) read(t *testing.T, queries []string) []map[string]string {
 	t.Helper()
 	run := func(command string, args ...string) *exec.Cmd {
@@ -109,8 +109,9 @@ func randomQuery(random *rand.Rand) string {
 	return query
 }
 
-// TestAllLanguagesReadTheSameParameter: what has a scope is read in the same way
-// by all, of a large number of queries that many read in different ways.
+// TestAllLanguagesReadTheSameParameter parses many random queries, of which
+// languages read many in different ways. All languages read the same value
+// from each query that has a scope.
 func TestAllLanguagesReadTheSameParameter(t *testing.T) {
 	t.Parallel()
 	template := parse(t, "{http.request.uri.query.id}")
@@ -148,8 +149,8 @@ func TestAllLanguagesReadTheSameParameter(t *testing.T) {
 	}
 }
 
-// TestTheAttacksAreReal: of the queries that are rejected, some parser of each
-// language reads another record than Go does.
+// TestTheAttacksAreReal: in each language, some parser reads another value
+// than Go from some of the rejected queries.
 func TestTheAttacksAreReal(t *testing.T) {
 	t.Parallel()
 	attacks := []string{"id=7&+id=8", "id=7&%20id=8", "id=7&id=8;x", "id=7&id=8%zz", "id=7&id=8%", "id=7&id=8", "id=7&[id]=8"}
@@ -171,8 +172,9 @@ func TestTheAttacksAreReal(t *testing.T) {
 	}
 }
 
-// TestAcceptedPathsAreNormal: a path that has a scope stays as it is, whatever a
-// server does to paths: decode, decode again, resolve dot segments, merge slashes.
+// TestAcceptedPathsAreNormal: a path that has a scope is not changed by
+// anything that servers do to paths: decode, decode again, resolve dot
+// segments, merge slashes.
 func TestAcceptedPathsAreNormal(t *testing.T) {
 	t.Parallel()
 	pieces := []string{
@@ -216,7 +218,7 @@ func TestAcceptedPathsAreNormal(t *testing.T) {
 	}
 }
 
-// FuzzOf: no target breaks it, and no error quotes it.
+// FuzzOf: no target causes a panic, and no error quotes the target.
 func FuzzOf(f *testing.F) {
 	f.Add("/reports/7?id=7")
 	f.Add("/reports/7/..%2f8?id=7&+id=8")

@@ -6,7 +6,7 @@ import (
 )
 
 // splitTarget splits a request target as the client sent it (RFC 9112, section
-// 3.2) at its query. Of the absolute form, the path is what follows the host.
+// 3.2) into path and query. In the absolute form, the path follows the host.
 func splitTarget(target string) (path, query string, err error) {
 	path, query, _ = strings.Cut(target, "?")
 	if strings.HasPrefix(path, "/") {
@@ -24,8 +24,8 @@ func splitTarget(target string) (path, query string, err error) {
 	return "", "", reject("it is neither a path nor a URL with a host")
 }
 
-// isHost reports whether all parsers find the end of a host, with or without a
-// port, where it is: it has no user name and no odd character.
+// isHost reports whether all parsers agree where the host ends, with or
+// without a port: it has no user name and no unusual character.
 func isHost(host string) bool {
 	for i := range len(host) {
 		if c := host[i]; !isPlain(c) && !strings.ContainsRune(".:[]", rune(c)) {
@@ -35,9 +35,9 @@ func isHost(host string) bool {
 	return true
 }
 
-// checkPath rejects a path, percent-encoded as in a request target, that has
-// more than one reading: of what it names, where its segments end, or where it
-// ends itself.
+// checkPath rejects a path, percent-encoded as in a request target, that
+// servers read in different ways: what it names, where its segments end, or
+// where the path ends.
 func checkPath(path string) error {
 	if !strings.HasPrefix(path, "/") {
 		return reject("it is not a path")
@@ -58,7 +58,7 @@ func checkPath(path string) error {
 }
 
 // checkSegment rejects a segment of a path that is empty, is a dot segment for
-// some server, or has a character that separates for some server.
+// some server, or has a character that is a separator for some server.
 func checkSegment(segment string) error {
 	if segment == "" {
 		return reject("the path has an empty segment")
@@ -77,8 +77,8 @@ func checkSegment(segment string) error {
 		if why := separates(c, size > 1); why != "" {
 			return reject(why)
 		}
-		// Windows ignores dots and spaces at the end of a name, and a plus sign
-		// is a space for some.
+		// Windows ignores dots and spaces at the end of a name, and some
+		// servers decode a plus sign as a space.
 		onlyDots = onlyDots && (c == '.' || c == ' ' || c == '+')
 	}
 	if isASCII {
@@ -90,14 +90,14 @@ func checkSegment(segment string) error {
 	return checkUnicode(segment)
 }
 
-// separates says why a character, decoded, ends a segment or the path for some
-// servers, or nothing.
+// separates returns why a decoded character ends a segment or the path for
+// some servers, or "".
 func separates(c byte, isEncoded bool) string {
 	switch {
 	case c < ' ' || c == 0x7f:
 		return "the path has a control character"
 	case c == '/':
-		return "the path has an encoded slash" // a plain one has been cut
+		return "the path has an encoded slash" // literal slashes are not in segments
 	case c == '\\':
 		return "the path has a backslash"
 	case c == ';':
@@ -159,7 +159,7 @@ func decodeByte(s string) (c byte, size int, ok bool) {
 	return high<<4 | low, 3, isHigh && isLow
 }
 
-// fromHex is the value of a hexadecimal digit.
+// fromHex returns the value of a hexadecimal digit.
 func fromHex(c byte) (value byte, ok bool) {
 	switch {
 	case '0' <= c && c <= '9':

@@ -35,8 +35,8 @@ func TestPathsWithOneReadingHaveAScope(t *testing.T) {
 	}
 }
 
-// TestPathsWithSeveralReadingsAreRejected: what the HTTP server itself rejects
-// counts, too, but most of these it does not.
+// TestPathsWithSeveralReadingsAreRejected: rejection by the HTTP server
+// counts, too, but it accepts most of these.
 func TestPathsWithSeveralReadingsAreRejected(t *testing.T) {
 	t.Parallel()
 	tests := map[string][]string{

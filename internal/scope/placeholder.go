@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// reads is what of a request target a placeholder reads.
+// reads is the part of a request target that a placeholder reads.
 type reads uint8
 
 const (
-	readsNothing   reads = iota // of what a client sends
+	readsNothing   reads = iota // of the client's request
 	readsRequest                // other parts of the request, such as the host
 	readsPath                   // the path, or the target byte for byte
 	readsParameter              // one query parameter
-	readsUnknown                // what another handler or matcher made, of anything
+	readsUnknown                // set by another handler or matcher, from any part of the request
 )
 
 // placeholder is one of Caddy's, in a template.
@@ -21,8 +21,8 @@ type placeholder struct {
 	key       string
 	reads     reads
 	parameter string // of readsParameter
-	start     string // what its value starts with, if that is known
-	end       string // what follows it up to the next placeholder's value
+	start     string // beginning of its value, if known
+	end       string // text that follows it, up to the next placeholder's value
 }
 
 // The prefixes of placeholders, from Caddy's modules/caddyhttp/replacer.go.
@@ -33,8 +33,8 @@ const (
 	bodyPrefix      = "http.request.body"
 )
 
-// classify tells what a placeholder reads. It rejects those by which the client
-// alone chooses the scope.
+// classify determines what a placeholder reads. It rejects placeholders with
+// which the client chooses the scope freely.
 func classify(key string) (placeholder, error) {
 	p := placeholder{key: key}
 	isClients := strings.HasPrefix(key, headerPrefix) || strings.HasPrefix(key, cookiePrefix) || strings.HasPrefix(key, bodyPrefix)
@@ -45,7 +45,7 @@ func classify(key string) (placeholder, error) {
 	case strings.HasPrefix(key, headerPrefix), strings.HasPrefix(key, cookiePrefix), strings.HasPrefix(key, bodyPrefix):
 		return p, fmt.Errorf("{%s} is a part of the request that its client chooses freely, beside the URL: "+
 			"with a token for one scope it could ask for any URL. Take the scope from the path, as in {http.request.uri.path.1}, "+
-			"from a query parameter or from the host; of a field that a trusted proxy sets, make a variable with the directive vars", key)
+			"from a query parameter or from the host; to use a field that a trusted proxy sets, copy it to a variable with the directive vars", key)
 	case strings.HasPrefix(key, parameterPrefix):
 		p.reads, p.parameter = readsParameter, key[len(parameterPrefix):]
 		if !isPlainName(p.parameter) {
@@ -65,7 +65,7 @@ func classify(key string) (placeholder, error) {
 	return p, nil
 }
 
-// isConstant reports whether a placeholder reads nothing that a client chooses.
+// isConstant reports whether clients can't influence a placeholder's value.
 func isConstant(key string) bool {
 	for _, prefix := range []string{"http.auth.user.", "env.", "file.", "system.", "time."} {
 		if strings.HasPrefix(key, prefix) {
@@ -75,7 +75,7 @@ func isConstant(key string) bool {
 	return key == "http.vars.client_ip" || key == "http.vars.trusted_proxy"
 }
 
-// startOf is what the value of a placeholder starts with, or empty.
+// startOf returns the known beginning of a placeholder's value, or "".
 func startOf(key string) string {
 	switch strings.Replace(key, "orig_uri", "uri", 1) {
 	case "http.request.uri", "http.request.uri.path", "http.request.uri.path.dir":
@@ -87,8 +87,7 @@ func startOf(key string) string {
 	}
 }
 
-// isPlainName reports whether all servers read a parameter's name as it is
-// written.
+// isPlainName reports whether all servers read a parameter's name literally.
 func isPlainName(name string) bool {
 	for i := range len(name) {
 		if !isPlain(name[i]) {

@@ -14,13 +14,14 @@ const maxParameters = 200
 // question mark for code that splits a URL at it.
 const separators = "&?"
 
-// readParameter is the value of a query parameter, decoded. The error is a
+// readParameter returns the decoded value of a query parameter. The error is a
 // *Rejection unless Go, PHP, Python, Node and Ruby all read exactly one value,
 // the same one, or none (found is false).
 //
-// It accepts what is unambiguous, rather than rejecting what is known not to be:
-// the name stands there once, as it is, with a value of characters that nothing
-// splits at, and nothing else in the query resembles the name.
+// It accepts what is known to be unambiguous, rather than rejecting what is
+// known to be ambiguous: the literal name occurs once, its value has no
+// character that any server splits at, and nothing else in the query resembles
+// the name.
 func readParameter(query, name string) (value string, found bool, err error) {
 	if err := checkWellFormed(query); err != nil {
 		return "", false, err
@@ -39,8 +40,8 @@ func readParameter(query, name string) (value string, found bool, err error) {
 	return value, found, nil
 }
 
-// checkAllParameters rejects a query in which any two parameters could be taken
-// for the same.
+// checkAllParameters rejects a query in which two parameters could be read as
+// the same one.
 func checkAllParameters(query string) error {
 	if query == "" {
 		return nil
@@ -64,8 +65,8 @@ func checkAllParameters(query string) error {
 	return nil
 }
 
-// checkWellFormed rejects a query that some servers answer with an error, cut
-// off, or drop parameters of: then not all read the same.
+// checkWellFormed rejects a query that some servers reject, truncate, or drop
+// parameters of.
 func checkWellFormed(query string) error {
 	isASCII, inName, number := true, true, 1
 	for i := 0; i < len(query); {
@@ -79,8 +80,8 @@ func checkWellFormed(query string) error {
 		case size == 1 && (c == '#' || c == ' '):
 			return reject("the query has a number sign or space, at which some servers end it")
 		case size == 1 && c == ';':
-			// It separates for old versions of Go, Python and Rack; new ones of Go
-			// call the query invalid.
+			// Old versions of Go, Python and Rack read it as a separator; new
+			// versions of Go reject the query.
 			return reject("the query has a semicolon, which separates parameters for some servers")
 		case size == 1 && strings.IndexByte(separators, c) >= 0:
 			inName = true
@@ -102,10 +103,10 @@ func checkWellFormed(query string) error {
 // parameter is a part of a query that some server may read as a parameter.
 type parameter struct {
 	name, value string // raw
-	isWhole     bool   // it stands between ampersands, and has an equals sign
+	isWhole     bool   // between ampersands, and with an equals sign
 }
 
-// parameters yields what stands between separators.
+// parameters yields the parts between separators.
 func parameters(query string) func(yield func(parameter) bool) {
 	return func(yield func(parameter) bool) {
 		before := byte('&')
@@ -125,8 +126,8 @@ func parameters(query string) func(yield func(parameter) bool) {
 	}
 }
 
-// resembles reports whether some server may take the parameter for that of a
-// name, which is plain.
+// resembles reports whether some server may read the parameter as the one with
+// the given plain name.
 func (p parameter) resembles(name string) bool {
 	if isPlainName(p.name) {
 		return strings.EqualFold(p.name, name)
@@ -136,9 +137,9 @@ func (p parameter) resembles(name string) bool {
 	return whole == want || first == want
 }
 
-// foldName is what the names have in common that some server takes for the
-// same: in whole, and up to a bracket or dot, from where on it is the path into a
-// structure for PHP, Rack and Node's qs.
+// foldName maps names that some server reads as the same name to the same
+// text: the whole name, and the name up to a bracket or dot, which begins a
+// path into a structure for PHP, Rack and Node's qs.
 //
 // PHP trims spaces in front, and writes an underscore for dots, spaces and an
 // open bracket. Rack drops brackets in front. Some frameworks ignore case, and
@@ -163,10 +164,10 @@ func foldName(raw string) (whole, first string) {
 	return toUnderscore.Replace(name), toUnderscore.Replace(strings.TrimSpace(first))
 }
 
-// toUnderscore is what PHP does to names.
+// toUnderscore replaces characters of names as PHP does.
 var toUnderscore = strings.NewReplacer(".", "_", " ", "_", "[", "_")
 
-// decode decodes a part of a query; an escape that isn't one stands for itself.
+// decode decodes a part of a query. Invalid escapes are kept.
 func decode(s string) string {
 	if !strings.ContainsAny(s, "%+") {
 		return s
@@ -187,7 +188,7 @@ func decode(s string) string {
 }
 
 // decodeValue decodes a value that all servers decode in the same way. ok is
-// false for others, and for one that is empty: some drop it.
+// false for others, and for an empty value, which some servers drop.
 func decodeValue(raw string) (value string, ok bool) {
 	for i := 0; i < len(raw); {
 		c, size, _ := decodeByte(raw[i:])

@@ -22,7 +22,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// Template is the option scope. The zero value is the default scope.
+// Template is a parsed scope option. The zero value is the default scope.
 type Template struct {
 	text         string
 	fixed        string // the scope, where there are no placeholders
@@ -34,8 +34,8 @@ type Template struct {
 	isCompound    bool     // several placeholders whose values the client chooses
 }
 
-// Rejection is the error for a request that has no scope because its target has
-// more than one possible reading. It wraps token.NoScope.
+// Rejection is the error for a request without a scope, because servers read
+// its target in different ways. It wraps token.NoScope.
 type Rejection struct{ why string }
 
 // Error says what is ambiguous. It doesn't quote the target.
@@ -46,14 +46,14 @@ func (e *Rejection) Error() string {
 // Unwrap is token.NoScope.
 func (e *Rejection) Unwrap() error { return token.NoScope }
 
-// reject is a Rejection.
+// reject returns a Rejection.
 func reject(why string) error { return &Rejection{why} }
 
 // mark stands for a placeholder while a template is parsed.
 const mark = "\x00"
 
-// Parse reads a template. The error says why no request can have a scope that
-// is safe to check, and what to configure instead.
+// Parse reads a template. The error says why its scopes can't be checked
+// safely, and what to configure instead.
 func Parse(text string) (*Template, error) {
 	t := &Template{text: text, fixed: text}
 	if err := checkBraces(text); err != nil {
@@ -86,7 +86,8 @@ func Parse(text string) (*Template, error) {
 	return t, t.prepare(strings.Split(literals, mark))
 }
 
-// prepare notes what the placeholders read. literals is the text around them.
+// prepare collects what the placeholders read. literals is the text around
+// them.
 func (t *Template) prepare(literals []string) error {
 	last := -1 // of those whose values the client chooses
 	for i, p := range t.placeholders {
@@ -121,10 +122,10 @@ func (t *Template) prepare(literals []string) error {
 // IsFixed reports whether all requests have the same scope.
 func (t *Template) IsFixed() bool { return len(t.placeholders) == 0 }
 
-// Of is the scope of a request that Caddy handles. The error is a *Rejection for
-// a target with more than one reading, and token.NoScope where the template comes
-// out empty: that would ask for the default scope, whose tokens are not meant for
-// the request.
+// Of returns the scope of a request that Caddy handles. The error is a
+// *Rejection for a target that servers read in different ways, and
+// token.NoScope if the template evaluates to an empty scope: that would be the
+// default scope, whose tokens are not meant for the request.
 func (t *Template) Of(r *http.Request) (string, error) {
 	if t.IsFixed() {
 		return t.fixed, nil
@@ -156,15 +157,15 @@ func (t *Template) fill(r *http.Request) (string, error) {
 		}
 		// /a:b/c must not have the scope of /a/b:c.
 		if text := caddy.ToString(value); strings.Index(text+end, end) != len(text) {
-			return nil, reject("a value that the scope is made of has the text that separates it from the next one")
+			return nil, reject("a value in the scope contains the text that separates it from the next value")
 		}
 		return value, nil
 	})
 }
 
-// check rejects a request whose target has more than one reading. There are two
-// targets: the one that the client sent, which PHP shows as REQUEST_URI, and what
-// rewrites made of it.
+// check rejects a request whose target servers read in different ways. There
+// are two targets: the one that the client sent, which is PHP's REQUEST_URI,
+// and the rewritten one.
 func (t *Template) check(r *http.Request) error {
 	current := r.URL.EscapedPath()
 	if r.URL.Opaque != "" {
@@ -224,14 +225,14 @@ func (t *Template) checkQuery(current, original string) error {
 	return nil
 }
 
-// OfTarget is the scope of a request for another target of the same site, a path
-// with or without a query and a fragment. Placeholders that don't read the target
-// are those of r.
+// OfTarget returns the scope of a request for another target of the same site,
+// a path with or without a query and a fragment. Placeholders that don't read
+// the target are evaluated for r.
 func (t *Template) OfTarget(r *http.Request, target string) (string, error) {
 	if t.IsFixed() {
 		return t.fixed, nil
 	}
-	target, _, _ = strings.Cut(target, "#") // it stays in the browser
+	target, _, _ = strings.Cut(target, "#") // browsers don't send it
 	parsed, err := url.ParseRequestURI(target)
 	if err != nil || parsed.Host != "" || parsed.Opaque != "" {
 		return "", reject("it is not a path")

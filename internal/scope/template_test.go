@@ -21,8 +21,8 @@ const (
 	byOther = "report:{http.vars.report}"
 )
 
-// receive makes the request that Caddy's server hands to its routes. Without
-// an error of the HTTP server itself, ok is true.
+// receive returns the request that Caddy's server passes to its routes. ok is
+// false if the HTTP server rejects it.
 func receive(t *testing.T, target string) (r *http.Request, ok bool) {
 	t.Helper()
 	for i := range len(target) {
@@ -46,7 +46,7 @@ func parse(t *testing.T, template string) *scope.Template {
 	return parsed
 }
 
-// wantScope checks the scope of a request. An empty one stands for a rejection.
+// wantScope checks the scope of a request. An empty scope means a rejection.
 func wantScope(t *testing.T, r *http.Request, template, want string) {
 	t.Helper()
 	got, err := parse(t, template).Of(r)
@@ -142,8 +142,8 @@ func TestSeparatorsInValues(t *testing.T) {
 	}
 }
 
-// TestSeparatorsInHosts: of a site for *.example.com, the client chooses the
-// host as it chooses the path.
+// TestSeparatorsInHosts: on a site for *.example.com, the client chooses the
+// host, as it chooses the path.
 func TestSeparatorsInHosts(t *testing.T) {
 	t.Parallel()
 	const hostFirst, pathFirst = "{http.request.host.labels.2}-{http.request.uri.path.1}", "{http.request.uri.path.1}-{http.request.host.labels.2}"
@@ -234,7 +234,7 @@ func BenchmarkOf(b *testing.B) {
 	}
 }
 
-// setPlaceholder does what matchers and other handlers do.
+// setPlaceholder sets a placeholder as matchers and other handlers do.
 func setPlaceholder(r *http.Request, key, value string) {
 	r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Set(key, value)
 }

@@ -1,5 +1,6 @@
-// Package setting has the error that says which setting of a configuration is
-// wrong. Who has read the configuration can then say where that setting stands.
+// Package setting has the error type that names the wrong setting of a
+// configuration. The reader of the configuration can then find the setting's
+// line.
 package setting
 
 import (
@@ -13,14 +14,14 @@ type Error struct {
 	err  error
 }
 
-// Errorf returns an error about a setting, with a message made as by
+// Errorf returns an error about a setting, with a message formatted by
 // fmt.Errorf. The message should name the setting as well.
 func Errorf(name, format string, args ...any) error {
 	return &Error{name, fmt.Errorf(format, args...)}
 }
 
-// In returns an error of a block as one of the configuration that has the
-// block: the block's name stands before the message and before the setting.
+// In returns the error of a block for the configuration that contains the
+// block: the block's name is put in front of the message and of the setting.
 // It returns nil for nil.
 func In(block string, err error) error {
 	if err == nil {
@@ -33,8 +34,8 @@ func In(block string, err error) error {
 	return &Error{path, fmt.Errorf("%s: %w", block, err)}
 }
 
-// Of returns an error whose message names a setting already as one about that
-// setting, unless it is about one. It returns nil for nil.
+// Of marks an error whose message already names a setting as an error about
+// that setting, unless it is marked already. It returns nil for nil.
 func Of(name string, err error) error {
 	if _, ok := errors.AsType[*Error](err); ok || err == nil {
 		return err
@@ -42,7 +43,7 @@ func Of(name string, err error) error {
 	return &Error{name, err}
 }
 
-// Option is the path of the setting's name: "max_age", or "session: idle" for
+// Option returns the path of the setting: "max_age", or "session: idle" for
 // one in a block.
 func (e *Error) Option() string { return e.path }
 

@@ -1,6 +1,6 @@
 // Package strictjson decodes the JSON of a configuration. Its errors name the
-// option by its path, and say what was expected and which name was meant, where
-// encoding/json names Go's types.
+// path of the option, the expected value and the name that was probably meant,
+// where encoding/json names Go types.
 package strictjson
 
 import (
@@ -20,9 +20,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// Decode decodes an object into the struct that to points at, and accepts only
-// fields that it has. Errors about a field are a setting.Error; they repeat
-// names, and values that can't be a secret.
+// Decode decodes an object into the struct that to points to, and rejects
+// unknown fields. An error about a field is a setting.Error. Errors repeat
+// names, and only those values that can't be a secret.
 func Decode(data []byte, to any) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
@@ -36,7 +36,7 @@ func Decode(data []byte, to any) error {
 	return fmt.Errorf("decoding JSON: %w", err)
 }
 
-// check returns what is wrong with the value at path, or nil.
+// check returns an error if the value at path is wrong, or nil.
 func check(data []byte, t reflect.Type, path []string) error {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -62,7 +62,7 @@ func check(data []byte, t reflect.Type, path []string) error {
 	}
 }
 
-// checkObject looks at the fields in their order.
+// checkObject checks the fields in their order.
 func checkObject(data []byte, t reflect.Type, path []string) error {
 	fields, err := members(data)
 	if err != nil {
@@ -97,7 +97,7 @@ func checkObject(data []byte, t reflect.Type, path []string) error {
 	return nil
 }
 
-// unknownField names the field that was meant, or all that there are.
+// unknownField names the field that was probably meant, or all fields.
 func unknownField(name string, known map[string]reflect.Type, path []string) error {
 	var names []string
 	for name := range known {
@@ -118,7 +118,7 @@ func unknownField(name string, known map[string]reflect.Type, path []string) err
 	return setting.Errorf(where, "%s: unknown field %q%s", where, name, hint)
 }
 
-// elsewhere finds the object that a misplaced field belongs in.
+// elsewhere finds the object that a misplaced field belongs to.
 func elsewhere(name string, known map[string]reflect.Type) string {
 	for _, block := range sortedKeys(known) {
 		t := known[block]
@@ -179,7 +179,7 @@ func checkDuration(data []byte, path []string) error {
 	return wrongType(data, reflect.TypeFor[caddy.Duration](), path)
 }
 
-// wrongType says what a value must be, and what it is.
+// wrongType returns an error with the expected and the given value.
 func wrongType(data []byte, t reflect.Type, path []string) error {
 	where := strings.Join(path, ": ")
 	if where == "" {
@@ -213,7 +213,7 @@ func expected(t reflect.Type) string {
 	}
 }
 
-// firstField is the first field of a struct as it is written.
+// firstField returns the first field of a struct, written as JSON.
 func firstField(t reflect.Type) string {
 	for i := range t.NumField() {
 		if tag, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); tag != "" && tag != "-" {
@@ -223,8 +223,8 @@ func firstField(t reflect.Type) string {
 	return "…"
 }
 
-// given describes a value. Numbers, booleans and what stands for a duration or a
-// switch are shown; any other text may be a secret.
+// given describes a value. Numbers, booleans, durations and words for a switch
+// are shown; any other text may be a secret.
 func given(data []byte, t reflect.Type) string {
 	text := string(bytes.TrimSpace(data))
 	switch {
@@ -251,7 +251,7 @@ type member struct {
 	value json.RawMessage
 }
 
-// errNoObject says that JSON is no object.
+// errNoObject is the error for JSON that isn't an object.
 var errNoObject = errors.New("no object")
 
 // members returns the fields of an object in their order.
@@ -266,7 +266,7 @@ func members(data []byte) ([]member, error) {
 		if err != nil {
 			return nil, err
 		}
-		m := member{name: name.(string)} // else it is no JSON
+		m := member{name: name.(string)} // otherwise it isn't JSON
 		if err := decoder.Decode(&m.value); err != nil {
 			return nil, err
 		}
