@@ -187,8 +187,12 @@ type Needs struct {
 	// Vias are other ways to users' rows, each once, with a name of its own.
 	Vias []*Via
 
-	// SecondFactors: User.HasSecondFactor is asked for.
-	SecondFactors bool
+	// SecondFactors: User.HasSecondFactor is asked for. It is read in
+	// SecondFactorTables, or else in all tables of django-otp, of well-known
+	// packages with devices for it, and of allauth that there are when the table
+	// of users is checked.
+	SecondFactors      bool
+	SecondFactorTables []string
 
 	// Kind is what the operator's packer encodes, or 0 if none is named and it
 	// follows from the column.

@@ -173,18 +173,21 @@ func (g grant) beyondList() []string {
 	return surplus
 }
 
-// beyond lists what a grant allows beyond reading some columns of some tables,
-// of which the first is that of the users, and writing some columns of that.
-func (g grant) beyond(read []relatedColumns, written []string) []string {
+// beyond lists what a grant allows beyond what is needed of some tables.
+func (g grant) beyond(needed []relatedColumns) []string {
 	var surplus []string
-	on := slices.IndexFunc(read, func(r relatedColumns) bool { return g.isOn(r.schema, r.table) })
+	on := slices.IndexFunc(needed, func(r relatedColumns) bool { return g.isOn(r.schema, r.table) })
+	var of relatedColumns
+	if on >= 0 {
+		of = needed[on]
+	}
+	columns := map[string][]string{"SELECT": of.columns, "INSERT": of.inserted, "UPDATE": of.updated}
 	for _, p := range g.privileges {
 		switch {
 		case p.name == "USAGE":
-		case on >= 0 && p.name == "SELECT" && len(p.columns) > 0:
-			surplus = append(surplus, beyondColumns(p, read[on])...)
-		case on == 0 && p.name == "UPDATE" && len(p.columns) > 0:
-			surplus = append(surplus, beyondColumns(p, relatedColumns{read[0].tableName, written})...)
+		case p.name == "DELETE" && of.deletes:
+		case len(p.columns) > 0 && len(columns[p.name]) > 0:
+			surplus = append(surplus, g.beyondColumns(p, columns[p.name])...)
 		case len(p.columns) > 0:
 			surplus = append(surplus, p.name+" ("+strings.Join(p.columns, ", ")+") on "+strings.Join(g.object, "."))
 		default:
@@ -208,13 +211,13 @@ func (g grant) where() string {
 	return strings.Join(g.object, ".") + " as a whole"
 }
 
-// beyondColumns lists the columns of a privilege that aren't needed of a table.
-func beyondColumns(p privilege, needed relatedColumns) []string {
+// beyondColumns lists the columns of a privilege that aren't needed.
+func (g grant) beyondColumns(p privilege, needed []string) []string {
 	var surplus []string
 	for _, column := range p.columns {
 		same := func(other string) bool { return strings.EqualFold(column, other) }
-		if !slices.ContainsFunc(needed.columns, same) {
-			surplus = append(surplus, p.name+" ("+column+") on "+needed.schema+"."+needed.table)
+		if !slices.ContainsFunc(needed, same) {
+			surplus = append(surplus, p.name+" ("+column+") on "+strings.Join(g.object, "."))
 		}
 	}
 	return surplus

@@ -9,7 +9,7 @@ func TestParseGrant(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		line string
-		want string // surplus beyond reading id and Email, and writing last_login, of app.auth_user, and reading id and name of app.auth_group; "-" for what isn't looked into
+		want string // surplus beyond what is needed, below; "-" for what isn't looked into
 	}{
 		{"GRANT USAGE ON *.* TO `gateway`@`%` IDENTIFIED BY PASSWORD '*0123'", ""},
 		{"GRANT USAGE ON *.* TO `gateway`@`%`", ""},
@@ -30,6 +30,10 @@ func TestParseGrant(t *testing.T) {
 		{"GRANT EXECUTE ON FUNCTION `app`.`f` TO `gateway`@`%`", "EXECUTE on FUNCTION.app.f as a whole"},
 		{"GRANT SELECT (`i``d`, `email`) ON `app`.`auth_user` TO `gateway`@`%`", "SELECT (i`d) on app.auth_user"},
 		{"GRANT SELECT ON `a.p`.`t` TO `gateway`@`%`", "SELECT on a.p.t as a whole"},
+		{"GRANT SELECT (`session_key`), INSERT (`session_key`), DELETE ON `app`.`django_session` TO `gateway`@`%`", ""},
+		{"GRANT INSERT (`session_key`, `x`), UPDATE (`x`) ON `app`.`django_session` TO `gateway`@`%`", "INSERT (x) on app.django_session|UPDATE (x) on app.django_session"},
+		{"GRANT INSERT, DELETE ON `app`.`django_session` TO `gateway`@`%`", "INSERT on app.django_session as a whole"},
+		{"GRANT DELETE ON `app`.`auth_user` TO `gateway`@`%`", "DELETE on app.auth_user as a whole"},
 		{"GRANT `reader`@`%` TO `gateway`@`%`", "-"},
 		{"GRANT reader TO `gateway`@`%`", "-"},
 		{"GRANT PROXY ON ''@'%' TO 'root'@'localhost' WITH GRANT OPTION", "-"},
@@ -43,8 +47,11 @@ func TestParseGrant(t *testing.T) {
 	for _, test := range tests {
 		got := "-"
 		if g, ok := parseGrant(test.line); ok {
-			read := []relatedColumns{{tableName{"app", "auth_user"}, []string{"id", "Email"}}, {tableName{"app", "auth_group"}, []string{"id", "name"}}}
-			got = strings.Join(g.beyond(read, []string{"last_login"}), "|")
+			got = strings.Join(g.beyond([]relatedColumns{
+				{tableName: tableName{"app", "auth_user"}, columns: []string{"id", "Email"}, updated: []string{"last_login"}},
+				{tableName: tableName{"app", "auth_group"}, columns: []string{"id", "name"}},
+				{tableName: tableName{"app", "django_session"}, columns: []string{"session_key"}, inserted: []string{"session_key"}, deletes: true},
+			}), "|")
 		}
 		if got != test.want {
 			t.Errorf("%s\n\tgives %q, want %q", test.line, got, test.want)

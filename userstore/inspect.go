@@ -239,21 +239,12 @@ func (i *Inspector) Privileges(ctx context.Context, account string) (Privileges,
 	if i.plan == nil {
 		return Privileges{}, errNoTable
 	}
-	var read, written []string
-	for _, c := range i.read() {
-		if !slices.Contains(read, c.Name) {
-			read = append(read, c.Name)
-		}
-		if c.Option == "last_login" {
-			written = append(written, c.Name)
-		}
-	}
 	list, err := i.revocations()
 	if err != nil {
 		return Privileges{}, err
 	}
-	found := Privileges{Least: i.least(account, read, written, list)}
-	allowed := append([]relatedColumns{{tableName{i.table.schema, i.table.name}, read}}, i.plan.related...)
+	needed := i.needed()
+	found := Privileges{Least: least(grantee(account), needed, list)}
 	ctx, cancel := context.WithTimeout(ctx, i.s.timeout)
 	defer cancel()
 	rows, err := i.s.pool.db.QueryContext(ctx, "SHOW GRANTS")
@@ -273,7 +264,7 @@ func (i *Inspector) Privileges(ctx context.Context, account string) (Privileges,
 		case g.isOn(list.schema, list.table):
 			found.Surplus = append(found.Surplus, g.beyondList()...)
 		default:
-			found.Surplus = append(found.Surplus, g.beyond(allowed, written)...)
+			found.Surplus = append(found.Surplus, g.beyond(needed)...)
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -292,25 +283,32 @@ func (i *Inspector) revocations() (tableName, error) {
 	return list, err
 }
 
-// least are the statements that grant what is needed.
-func (i *Inspector) least(account string, read, written []string, list tableName) []string {
-	user, host := account, "%"
-	if at := strings.LastIndexByte(account, '@'); at >= 0 {
-		user, host = account[:at], account[at+1:]
+// needed is what the account must be able to do with tables, of which the first
+// is that of the users.
+func (i *Inspector) needed() []relatedColumns {
+	users := relatedColumns{tableName: tableName{i.table.schema, i.table.name}}
+	for _, c := range i.read() {
+		if !slices.Contains(users.columns, c.Name) {
+			users.columns = append(users.columns, c.Name)
+		}
+		if c.Option == "last_login" {
+			users.updated = append(users.updated, c.Name)
+		}
 	}
-	to := " TO '" + strings.ReplaceAll(user, "'", "''") + "'@'" + strings.ReplaceAll(host, "'", "''") + "'"
-	privileges := "SELECT (" + quoteAll(read) + ")"
-	if i.s.needs.LastLogin {
-		privileges += ", UPDATE (" + quoteAll(written) + ")"
-	}
-	least := []string{"GRANT " + privileges + " ON " + tableName{i.table.schema, i.table.name}.sql() + to}
-	for _, r := range i.plan.related {
-		least = append(least, "GRANT SELECT ("+quoteAll(r.columns)+") ON "+r.sql()+to)
+	return append([]relatedColumns{users}, i.plan.related...)
+}
+
+// least are the statements that grant what is needed of tables, and to read the
+// list of revoked tokens.
+func least(to string, needed []relatedColumns, list tableName) []string {
+	var statements []string
+	for _, r := range needed {
+		statements = append(statements, r.grant(to))
 	}
 	if list.table != "" {
-		least = append(least, "GRANT SELECT ON "+list.sql()+to)
+		statements = append(statements, "GRANT SELECT ON "+list.sql()+" TO "+to)
 	}
-	return least
+	return statements
 }
 
 func quoteAll(names []string) string {

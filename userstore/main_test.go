@@ -143,6 +143,12 @@ func serverConfig(t testing.TB, change func(*mysql.Config)) string {
 	return cfg.FormatDSN()
 }
 
+// withAccount is the DSN of an account for a database of the test server.
+func withAccount(t testing.TB, name, user, password string) string {
+	t.Helper()
+	return serverConfig(t, func(cfg *mysql.Config) { cfg.DBName, cfg.User, cfg.Passwd = name, user, password })
+}
+
 func (d *database) dsn() string { return dsnOf(d.t, d.name) }
 
 func (d *database) exec(statements ...string) {

@@ -15,7 +15,7 @@ type plan struct {
 	// Positions in a row that is read; -1 for what isn't read. The key is at 0,
 	// and the extra columns come last.
 	password, lastLogin, isActive, email, username, revocations, extra, width int
-	isStaff, isSuperuser, groups, permissions, groupPermissions               int
+	isStaff, isSuperuser, groups, permissions, groupPermissions, secondFactor int
 
 	// reads says what of these is there to be asked for.
 	reads Reads
@@ -129,6 +129,9 @@ func (s *MySQL) newPlan(ctx context.Context, t table) (*plan, error) {
 		return nil, err
 	}
 	if err := s.chooseRights(ctx, &build); err != nil {
+		return nil, err
+	}
+	if err := s.chooseSecondFactors(ctx, &build); err != nil {
 		return nil, err
 	}
 	if err := s.chooseExtra(&build); err != nil {

@@ -15,11 +15,56 @@ func (t related) sql(alias string) string {
 	return tableName{t.schema, t.name}.sql() + " AS " + alias
 }
 
-// relatedColumns are what the DSN's user must be able to read of a table beside
-// that of the users.
+// relatedColumns are what the DSN's user must be able to do with a table beside
+// that of the users: to read columns, and where the store writes, more.
 type relatedColumns struct {
 	tableName
-	columns []string
+	columns           []string // that are read
+	inserted, updated []string
+	deletes           bool // rows
+}
+
+// privileges are what to grant on the table, as GRANT lists it.
+func (r relatedColumns) privileges() string {
+	var all []string
+	for _, p := range []struct {
+		name    string
+		columns []string
+	}{{"SELECT", r.columns}, {"INSERT", r.inserted}, {"UPDATE", r.updated}} {
+		if len(p.columns) > 0 {
+			all = append(all, p.name+" ("+quoteAll(p.columns)+")")
+		}
+	}
+	if r.deletes {
+		all = append(all, "DELETE")
+	}
+	return strings.Join(all, ", ")
+}
+
+// grant is the statement that grants what is needed of the table to an account.
+func (r relatedColumns) grant(to string) string {
+	return "GRANT " + r.privileges() + " ON " + r.sql() + " TO " + to
+}
+
+// grantee is an account, as user@host, as GRANT writes it.
+func grantee(account string) string {
+	user, host := account, "%"
+	if at := strings.LastIndexByte(account, '@'); at >= 0 {
+		user, host = account[:at], account[at+1:]
+	}
+	return "'" + strings.ReplaceAll(user, "'", "''") + "'@'" + strings.ReplaceAll(host, "'", "''") + "'"
+}
+
+// grantTo is the statement that grants the DSN's user what is needed of a table,
+// for an error that says so.
+func (s *MySQL) grantTo(ctx context.Context, r relatedColumns) string {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	var account string
+	if err := s.pool.db.QueryRowContext(ctx, "SELECT CURRENT_USER()").Scan(&account); err != nil {
+		return r.grant("the dsn's user")
+	}
+	return r.grant(grantee(account))
 }
 
 // lookAtRelated describes a table beside that of the users, and in its database
@@ -52,7 +97,7 @@ func (s *MySQL) whyNotRelated(ctx context.Context, t table) error {
 	err := s.whyInvisible(ctx, t)
 	switch numberOf(err) {
 	case erNoSuchTable, erUnknownDatabase:
-		return misfitf("table %q doesn't exist in database %q: name the right one, or make it with manage.py migrate", t.name, t.schema)
+		return misfitf("table %q doesn't exist in database %q: name the right one, or make it with manage.py migrate (%w)", t.name, t.schema, err)
 	case erTableAccessDenied, erDatabaseAccessDenied:
 		return misfitf("the dsn's user may not read table %q in database %q: grant it SELECT on it, if it exists (%w)", t.name, t.schema, err)
 	}
@@ -65,16 +110,23 @@ func (t related) column(b *builder, name string) (column, error) {
 	if !ok {
 		return c, t.lacks(name, "name the right one, or grant the dsn's user SELECT on it")
 	}
+	access := t.access(b)
+	if !slices.Contains(access.columns, c.name) {
+		access.columns = append(access.columns, c.name)
+	}
+	return c, nil
+}
+
+// access is what is noted to be needed of the table. It is valid until another
+// table is noted.
+func (t related) access(b *builder) *relatedColumns {
 	of := tableName{t.schema, t.name}
 	i := slices.IndexFunc(b.plan.related, func(r relatedColumns) bool { return r.tableName == of })
 	if i < 0 {
 		i = len(b.plan.related)
 		b.plan.related = append(b.plan.related, relatedColumns{tableName: of})
 	}
-	if !slices.Contains(b.plan.related[i].columns, c.name) {
-		b.plan.related[i].columns = append(b.plan.related[i].columns, c.name)
-	}
-	return c, nil
+	return &b.plan.related[i]
 }
 
 // sameKey is the condition that two columns hold the same key. Of different

@@ -99,6 +99,7 @@ func flag(yes bool) string {
 func (u *User) readRights(p *plan, r *row, copies *texts) error {
 	u.IsStaff = string(r.get(p.isStaff)) == "1"
 	u.IsSuperuser = string(r.get(p.isSuperuser)) == "1"
+	u.hasSecondFactor = string(r.get(p.secondFactor)) == "1"
 	if p.groups >= 0 {
 		names, err := parseNames(string(r.get(p.groups)))
 		if err != nil {

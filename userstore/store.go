@@ -65,6 +65,8 @@ type User struct {
 	// IsStaff and IsSuperuser are Django's, and false where they aren't read.
 	IsStaff, IsSuperuser bool
 
+	hasSecondFactor bool
+
 	groups                        nameList
 	permissions, groupPermissions hexNames
 }

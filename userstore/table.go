@@ -127,8 +127,15 @@ func (s *MySQL) whyInvisible(ctx context.Context, t table) error {
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	return misfitf("%s exists, but information_schema doesn't show its columns: "+
-		"grant the dsn's user SELECT on it", t)
+	return misfit{unseenColumns{t}}
+}
+
+// unseenColumns is the error for a table that is there, but none of whose columns
+// may be seen.
+type unseenColumns struct{ table }
+
+func (e unseenColumns) Error() string {
+	return fmt.Sprintf("%s exists, but information_schema doesn't show its columns: grant the dsn's user SELECT on it", e.table)
 }
 
 // isUnique reports whether an index makes the column unique.
