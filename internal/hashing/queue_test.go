@@ -1,0 +1,253 @@
+package hashing
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// atOnce is how many checks are at work, and were at most.
+type atOnce struct{ now, most atomic.Int64 }
+
+func (a *atOnce) work(d time.Duration) {
+	now := a.now.Add(1)
+	for most := a.most.Load(); now > most && !a.most.CompareAndSwap(most, now); most = a.most.Load() {
+	}
+	time.Sleep(d)
+	a.now.Add(-1)
+}
+
+// right is a check of a right password that takes a tenth of a second.
+func right100ms() bool {
+	time.Sleep(100 * time.Millisecond)
+	return false
+}
+
+func wrong100ms() bool {
+	time.Sleep(100 * time.Millisecond)
+	return true
+}
+
+func TestQueueHasSoManyChecksAtWorkAtATime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(3)
+		var count atOnce
+		var failed atomic.Int64
+		for client := range 20 {
+			go func() {
+				err := q.run(t.Context(), Client(client), clean, func() bool { count.work(time.Second); return false })
+				if err != nil {
+					failed.Add(1)
+				}
+			}()
+		}
+		time.Sleep(30 * time.Second)
+		if count.most.Load() != 3 || failed.Load() != 0 {
+			t.Errorf("%d checks were at work at once and %d failed, want 3 and 0", count.most.Load(), failed.Load())
+		}
+	})
+}
+
+func TestQueueHasHalfTheCPUsByDefault(t *testing.T) {
+	t.Parallel()
+	if got, want := newQueue(0).slots, max(runtime.GOMAXPROCS(0)/2, 1); got != want {
+		t.Errorf("%d checks at a time, want %d", got, want)
+	}
+}
+
+// join has a check of a client wait that takes no time and notes when it began.
+func join(t *testing.T, q *queue, client Client, at rank, note func(error)) {
+	t.Helper()
+	go func() {
+		err := q.run(t.Context(), client, at, func() bool { note(nil); return false })
+		if err != nil {
+			note(err)
+		}
+	}()
+	synctest.Wait()
+}
+
+func TestQueueHasClientsTakeTurnsByRank(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(1)
+		go func() { _ = q.run(t.Context(), 0, clean, right100ms) }()
+		synctest.Wait()
+		var order []Client
+		for _, c := range []struct {
+			client Client
+			at     rank
+		}{{9, failing}, {1, clean}, {1, clean}, {1, clean}, {2, clean}, {3, known}} {
+			join(t, q, c.client, c.at, func(error) { order = append(order, c.client) })
+		}
+		time.Sleep(time.Second)
+		if want := []Client{3, 1, 2, 1, 1, 9}; !slices.Equal(order, want) {
+			t.Errorf("checks began in the order %v, want %v", order, want)
+		}
+	})
+}
+
+func TestQueueGivesNoClientAllOfIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(1)
+		go func() { _ = q.run(t.Context(), 0, clean, right100ms) }()
+		synctest.Wait()
+		busy := make(map[Client]int)
+		note := func(client Client) func(error) {
+			return func(err error) {
+				if _, isBusy := errors.AsType[*Busy](err); isBusy {
+					busy[client]++
+				}
+			}
+		}
+		for range queueShare + 10 {
+			join(t, q, 1, clean, note(1))
+		}
+		if busy[1] != 10 {
+			t.Fatalf("%d checks of a client beyond its share were turned away, want 10", busy[1])
+		}
+		for client := Client(2); q.waiting < queueLength; client++ {
+			join(t, q, client, clean, note(client))
+		}
+		join(t, q, 1000, clean, note(1000))
+		if busy[1] != 11 || busy[1000] != 0 {
+			t.Errorf("turned away: %d of the client with the most and %d of the new one, want 11 and 0", busy[1], busy[1000])
+		}
+		for range queueShare {
+			join(t, q, 1, failing, note(1))
+		}
+		if q.waiting != queueLength {
+			t.Errorf("%d checks wait, want %d", q.waiting, queueLength)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// TestQueuePutsThoseWhoFailBehindOthers: a full queue of failing clients has room
+// for one that doesn't fail.
+func TestQueuePutsThoseWhoFailBehindOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(1)
+		go func() { _ = q.run(t.Context(), 0, clean, right100ms) }()
+		synctest.Wait()
+		busy := make(map[rank]int)
+		for client := range Client(queueLength + 5) {
+			join(t, q, client, failing, func(err error) {
+				if err != nil {
+					busy[failing]++
+				}
+			})
+		}
+		if busy[failing] != 5 {
+			t.Errorf("%d of 5 too many were turned away", busy[failing])
+		}
+		for client := range Client(7) {
+			join(t, q, client+1000, clean, func(err error) {
+				if err != nil {
+					busy[clean]++
+				}
+			})
+		}
+		if busy[failing] != 12 || busy[clean] != 0 {
+			t.Errorf("turned away: %d failing and %d others, want 12 and 0", busy[failing], busy[clean])
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestQueueHasNoCheckWaitForEver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(1)
+		go func() { _ = q.run(t.Context(), 0, clean, func() bool { time.Sleep(time.Hour); return false }) }()
+		synctest.Wait()
+		never := func() bool { t.Error("it was checked"); return false }
+		began := time.Now()
+		err := q.run(t.Context(), 1, known, never)
+		if busy, ok := errors.AsType[*Busy](err); !ok || busy.Wait <= 0 || time.Since(began) != queueWait {
+			t.Errorf("after %s: %v, want a Busy after %s", time.Since(began), err, queueWait)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		if err := q.run(ctx, 1, known, never); !errors.Is(err, context.Canceled) {
+			t.Errorf("a client that has gone: %v", err)
+		}
+		if err := q.run(ctx, 1, known, never); !errors.Is(err, context.Canceled) {
+			t.Errorf("a client that had gone before: %v", err)
+		}
+		if q.waiting != 0 || len(q.turns[known]) != 0 {
+			t.Errorf("%d checks still wait", q.waiting)
+		}
+		time.Sleep(time.Hour)
+		if q.working != 0 {
+			t.Errorf("%d checks are still at work", q.working)
+		}
+	})
+}
+
+// TestWrongPasswordsTakeAShareOfTheCPUs: 64 clients send wrong passwords for an
+// hour without a pause.
+func TestWrongPasswordsTakeAShareOfTheCPUs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(2)
+		var checked atomic.Int64
+		ctx, cancel := context.WithCancel(t.Context())
+		for client := range Client(64) {
+			go func() {
+				for ctx.Err() == nil {
+					_ = q.run(ctx, client, failing, func() bool { checked.Add(1); return wrong100ms() })
+				}
+			}()
+		}
+		time.Sleep(time.Hour)
+		cpus := time.Hour * time.Duration(runtime.GOMAXPROCS(0))
+		most := int64((cpus/guessShare + guessBurst) / (100 * time.Millisecond))
+		if got := checked.Load(); got > most+2 || got < most-10 {
+			t.Errorf("%d wrong passwords were hashed in an hour, want %d", got, most)
+		}
+		// One that sends the right password meanwhile has its turn before theirs.
+		began := time.Now()
+		if err := q.run(t.Context(), 1000, known, right100ms); err != nil || time.Since(began) > time.Second {
+			t.Errorf("the right password took %s: %v", time.Since(began), err)
+		}
+		cancel()
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestRightPasswordsAreFreeOfThatShare(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(1)
+		began := time.Now()
+		for client := range Client(1000) {
+			if err := q.run(t.Context(), client, clean, right100ms); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took != 100*time.Second {
+			t.Errorf("1000 right passwords of 0.1s took %s", took)
+		}
+	})
+}
+
+func TestACheckThatPanicsFreesItsPlace(t *testing.T) {
+	t.Parallel()
+	q := newQueue(1)
+	func() {
+		defer func() { _ = recover() }()
+		_ = q.run(t.Context(), 1, clean, func() bool { panic("a hasher's") })
+	}()
+	if err := q.run(t.Context(), 1, clean, func() bool { return false }); err != nil {
+		t.Error(err)
+	}
+}

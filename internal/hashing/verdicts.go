@@ -1,0 +1,206 @@
+package hashing
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/binary"
+	"hash"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// Verdicts remembers which credentials have been found right, so that a client
+// that sends them with each request costs one hash, not one for each.
+//
+// A verdict is that a password is the one of a hash. It is kept as a MAC of
+// credentials and hash, under a key that the process has made up: a new password
+// in the user's row ends it. Nothing else is concluded from it: the row must be
+// read for each request.
+//
+// Without the right credentials there is no verdict to be found, so that the time
+// of an answer tells nothing about what is kept. Memory doesn't grow: where there
+// is no room, the verdict is lost that was used least recently, of eight.
+type Verdicts struct {
+	key     [sha256.Size]byte
+	macs    sync.Pool // of hash.Hash
+	clock   atomic.Uint64
+	buckets [verdictBuckets]verdictBucket
+}
+
+const (
+	verdictBuckets = 1 << 11
+	verdictSlots   = 8
+	// mostSpellings is how many spellings of an identifier are known at once:
+	// Alice, alice. A further one replaces the first.
+	mostSpellings = 4
+)
+
+type verdictBucket struct {
+	mu    sync.Mutex // for writing
+	slots [verdictSlots]atomic.Pointer[verdict]
+}
+
+// verdict isn't changed, but for used.
+type verdict struct {
+	id        credentialID
+	hash      [sha256.Size]byte // MAC of credentials and hash
+	subject   Subject
+	spellings []string
+	used      atomic.Uint64 // Verdicts.clock
+}
+
+// Subject is the user who credentials were found to belong to.
+type Subject struct {
+	PrimaryKey token.PrimaryKey
+	// Field and Value are the column by which the user was found, and what it
+	// held. Once it holds something else, it is to be looked for anew.
+	Field, Value string
+}
+
+type credentialID [sha256.Size]byte
+
+// Credentials are an identifier and a password, without the password.
+type Credentials struct {
+	id         credentialID
+	identifier string
+}
+
+// NewVerdicts makes Verdicts under a new key.
+func NewVerdicts() *Verdicts {
+	v := new(Verdicts)
+	_, _ = rand.Read(v.key[:]) // it never fails
+	v.macs.New = func() any { return hmac.New(sha256.New, v.key[:]) }
+	return v
+}
+
+// What a MAC is made for.
+const (
+	forCredentials = 'c'
+	forHash        = 'h'
+)
+
+// mac is a MAC of two texts. The first one's length keeps them apart.
+func (v *Verdicts) mac(purpose byte, first, second string) (sum [sha256.Size]byte) {
+	mac := v.macs.Get().(hash.Hash)
+	defer v.macs.Put(mac)
+	defer mac.Reset()
+	head := binary.BigEndian.AppendUint64([]byte{purpose}, uint64(len(first)))
+	_, _ = mac.Write(head)
+	_, _ = mac.Write([]byte(first))
+	_, _ = mac.Write([]byte(second))
+	mac.Sum(sum[:0])
+	return sum
+}
+
+// Of returns the Credentials of an identifier and a password. Identifiers that
+// differ in the case of ASCII letters share a verdict.
+func (v *Verdicts) Of(identifier, password string) Credentials {
+	return Credentials{v.mac(forCredentials, lowerASCII(identifier), password), identifier}
+}
+
+// ID tells credentials from others without revealing them.
+func (c Credentials) ID() string { return string(c.id[:]) }
+
+// Subject returns the user whose credentials were found right, by this very
+// spelling of the identifier.
+func (v *Verdicts) Subject(c Credentials) (Subject, bool) {
+	found := v.find(c)
+	if found == nil || !slices.Contains(found.spellings, c.identifier) {
+		return Subject{}, false
+	}
+	return found.subject, true
+}
+
+// Accepts reports whether credentials were found right for a user with a hash.
+func (v *Verdicts) Accepts(c Credentials, user token.PrimaryKey, encoded string) bool {
+	found := v.find(c)
+	if found == nil || found.subject.PrimaryKey != user {
+		return false
+	}
+	mac := v.mac(forHash, string(c.id[:]), encoded)
+	if subtle.ConstantTimeCompare(mac[:], found.hash[:]) != 1 {
+		return false
+	}
+	found.used.Store(v.clock.Load())
+	return true
+}
+
+// find returns the verdict on credentials, or nil. It takes no lock.
+func (v *Verdicts) find(c Credentials) *verdict {
+	b := v.bucket(c)
+	for i := range b.slots {
+		if found := b.slots[i].Load(); found != nil && found.id == c.id {
+			return found
+		}
+	}
+	return nil
+}
+
+func (v *Verdicts) bucket(c Credentials) *verdictBucket {
+	return &v.buckets[binary.NativeEndian.Uint64(c.id[:8])%verdictBuckets]
+}
+
+// Remember notes that credentials were found right for a user with a hash.
+func (v *Verdicts) Remember(c Credentials, subject Subject, encoded string) {
+	made := &verdict{id: c.id, hash: v.mac(forHash, string(c.id[:]), encoded), subject: subject, spellings: []string{c.identifier}}
+	made.used.Store(v.clock.Add(1))
+	b := v.bucket(c)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	replaced := &b.slots[0]
+	for i := range b.slots {
+		slot := &b.slots[i]
+		old := slot.Load()
+		if old != nil && old.id == c.id {
+			if old.subject == subject {
+				made.spellings = withSpelling(old.spellings, c.identifier)
+			}
+			slot.Store(made)
+			return
+		}
+		if used(old) < used(replaced.Load()) {
+			replaced = slot
+		}
+	}
+	replaced.Store(made)
+}
+
+// used is when a verdict, which may be nil, was used last.
+func used(v *verdict) uint64 {
+	if v == nil {
+		return 0
+	}
+	return v.used.Load()
+}
+
+// withSpelling returns spellings with one more, as long as there is room.
+func withSpelling(spellings []string, further string) []string {
+	if slices.Contains(spellings, further) {
+		return spellings
+	}
+	if len(spellings) == mostSpellings {
+		spellings = spellings[1:]
+	}
+	return append(slices.Clone(spellings), further)
+}
+
+// lowerASCII lowers the ASCII letters of a text. Without any it is the text.
+func lowerASCII(s string) string {
+	for i := range len(s) {
+		if 'A' <= s[i] && s[i] <= 'Z' {
+			lowered := []byte(s)
+			for j := i; j < len(lowered); j++ {
+				if 'A' <= lowered[j] && lowered[j] <= 'Z' {
+					lowered[j] += 'a' - 'A'
+				}
+			}
+			return string(lowered)
+		}
+	}
+	return s
+}
