@@ -85,9 +85,13 @@ func TestLimitFailures(t *testing.T) {
 		wantGrowth(t, before, map[string]float64{
 			`requests_total{outcome="refused",reason="unknown_user"}`: 6,
 			`requests_total{outcome="refused",reason="missing"}`:      1,
-			`requests_total{outcome="limited",reason=""}`:             4,
-			`requests_total{outcome="token",reason=""}`:               6,
-			`clients_limited_total`:                                   1,
+
+			`credentials_rejected_total{reason="malformed",scheme="token"}`:    1,
+			`credentials_rejected_total{reason="unknown_user",scheme="token"}`: 9,
+
+			`requests_total{outcome="limited",reason=""}`: 4,
+			`requests_total{outcome="token",reason=""}`:   6,
+			`clients_limited_total`:                       1,
 		})
 		lines := g.awaitLines(t, "http.handlers.sesame", 1)
 		if len(lines) != 1 || lines[0]["level"] != "warn" || lines[0]["client_ip"] != client {

@@ -92,6 +92,11 @@ func TestRequestsAreCountedOnceByWhatBecomesOfThem(t *testing.T) {
 		g.do(t, http.MethodPost, "/_sesame/logout", "Cookie", cookie).wantStatus(t, http.StatusOK)
 
 		wantGrowth(t, before, map[string]float64{
+			`credentials_rejected_total{reason="malformed",scheme="token"}`:     1,
+			`credentials_rejected_total{reason="inactive_user",scheme="token"}`: 1,
+			`credentials_rejected_total{reason="expired",scheme="token"}`:       1,
+			`credentials_rejected_total{reason="malformed",scheme="session"}`:   1,
+
 			`requests_total{outcome="refused",reason="missing"}`:       2,
 			`requests_total{outcome="refused",reason="malformed"}`:     1,
 			`requests_total{outcome="refused",reason="inactive_user"}`: 1,
