@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// benchmarkKeys are keys that need no memory of their own.
+// benchmarkKeys are keys that allocate no memory.
 var benchmarkKeys = []struct {
 	packer token.Packer
 	key    token.PrimaryKey
@@ -30,8 +30,7 @@ func BenchmarkCreate(b *testing.B) {
 	}
 }
 
-// BenchmarkParse is what any request with a session costs before its row is
-// looked up.
+// BenchmarkParse measures the cost of a session before its user is looked up.
 func BenchmarkParse(b *testing.B) {
 	for _, k := range benchmarkKeys {
 		b.Run(k.packer.Name(), func(b *testing.B) {
@@ -50,7 +49,8 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
-// BenchmarkParseForged is what an attacker can make a gateway do per request.
+// BenchmarkParseForged measures the cost of a forged cookie, which an attacker
+// can cause with each request.
 func BenchmarkParseForged(b *testing.B) {
 	value := create(b, newSessions(b, nil), "")
 	sessions := newSessions(b, func(s *session.Settings) { s.SecretKey, s.SecretKeyFallbacks = "one", []string{"two"} })
@@ -62,7 +62,8 @@ func BenchmarkParseForged(b *testing.B) {
 	}
 }
 
-// BenchmarkVerify is what the row of the user costs on top of BenchmarkParse.
+// BenchmarkVerify measures the check against the user's row, in addition to
+// BenchmarkParse.
 func BenchmarkVerify(b *testing.B) {
 	sessions := newSessions(b, nil)
 	parsed := parse(b, sessions, create(b, sessions, ""), login)
@@ -90,8 +91,8 @@ func BenchmarkParallel(b *testing.B) {
 	})
 }
 
-// TestNoAllocations: a gateway checks sessions, and refuses forged ones,
-// without any work for the garbage collector.
+// TestNoAllocations: sessions are checked, and forged ones are rejected,
+// without allocating.
 func TestNoAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")

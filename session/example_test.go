@@ -9,7 +9,8 @@ import (
 )
 
 // A session is made when a user has logged in, and checked at each request in
-// two steps: Parse says whose row is needed, Verify takes it.
+// two steps: Parse says which user's row is needed, Verify checks against that
+// row.
 func Example() {
 	sessions, err := session.New(session.Settings{
 		SecretKey: "Django's SECRET_KEY",
@@ -39,7 +40,7 @@ func Example() {
 	fmt.Println("look up user", parsed.PrimaryKey())
 	fmt.Println("verified:", sessions.Verify(&parsed, user))
 
-	// A session in use goes on: this value is for a new Set-Cookie.
+	// A session in use is renewed: this value is for a new Set-Cookie.
 	cookie, renewed := sessions.Renew(&parsed, user, now)
 	fmt.Println("renewed:", renewed, "until", parsed.Expires().Format(time.TimeOnly))
 

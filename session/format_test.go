@@ -30,8 +30,8 @@ func documentedMAC(t *testing.T, purpose, packer, audience string, message []byt
 	return mac.Sum(nil)[:16]
 }
 
-// TestSessionsHaveTheDocumentedFormat holds cookies to the documented format: gateways of different
-// releases share them.
+// TestSessionsHaveTheDocumentedFormat: gateways of different releases share
+// sessions.
 func TestSessionsHaveTheDocumentedFormat(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

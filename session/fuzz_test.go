@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// fuzzNow is the clock of all fuzzing.
+// fuzzNow is the current time in all fuzz tests.
 var fuzzNow = time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
 
 // fuzzSessions makes Sessions for packers of every kind of key.
@@ -43,9 +43,9 @@ var fuzzKeys = []token.PrimaryKey{
 	token.StringKey("someone@example.com"), token.StringKey("0123456789abcdef01234567"),
 }
 
-// FuzzParse parses anything, and anything with a signature added, which gets
-// further. Nothing may panic; every refusal has a documented reason; and what
-// is accepted is what its parts make when put together again.
+// FuzzParse parses any text, also with a valid signature added, which gets
+// further. Parse must not panic, reject only with a documented reason, and
+// accept only cookies that are equal when made again from their parts.
 func FuzzParse(f *testing.F) {
 	all := fuzzSessions(f)
 	for i, sessions := range all {
@@ -92,7 +92,7 @@ func fuzzParse(t *testing.T, sessions *Sessions, value, scope string) {
 			t.Fatalf("refused with %v", err)
 		}
 		if again := sessions.Verify(&parsed, token.User{}); !errors.Is(again, reason) {
-			t.Error("Verify doesn't repeat why Parse has refused it")
+			t.Error("Verify doesn't return Parse's reason")
 		}
 		return
 	}

@@ -11,24 +11,24 @@ import (
 	"strings"
 )
 
-// derivationSalt sets the keys of this format apart from all others that are
-// derived from Django's SECRET_KEY.
+// derivationSalt makes the keys of this format differ from all other keys that
+// are derived from Django's SECRET_KEY.
 const derivationSalt = "caddy-sesame/session/1"
 
-// What a key is for. These are the labels of the key derivation.
+// The purposes of keys, which are labels in the key derivation.
 const (
 	forPasswords  = "password"
 	forScopes     = "scope"
 	forSignatures = "signature"
 )
 
-// derivedKeys are the keys made of one secret key.
+// derivedKeys are the keys derived from one secret key.
 type derivedKeys struct {
 	password, scope, signature []byte
 }
 
-// deriveKeys makes the keys. What changes the meaning of a cookie is a part of
-// them, so that no cookie is read with another packer, for example.
+// deriveKeys derives the keys, also from settings that change a cookie's
+// meaning, so that a cookie isn't accepted with another packer, for example.
 func deriveKeys(secretKey, packer, audience string) (derivedKeys, error) {
 	root, err := hkdf.Extract(sha256.New, []byte(secretKey), []byte(derivationSalt))
 	if err != nil {
@@ -51,7 +51,7 @@ func deriveKeys(secretKey, packer, audience string) (derivedKeys, error) {
 	return keys, nil
 }
 
-// netstrings joins parts so that no other parts come out the same.
+// netstrings joins parts unambiguously.
 func netstrings(parts ...string) string {
 	var joined strings.Builder
 	for _, part := range parts {
@@ -68,8 +68,8 @@ type purposeMACs struct {
 	password, scope, signature hash.Hash
 }
 
-// scratch is the memory in which a cookie is read or signed, kept for reuse:
-// what is handed to a Packer or a hash would otherwise be allocated each time.
+// scratch is reusable memory for reading or signing a cookie: arguments of a
+// Packer or a hash would otherwise be allocated each time.
 type scratch struct {
 	macs   []purposeMACs // in the order of Sessions.keys
 	text   [maxValueSize]byte
@@ -91,10 +91,10 @@ func newScratch(keys []derivedKeys) *scratch {
 	return sc
 }
 
-// The tags and the signature are good until the next one is made.
+// The tags and the signature are valid until the next one is made.
 
-// passwordTag stands for the password of one user. A nil password is a NULL,
-// which is not the same as an empty one.
+// passwordTag returns the tag of one user's password. A nil password is NULL,
+// which differs from an empty one.
 func (sc *scratch) passwordTag(macs purposeMACs, packedKey []byte, password *string) []byte {
 	mac := macs.password
 	mac.Reset()
@@ -112,14 +112,14 @@ func (sc *scratch) passwordTag(macs purposeMACs, packedKey []byte, password *str
 	return sc.tag(mac)
 }
 
-// scopeTag stands for a scope.
+// scopeTag returns the tag of a scope.
 func (sc *scratch) scopeTag(macs purposeMACs, scope string) []byte {
 	macs.scope.Reset()
 	sc.writeString(macs.scope, scope)
 	return sc.tag(macs.scope)
 }
 
-// signature signs all of a cookie that comes before it.
+// signature signs the part of a cookie that precedes it.
 func (sc *scratch) signature(macs purposeMACs, signed []byte) []byte {
 	macs.signature.Reset()
 	sc.write(macs.signature, signed)
@@ -134,7 +134,8 @@ func (*scratch) write(mac hash.Hash, data []byte) {
 	_, _ = mac.Write(data) // a hash never fails
 }
 
-// writeString goes by chunks: a scope comes from the request, and may be long.
+// writeString writes in chunks: a scope comes from the request, and may be
+// long.
 func (sc *scratch) writeString(mac hash.Hash, s string) {
 	for len(s) > 0 {
 		n := copy(sc.chunk[:], s)

@@ -8,9 +8,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// TestSignedNonsense: not even what is signed with the right key is taken for
-// a session, unless it is one that Create could have made.
-func TestSignedNonsense(t *testing.T) {
+// TestSignedDataThatIsNoSessionIsRejected checks data with a valid signature
+// that Create can't have made.
+func TestSignedDataThatIsNoSessionIsRejected(t *testing.T) {
 	t.Parallel()
 	hexPacker, err := token.HexPacker(4)
 	if err != nil {

@@ -1,14 +1,14 @@
 package session
 
-// Reason says why a session is refused. Every refusal is exactly one of these;
-// they are what logs and metrics show. A Reason is an error:
+// Reason says why a session is rejected. Every rejection has exactly one of
+// these reasons; logs and metrics show them. A Reason is an error:
 //
 //	var reason session.Reason
 //	if errors.As(err, &reason) { … }
 type Reason uint8
 
-// The reasons, in the order in which a session meets them. Those of the user's
-// row are found by the caller, who looks the user up, between Parse and Verify.
+// The reasons, in the order in which they are checked. The caller checks those
+// of the user's row, between Parse and Verify.
 const (
 	// Malformed: not a session cookie, cut short, or of another version.
 	Malformed Reason = iota + 1
@@ -20,19 +20,19 @@ const (
 	// NotYetValid: authentic, but from the future: the clock of the gateway
 	// that made it is ahead, or this one's is behind.
 	NotYetValid
-	// Expired: the login is as long ago as MaxAge, or longer.
+	// Expired: MaxAge has passed since the login.
 	Expired
-	// IdleExpired: not used for as long as Idle, or longer.
+	// IdleExpired: not used for Idle or longer.
 	IdleExpired
 	// UnknownUser: no row has this primary key.
 	UnknownUser
 	// InactiveUser: the user's row says that they may not log in.
 	InactiveUser
-	// Revoked: the password isn't what it was at the login.
+	// Revoked: the password has changed since the login.
 	Revoked
 )
 
-// Reasons lists every Reason there is.
+// Reasons returns every Reason.
 func Reasons() []Reason {
 	all := make([]Reason, 0, Revoked)
 	for r := Malformed; r <= Revoked; r++ {
@@ -41,7 +41,7 @@ func Reasons() []Reason {
 	return all
 }
 
-// String is the reason's name in logs and metrics. It never changes.
+// String returns the reason's name in logs and metrics. It never changes.
 func (r Reason) String() string {
 	switch r {
 	case Malformed:
@@ -67,7 +67,7 @@ func (r Reason) String() string {
 	}
 }
 
-// Error is the reason in words, for an operator. It tells more than a client
+// Error describes the reason for an operator. It says more than a client
 // should learn: see Public.
 func (r Reason) Error() string {
 	switch r {
@@ -94,7 +94,7 @@ func (r Reason) Error() string {
 	}
 }
 
-// orNil is the reason as an error, which is nil where there is none.
+// orNil returns the reason as an error, or nil if there is none.
 func (r Reason) orNil() error {
 	if r == 0 {
 		return nil
@@ -102,8 +102,8 @@ func (r Reason) orNil() error {
 	return r
 }
 
-// Public is what a client may be told: "malformed", "expired" or "invalid". It
-// doesn't tell whether a user exists.
+// Public returns the reason for clients: "malformed", "expired" or "invalid".
+// It doesn't reveal whether a user exists.
 func (r Reason) Public() string {
 	switch r {
 	case Malformed:

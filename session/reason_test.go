@@ -8,7 +8,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/session"
 )
 
-// TestReasonsOfSessionsStayTheSame pins what operators' queries and alerts rest on.
+// TestReasonsOfSessionsStayTheSame: operators' queries and alerts depend on
+// them.
 func TestReasonsOfSessionsStayTheSame(t *testing.T) {
 	t.Parallel()
 	public := map[string]string{

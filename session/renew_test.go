@@ -62,9 +62,9 @@ func TestRenewalExtendsSessionsInUse(t *testing.T) {
 	}
 }
 
-// TestRenewalThatCannotLast isn't made: MaxAge would end the session no later
-// without it.
-func TestRenewalThatCannotLast(t *testing.T) {
+// TestRenewalThatCannotLastIsNotMade: a renewal is useless if MaxAge ends the
+// session at the same time without it.
+func TestRenewalThatCannotLastIsNotMade(t *testing.T) {
 	t.Parallel()
 	sessions := newSessions(t, func(s *session.Settings) { s.MaxAge, s.Idle = time.Hour, 40*time.Minute })
 	at := func(age time.Duration) time.Time { return login.Add(age) }
@@ -83,7 +83,7 @@ func TestRenewalThatCannotLast(t *testing.T) {
 	}
 }
 
-// TestSessionInConstantUseEndsAtMaxAge uses a session at all times: it ends at MaxAge.
+// TestSessionInConstantUseEndsAtMaxAge renews a session as often as possible.
 func TestSessionInConstantUseEndsAtMaxAge(t *testing.T) {
 	t.Parallel()
 	for _, pause := range []time.Duration{time.Second, 7 * time.Second, time.Minute, 299 * time.Second} {
@@ -115,8 +115,9 @@ func TestSessionInConstantUseEndsAtMaxAge(t *testing.T) {
 	}
 }
 
-// TestRenewalOfASessionThatHasEndedMeanwhileIsRefused: the request that Parse was for may have taken its time.
-func TestRenewalOfASessionThatHasEndedMeanwhileIsRefused(t *testing.T) {
+// TestRenewalOfASessionThatHasEndedMeanwhileIsRejected: much time may pass
+// between Parse and Renew.
+func TestRenewalOfASessionThatHasEndedMeanwhileIsRejected(t *testing.T) {
 	t.Parallel()
 	sessions := newSessions(t, func(s *session.Settings) { s.MaxAge, s.Idle = time.Hour, 50*time.Minute })
 	value := create(t, sessions, "")
@@ -128,7 +129,7 @@ func TestRenewalOfASessionThatHasEndedMeanwhileIsRefused(t *testing.T) {
 	}
 }
 
-// TestRenewalKeepsTheScope and signs with the newest key.
+// TestRenewalKeepsTheScope and signs with SecretKey.
 func TestRenewalKeepsTheScope(t *testing.T) {
 	t.Parallel()
 	value := create(t, newSessions(t, nil), "report:1")

@@ -3,17 +3,17 @@
 //
 // A session holds the primary key of a user and a keyed hash of the password
 // in the user's row, so checking takes two steps, as it does for a token:
-// Parse reads the cookie, checks its signature and age, and says whose row is
-// needed; Verify takes that row. A new password therefore ends every session
-// of the user; that a user is deactivated or deleted is for the caller to see
-// in the row. Neither step does any I/O.
+// Parse reads the cookie, checks its signature and age, and returns the
+// primary key of the row that is needed; Verify checks against that row. A new
+// password therefore ends every session of the user. The caller must check
+// whether the user is deactivated or deleted. Neither step does any I/O.
 //
-// # What it can't do
+// # Limits
 //
-// Whoever has a copy of the cookie has the session. Logging out removes the
+// A copy of the cookie is a copy of the session. Logging out removes the
 // browser's cookie only: a copy works until MaxAge or Idle ends it, or a new
-// password does. The cookie is signed, not encrypted: its reader learns
-// the primary key and two times, but nothing about the scope or the password.
+// password does. The cookie is signed, not encrypted: its reader learns the
+// primary key and two times, but nothing about the scope or the password.
 //
 // # Format
 //
@@ -40,7 +40,7 @@
 //
 // As the password tag covers the primary key, users of equal passwords have
 // different tags. As the scope is in a tag of its own, a cookie of another
-// scope can be told from a forged one, and is no alarm.
+// scope can be distinguished from a forged one, and is no reason for an alarm.
 //
 // The keys are derived by HKDF-SHA256 (RFC 5869), of 32 bytes each:
 //
@@ -49,9 +49,9 @@
 //	info                   three netstrings ("5:scope,"): "password", "scope"
 //	                       or "signature"; the packer's name; the audience
 //
-// A token's keys come of BLAKE2b, with other labels, from the same SECRET_KEY:
-// no token is a cookie, and no cookie a token. For the same reason a cookie
-// signed by Django itself is none here.
+// A token's keys are derived with BLAKE2b and other labels from the same
+// SECRET_KEY: no token is a cookie, and no cookie a token. For the same reason
+// a cookie signed by Django itself is none here.
 //
 // HMAC-SHA256 rather than BLAKE2b, which tokens use: for messages as short as
 // these, and with SHA instructions in the processor, it takes about two thirds
@@ -73,8 +73,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// version is the first byte of every cookie. Whatever changes the format or
-// what is signed must change it, and the label of the key derivation with it.
+// version is the first byte of every cookie. A change of the format or of the
+// signed data must change it, and the label of the key derivation, too.
 const version = 1
 
 // Where the parts of a cookie start, and their sizes, in bytes.
@@ -85,7 +85,7 @@ const (
 	offsetScope    = offsetPassword + tagSize
 	offsetKey      = offsetScope + tagSize
 
-	tagSize    = 16 // of either tag and of the signature: beyond guessing
+	tagSize    = 16 // of each tag and of the signature; can't be guessed
 	maxKeySize = 256
 
 	minDataSize = offsetKey + tagSize
@@ -98,14 +98,14 @@ const (
 // of the one that checks it.
 const maxSkew = time.Minute
 
-// renewals is how often a session that is in constant use is renewed within
-// Idle. Each renewal is a Set-Cookie, which keeps a response out of caches and
-// crosses others on the way; and what is used between two renewals isn't
-// noted, so that a session may end by the interval too early. At a tenth, that
-// is three minutes of half an hour, both are too little to be felt.
+// renewals is how often a session in constant use is renewed within Idle. Each
+// renewal is a Set-Cookie, which keeps a response out of caches and can
+// overtake others; on the other hand, use between two renewals isn't recorded,
+// so a session may end one interval too early. A tenth, which is three minutes
+// of half an hour, makes both negligible.
 const renewals = 10
 
-// encoding refuses what another encoder would have written differently.
+// encoding rejects texts that an encoder would have written differently.
 var encoding = base64.RawURLEncoding.Strict()
 
 // Sessions makes and checks session cookies under given settings. It is safe
@@ -116,14 +116,15 @@ type Sessions struct {
 	scratches sync.Pool     // of *scratch
 }
 
-// New returns Sessions for the settings, or an error that names the setting
-// that can't be right. It never repeats a key.
+// New returns Sessions for the settings, or an error that names the wrong
+// setting. The error never contains a key.
 func New(settings Settings) (*Sessions, error) {
 	settings, err := settings.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	// What the caller still holds could change under the keys derived from it.
+	// A copy, since the caller could change its own slice, and the keys
+	// derived from it would stay the same.
 	settings.SecretKeyFallbacks = slices.Clone(settings.SecretKeyFallbacks)
 	s := &Sessions{settings: settings}
 	for _, secretKey := range append([]string{settings.SecretKey}, settings.SecretKeyFallbacks...) {
@@ -140,8 +141,8 @@ func New(settings Settings) (*Sessions, error) {
 // Settings returns the settings with every default filled in.
 func (s *Sessions) Settings() Settings { return s.settings }
 
-// Parsed is a session of which all is known that can be without the user's
-// row.
+// Parsed is a session that was read and checked as far as possible without the
+// user's row.
 type Parsed struct {
 	by      *Sessions // what parsed it: nil in the zero value
 	refused Reason    // why Parse refused it, or 0
@@ -155,27 +156,27 @@ type Parsed struct {
 	passwordTag [tagSize]byte
 }
 
-// PrimaryKey is the key of the row that Verify needs. It is zero where Parse
-// found no valid signature: what any client could have written isn't told.
+// PrimaryKey returns the key of the row that Verify needs. It is zero if Parse
+// found no valid signature, since any client could have written the key then.
 func (p *Parsed) PrimaryKey() token.PrimaryKey { return p.pk }
 
-// Issued is when the user logged in, in UTC and whole seconds.
+// Issued returns when the user logged in, in UTC and whole seconds.
 func (p *Parsed) Issued() time.Time { return p.issued }
 
-// Expires is when the session ends unless it is renewed: by MaxAge or by Idle,
-// whichever comes first.
+// Expires returns when the session ends unless it is renewed: by MaxAge or by
+// Idle, whichever comes first.
 func (p *Parsed) Expires() time.Time { return p.expires }
 
-// Scope is the scope that the session was made for.
+// Scope returns the scope that the session was made for.
 func (p *Parsed) Scope() string { return p.scope }
 
 // Create makes the value of a cookie for a user who has just logged in. It
-// fails where the primary key doesn't fit the packer.
+// fails if the primary key doesn't fit the packer.
 func (s *Sessions) Create(pk token.PrimaryKey, user token.User, scope string, now time.Time) (string, error) {
 	return s.encode(pk, user, scope, now.Unix(), now.Unix())
 }
 
-// encode makes a cookie of its parts, signed with the first key.
+// encode makes a cookie from its parts, signed with the first key.
 func (s *Sessions) encode(pk token.PrimaryKey, user token.User, scope string, issued, seen int64) (string, error) {
 	if issued < 0 || issued > math.MaxUint32 || seen < issued || seen-issued > math.MaxUint32 {
 		return "", errors.New("a session can't hold a time before 1970 or after 2105")
@@ -201,10 +202,10 @@ func (s *Sessions) encode(pk token.PrimaryKey, user token.User, scope string, is
 	return encoding.EncodeToString(data), nil
 }
 
-// Parse reads a cookie and checks all that needs no row: a forged cookie costs
-// no query. The error is a Reason. Where the signature is valid and the
-// session refused nonetheless, Parsed still tells whose it was, for logs and
-// refusals.
+// Parse reads a cookie and checks everything that doesn't need the user's row:
+// a forged cookie costs no query. The error is a Reason. If the session is
+// rejected despite a valid signature, Parsed still has its primary key, for
+// logs and rejections.
 func (s *Sessions) Parse(value, scope string, now time.Time) (Parsed, error) {
 	p := Parsed{by: s}
 	p.refused = s.parse(&p, value, scope, now)
@@ -218,7 +219,7 @@ func (s *Sessions) parse(p *Parsed, value, scope string, now time.Time) Reason {
 	sc := s.scratches.Get().(*scratch)
 	defer s.scratches.Put(sc)
 	n, err := encoding.Decode(sc.data[:], sc.text[:copy(sc.text[:], value)])
-	// The decoder skips line breaks, even a strict one. They show in the length.
+	// Even a strict decoder skips line breaks. The length shows them.
 	if err != nil || encoding.EncodedLen(n) != len(value) {
 		return Malformed
 	}
@@ -235,8 +236,8 @@ func (s *Sessions) parse(p *Parsed, value, scope string, now time.Time) Reason {
 		return BadSignature
 	}
 
-	// From here on the cookie is one that Create or Renew has made.
-	packed := signed[offsetKey:len(signed):len(signed)] // no Packer can reach beyond
+	// From here on, it is known that Create or Renew has made the cookie.
+	packed := signed[offsetKey:len(signed):len(signed)] // no Packer can read beyond it
 	pk, rest, err := s.settings.Encoding.Unpack(packed)
 	if err != nil || len(rest) != 0 || pk.IsZero() || !s.isPacked(sc, pk, packed) {
 		return Malformed
@@ -255,14 +256,14 @@ func (s *Sessions) parse(p *Parsed, value, scope string, now time.Time) Reason {
 	return s.endedAt(p, now)
 }
 
-// isPacked reports whether the packer writes pk so. Some packers read a key
-// that is cut short, too.
+// isPacked reports whether the packer writes pk as these bytes. Some packers
+// also read a key that is cut short.
 func (s *Sessions) isPacked(sc *scratch, pk token.PrimaryKey, packed []byte) bool {
 	again, err := s.settings.Encoding.Pack(sc.packed[:0], pk)
 	return err == nil && bytes.Equal(packed, again)
 }
 
-// expiry is when MaxAge or Idle ends the session.
+// expiry returns when MaxAge or Idle ends the session.
 func (s *Sessions) expiry(p *Parsed) time.Time {
 	end := p.issued.Add(s.settings.MaxAge)
 	if s.settings.Idle == 0 {
@@ -274,12 +275,12 @@ func (s *Sessions) expiry(p *Parsed) time.Time {
 	return end
 }
 
-// endedAt tells why the session isn't valid at a time, or 0. Times in the
+// endedAt returns why the session isn't valid at a time, or 0. Times in the
 // cookie are rounded down, so that a session may end by less than a second too
 // early, never too late.
 func (s *Sessions) endedAt(p *Parsed, now time.Time) Reason {
 	switch {
-	case p.seen.Sub(now) > maxSkew: // and so is issued, if it is, which isn't later
+	case p.seen.Sub(now) > maxSkew: // then issued, which isn't later, is also in range
 		return NotYetValid
 	case now.Sub(p.issued) >= s.settings.MaxAge:
 		return Expired
@@ -290,14 +291,14 @@ func (s *Sessions) endedAt(p *Parsed, now time.Time) Reason {
 }
 
 // Verify checks the session against the row of the user whose primary key it
-// holds. The error is a Reason. What Parse has refused stays refused, and what
-// other Sessions have parsed is refused, too.
+// holds. The error is a Reason. A session that Parse has rejected stays
+// rejected, and one that other Sessions have parsed is rejected, too.
 //
-// It doesn't look at the time again: a session that is held for long, such as
-// a WebSocket's, ends at Expires.
+// It doesn't check the time again: the caller ends long uses of a session,
+// such as a WebSocket, at Expires.
 func (s *Sessions) Verify(p *Parsed, user token.User) error {
 	switch {
-	case p.by != s: // parsed by others, or not at all
+	case p.by != s: // parsed by other Sessions, or not at all
 		return Malformed
 	case p.refused != 0:
 		return p.refused
@@ -315,12 +316,12 @@ func (s *Sessions) Verify(p *Parsed, user token.User) error {
 	return nil
 }
 
-// Renew notes that a session is in use: it makes a new value for the cookie,
-// and p is then what that value holds. It does so where Idle is set and at
-// least a tenth of it has passed since the last time, and not where MaxAge
-// would end the session no later anyway. When the user logged in stays as it
-// is, so that no renewal leads beyond MaxAge. A session that isn't valid, by
-// the user's row or at that time, is not renewed.
+// Renew records that a session is in use: it makes a new value for the cookie,
+// and changes p to that value's contents. It does so if Idle is set and at
+// least a tenth of it has passed since the last renewal, unless MaxAge would
+// end the session at the same time anyway. The time of the login stays, so
+// that renewals don't extend a session beyond MaxAge. A session that isn't
+// valid, by the user's row or at that time, is not renewed.
 //
 // The new value is signed with SecretKey, whichever key the old one was.
 func (s *Sessions) Renew(p *Parsed, user token.User, now time.Time) (value string, renewed bool) {
@@ -334,18 +335,18 @@ func (s *Sessions) Renew(p *Parsed, user token.User, now time.Time) (value strin
 	}
 	value, err := s.encode(p.pk, user, p.scope, p.issued.Unix(), now.Unix())
 	if err != nil {
-		return "", false // a clock beyond what a cookie can hold
+		return "", false // a clock beyond the times that a cookie can hold
 	}
 	next, err := s.Parse(value, p.scope, now)
 	if err != nil {
-		return "", false // unreachable: it was made for just this
+		return "", false // unreachable: these parts were read from a cookie
 	}
 	*p = next
 	return value, true
 }
 
-// HasForm reports whether a text has the form of a session cookie, with a login
-// before now, whatever it is signed with.
+// HasForm reports whether a text has the form of a session cookie with a login
+// before now. It doesn't check the signature.
 func HasForm(value string, now time.Time) bool {
 	const invented = 1735689600 // January 2025: no session is older than this module
 	data, err := encoding.DecodeString(value)

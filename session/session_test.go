@@ -15,7 +15,7 @@ import (
 // login is when sessions are made in these tests.
 var login = time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
 
-// user is whom they are made for.
+// user is the user that they are made for.
 var user = token.User{Password: new("pbkdf2_sha256$870000$Xb1mHjcvVuUR4dJmzWZ5Xq$6kJAJyOLkPyzBLvWd0n4EsuTnQBkiF6bmYqDa1cZtbM=")}
 
 // newSessions makes Sessions of defaults, with one change to the settings.
@@ -46,7 +46,7 @@ func create(tb testing.TB, sessions *session.Sessions, scope string) string {
 	return value
 }
 
-// parse parses what must be valid.
+// parse parses a value that must be valid.
 func parse(tb testing.TB, sessions *session.Sessions, value string, now time.Time) session.Parsed {
 	tb.Helper()
 	parsed, err := sessions.Parse(value, "", now)
@@ -157,7 +157,7 @@ func TestSessionThatCannotBeHeldIsNotMade(t *testing.T) {
 	}
 }
 
-// hugePacker writes more than a cookie has room for.
+// hugePacker writes keys that are too long for a cookie.
 type hugePacker struct{ token.Packer }
 
 func (hugePacker) Name() string { return "hugePacker" }
@@ -166,8 +166,8 @@ func (hugePacker) Pack(dst []byte, _ token.PrimaryKey) ([]byte, error) {
 	return append(dst, make([]byte, 257)...), nil
 }
 
-// TestSessionWithAChangedBitIsRefused flips every bit of a cookie, in its bytes and in its text.
-func TestSessionWithAChangedBitIsRefused(t *testing.T) {
+// TestSessionWithAChangedBitIsRejected flips every bit of a cookie, in its bytes and in its text.
+func TestSessionWithAChangedBitIsRejected(t *testing.T) {
 	t.Parallel()
 	sessions := newSessions(t, func(s *session.Settings) { s.SecretKeyFallbacks = []string{"older", "oldest"} })
 	value := create(t, sessions, "")
@@ -187,7 +187,7 @@ func TestSessionWithAChangedBitIsRefused(t *testing.T) {
 			t.Errorf("bit %d of byte %d flipped: %v, want %v", i%8, i/8, err, want)
 		}
 		if !parsed.PrimaryKey().IsZero() || !parsed.Issued().IsZero() || !parsed.Expires().IsZero() || parsed.Scope() != "" {
-			t.Errorf("bit %d of byte %d flipped: tells what nobody has signed", i%8, i/8)
+			t.Errorf("bit %d of byte %d flipped: returns a key that wasn't signed", i%8, i/8)
 		}
 		expect(t, "Verify", sessions.Verify(&parsed, user), want)
 	}
@@ -200,9 +200,9 @@ func TestSessionWithAChangedBitIsRefused(t *testing.T) {
 	}
 }
 
-func TestSessionCutShortOrExtendedIsRefused(t *testing.T) {
+func TestSessionCutShortOrExtendedIsRejected(t *testing.T) {
 	t.Parallel()
-	// 61 bytes: the last of 82 characters has four bits that mean nothing.
+	// 61 bytes: the last of 82 characters has four unused bits.
 	sessions := newSessions(t, nil)
 	value := create(t, sessions, "")
 	for n := range len(value) {
@@ -256,8 +256,9 @@ func TestTextThatIsNoSessionIsMalformed(t *testing.T) {
 	}
 }
 
-// TestSessionIsRefusedWhereOthersAreMade offers a session where others are made.
-func TestSessionIsRefusedWhereOthersAreMade(t *testing.T) {
+// TestSessionIsRejectedWithOtherSettings checks a session with settings that
+// make other ones.
+func TestSessionIsRejectedWithOtherSettings(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		change func(*session.Settings) // of those that check
@@ -299,7 +300,7 @@ func TestSessionIsRefusedWhereOthersAreMade(t *testing.T) {
 	}
 }
 
-// TestFallbackKeysVerifyAndDontSign: fallbacks verify, and don't sign.
+// TestFallbackKeysVerifyAndDontSign checks with each key alone.
 func TestFallbackKeysVerifyAndDontSign(t *testing.T) {
 	t.Parallel()
 	rotated := newSessions(t, func(s *session.Settings) { s.SecretKey, s.SecretKeyFallbacks = "new", []string{"secret"} })
@@ -308,7 +309,8 @@ func TestFallbackKeysVerifyAndDontSign(t *testing.T) {
 	expect(t, "with the old key alone", check(newSessions(t, nil), value, "", login), session.BadSignature)
 }
 
-// TestSettingsAreCopied: what the caller does with its slice later is its own.
+// TestSettingsAreCopied: Sessions doesn't change when the caller changes its
+// Settings.
 func TestSettingsAreCopied(t *testing.T) {
 	t.Parallel()
 	fallbacks := []string{"older"}
@@ -359,7 +361,7 @@ func TestSessionsAreAcceptedUntilTheirAge(t *testing.T) {
 	}
 }
 
-// TestNoTimeOfAClockOverflows: no time of a clock overflows.
+// TestNoTimeOfAClockOverflows uses the first and the last times of a clock.
 func TestNoTimeOfAClockOverflows(t *testing.T) {
 	t.Parallel()
 	sessions := newSessions(t, func(s *session.Settings) { s.MaxAge = 1<<63 - 1 })
@@ -417,9 +419,9 @@ func TestAnotherPasswordEndsSessions(t *testing.T) {
 	}
 }
 
-// TestOnlyThePasswordCounts: what a login changes, or a person may, ends
-// tokens by option, but no sessions.
-func TestOnlyThePasswordCounts(t *testing.T) {
+// TestChangesBesideThePasswordKeepSessions: a new last_login or e-mail address
+// can end tokens, by option, but no sessions.
+func TestChangesBesideThePasswordKeepSessions(t *testing.T) {
 	t.Parallel()
 	sessions := newSessions(t, nil)
 	parsed := parse(t, sessions, create(t, sessions, ""), login)
@@ -427,9 +429,9 @@ func TestOnlyThePasswordCounts(t *testing.T) {
 	expect(t, "Verify", sessions.Verify(&parsed, changed), nil)
 }
 
-// TestNothingToCompare: two users of one password have nothing in common, nor
-// has one user on two sites.
-func TestNothingToCompare(t *testing.T) {
+// TestEqualPasswordsHaveDifferentTags for different users, and for one user on
+// two sites.
+func TestEqualPasswordsHaveDifferentTags(t *testing.T) {
 	t.Parallel()
 	tags := map[string]bool{}
 	for _, audience := range []string{"one", "two"} {
@@ -451,9 +453,9 @@ func TestNothingToCompare(t *testing.T) {
 	}
 }
 
-// TestRefusedStaysRefused: the row is right, and yet no caller that forgets to
-// look at Parse's error lets the session pass, or renews it.
-func TestRefusedStaysRefused(t *testing.T) {
+// TestVerifyAndRenewRejectWhatParseRejected with the right row, too, for
+// callers that ignore Parse's error.
+func TestVerifyAndRenewRejectWhatParseRejected(t *testing.T) {
 	t.Parallel()
 	sessions := newSessions(t, idle(time.Hour))
 	others := newSessions(t, idle(time.Hour))
@@ -482,8 +484,7 @@ func TestRefusedStaysRefused(t *testing.T) {
 	}
 }
 
-// TestNoTokenIsASessionAndNoSessionAToken: with one secret key, no token is a session and no session a
-// token.
+// TestNoTokenIsASessionAndNoSessionAToken with the same secret key.
 func TestNoTokenIsASessionAndNoSessionAToken(t *testing.T) {
 	t.Parallel()
 	sessions := newSessions(t, nil)
@@ -504,8 +505,8 @@ func TestNoTokenIsASessionAndNoSessionAToken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// This key starts with the version of a cookie, the best chance
-			// that a token has.
+			// This key begins with a cookie's version, so that the token
+			// resembles a cookie most.
 			made, err := tokens.Create(token.IntKey(1<<24), user, "", login)
 			if err != nil {
 				t.Fatal(err)
@@ -524,7 +525,8 @@ func TestNoTokenIsASessionAndNoSessionAToken(t *testing.T) {
 	}
 }
 
-// TestSessionsAreSharedAmongGoroutines lets the race detector see all of it.
+// TestSessionsAreSharedAmongGoroutines uses one Sessions in several
+// goroutines, for the race detector.
 func TestSessionsAreSharedAmongGoroutines(t *testing.T) {
 	t.Parallel()
 	sessions := newSessions(t, func(s *session.Settings) { s.SecretKeyFallbacks, s.Idle = []string{"older"}, time.Hour })

@@ -9,8 +9,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// DefaultMaxAge is a working day and a bit: who logs in in the morning isn't
-// logged out before the evening, and is by the next morning.
+// DefaultMaxAge is longer than a working day: a user who logs in in the
+// morning stays logged in until the evening, and must log in again the next
+// morning.
 const DefaultMaxAge = 12 * time.Hour
 
 // Settings are what sessions depend on. Gateways share sessions where all but
@@ -18,29 +19,29 @@ const DefaultMaxAge = 12 * time.Hour
 type Settings struct {
 	// SecretKey is Django's SECRET_KEY. Required.
 	SecretKey string
-	// SecretKeyFallbacks are Django's SECRET_KEY_FALLBACKS: keys that were
-	// used before, with which sessions are accepted but not made.
+	// SecretKeyFallbacks are Django's SECRET_KEY_FALLBACKS: former keys, with
+	// which sessions are accepted but not made.
 	SecretKeyFallbacks []string
 
-	// MaxAge is how long after the login a session ends, whatever happens, at
-	// least a second; 0 means DefaultMaxAge. Changing it applies to sessions
-	// that exist, too.
+	// MaxAge is the time after the login at which a session ends in any case,
+	// at least a second; 0 means DefaultMaxAge. A change applies to existing
+	// sessions, too.
 	MaxAge time.Duration
-	// Idle is after how long without use a session ends, at least a second
-	// and less than MaxAge; 0 means never. Sessions that were made without it
-	// have never been renewed: once it is set, it counts from their login.
+	// Idle is the time without use after which a session ends, at least a
+	// second and less than MaxAge; 0 means never. For sessions that were made
+	// before it was set, it counts from their login.
 	Idle time.Duration
 
-	// Encoding is how the primary key is written. Required.
+	// Encoding is the packer that writes the primary key. Required.
 	Encoding token.Packer
-	// Audience is whatever makes the same primary key another user, or what
-	// a session for one isn't to be good for on the other: the site, the
-	// table of users, the field that is the key. Sessions of one audience are
-	// refused by every other. Required.
+	// Audience identifies what a session is valid for: the site, the table of
+	// users, and the field that is the primary key, as the same key can be
+	// another user elsewhere. Sessions of one audience are rejected by every
+	// other. Required.
 	Audience string
 }
 
-// withDefaults returns a copy with every default filled in, or what is wrong.
+// withDefaults returns a copy with every default filled in, or an error.
 func (s Settings) withDefaults() (Settings, error) {
 	switch {
 	case s.SecretKey == "":
@@ -50,7 +51,7 @@ func (s Settings) withDefaults() (Settings, error) {
 	case s.Encoding == nil:
 		return s, errors.New("no packer: name the one for the type of the primary key")
 	case s.Audience == "":
-		return s, errors.New("no audience: a session would be good for every site with these keys")
+		return s, errors.New("no audience: a session would be valid on every site with these keys")
 	}
 	if s.MaxAge == 0 {
 		s.MaxAge = DefaultMaxAge

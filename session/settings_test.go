@@ -8,7 +8,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/session"
 )
 
-func TestSettingsThatCannotBeAreRefused(t *testing.T) {
+func TestWrongSettingsAreRejected(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		change func(*session.Settings)

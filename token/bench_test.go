@@ -39,8 +39,8 @@ func mustHexPacker(digits int) token.Packer {
 	return packer
 }
 
-// benchmarkTokens makes Tokens with an age, a token, and what it is checked
-// against.
+// benchmarkTokens makes Tokens with an age, a token, and the expectation that
+// it is checked against.
 func benchmarkTokens(tb testing.TB, packer token.Packer, key token.PrimaryKey, version token.Version) (*token.Tokens, string, token.Expectation) {
 	tb.Helper()
 	tokens, err := token.New(token.Settings{
@@ -64,7 +64,8 @@ func benchmarkTokens(tb testing.TB, packer token.Packer, key token.PrimaryKey, v
 // benchmarkVersions are the versions by the names of their sub-benchmarks.
 var benchmarkVersions = []token.Version{token.V2, token.V1}
 
-// BenchmarkParse is what any request with something like a token costs.
+// BenchmarkParse measures the cost of any request with text that resembles a
+// token.
 func BenchmarkParse(b *testing.B) {
 	for _, version := range benchmarkVersions {
 		for _, k := range benchmarkKeys {
@@ -81,7 +82,8 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
-// BenchmarkVerify is what the row of the user costs on top of BenchmarkParse.
+// BenchmarkVerify measures the check against the user's row, in addition to
+// BenchmarkParse.
 func BenchmarkVerify(b *testing.B) {
 	for _, version := range benchmarkVersions {
 		for _, k := range benchmarkKeys {
@@ -121,8 +123,8 @@ func BenchmarkParallel(b *testing.B) {
 	})
 }
 
-// TestNoAllocations holds v2 to what the package promises: a gateway checks
-// such tokens without any work for the garbage collector.
+// TestNoAllocations: v2 tokens are checked without allocating, as the package
+// promises.
 func TestNoAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -133,7 +135,7 @@ func TestNoAllocations(t *testing.T) {
 		}
 		t.Run(k.packer.Name(), func(t *testing.T) {
 			tokens, made, want := benchmarkTokens(t, k.packer, k.key, token.V2)
-			want.Scope = "a scope, so that this token is checked in full and then refused"
+			want.Scope = "a scope, so that this token is checked in full and then rejected"
 			allocations := testing.AllocsPerRun(1000, func() {
 				parsed, err := tokens.Parse(made, want)
 				if err != nil {

@@ -29,18 +29,18 @@ const (
 	stateLen     = stateFilled + 1
 )
 
-// blake2bState is the saved state of a BLAKE2b that has taken in its
-// parameters and its key, and is ready for data.
+// blake2bState is the saved state of a BLAKE2b hash after its parameters and
+// key, before any data.
 type blake2bState []byte
 
-// resumableHash is what blake2b.New512 returns for a hash without a key.
+// resumableHash is the type of hashes without a key from blake2b.New512.
 type resumableHash interface {
 	hash.Hash
 	encoding.BinaryMarshaler
 	encoding.BinaryUnmarshaler
 }
 
-// newBlake2b returns a hash whose state can be set.
+// newBlake2b returns a hash with a state that can be set.
 func newBlake2b() (resumableHash, error) {
 	h, err := blake2b.New512(nil)
 	if err != nil {
@@ -111,8 +111,7 @@ func xorWord(state []byte, word int, x uint64) {
 	binary.BigEndian.PutUint64(at, binary.BigEndian.Uint64(at)^x)
 }
 
-// sum appends the digest of data to dst. It allocates nothing where dst has
-// room.
+// sum appends the digest of data to dst. It allocates nothing if dst has room.
 func (s blake2bState) sum(h resumableHash, dst, data []byte) []byte {
 	if err := h.UnmarshalBinary(s); err != nil {
 		// unreachable: newBlake2bState has set this very state before

@@ -16,7 +16,7 @@ func counting(size int) []byte {
 	return data
 }
 
-// blake2bOf makes a digest by way of a saved state.
+// blake2bOf makes a digest from a saved state.
 func blake2bOf(t *testing.T, size int, key []byte, person string, data []byte) string {
 	t.Helper()
 	state, err := newBlake2bState(size, key, person)
@@ -59,8 +59,8 @@ func TestBLAKE2bDigestsAreThoseOfTheLibrary(t *testing.T) {
 	}
 }
 
-// TestBLAKE2bPersonalized compares with digests of Python's hashlib.blake2b.
-func TestBLAKE2bPersonalized(t *testing.T) {
+// TestBLAKE2bWithPersonalizationIsThatOfHashlib compares with digests of Python's hashlib.blake2b.
+func TestBLAKE2bWithPersonalizationIsThatOfHashlib(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		size, keySize int
@@ -85,7 +85,7 @@ func TestBLAKE2bPersonalized(t *testing.T) {
 	}
 }
 
-func TestBLAKE2bRefuses(t *testing.T) {
+func TestBLAKE2bRejectsSizesOutOfBounds(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		size, keySize int

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestAppendDateTime compares with Go's own formatting.
-func TestAppendDateTime(t *testing.T) {
+// TestDateTimesAreWrittenAsPythonDoes compares with Go's own formatting.
+func TestDateTimesAreWrittenAsPythonDoes(t *testing.T) {
 	t.Parallel()
 	first := time.Date(900, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, micros := range []int{0, 1, 10, 123456, 999999} {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// countDerivations has tokens count how often they stretch a key. PBKDF2 asks
-// for hashes by the thousand, so that what is counted is only whether it ran.
+// countDerivations counts the hashes of key derivations. PBKDF2 makes
+// thousands of hashes, so the count only shows whether it ran.
 func countDerivations(t *testing.T, tokens *Tokens) *atomic.Int64 {
 	t.Helper()
 	hashes := new(atomic.Int64)
@@ -21,8 +21,8 @@ func countDerivations(t *testing.T, tokens *Tokens) *atomic.Int64 {
 	return hashes
 }
 
-// TestForgedV1CostsNoDerivation has v1 tokens of somebody without the key
-// checked: the slow part of the check doesn't run for them.
+// TestForgedV1CostsNoDerivation checks v1 tokens that were made without the
+// key: the slow part of the check doesn't run for them.
 func TestForgedV1CostsNoDerivation(t *testing.T) {
 	t.Parallel()
 	age := time.Minute
@@ -58,7 +58,7 @@ func TestForgedV1CostsNoDerivation(t *testing.T) {
 		}
 		for _, made := range []string{
 			forged,
-			valid[:len(valid)-1] + "-", // which no signature ends with
+			valid[:len(valid)-1] + "-", // no signature ends with it
 			"_" + valid[1:],
 			valid + valid,
 			strings.Repeat("A", 20) + valid[strings.LastIndex(valid, ":"):],

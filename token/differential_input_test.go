@@ -22,8 +22,8 @@ const (
 	usersPerBatch  = 6
 )
 
-// newBatch makes a batch, or one with settings alone, and the error, where
-// New refuses them.
+// newBatch makes a batch, or one with only settings, and the error, if New
+// rejects them.
 func newBatch(t *testing.T, rnd *rand.Rand, v1Fallbacks bool) (*batch, error) {
 	t.Helper()
 	g := &generator{Rand: rnd, t: t}
@@ -59,16 +59,16 @@ func newBatch(t *testing.T, rnd *rand.Rand, v1Fallbacks bool) (*batch, error) {
 	return b, nil
 }
 
-// generator makes random inputs, of the kind that could make a difference.
+// generator makes random inputs that are likely to show differences.
 type generator struct {
 	*rand.Rand
 	t *testing.T
 }
 
-// oneIn is true once in n times.
+// oneIn returns true once in n times.
 func (g *generator) oneIn(n int) bool { return g.IntN(n) == 0 }
 
-// choice picks one.
+// choice returns a random element.
 func choice[T any](g *generator, values ...T) T { return values[g.IntN(len(values))] }
 
 var packerNames = []string{
@@ -97,7 +97,7 @@ func (g *generator) settings(v1Fallbacks bool) token.Settings {
 	if g.oneIn(3) {
 		s.Key = g.text(20)
 	}
-	// Without an age, django-sesame refuses that.
+	// Without an age, django-sesame rejects that.
 	if s.MaxAge != nil && g.oneIn(3) || g.oneIn(50) {
 		s.InvalidateOnPasswordChange = new(false)
 	}
@@ -110,7 +110,7 @@ func (g *generator) settings(v1Fallbacks bool) token.Settings {
 	return s
 }
 
-// pack chooses a packer, and one of the ways to name it.
+// pack chooses a packer, and a way to name it.
 func (g *generator) pack(s *token.Settings) {
 	name := choice(g, packerNames...)
 	if g.oneIn(12) {
@@ -135,8 +135,9 @@ func (g *generator) pack(s *token.Settings) {
 	s.PrimaryKeyField = choice(g, "pk", "pk", "id", "number", "ключ|x")
 }
 
-// maxAge is one that is the same as a float in Python and in nanoseconds here:
-// a multiple of a power of two. Else a token's age could be between the two.
+// maxAge returns a max_age that is exact both as a float in Python and in
+// nanoseconds here: a multiple of a power of two. Otherwise a token's age
+// could be between the two values.
 func (g *generator) maxAge() *time.Duration {
 	if g.oneIn(3) {
 		return nil
@@ -148,7 +149,7 @@ func (g *generator) maxAge() *time.Duration {
 	)
 }
 
-// changedSettings are those of a site that differs in one of them.
+// changedSettings returns the settings of a site that differs in one setting.
 func (g *generator) changedSettings(s token.Settings) token.Settings {
 	switch g.IntN(14) {
 	case 0:
@@ -186,7 +187,7 @@ func (g *generator) changedSettings(s token.Settings) token.Settings {
 	return s
 }
 
-// vectorsSettings are settings as Python reads them.
+// vectorsSettings returns settings in the form that Python reads.
 func vectorsSettings(s token.Settings) vectorSettings {
 	v := vectorSettings{
 		SecretKey: s.SecretKey, SecretKeyFallbacks: s.SecretKeyFallbacks, Key: s.Key,
@@ -204,7 +205,7 @@ func vectorsSettings(s token.Settings) vectorSettings {
 	return v
 }
 
-// text is a string of up to so many characters, of every kind.
+// text returns a string of at most max characters of every kind.
 func (g *generator) text(longest int) string {
 	alphabet := choice(g, "abcXYZ019-_$:|!./ ", "aé$|ßñ\u00ad", "ключ用户ñ", "a\x00\x1f\x7f\r\n\t\"\\", "🔑😀e\u0301\ufeff\ufffd\U0010ffff", "<>&\u2028")
 	runes := []rune(alphabet)
@@ -221,7 +222,7 @@ func (g *generator) user(s token.Settings) *vectorUser {
 	return user
 }
 
-// changed is a user with another value in one column.
+// changed returns a user with another value in one column.
 func (g *generator) changed(s token.Settings, user *vectorUser) *vectorUser {
 	other := *user
 	switch g.IntN(4) {
@@ -321,7 +322,7 @@ func (g *generator) lastLogin() *string {
 	return new(at.UTC().Format(format))
 }
 
-// creation is a token and what it was made of.
+// creation is a token and its inputs.
 type creation struct {
 	token string // empty where that was impossible
 	user  int
@@ -337,14 +338,14 @@ func (g *generator) create(b *batch, tokens *token.Tokens) []creation {
 		if tokens.Settings().Versions[0] == token.V2 || g.oneIn(10) {
 			c.scope = choice(g, "", "", "report:7", g.text(20))
 		}
-		// Where it fails, django-sesame must, too.
+		// If it fails, django-sesame must fail, too.
 		c.token, _ = tokens.Create(b.rows[user].key, b.rows[user].user, c.scope, unix(c.at))
 		all = append(all, c)
 	}
 	return all
 }
 
-// clock is a time, in Unix seconds.
+// clock returns a time, in Unix seconds.
 func (g *generator) clock() float64 {
 	at := choice(
 		g, 1_714_979_289, 1_714_979_289+g.Int64N(1e8), 1_600_000_000, 0, 1, 1_577_836_800-1, 1_577_836_800, 1_577_836_800+math.MaxInt32,
@@ -353,8 +354,8 @@ func (g *generator) clock() float64 {
 	return float64(at) + choice(g, 0, 0, 0.5, 0.999, 0.25, g.Float64())
 }
 
-// addCheck adds a token, mostly one of those created, mostly with the row that
-// it was made for, to what is checked.
+// addCheck adds a token to the checks: mostly a created one, mostly with the
+// row that it was made for.
 func (g *generator) addCheck(b *batch, created []creation) {
 	var c creation
 	switch {
@@ -391,7 +392,8 @@ func (g *generator) addCheck(b *batch, created []creation) {
 	b.Check.MaxAges = append(b.Check.MaxAges, maxAge)
 }
 
-// later is when a token is checked: often when it is just about to expire.
+// later returns the time at which a token is checked: often just before or
+// after it expires.
 func (g *generator) later(b *batch, at float64, maxAge *float64) float64 {
 	age := 600.0
 	switch {
@@ -407,8 +409,8 @@ func (g *generator) later(b *batch, at float64, maxAge *float64) float64 {
 	return min(max(at, 0), 1e10)
 }
 
-// signedV1 is a v1 token with a signature that holds, over data that no
-// packer may have made.
+// signedV1 returns a v1 token with a valid signature over data that a packer
+// may not have made.
 func (g *generator) signedV1(b *batch, c creation) creation {
 	value, _, _ := strings.Cut(c.token, ":")
 	if g.oneIn(2) {
@@ -432,7 +434,7 @@ func (g *generator) signedV1(b *batch, c creation) creation {
 	return c
 }
 
-// garbage was never a token.
+// garbage returns a text that never was a token.
 func (g *generator) garbage() string {
 	return choice(
 		g, "", "a", "AAAA", "AAA", ":", "AAAA:", strings.Repeat("A", 27), "AAAA:"+strings.Repeat("A", 27), "AAAA:AAAAAA:"+strings.Repeat("A", 27),
@@ -441,8 +443,8 @@ func (g *generator) garbage() string {
 	)
 }
 
-// damaged is what may become of a token on its way, or at the hands of
-// somebody who tries.
+// damaged returns a token with a random change, as by a mail program or an
+// attacker.
 func (g *generator) damaged(made string, others []creation) string {
 	if made == "" {
 		return g.garbage()
@@ -455,9 +457,9 @@ func (g *generator) damaged(made string, others []creation) string {
 		return made[at:]
 	case 2, 3: // another character, of the alphabet or not
 		return made[:at] + choice(g, "A", "_", "-", "z", "0", ":", "=", "+", "/", "%", "é", "Ａ", "\n", " ", "\x00", "٣") + made[at+1:]
-	case 4: // the bits that are left over in the last character
+	case 4: // the unused bits of the last character
 		return made[:len(made)-1] + string(base64URL[g.IntN(64)])
-	case 5, 6: // a bit of what is encoded
+	case 5, 6: // a bit of the encoded data
 		data, err := base64.RawURLEncoding.DecodeString(made)
 		if err != nil || len(data) == 0 {
 			return made[:at] + string(made[at]^1) + made[at+1:]
@@ -477,7 +479,7 @@ func (g *generator) damaged(made string, others []creation) string {
 	case 12: // parts of a v1 token in another order, or twice
 		parts := strings.Split(made, ":")
 		return strings.Join([]string{choice(g, parts...), choice(g, parts...), choice(g, parts...)}[:1+g.IntN(3)], ":")
-	default: // the start of one and the end of another
+	default: // the beginning of one and the end of another
 		if len(others) == 0 {
 			return made
 		}

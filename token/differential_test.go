@@ -32,10 +32,9 @@ const (
 	progressEvery       = 1_000_000 // pairs
 )
 
-// TestDifferential has the real django-sesame do what this package does, with
-// random settings, users, tokens and clocks. The tokens that both create must
-// be equal, and so must the keys that they look up, the verdicts, and the
-// reasons for them.
+// TestDifferential compares with the real django-sesame, with random settings,
+// users, tokens and clocks. Both must create equal tokens, look up equal keys,
+// and give equal verdicts and reasons.
 func TestDifferential(t *testing.T) {
 	t.Parallel()
 	source := os.Getenv("SESAME_SRC")
@@ -61,7 +60,7 @@ func TestDifferential(t *testing.T) {
 	}
 }
 
-// differential is what the workers share.
+// differential is the state that the workers share.
 type differential struct {
 	seed    uint64
 	started time.Time
@@ -72,11 +71,11 @@ type differential struct {
 	verdicts map[string]int64 // django-sesame's
 }
 
-// batch is what both sides are to do under the same settings. Its lists are
+// batch is the work for both sides under the same settings. Its lists are
 // parallel, which is quick to read and write.
 type batch struct {
 	Settings vectorSettings `json:"settings"`
-	Packer   string         `json:"packer"` // what the setting stands for
+	Packer   string         `json:"packer"` // the packer that the setting means
 	Users    []*vectorUser  `json:"users"`
 	Create   creations      `json:"create"`
 	Check    checks         `json:"check"`
@@ -85,7 +84,7 @@ type batch struct {
 	rows   []row // of Users
 }
 
-// row is a vectorUser as this package takes it.
+// row converts a vectorUser to this package's User.
 type row struct {
 	key  token.PrimaryKey
 	user token.User
@@ -105,15 +104,15 @@ type checks struct {
 	MaxAges []*float64 `json:"max_ages"`
 }
 
-// djangoAnswer is what django-sesame made of a batch.
+// djangoAnswer is django-sesame's answer to a batch.
 type djangoAnswer struct {
 	Refused bool      `json:"refused"` // the settings
 	Created []*string `json:"created"` // null where it raised an exception
 	Checked []checked `json:"checked"`
 }
 
-// checked is the primary key that was looked up, if one was, and the name of
-// the Reason, empty for a valid token.
+// checked is the primary key that was looked up, if any, and the name of the
+// Reason, empty for a valid token.
 type checked [2]*string
 
 func (c checked) String() string {
@@ -134,7 +133,7 @@ func (c checked) equal(other checked) bool {
 	return c[0] == nil || *c[0] == *other[0]
 }
 
-// compareBatch has both sides do the next batch.
+// compareBatch compares both sides on the next batch.
 func (d *differential) compareBatch(t *testing.T, django *djangoSide) {
 	number := uint64(d.batches.Add(1))
 	rnd := rand.New(rand.NewPCG(d.seed, number))
@@ -195,7 +194,7 @@ func (d *differential) count(pairs int64, verdicts map[string]int64) {
 	}
 }
 
-// check does what a gateway does: parse, look up, verify.
+// check checks a token as a gateway does: parse, look up, verify.
 func (b *batch) check(i int) checked {
 	want := token.Expectation{Scope: b.Check.Scopes[i], Now: unix(b.Check.Clocks[i]), MaxAge: seconds(b.Check.MaxAges[i])}
 	var verdict checked
@@ -219,8 +218,8 @@ func (b *batch) check(i int) checked {
 	return verdict
 }
 
-// isOversized reports whether a token is longer than any that these settings
-// make. It is refused early then, where django-sesame reads on.
+// isOversized reports whether a token is longer than any of these settings.
+// Then it is rejected early, while django-sesame reads on.
 func (b *batch) isOversized(made string) bool {
 	const longest = (1 + 255 + 4 + 64) * 4 / 3 // characters of base64
 	data, _, _ := strings.Cut(made, ":")
@@ -247,7 +246,7 @@ func startDjangoSide(t *testing.T, source string) *djangoSide {
 	return d
 }
 
-// do has it work through a batch.
+// do has django-sesame do a batch.
 func (d *djangoSide) do(t *testing.T, b *batch) djangoAnswer {
 	t.Helper()
 	if err := json.NewEncoder(d.in).Encode(b); err != nil {

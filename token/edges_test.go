@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// TestNoTokenIsReturnedWhereNoneCanBeMade: where no token can be made, none is returned.
+// TestNoTokenIsReturnedWhereNoneCanBeMade checks the token beside each error.
 func TestNoTokenIsReturnedWhereNoneCanBeMade(t *testing.T) {
 	t.Parallel()
 	withAge := func(v token.Version) func(*token.Settings) {
@@ -47,10 +47,10 @@ func TestNoTokenIsReturnedWhereNoneCanBeMade(t *testing.T) {
 	}
 }
 
-// v2Epoch is where timestamps of v2 begin: 2020-01-01T00:00:00Z.
+// v2Epoch is the beginning of v2 timestamps: 2020-01-01T00:00:00Z.
 const v2Epoch = 1577836800
 
-// TestTokensHoldTheFirstAndTheLastSecond: the first and the last second that tokens can hold.
+// TestTokensHoldTheFirstAndTheLastSecond that their formats can represent.
 func TestTokensHoldTheFirstAndTheLastSecond(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -80,7 +80,8 @@ func TestTokensHoldTheFirstAndTheLastSecond(t *testing.T) {
 	}
 }
 
-// TestLastMomentOfV1Counts: v1's clock isn't rounded, and the last moment counts.
+// TestLastMomentOfV1Counts: v1's clock isn't rounded, and a token is valid
+// when it is exactly as old as max_age.
 func TestLastMomentOfV1Counts(t *testing.T) {
 	t.Parallel()
 	tokens := newTokens(t, func(s *token.Settings) { s.Versions, s.MaxAge = []token.Version{token.V1}, new(time.Minute) })
@@ -93,8 +94,9 @@ func TestLastMomentOfV1Counts(t *testing.T) {
 	}
 }
 
-// TestNothingBehind: tokens that end where the next part would begin.
-func TestNothingBehind(t *testing.T) {
+// TestTokensThatEndBetweenPartsAreRejected checks tokens that end where the
+// next part would begin.
+func TestTokensThatEndBetweenPartsAreRejected(t *testing.T) {
 	t.Parallel()
 	withAge := func(s *token.Settings) { s.MaxAge = new(time.Minute) }
 	for name, test := range map[string]struct {
@@ -113,15 +115,15 @@ func TestNothingBehind(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, test.want)
 		}
 	}
-	// Nothing of what is longer than any token is looked at, not its signature
-	// either.
+	// A text that is longer than any token is rejected without reading it, not
+	// even its signature.
 	huge := strings.Repeat("A", 1000) + ":" + strings.Repeat("A", 27)
 	if _, err := newTokens(t, nil).Parse(huge, token.Expectation{}); !errors.Is(err, token.Malformed) {
 		t.Errorf("a huge token: %v", err)
 	}
 }
 
-func TestUnpackToTheEnd(t *testing.T) {
+func TestUnpackReturnsTheBytesThatFollow(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		packer token.Packer
@@ -154,9 +156,9 @@ func TestUnpackToTheEnd(t *testing.T) {
 	}
 }
 
-// TestOnlyExpiredTokensAreAuthenticThoughRefused: of those that are refused, only a token whose age alone is
-// wrong would hold.
-func TestOnlyExpiredTokensAreAuthenticThoughRefused(t *testing.T) {
+// TestOnlyExpiredTokensAreAuthenticThoughRejected: of the rejected tokens,
+// only one that is wrong in nothing but its age is authentic.
+func TestOnlyExpiredTokensAreAuthenticThoughRejected(t *testing.T) {
 	t.Parallel()
 	for _, version := range benchmarkVersions {
 		tokens := newTokens(t, func(s *token.Settings) { s.Versions, s.MaxAge = []token.Version{version}, new(time.Minute) })
@@ -187,7 +189,7 @@ func TestOnlyExpiredTokensAreAuthenticThoughRefused(t *testing.T) {
 				t.Errorf("%v, %s: %v, want %v", version, name, got, test.want)
 			}
 		}
-		// It lets nobody in.
+		// Verify still rejects it.
 		expired := parse(made, later)
 		tokens.IsAuthentic(expired, user)
 		if err := tokens.Verify(expired, user); !errors.Is(err, token.Expired) {
@@ -196,15 +198,15 @@ func TestOnlyExpiredTokensAreAuthenticThoughRefused(t *testing.T) {
 	}
 }
 
-func TestVersionString(t *testing.T) {
+func TestVersionsHaveNames(t *testing.T) {
 	t.Parallel()
 	if token.V1.String() != "v1" || token.V2.String() != "v2" {
 		t.Errorf("%v %v", token.V1, token.V2)
 	}
 }
 
-// TestFingerprintFormat pins fingerprints, which tables of revoked tokens keep.
-func TestFingerprintFormat(t *testing.T) {
+// TestFingerprintsStayTheSame: tables of revoked tokens contain fingerprints.
+func TestFingerprintsStayTheSame(t *testing.T) {
 	t.Parallel()
 	for version, want := range map[token.Version]string{
 		token.V1: "72583b629b46d4f66ba2", token.V2: "ffa29ccafadc425f9db9",

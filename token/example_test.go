@@ -8,7 +8,7 @@ import (
 )
 
 // A token is made from the user's row, and checked against it in two steps:
-// Parse says whose row is needed, Verify takes it.
+// Parse says which user's row is needed, Verify checks against that row.
 func Example() {
 	tokens, err := token.New(token.Settings{
 		SecretKey: "Django's SECRET_KEY",

@@ -8,19 +8,20 @@ import (
 )
 
 // Explain says why a token is valid or isn't, for the operator of a gateway:
-// the verdict that Parse and Verify give, and what led to it. For a signature
-// that doesn't match, it looks for the setting, scope or key with which it
-// would, so that the cause is named where it can be.
+// the verdict of Parse and Verify, and its causes. For a signature that
+// doesn't match, it searches for the setting, scope or key with which it would
+// match, and names it if it finds one.
 //
-// It is slower than Verify by far, and tells what no client may learn: call it
-// for an operator, not for requests. What it does is bounded: it makes at most
-// 100,000 signatures and does two million iterations of a v1 token's key
-// derivation, or a single one where that has more, and looks up 64 keys.
+// It is much slower than Verify, and returns details that no client may learn:
+// call it for an operator, not for requests. Its work is bounded: it makes at
+// most 100,000 signatures, does at most two million iterations of key
+// derivations for v1 tokens, or a single derivation that has more, and looks
+// up at most 64 keys.
 //
-// The lookup is asked for keys of any kind, as another packer may have made
-// the token. An error of it ends Explain, but not one for a key of another
-// kind than the packer here makes: a column that can't hold such keys has no
-// row for it. A nil lookup finds no user.
+// Lookup is called with keys of any kind, as another packer may have made the
+// token. Its error ends Explain, except for a key of another kind than the
+// configured packer makes: a column that can't hold such keys has no row for
+// it. A nil lookup finds no user.
 func (t *Tokens) Explain(token string, want Expectation, candidates ExplainCandidates, lookup Lookup) (*Explanation, error) {
 	if lookup == nil {
 		lookup = func(PrimaryKey) (*Row, error) { return nil, nil }
@@ -37,7 +38,7 @@ func (t *Tokens) Explain(token string, want Expectation, candidates ExplainCandi
 	if verdict.reason == 0 {
 		x.explainValid(token, &verdict)
 	} else {
-		x.explainRefused(token)
+		x.explainRejected(token)
 	}
 	if x.err != nil {
 		return nil, fmt.Errorf("looking up the user of the token: %w", x.err)
@@ -46,35 +47,35 @@ func (t *Tokens) Explain(token string, want Expectation, candidates ExplainCandi
 	return &x.Explanation, nil
 }
 
-// Lookup finds the row with a primary key, or nil where there is none.
+// Lookup returns the row with a primary key, or nil if there is none.
 type Lookup func(pk PrimaryKey) (*Row, error)
 
 // Row is a user's row. Its User should have all fields that the table has, not
-// only those that the settings here need: that a token depends on last_login
-// elsewhere can't be seen without it.
+// only those that the settings here need: without last_login, Explain can't
+// find out that a token depends on it elsewhere.
 type Row struct {
 	User User
 	// Active is whether the user may log in.
 	Active bool
 }
 
-// ExplainCandidates is what a token may have been made with, beyond what
-// Explain tries by itself: the settings here, django-sesame's defaults, and
-// each of its packers.
+// ExplainCandidates are scopes, settings and keys with which a token may have
+// been made, in addition to those that Explain always tries: the settings
+// here, django-sesame's defaults, and each of its packers.
 type ExplainCandidates struct {
-	// Scopes that tokens are made for elsewhere.
+	// Scopes that tokens may have been made for.
 	Scopes []string
 	// Packers of the operator's own, by the dotted paths in SESAME_PACKER.
 	Packers map[string]Packer
-	// PrimaryKeyFields, beside pk and some that are common.
+	// PrimaryKeyFields, in addition to pk and some common names.
 	PrimaryKeyFields []string
-	// SecretKeys and Keys, such as those that were in use before.
+	// SecretKeys and Keys, such as former ones.
 	SecretKeys, Keys []string
 	// Salts and Iterations, for v1.
 	Salts      []string
 	Iterations []int
-	// User is whose token it should be, where that is known. The row is tried
-	// also where the token's own key leads to another one, or to none.
+	// User is the user that the token should be for, if known. This row is
+	// tried even if the token's own key leads to another row, or to none.
 	User PrimaryKey
 	// ParameterName is the name of the query parameter with the token in links.
 	// Default: sesame.
@@ -86,29 +87,29 @@ const (
 	maxTrials     = 100_000
 	maxStretching = 2_000_000
 	maxLookups    = 64
-	maxChanges    = 3 // settings that are wrong at the same time
+	maxChanges    = 3 // number of settings that are wrong at the same time
 )
 
-// Explanation is what Explain found. It holds no token, key or password hash,
-// and can be encoded as JSON.
+// Explanation is the result of Explain. It contains no token, key or password
+// hash, and can be encoded as JSON.
 type Explanation struct {
 	// Verdict is "valid", or the name of the Reason.
 	Verdict string `json:"verdict"`
-	// Reason is why Parse or Verify refuses the token, or 0.
+	// Reason is why Parse or Verify rejects the token, or 0.
 	Reason Reason `json:"-"`
-	// Summary is the verdict in words.
+	// Summary is the verdict as a sentence.
 	Summary string `json:"summary"`
-	// Length is the number of characters, of whatever was given.
+	// Length is the number of characters that were given.
 	Length int `json:"length"`
 
-	// What the token holds, as far as it makes sense. None of it is proven
-	// unless Authentic.
+	// The contents of the token, as far as they are plausible. They are proven
+	// only if Authentic.
 
 	// Version is "v1" or "v2".
 	Version string `json:"version,omitempty"`
-	// PrimaryKey is the user's, as people write it.
+	// PrimaryKey is the user's, as PrimaryKey.String writes it.
 	PrimaryKey string `json:"primary_key,omitempty"`
-	// Packer is the one that reads this key.
+	// Packer is the packer that reads this key.
 	Packer string `json:"packer,omitempty"`
 	// Created is when the token was made, if it says so.
 	Created *time.Time `json:"created,omitempty"`
@@ -119,24 +120,24 @@ type Explanation struct {
 	// SignatureSize is that of the signature, in bytes.
 	SignatureSize int `json:"signature_size,omitempty"`
 
-	// Authentic is whether some signature that was tried is the token's.
+	// Authentic is whether a signature that was tried matches the token's.
 	Authentic bool `json:"authentic"`
-	// Incomplete is whether the search was ended by one of its limits.
+	// Incomplete is whether one of the limits ended the search.
 	Incomplete bool `json:"incomplete,omitempty"`
 
-	// Findings are the causes of the refusal, or what is worth knowing about
-	// a valid token. Those that are certain come first.
+	// Findings are the causes of a rejection, or notes about a valid token.
+	// Certain ones come first.
 	Findings []Finding `json:"findings"`
 
 	now time.Time
 	key PrimaryKey
 }
 
-// Key is the primary key that the token holds, or zero. It is not proven unless
+// Key returns the primary key in the token, or zero. It is proven only if
 // Authentic.
 func (e *Explanation) Key() PrimaryKey { return e.key }
 
-// Finding is a cause.
+// Finding is a possible cause of a rejection.
 type Finding struct {
 	Cause     Cause     `json:"cause"`
 	Certainty Certainty `json:"certainty"`
@@ -145,29 +146,29 @@ type Finding struct {
 	Setting string `json:"setting,omitempty"`
 	Here    string `json:"here,omitempty"`
 	There   string `json:"there,omitempty"`
-	// Text is a sentence for people, without a full stop.
+	// Text describes the cause in a sentence without a full stop.
 	Text string `json:"text"`
-	// Remedy is what to do about it.
+	// Remedy says how to fix it.
 	Remedy string `json:"remedy,omitempty"`
 }
 
 // Certainty is how sure a Finding is.
 type Certainty string
 
-// The certainties. Certain is what can be seen, and what a signature proves:
-// the token's matches once the cause is undone. A short signature matches by
-// accident too: then it is Likely, as is what fits best where nothing proves
-// it. Possible is what nothing speaks against.
+// The certainties. Certain causes are visible in the token, or proven by a
+// signature that matches once the cause is undone. A short signature can match
+// by accident: then the cause is Likely, as is the best explanation without
+// proof. Possible causes are those that nothing rules out.
 const (
 	Certain  Certainty = "certain"
 	Likely   Certainty = "likely"
 	Possible Certainty = "possible"
 )
 
-// Cause is the kind of a Finding. Its values don't change.
+// Cause is the kind of a Finding. The values never change.
 type Cause string
 
-// The causes that have to do with the user and time.
+// The causes that concern the user and time.
 const (
 	CauseExpired        Cause = "expired"
 	CauseFromFuture     Cause = "from_future"     // made after now: a clock is wrong
@@ -180,7 +181,7 @@ const (
 	CauseOtherUser      Cause = "other_user" // made for ExplainCandidates.User, whose key has changed
 )
 
-// The causes that are a setting. Finding.Setting names it.
+// The causes that are a setting, which Finding.Setting names.
 const (
 	CauseScope            Cause = "other_scope"
 	CauseMaxAge           Cause = "other_max_age" // set here and not there, or the reverse
@@ -203,7 +204,7 @@ const (
 	CauseFallback         Cause = "secret_key_fallback" // valid by one of secret_key_fallbacks
 )
 
-// The causes that have to do with the text of the token.
+// The causes that concern the text of the token.
 const (
 	CauseEmpty             Cause = "empty"
 	CauseURL               Cause = "url"                 // a whole URL or query, not the token in it
@@ -219,7 +220,7 @@ const (
 	CauseDash              Cause = "typographic_dash"    // – for -
 	CauseLeading           Cause = "leading_characters"  //
 	CauseTrailing          Cause = "trailing_characters" // such as a full stop
-	CauseForeignCharacters Cause = "foreign_characters"  // others that no token has
+	CauseForeignCharacters Cause = "foreign_characters"  // other characters that no token has
 	CauseCutShort          Cause = "cut_short"           //
 	CauseCutStart          Cause = "cut_start"           // the first characters are missing
 	CauseCase              Cause = "case_changed"        //
@@ -227,7 +228,7 @@ const (
 	CauseNotAToken         Cause = "not_a_token"         //
 )
 
-// explainer is one call of Explain.
+// explainer is the state of one call of Explain.
 type explainer struct {
 	Explanation
 	t          *Tokens
@@ -241,14 +242,14 @@ type explainer struct {
 	stretching int
 }
 
-// judgement is what Parse and Verify say of a token.
+// judgement is the result of Parse and Verify.
 type judgement struct {
 	reason Reason
 	parsed Parsed
 	row    *Row
 }
 
-// judge does as a gateway does.
+// judge checks a token as a gateway does.
 func (x *explainer) judge(token string) judgement {
 	var j judgement
 	var err error
@@ -274,7 +275,7 @@ func reasonOf(err error) Reason {
 	return reason
 }
 
-// row looks a user up, once.
+// row looks up a user, once per key.
 func (x *explainer) row(pk PrimaryKey) *Row {
 	if pk.IsZero() || x.err != nil {
 		return nil
@@ -297,8 +298,8 @@ func (x *explainer) row(pk PrimaryKey) *Row {
 	return row
 }
 
-// isAuthentic reports whether a text is a token that is as it should be, but
-// for its age and an inactive user.
+// isAuthentic reports whether a text is a valid token, except for its age and
+// an inactive user.
 func (x *explainer) isAuthentic(text string) bool {
 	parsed, err := x.t.Parse(text, x.want)
 	if err != nil && reasonOf(err) != Expired {
@@ -309,7 +310,7 @@ func (x *explainer) isAuthentic(text string) bool {
 	return row != nil && x.t.Verify(&parsed, row.User) == nil
 }
 
-// add adds a finding unless the same is there.
+// add adds a finding unless it was already added.
 func (x *explainer) add(findings ...Finding) {
 	for _, f := range findings {
 		same := func(g Finding) bool {
@@ -321,7 +322,7 @@ func (x *explainer) add(findings ...Finding) {
 	}
 }
 
-// explainValid notes what is worth knowing of a valid token.
+// explainValid adds notes about a valid token.
 func (x *explainer) explainValid(token string, j *judgement) {
 	x.Authentic = true
 	x.hold(j.parsed.reading(x.t.settings.Encoding))
@@ -334,8 +335,8 @@ func (x *explainer) explainValid(token string, j *judgement) {
 	x.addFuture(Certain)
 }
 
-// fallbackOf is which fallback key signed a valid token, or 0 for the key that
-// isn't one.
+// fallbackOf returns the number of the fallback key that signed a valid token,
+// from 1, or 0 for secret_key.
 func (x *explainer) fallbackOf(token string, p *Parsed, user User) int {
 	if p.version == V1 {
 		value, signature := cutLast(token)
@@ -365,7 +366,7 @@ func (p *Parsed) reading(pack Packer) reading {
 	return reading{pack: pack, dated: p.dated, pk: p.pk, created: p.created, size: p.size - p.mark, version: p.version}
 }
 
-// hold takes what a token holds into the explanation.
+// hold copies the contents of a token to the explanation.
 func (x *explainer) hold(r reading) {
 	x.Version = r.version.String()
 	x.PrimaryKey, x.key = r.pk.String(), r.pk
@@ -389,7 +390,7 @@ func (x *explainer) hold(r reading) {
 	}
 }
 
-// maxAge is the one that counts, or nil.
+// maxAge returns the max_age that applies, or nil.
 func (x *explainer) maxAge() *time.Duration {
 	if x.t.settings.MaxAge != nil && x.want.MaxAge != nil {
 		return x.want.MaxAge
@@ -397,23 +398,23 @@ func (x *explainer) maxAge() *time.Duration {
 	return x.t.settings.MaxAge
 }
 
-// clockTolerance is how far the clocks of two machines may differ before it
-// is worth a word.
+// clockTolerance is how far the clocks of two machines may differ before a
+// finding says so.
 const clockTolerance = 5 * time.Second
 
-// addFuture says that a token is from the future.
+// addFuture adds a finding if the token was made in the future.
 func (x *explainer) addFuture(certainty Certainty) {
 	if x.Created == nil || !x.Created.After(x.want.Now.Add(clockTolerance)) {
 		return
 	}
 	x.add(Finding{
 		Cause: CauseFromFuture, Certainty: certainty,
-		Text: fmt.Sprintf("made %s after now: the clock here, or where it was made, is wrong; this alone doesn't refuse it",
+		Text: fmt.Sprintf("made %s after now: the clock here, or where it was made, is wrong; this alone doesn't make it invalid",
 			roundDuration(x.Created.Sub(x.want.Now))),
 	})
 }
 
-// finish puts findings in order.
+// finish sorts the findings.
 func (x *explainer) finish() {
 	rank := map[Certainty]int{Certain: 0, Likely: 1, Possible: 2}
 	slices.SortStableFunc(x.Findings, func(a, b Finding) int { return rank[a.Certainty] - rank[b.Certainty] })

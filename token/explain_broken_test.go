@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// settingsOf are settings of a site with so many changes.
+// settingsOf returns the settings of a site with the given changes.
 type settingsOf []func(*token.Settings)
 
 func (changes settingsOf) tokens(t *testing.T) *token.Tokens {
@@ -34,7 +34,7 @@ func otherSecret(s *token.Settings) {
 
 func otherKey(s *token.Settings) { s.Key = "another" }
 
-// hashed is a user whose password has this hash.
+// hashed returns a user with this password hash.
 func hashed(hash string) token.User {
 	return token.User{Password: new("pbkdf2_sha256$1$salt$" + hash), LastLogin: user.LastLogin}
 }
@@ -49,7 +49,7 @@ func lookupBroken(pk token.PrimaryKey) (*token.Row, error) {
 	return &token.Row{User: hashed([]string{"one", "two", "three"}[pk.Int()-1]), Active: pk.Int() < 3}, nil
 }
 
-// broken is a token, and all causes that an explanation of it has.
+// broken is a token, and all causes that its explanation must have.
 type broken struct {
 	name  string
 	here  settingsOf
@@ -60,8 +60,8 @@ type broken struct {
 	age   time.Duration // by default a minute
 	edit  func(made string) string
 	want  string   // certain or likely causes, in alphabetical order
-	maybe []string // what is possible, of which there may be more
-	none  bool     // nothing is possible
+	maybe []string // some of the possible causes
+	none  bool     // there must be no possible causes
 }
 
 func (b *broken) explain(t *testing.T) *token.Explanation {
@@ -115,7 +115,7 @@ func (b *broken) check(t *testing.T) {
 	}
 	for _, finding := range explained.Findings {
 		if finding.Remedy == "" {
-			t.Errorf("nothing is said of what to do about %s", finding.Cause)
+			t.Errorf("%s has no remedy", finding.Cause)
 		}
 	}
 	if t.Failed() {
@@ -123,8 +123,8 @@ func (b *broken) check(t *testing.T) {
 	}
 }
 
-// TestExplainNamesOnlyWhatCanBe explains tokens that are broken in one way: the
-// cause is named, and none that can't be.
+// TestExplainNamesOnlyWhatCanBe explains tokens that are broken in one way: it
+// names this cause, and no impossible one.
 func TestExplainNamesOnlyWhatCanBe(t *testing.T) {
 	t.Parallel()
 	plain := settingsOf{}
@@ -172,9 +172,9 @@ func TestExplainNamesOnlyWhatCanBe(t *testing.T) {
 	}
 }
 
-// TestExplainDamage explains tokens and links that something on their way has
-// changed.
-func TestExplainDamage(t *testing.T) {
+// TestExplainNamesDamageOnTheWay explains tokens and links that mail programs,
+// browsers or users have changed.
+func TestExplainNamesDamageOnTheWay(t *testing.T) {
 	t.Parallel()
 	link := func(text string) func(string) string {
 		return func(made string) string { return strings.ReplaceAll(text, "TOKEN", made) }
@@ -234,8 +234,8 @@ func TestExplainDamage(t *testing.T) {
 	}
 }
 
-// TestExplainOtherKinds explains what is no token at all.
-func TestExplainOtherKinds(t *testing.T) {
+// TestExplainRecognizesOtherKindsOfText explains texts that aren't tokens.
+func TestExplainRecognizesOtherKindsOfText(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, text, want string }{
 		{"JWT", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "JSON Web Token"},

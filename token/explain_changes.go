@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// scopeChange is a token for another scope.
+// scopeChange returns the change of a token for another scope.
 func scopeChange(here, there string) change {
 	return change{
 		cause: CauseScope, setting: "scope", here: here, there: there,
@@ -84,9 +84,9 @@ func secretChange(cause Cause, option, setting string, o secretOption) change {
 	}
 }
 
-// secretForms are the values that a secret may have there: those here, which
-// are one option, those that were named, and what becomes of a secret on its
-// way through files, shells and environments.
+// secretForms returns the values that a secret may have on the other side: the
+// keys here, which are one option; the named candidates; and forms that files,
+// shells and environments make of a key here.
 func secretForms(here, named []string) []secretOption {
 	all := []secretOption{{values: here}}
 	known := make(map[string]bool)
@@ -103,7 +103,7 @@ func secretForms(here, named []string) []secretOption {
 		if value == "" {
 			add(value, "empty, and has a value here")
 		} else {
-			add(value, "another one, which is among those that were named")
+			add(value, "another one, which is among the given candidates")
 		}
 	}
 	for _, s := range here {
@@ -125,7 +125,7 @@ func secretForms(here, named []string) []secretOption {
 	return all
 }
 
-// pythonBytes is what Python's str() makes of a secret that is bytes.
+// pythonBytes returns Python's str() of a secret that is bytes.
 func pythonBytes(s string) string {
 	quote := byte('\'')
 	if strings.ContainsRune(s, '\'') && !strings.ContainsRune(s, '"') {
@@ -151,7 +151,8 @@ func pythonBytes(s string) string {
 	return string(append(b, quote))
 }
 
-// loginChanges says what it means that last_login was signed in another way.
+// loginChanges returns the causes for a last_login that was signed in another
+// form.
 func (x *explainer) loginChanges(here, there loginForm, version Version, r reading, row *Row) []change {
 	if here == there {
 		return nil
@@ -188,7 +189,7 @@ func (x *explainer) loginChanges(here, there loginForm, version Version, r readi
 	}
 }
 
-// used is a one-time token that a login has ended.
+// used returns the cause of a one-time token that a login has ended.
 func used(how string, row *Row) change {
 	c := change{cause: CauseUsed, text: "already used: it is one-time, " + how}
 	if row != nil && row.User.LastLogin != nil {
@@ -197,7 +198,7 @@ func used(how string, row *Row) change {
 	return c
 }
 
-// isExpired judges age as Parse does for the version.
+// isExpired checks the age as Parse does for the version.
 func (x *explainer) isExpired(r reading) bool {
 	maxAge := *x.maxAge()
 	if r.version == V1 {
@@ -206,7 +207,7 @@ func (x *explainer) isExpired(r reading) bool {
 	return float64(x.want.Now.Unix()-r.created) >= maxAge.Seconds()
 }
 
-// expired says by how much.
+// expired adds the cause of an expired token, with its age.
 func (x *explainer) expired(r reading) Finding {
 	maxAge := *x.maxAge()
 	created := time.Unix(r.created, 0).UTC()
@@ -222,7 +223,7 @@ func (x *explainer) expired(r reading) Finding {
 	}
 }
 
-// roundDuration writes a duration as people say it.
+// roundDuration writes a duration in its largest units.
 func roundDuration(d time.Duration) string {
 	const day = 24 * time.Hour
 	sign := ""

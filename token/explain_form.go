@@ -8,23 +8,23 @@ import (
 	"unicode/utf8"
 )
 
-// repair is a text that may be the token in what was given, and what was done
-// to get it.
+// repair is a text that may be the token in the input, and the findings about
+// how it was obtained.
 type repair struct {
 	text     string
 	findings []Finding
 }
 
-// The limits of what is looked at for a token.
+// The limits of the input in which a token is searched.
 const (
 	maxGiven   = 16 << 10 // bytes
 	maxRepairs = 48
 )
 
-// explainRefused finds out why a token is refused.
-func (x *explainer) explainRefused(token string) {
+// explainRejected finds out why a token is rejected.
+func (x *explainer) explainRejected(token string) {
 	if strings.TrimFunc(token, isBlank) == "" {
-		x.add(Finding{Cause: CauseEmpty, Certainty: Certain, Text: "there is no token: what was given is empty"})
+		x.add(Finding{Cause: CauseEmpty, Certainty: Certain, Text: "there is no token: the input is empty"})
 		return
 	}
 	var best *analysis
@@ -69,18 +69,19 @@ func (x *explainer) explainRefused(token string) {
 	}
 }
 
-// isPart reports whether something was left out to get the text.
+// isPart reports whether the text is only a part of the input.
 func (r repair) isPart() bool {
 	return r.has(CauseTrailing) || r.has(CauseLeading) || r.has(CauseForeignCharacters)
 }
 
-// otherKindIn says what was given, or was found in it, if that is no token.
+// otherKindIn recognizes another kind of text in the input, which isn't a
+// token.
 func otherKindIn(given string, found []repair) (Finding, bool) {
 	if kind, ok := otherKindOf(given); ok {
 		return kind, true
 	}
 	for _, r := range found {
-		// What is in other parts of a URL was not meant to be a token.
+		// Other parts of a URL were not meant to be a token.
 		if kind, ok := otherKindOf(r.text); ok && !r.has(CauseParameterName) {
 			return kind, true
 		}
@@ -88,7 +89,7 @@ func otherKindIn(given string, found []repair) (Finding, bool) {
 	return Finding{}, false
 }
 
-// explainNoToken is for what has the form of no token, whatever is done to it.
+// explainNoToken explains an input in which no repair has the form of a token.
 func (x *explainer) explainNoToken(token string, given []repair) {
 	if text := strings.TrimSpace(token); len(text) < minV2Size && isBase64URL(text) {
 		x.add(Finding{Cause: CauseCutShort, Certainty: Likely, Text: "shorter than any token: all but its first characters are missing"})
@@ -103,19 +104,19 @@ func (x *explainer) explainNoToken(token string, given []repair) {
 	x.add(Finding{Cause: CauseNotAToken, Certainty: Likely, Text: "it doesn't have the form of a token: letters, digits, - and _, and in v1 colons"})
 }
 
-// analysis is what is known of a text with the form of a token.
+// analysis is what is known about a text with the form of a token.
 type analysis struct {
 	version    Version
 	findings   []Finding
 	authentic  bool
 	incomplete bool
-	fits       bool // whether its parts are those of a token of an existing user
-	hasReading bool // whether it makes sense in some way, which is reading
+	fits       bool // whether it has the parts of a token of an existing user
+	hasReading bool // whether it has a plausible reading
 	reading    reading
 }
 
-// sense is how much sense a text makes as a token: most where all of it is one,
-// then where it is with something missing or behind it.
+// sense ranks how plausible a text is as a token: highest if all of it is one,
+// then if something is missing or follows it.
 func (a *analysis) sense() int {
 	switch {
 	case a.authentic && !a.has(CauseCutShort) && !a.has(CauseTrailing):
@@ -131,8 +132,8 @@ func (a *analysis) sense() int {
 	}
 }
 
-// analyze looks at a text as a token of the version that its form says, or
-// returns nil if there is none.
+// analyze reads a text as a token of the version that its form suggests, or
+// returns nil if it has no such form.
 func (x *explainer) analyze(text string) *analysis {
 	if len(text) > maxTokenSize {
 		return nil
@@ -146,9 +147,9 @@ func (x *explainer) analyze(text string) *analysis {
 	return x.analyzeV2(text)
 }
 
-// repairs are the texts that what was given may have in it, itself first. Each
-// has in its findings all that was wrong. name is the parameter's that has the
-// token in a link.
+// repairs returns the possible tokens in the input, first the input itself.
+// The findings of each say what was wrong. name is the name of the query
+// parameter with the token in links.
 func repairs(given, name string) []repair {
 	if len(given) > maxGiven {
 		given = given[:maxGiven]
@@ -175,13 +176,13 @@ func repairs(given, name string) []repair {
 	return all[:min(len(all), maxRepairs)]
 }
 
-// hasTokenCharacters reports whether all of s may be in a token of any version.
+// hasTokenCharacters reports whether s has only characters of tokens.
 func hasTokenCharacters(s string) bool {
 	return isBase64URL(strings.ReplaceAll(s, ":", ""))
 }
 
-// cleaned undoes what mail programs, browsers and people do to tokens. Where
-// it can be undone in several ways, all are returned.
+// cleaned undoes changes by mail programs, browsers and users. If a change can
+// be undone in several ways, all are returned.
 func cleaned(r repair) []repair {
 	words := strings.FieldsFunc(r.text, isBlank)
 	if joined := strings.Join(words, ""); joined != r.text {
@@ -197,11 +198,11 @@ func cleaned(r repair) []repair {
 	return all
 }
 
-// minWord is the length from which a word may be the token in a text.
+// minWord is the minimum length of a word in a text that may be the token.
 const minWord = 14
 
-// stripped removes what belongs to no token at both ends, and undoes what
-// happened in between.
+// stripped removes characters at both ends that belong to no token, and undoes
+// changes in between.
 func stripped(r repair) []repair {
 	r.findings = slices.Clip(r.findings)
 	note := func(cause Cause, text string) {
@@ -209,7 +210,7 @@ func stripped(r repair) []repair {
 	}
 	if trimmed := strings.TrimLeftFunc(r.text, isForeign); trimmed != r.text {
 		r.text = trimmed
-		note(CauseLeading, "characters that belong to no token stand in front of it")
+		note(CauseLeading, "characters that belong to no token precede it")
 	}
 	if trimmed := strings.TrimRightFunc(r.text, isForeign); trimmed != r.text {
 		if strings.Trim(r.text[len(trimmed):], "=") == "" {
@@ -247,8 +248,8 @@ func stripped(r repair) []repair {
 	return append(append(others, dropForeign(one)...), dropForeign(two)...)
 }
 
-// dropForeign removes what is left of other characters, or what stands in front
-// of them or behind them.
+// dropForeign removes the remaining foreign characters, or the text before or
+// after them.
 func dropForeign(r repair) []repair {
 	if hasTokenCharacters(r.text) {
 		return []repair{r}
@@ -262,7 +263,7 @@ func dropForeign(r repair) []repair {
 	}
 	if last := strings.LastIndexFunc(r.text, isForeign); len(r.text)-last > minWord {
 		_, size := utf8.DecodeRuneInString(r.text[last:])
-		all = append(all, with(r.text[last+size:], CauseLeading, "other text stands in front of it"))
+		all = append(all, with(r.text[last+size:], CauseLeading, "other text precedes it"))
 	}
 	r.text = strings.Map(func(c rune) rune {
 		if isForeign(c) {
@@ -272,18 +273,18 @@ func dropForeign(r repair) []repair {
 	}, r.text)
 	r.findings = append(r.findings, Finding{
 		Cause: CauseForeignCharacters, Certainty: Certain,
-		Text: "characters are in it that no token has",
+		Text: "it contains characters that no token has",
 	})
 	return append(all, r)
 }
 
-// isForeign reports whether no token has the character, nor anything that is
-// put in the place of one.
+// isForeign reports whether neither tokens nor common replacements for their
+// characters have the character.
 func isForeign(c rune) bool {
 	return c == utf8.RuneError || !hasTokenCharacters(string(c)) && !isDash(c) && c != '+' && c != '/'
 }
 
-// isBlank reports whether a character can't be seen.
+// isBlank reports whether a character is invisible.
 func isBlank(c rune) bool {
 	return unicode.IsSpace(c) || unicode.IsControl(c) || unicode.Is(unicode.Cf, c)
 }
@@ -305,8 +306,8 @@ func replaceDashes(s, with string) string {
 	return b.String()
 }
 
-// isCaseChanged reports whether a token of so many letters should have had
-// letters of both cases, and hasn't.
+// isCaseChanged reports whether a token has letters of one case only, and so
+// many that it should have both.
 func isCaseChanged(text string) bool {
 	letters := 0
 	for _, c := range text {
@@ -314,6 +315,6 @@ func isCaseChanged(text string) bool {
 			letters++
 		}
 	}
-	const enough = 12 // by chance one of 4096 has one case
+	const enough = 12 // one of 4096 has one case by chance
 	return letters >= enough && (text == strings.ToLower(text) || text == strings.ToUpper(text))
 }

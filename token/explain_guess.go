@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// guess says what fits best, and what nothing speaks against, of a v2 token
-// whose signature nothing makes.
+// guess adds likely and possible causes for a v2 token whose signature was not
+// found.
 func (s *searchV2) guess(a *analysis, whole bool) {
 	x := s.x
 	if x.isV1CutShort(a, s.text) {
@@ -20,7 +20,7 @@ func (s *searchV2) guess(a *analysis, whole bool) {
 	isSensible := fits && isPlausible(here.pk) && isPlausibleTime(here.reading, x.want.Now)
 	switch {
 	case isCaseChanged(s.text):
-		// Neither the key nor the time is what it was.
+		// Neither the key nor the time is the original one.
 		a.add(Finding{
 			Cause: CauseCase, Certainty: Likely,
 			Text: "all its letters are of one case: a program has changed them, and their case matters; the key and the time that are read in it now are not those of the token",
@@ -33,7 +33,7 @@ func (s *searchV2) guess(a *analysis, whole bool) {
 	}
 }
 
-// guessReading is for a token that has all its parts by the settings here.
+// guessReading handles a token that has all parts by the settings here.
 func (s *searchV2) guessReading(a *analysis, r *reading2) {
 	a.take(r.reading)
 	s.x.addFacts(a, r.reading, r.row)
@@ -43,7 +43,8 @@ func (s *searchV2) guessReading(a *analysis, r *reading2) {
 	}
 }
 
-// guessOther is for what has not the parts of a token by the settings here.
+// guessOther handles a text that doesn't have all parts of a token by the
+// settings here.
 func (s *searchV2) guessOther(a *analysis, here *reading2, fits, whole bool) {
 	var others []*reading2
 	if whole {
@@ -77,9 +78,9 @@ func (s *searchV2) guessOther(a *analysis, here *reading2, fits, whole bool) {
 	}
 }
 
-// otherReadings are those readings beside that of the settings here which make
-// sense and leave a signature of the size here, or of the default size. They
-// are as near to the settings as it can be.
+// otherReadings returns plausible readings with other settings that leave a
+// signature of the size here, or of the default size. They differ from the
+// settings here in as few as possible.
 func (s *searchV2) otherReadings() []*reading2 {
 	const defaultSize = 10
 	here := s.x.t.settings.SignatureSize
@@ -106,9 +107,9 @@ func (s *searchV2) otherReadings() []*reading2 {
 			}
 			if r.row == nil {
 				if main := s.reading(0, 0); main != nil && r.mark == main.mark && r.dated == main.dated {
-					continue // the same bytes, taken for another number
+					continue // the same bytes, read as another number
 				}
-				changes += maxChanges // a user that exists says more
+				changes += maxChanges // an existing user is better evidence
 				if isLarge(r.pk) {
 					changes++
 				}
@@ -127,7 +128,7 @@ func (s *searchV2) otherReadings() []*reading2 {
 	return best
 }
 
-// addOthers adds what the settings would have to be for other readings.
+// addOthers adds the settings of other readings as causes.
 func (s *searchV2) addOthers(a *analysis, others []*reading2, certainty Certainty) {
 	set := &s.x.t.settings
 	if len(others) > 1 {
@@ -158,7 +159,7 @@ func (s *searchV2) addOthers(a *analysis, others []*reading2, certainty Certaint
 	}
 }
 
-// guessSize is for data that isn't as long as it should be.
+// guessSize handles data of the wrong length.
 func (s *searchV2) guessSize(a *analysis, here *reading2, isExplained bool) {
 	size := s.x.t.settings.SignatureSize
 	isShort := here == nil || here.size <= size
@@ -195,9 +196,9 @@ func (s *searchV2) guessSize(a *analysis, here *reading2, isExplained bool) {
 	}
 }
 
-// isPlausible reports whether a key makes sense: data read with the wrong
-// packer hardly does. It also keeps parts of a signature from being taken for
-// a key, and shown.
+// isPlausible reports whether a key is plausible: data that was read with the
+// wrong packer rarely is. It also prevents that parts of a signature are shown
+// as a key.
 func isPlausible(pk PrimaryKey) bool {
 	switch pk.Kind() {
 	case KindInt:
@@ -219,13 +220,13 @@ func isPlausible(pk PrimaryKey) bool {
 	}
 }
 
-// isLarge reports whether a key counts more users than most sites have: it may
-// be two fields read as one.
+// isLarge reports whether a key is larger than the number of users of most
+// sites: it may be two fields read as one.
 func isLarge(pk PrimaryKey) bool {
 	return (pk.Kind() == KindInt || pk.Kind() == KindUint) && pk.Uint() >= 1<<32
 }
 
-// isPositive reports whether a key is a number that some user may have.
+// isPositive reports whether a key is a positive number, as users have.
 func isPositive(pk PrimaryKey) bool {
 	return pk.Kind() == KindInt && pk.Int() > 0 || pk.Kind() == KindUint && pk.Uint() > 0
 }
@@ -239,8 +240,8 @@ func containsUnprintable(s string) bool {
 	return false
 }
 
-// isPlausibleTime reports whether a token can have been made then: not before
-// its version was invented, and not much after now.
+// isPlausibleTime reports whether a token can have been made at that time: not
+// before its version existed, and not much after now.
 func isPlausibleTime(r reading, now time.Time) bool {
 	const inventionOfV2 = 1590969600 // June 2020
 	if !r.dated {
@@ -249,7 +250,7 @@ func isPlausibleTime(r reading, now time.Time) bool {
 	return (r.version == V1 || r.created >= inventionOfV2) && r.created < now.Unix()+24*60*60
 }
 
-// addUser adds what the row says, or what may have changed in it.
+// addUser adds the findings about the user's row.
 func (x *explainer) addUser(a *analysis, r reading, row *Row) {
 	if row == nil {
 		a.add(unknownUser(r.pk, Certain))
@@ -258,7 +259,7 @@ func (x *explainer) addUser(a *analysis, r reading, row *Row) {
 	var err error
 	if r.version == V1 {
 		set := x.t.settings
-		set.Iterations = 1 // only the error counts
+		set.Iterations = 1 // only its error is needed
 		_, err = (&Tokens{settings: set, newDigest: x.t.newDigest}).revocationKeyV1(row.User)
 	} else {
 		_, err = x.t.appendRevocationKey(nil, row.User)
@@ -273,7 +274,7 @@ func (x *explainer) addUser(a *analysis, r reading, row *Row) {
 	x.addRevoked(a, r, row)
 }
 
-// firstWord is what stands in front of a colon.
+// firstWord returns the text before a colon.
 func firstWord(s string) string {
 	for i, c := range s {
 		if c == ':' {
@@ -294,8 +295,7 @@ func unknownUser(pk PrimaryKey, certainty Certainty) Finding {
 	return f
 }
 
-// addRevoked adds what may have changed in the user's row since the token was
-// made.
+// addRevoked adds possible changes of the user's row since the token was made.
 func (x *explainer) addRevoked(a *analysis, r reading, row *Row) {
 	if row == nil {
 		return
@@ -328,8 +328,8 @@ func (x *explainer) addRevoked(a *analysis, r reading, row *Row) {
 	}
 }
 
-// addSecretKeyPossible adds what can't be told apart without the other side's
-// secrets.
+// addSecretKeyPossible adds causes that can't be distinguished without the
+// other side's secrets.
 func (x *explainer) addSecretKeyPossible(a *analysis) {
 	if a.has(CauseUnknownUser) || a.has(CauseIncompleteUser) {
 		return
@@ -350,7 +350,7 @@ func (x *explainer) addSecretKeyPossible(a *analysis) {
 	add(CauseAltered, "", "altered, or forged")
 }
 
-// addFacts adds what the row and the clock say.
+// addFacts adds findings about the row and the clock.
 func (x *explainer) addFacts(a *analysis, r reading, row *Row) {
 	if maxAge := x.maxAge(); maxAge != nil && r.dated && x.isExpired(r) {
 		a.findings = append(a.findings, x.expired(r))

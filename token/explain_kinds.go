@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// otherKind is a kind of credential, or of text, that is mistaken for a token.
+// otherKind is a kind of credential or text that is mistaken for a token.
 type otherKind struct {
 	form      *regexp.Regexp
 	what      string
 	certainty Certainty
 }
 
-// otherKinds are the kinds whose form tells them. Those that a token could have,
-// too, are Likely.
+// otherKinds are the kinds that have a recognizable form. They are Likely if a
+// token could have the same form.
 var otherKinds = []otherKind{
 	// RFC 7519: three parts, the first of which is base64 of {".
 	{regexp.MustCompile(`^(?:[Bb]earer\s+)?eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$`), "a JSON Web Token, which is another kind of token; if it is the application's own, leave bearer out of token_from", Certain},
@@ -28,8 +28,8 @@ var otherKinds = []otherKind{
 	{regexp.MustCompile(`^(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`), "a UUID, such as the primary key of a user", Certain},
 	{regexp.MustCompile(`^[0-9]{1,20}$`), "a number, such as the primary key of a user", Certain},
 	{regexp.MustCompile(`^[^@\s/?&=<>"]+@[^@\s/?&=<>"]+\.[A-Za-z]+$`), "an e-mail address", Certain},
-	{regexp.MustCompile(`\{\{|\{%|<%|\$\{|%\(\w+\)s|^%s$|^\{\w*\}$|^\$\w+$|^<\w+>$|^\[\w+\]$`), "a placeholder of a template, which wasn't filled in", Certain},
-	{regexp.MustCompile(`^(?i)(?:none|null|nil|undefined|nan|true|false|\[object object\]|token|your[_-]?token|sesame)$`), "a word in the place of a token: the program that made the link had none", Certain},
+	{regexp.MustCompile(`\{\{|\{%|<%|\$\{|%\(\w+\)s|^%s$|^\{\w*\}$|^\$\w+$|^<\w+>$|^\[\w+\]$`), "a placeholder of a template that wasn't filled in", Certain},
+	{regexp.MustCompile(`^(?i)(?:none|null|nil|undefined|nan|true|false|\[object object\]|token|your[_-]?token|sesame)$`), "a word instead of a token: the program that made the link had none", Certain},
 	{regexp.MustCompile(`^[A-Za-z']{1,12}(?:,? [A-Za-z']{1,12}){2,}[.!?]?$`), "words of a sentence", Likely},
 	{regexp.MustCompile(`^[0-9a-f]{40}$`), "40 hexadecimal digits, as an API token of Django REST framework or a SHA-1 hash", Likely},
 	{regexp.MustCompile(`^(?:[0-9a-f]{32}|[0-9a-f]{64}|[0-9a-f]{128})$`), "hexadecimal digits, as a hash or an API key", Likely},
@@ -38,11 +38,11 @@ var otherKinds = []otherKind{
 	{regexp.MustCompile(`^(?:gh[opsu]|sk|pk|xox[abp]|glpat|AKIA)[_-]?[A-Za-z0-9_-]{16,}$`), "an API key of another service", Likely},
 }
 
-// otherKindOf says what a text is, which is no token.
+// otherKindOf returns the kind of a text that isn't a token.
 func otherKindOf(text string) (Finding, bool) {
 	text = strings.TrimSpace(text)
 	if len(text) > maxGiven || strings.HasPrefix(text, "aaaa") {
-		return Finding{}, false // the latter is a token of a small key, in lower case
+		return Finding{}, false // the second is a token of a small key, in lower case
 	}
 	for _, kind := range otherKinds {
 		if kind.form.MatchString(text) {

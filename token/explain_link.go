@@ -7,11 +7,11 @@ import (
 	"unicode"
 )
 
-// maxDecodings is how often something is decoded: redirects and mail programs
-// encode what is encoded already.
+// maxDecodings is how often a text is decoded: redirects and mail programs
+// encode texts that are already encoded.
 const maxDecodings = 3
 
-// note is a copy of the repair with one more finding.
+// note returns a copy of the repair with one more finding.
 func (r repair) note(cause Cause, text string) repair {
 	findings := make([]Finding, len(r.findings), len(r.findings)+1)
 	copy(findings, r.findings)
@@ -19,8 +19,8 @@ func (r repair) note(cause Cause, text string) repair {
 	return r
 }
 
-// decodings are what was given, without what mail programs, HTML and URLs add,
-// in the order in which they add less.
+// decodings returns the input without the encodings of mail programs, HTML and
+// URLs, the least changed first.
 func decodings(given string) []repair {
 	var all []repair
 	for _, r := range fromMail(fromHeader(repair{text: given})) {
@@ -49,7 +49,7 @@ func (r repair) has(cause Cause) bool {
 	return false
 }
 
-// fromHeader takes the value out of a header field.
+// fromHeader returns the value of a header field.
 func fromHeader(r repair) repair {
 	text := strings.TrimSpace(r.text)
 	for _, name := range []string{"authorization:", "cookie:"} {
@@ -68,8 +68,8 @@ func fromHeader(r repair) repair {
 	return r.note(CauseHeader, "a header field was given, not the token in it alone")
 }
 
-// fromMail undoes what mail programs do to the source of a message. Where it
-// isn't clear that one has, what was given is returned, too.
+// fromMail undoes encodings in the source of a mail. If it isn't certain that
+// there is one, the input is returned, too.
 func fromMail(r repair) []repair {
 	if lines := strings.Split(r.text, "\n"); len(lines) > 1 {
 		quoted := false
@@ -111,8 +111,8 @@ type parameter struct {
 	hasValue    bool
 }
 
-// parameters splits a query, also where a program has added parameters as if
-// there were none: with a second question mark.
+// parameters splits a query, also if a program has appended parameters with a
+// second question mark.
 func parameters(query string) []parameter {
 	var all []parameter
 	separator := byte('?')
@@ -130,9 +130,9 @@ func parameters(query string) []parameter {
 	return all
 }
 
-// unwrap takes the values out of a URL, a query, or a parameter, those that
-// are likely to be a token first. What may be none of these is returned as it
-// is, too. name is the parameter's that has the token.
+// unwrap returns the values in a URL, a query, or a parameter, the most likely
+// tokens first. A text that may be none of these is also returned unchanged.
+// name is the name of the parameter with the token.
 func unwrap(r repair, name string) []repair {
 	text := strings.TrimSpace(r.text)
 	before, query, hasQuery := strings.Cut(text, "?")
@@ -163,21 +163,21 @@ func unwrap(r repair, name string) []repair {
 		value := in
 		value.text = afterScheme[strings.LastIndexByte(afterScheme, '/')+1:]
 		if len(value.text) < minWord {
-			value.text = "" // a part of the path, and no token
+			value.text = "" // a part of the path, not a token
 		}
 		return append(append(named, others...), value.note(CauseParameterName, "the token is in the path of the URL, and is taken from the parameter "+name+" here"))
 	}
 	return append(append(named, others...), r)
 }
 
-// valuesOf takes the values out of a query: those of the parameter with the
-// token, and others. r is the repair that the query is of, and in the one that
-// values are of.
+// valuesOf returns the values in a query: those of the parameter with the
+// token, and others. r is the repair with the query, and in the repair with
+// the values.
 func valuesOf(query, name string, r, in repair) (named, others []repair) {
 	all := parameters(query)
 	for i, p := range all {
 		if rest, ok := strings.CutPrefix(p.name, "amp;"); ok {
-			p.name = rest // of &amp; in HTML, which the first of two programs has undone
+			p.name = rest // the rest of &amp; in HTML, half decoded by the first of two programs
 		}
 		if i == 0 && !p.hasValue && len(p.name) >= minWord && p.name != query && hasTokenCharacters(p.name) {
 			alone := r
@@ -204,8 +204,8 @@ func valuesOf(query, name string, r, in repair) (named, others []repair) {
 	return named, others
 }
 
-// shownName is the name of a parameter that can be shown: a longer one may have
-// a credential in it.
+// shownName returns a parameter's name for an explanation: a longer one may
+// contain a credential.
 func shownName(name string) string {
 	const longest = 24
 	if len(name) > longest {

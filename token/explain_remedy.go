@@ -1,6 +1,6 @@
 package token
 
-// remedies say what to do about a cause.
+// remedies say how to fix each cause.
 var remedies = map[Cause]string{
 	CauseExpired:        "send a new link, or set a longer max_age and SESAME_MAX_AGE",
 	CauseFromFuture:     "set both clocks by NTP",
@@ -44,8 +44,8 @@ var remedies = map[Cause]string{
 	CausePadding:           "remove the = at the end",
 	CauseStandardBase64:    "use the token as it was made, without encoding it again",
 	CauseDash:              "copy the token from where it was made, or set it as preformatted text",
-	CauseLeading:           "remove what stands in front of the token",
-	CauseTrailing:          "remove what follows the token",
+	CauseLeading:           "remove the text before the token",
+	CauseTrailing:          "remove the text after the token",
 	CauseForeignCharacters: "copy the whole link again from where it was sent",
 	CauseCutShort:          "copy the whole link again; if a mail program cuts it, put it in angle brackets or in an HTML link",
 	CauseCutStart:          "copy the whole link again",

@@ -15,8 +15,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// explainCase is a token that django-sesame made, and the causes for which it
-// is refused. See testdata/explain.py, which makes them.
+// explainCase is a token that django-sesame made, and the causes of its
+// rejection. See testdata/explain.py, which makes them.
 type explainCase struct {
 	Name          string         `json:"name"`
 	Here          vectorSettings `json:"here"`
@@ -38,7 +38,7 @@ type explainCase struct {
 		Packers    map[string]string `json:"packers"`
 		User       *vectorKey        `json:"user"`
 	} `json:"candidates"`
-	Verdict  string        `json:"verdict"` // * for any but valid
+	Verdict  string        `json:"verdict"` // * for any except valid
 	Certain  []token.Cause `json:"certain"`
 	Likely   []token.Cause `json:"likely"`
 	Possible []token.Cause `json:"possible"`
@@ -75,7 +75,7 @@ func TestExplainNamesTheCauses(t *testing.T) {
 	}
 }
 
-// causes are those of a certainty, in order.
+// causes returns the causes of a certainty, in order.
 func causes(e *token.Explanation, certainty token.Certainty) []token.Cause {
 	found := []token.Cause{}
 	for _, f := range e.Findings {
@@ -135,7 +135,7 @@ func (c *explainCase) explain(t *testing.T) *token.Explanation {
 	return explained
 }
 
-// checkSecrets looks for what an explanation must not hold.
+// checkSecrets searches an explanation for secrets.
 func (c *explainCase) checkSecrets(t *testing.T, e *token.Explanation) {
 	t.Helper()
 	encoded, err := json.Marshal(e)
@@ -157,7 +157,8 @@ func (c *explainCase) checkSecrets(t *testing.T, e *token.Explanation) {
 	}
 }
 
-// TestExplainCasesAreDjangoSesames makes the cases again with the real one.
+// TestExplainCasesAreDjangoSesames generates the cases again with the real
+// django-sesame.
 func TestExplainCasesAreDjangoSesames(t *testing.T) {
 	t.Parallel()
 	source := testprogram.Sesame(t)
@@ -178,7 +179,7 @@ func TestExplainCasesAreDjangoSesames(t *testing.T) {
 	}
 }
 
-func TestExplainLookupFails(t *testing.T) {
+func TestExplainReturnsTheErrorOfALookup(t *testing.T) {
 	t.Parallel()
 	tokens := newTokens(t, nil)
 	made := create(t, tokens, token.IntKey(42))
@@ -192,7 +193,7 @@ func TestExplainLookupFails(t *testing.T) {
 }
 
 // A column of integers can't be asked for a UUID.
-func TestExplainLookupOfAnotherKindFails(t *testing.T) {
+func TestExplainIgnoresErrorsForKeysOfAnotherKind(t *testing.T) {
 	t.Parallel()
 	uuids := newTokens(t, func(s *token.Settings) { s.Encoding = token.UUIDPacker })
 	id := token.UUIDKey([16]byte{6: 0x4f, 8: 0x8a})
@@ -211,7 +212,7 @@ func TestExplainLookupOfAnotherKindFails(t *testing.T) {
 	}
 }
 
-// What is bounded: signatures, iterations and lookups.
+// The numbers of signatures, iterations and lookups are bounded.
 func TestExplainIsBounded(t *testing.T) {
 	t.Parallel()
 	candidates := token.ExplainCandidates{User: token.IntKey(7)}
@@ -238,8 +239,9 @@ func TestExplainIsBounded(t *testing.T) {
 	}
 }
 
-// A signature of a byte matches one of 256 by accident: nothing is certain.
-func TestExplainShortSignatures(t *testing.T) {
+// A signature of one byte matches by accident once in 256 times: nothing is
+// certain.
+func TestExplainIsNotCertainByShortSignatures(t *testing.T) {
 	t.Parallel()
 	tokens := newTokens(t, func(s *token.Settings) { s.SignatureSize = 1 })
 	other := newTokens(t, func(s *token.Settings) { s.SignatureSize, s.SecretKey = 1, "other" })
@@ -257,8 +259,8 @@ func TestExplainShortSignatures(t *testing.T) {
 	}
 }
 
-// A max_age that the caller overrides is what counts for age, in v2 alone.
-func TestExplainOverriddenMaxAge(t *testing.T) {
+// A max_age that the caller overrides applies to the age, in v2 only.
+func TestExplainUsesAnOverriddenMaxAge(t *testing.T) {
 	t.Parallel()
 	for version, want := range map[token.Version]token.Cause{token.V1: token.CauseMaxAgeOfV1, token.V2: token.CauseExpired} {
 		tokens := newTokens(t, func(s *token.Settings) {
@@ -278,7 +280,7 @@ func TestExplainOverriddenMaxAge(t *testing.T) {
 	}
 }
 
-func TestExplanationAsText(t *testing.T) {
+func TestExplanationIsWrittenAsText(t *testing.T) {
 	t.Parallel()
 	tokens := newTokens(t, func(s *token.Settings) { s.MaxAge = new(10 * time.Minute) })
 	made := create(t, tokens, token.IntKey(42))
@@ -306,7 +308,7 @@ func TestExplanationAsText(t *testing.T) {
 	}
 }
 
-// FuzzExplain explains anything: nothing panics, and the verdict is that of
+// FuzzExplain explains any text: it never panics, and its verdict is that of
 // Parse and Verify.
 func FuzzExplain(f *testing.F) {
 	for i, c := range explainCases(f) {
@@ -358,7 +360,7 @@ func FuzzExplain(f *testing.F) {
 	})
 }
 
-// explainKeys are a key for each packer.
+// explainKeys has a key for each packer.
 var explainKeys = map[token.Packer]token.PrimaryKey{
 	token.ShortPacker:            token.IntKey(42),
 	token.UnsignedShortPacker:    token.UintKey(60_000),
@@ -371,7 +373,7 @@ var explainKeys = map[token.Packer]token.PrimaryKey{
 	token.BytesPacker:            token.BytesKey([]byte{1, 2, 3, 255}),
 }
 
-// explainTo explains a token for the one user there is.
+// explainTo explains a token on a site with one user.
 func explainTo(t *testing.T, tokens *token.Tokens, made string, key token.PrimaryKey) *token.Explanation {
 	t.Helper()
 	candidates := token.ExplainCandidates{Scopes: []string{"x"}}
@@ -387,8 +389,8 @@ func explainTo(t *testing.T, tokens *token.Tokens, made string, key token.Primar
 	return explained
 }
 
-// TestExplainEveryPacker has the causes named whatever keys are like.
-func TestExplainEveryPacker(t *testing.T) {
+// TestExplainNamesCausesForEveryPacker breaks tokens with keys of every kind.
+func TestExplainNamesCausesForEveryPacker(t *testing.T) {
 	t.Parallel()
 	withAge := func(s *token.Settings) { s.MaxAge = new(time.Hour) }
 	withPath := func(s *token.Settings) { s.Packer = "sesame.packers." + s.Encoding.Name() }
@@ -449,7 +451,7 @@ func TestExplainEveryPacker(t *testing.T) {
 	}
 }
 
-// swapLetter changes a letter of the signature.
+// swapLetter replaces a letter of the signature.
 func swapLetter(s string) string {
 	letter := "A"
 	if s[len(s)-3] == 'A' {
@@ -458,8 +460,9 @@ func swapLetter(s string) string {
 	return s[:len(s)-3] + letter + s[len(s)-2:]
 }
 
-// TestExplainOtherPackers has every packer's tokens read by every other one.
-func TestExplainOtherPackers(t *testing.T) {
+// TestExplainNamesAnotherPacker reads the tokens of every packer with every
+// other packer.
+func TestExplainNamesAnotherPacker(t *testing.T) {
 	t.Parallel()
 	for there, key := range explainKeys {
 		made, err := newTokens(t, func(s *token.Settings) { s.Encoding = there }).Create(key, user, "", now)

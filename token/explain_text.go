@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// String is the explanation for people, in short lines.
+// String returns the explanation as text in short lines.
 func (e *Explanation) String() string {
 	var b strings.Builder
 	_, _ = e.WriteTo(&b) // a Builder never fails
@@ -38,13 +38,13 @@ func (e *Explanation) WriteTo(w io.Writer) (int64, error) {
 		}
 	}
 	if e.Incomplete {
-		b.WriteString("not all that could be was tried: it would take too long, or the signature is too short to tell\n")
+		b.WriteString("not all possible causes were tried: it would take too long, or the signature is too short to prove them\n")
 	}
 	n, err := io.WriteString(w, b.String())
 	return int64(n), err
 }
 
-// holds is what the token holds, in words.
+// holds describes the contents of the token.
 func (e *Explanation) holds() []string {
 	var holds []string
 	if e.Version != "" {
@@ -70,7 +70,7 @@ func (e *Explanation) holds() []string {
 	return holds
 }
 
-// quotedKey is a key in a sentence.
+// quotedKey returns a key for a sentence.
 func quotedKey(pk PrimaryKey) string {
 	if pk.Kind() == KindString {
 		return strconv.Quote(pk.String())

@@ -12,16 +12,16 @@ import (
 	"strings"
 )
 
-// partsV1 are the parts of a v1 token, as far as they are there.
+// partsV1 are the parts of a v1 token, as far as they are present.
 type partsV1 struct {
-	value     string // what is signed: data, and the timestamp with its colon
+	value     string // the signed text: data, and the timestamp with its colon
 	data      string
 	timestamp string // empty for none
 	signature string
 }
 
-// splitV1 splits at colons. It is not ok where there are too many or the
-// second of three parts is no timestamp.
+// splitV1 splits a text at its colons. ok is false if there are too many, or
+// if the second of three parts isn't a timestamp.
 func splitV1(text string) (p partsV1, ok bool) {
 	p.value, p.signature = cutLast(text)
 	p.data = p.value
@@ -52,7 +52,8 @@ const (
 	dimV1Salt
 )
 
-// searchV1 looks for what makes a v1 token's signature and revocation key.
+// searchV1 searches for the settings that make a v1 token's signature and
+// revocation key.
 type searchV1 struct {
 	x     *explainer
 	parts partsV1
@@ -62,9 +63,9 @@ type searchV1 struct {
 	salts      []secretOption
 	secretKey  int // the options that make it, or -1
 	salt       int
-	cut        bool // as far as it is there
-	trailing   bool // with something behind it
-	near       bool // but for a character or two
+	cut        bool // as far as it is present
+	trailing   bool // with text behind it
+	near       bool // except one or two characters
 	sha256     bool // with the algorithm of a django-sesame older than 2.0.1
 
 	readings   []readingV1
@@ -72,8 +73,8 @@ type searchV1 struct {
 	iterations []int
 }
 
-// readingV1 is a reading of a v1 token's data: with a packer, a digest whose
-// size is that of what follows, and the row that the key leads to.
+// readingV1 is a reading of a v1 token's data: with a packer, a digest of the
+// size of the rest, and the row that the key leads to.
 type readingV1 struct {
 	reading
 	key    []byte // the revocation key
@@ -82,10 +83,10 @@ type readingV1 struct {
 	isHere bool
 }
 
-// digests are the digests that django-sesame can be told to use, by name.
+// digests are the digests that SESAME_DIGEST can name.
 var digests = []string{"md5", "sha1", "sha256", "sha512"}
 
-// analyzeV1 looks at a text of the form of a v1 token, or of the beginning of
+// analyzeV1 reads a text with the form of a v1 token, or of the beginning of
 // one.
 func (x *explainer) analyzeV1(text string) *analysis {
 	parts, ok := splitV1(text)
@@ -133,7 +134,7 @@ func (x *explainer) analyzeV1(text string) *analysis {
 	return a
 }
 
-// addSettings adds what of the settings here can't go with a v1 token.
+// addSettings adds settings here that v1 tokens don't support.
 func (s *searchV1) addSettings(a *analysis, isKeyRight bool) {
 	x := s.x
 	certainty := Likely
@@ -163,7 +164,7 @@ func (s *searchV1) addSettings(a *analysis, isKeyRight bool) {
 	}
 }
 
-// explainData says what may be wrong in a token whose outer signature is right.
+// explainData adds possible causes for a token with a valid outer signature.
 func (s *searchV1) explainData(a *analysis, r *readingV1) {
 	if r == nil {
 		a.add(Finding{
@@ -179,8 +180,8 @@ func (s *searchV1) explainData(a *analysis, r *readingV1) {
 	a.preferRevoked()
 }
 
-// preferRevoked makes what may have changed in the row likely: the secret key
-// is right, so hardly anything else is left.
+// preferRevoked makes changes of the row likely causes: the secret key is
+// right, so little else is possible.
 func (a *analysis) preferRevoked() {
 	for i, f := range a.findings {
 		switch f.Cause {
@@ -212,8 +213,8 @@ func (x *explainer) newSearchV1(parts partsV1) *searchV1 {
 	return s
 }
 
-// read takes the ways to read the token's data into the search, the one by the
-// settings here first.
+// read adds the possible readings of the token's data to the search, first the
+// one by the settings here.
 func (s *searchV1) read() {
 	x, parts, set := s.x, s.parts, &s.x.t.settings
 	data, err := base64.RawURLEncoding.DecodeString(parts.data)
@@ -255,7 +256,7 @@ func (s *searchV1) read() {
 	})
 }
 
-// sign looks for the key that makes the outer signature.
+// sign searches for the key that makes the outer signature.
 func (s *searchV1) sign() {
 	got := s.parts.signature
 	for changes := range 3 {
@@ -270,7 +271,7 @@ func (s *searchV1) sign() {
 						s.secretKey, s.salt = i, j
 						return
 					}
-					const enough = 6 // characters that don't match by accident
+					const enough = 6 // so many characters don't match by accident
 					if changes > 0 || len(got) < enough {
 						continue
 					}
@@ -300,15 +301,15 @@ func signV1SHA256(salt, secretKey, value string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// derive looks for what makes the revocation key. It returns the reading that
-// it belongs to, or the one that makes most sense.
+// derive searches for the settings that make the revocation key. It returns
+// the reading that it belongs to, or the most plausible one.
 func (s *searchV1) derive() ([]change, *readingV1, bool) {
 	if len(s.readings) == 0 {
 		return nil, nil, false
 	}
 	salts := 1
 	if s.secretKey < 0 {
-		salts = len(s.salts) // the outer signature doesn't tell
+		salts = len(s.salts) // the outer signature doesn't say which
 	}
 	var counts [dimensions]int
 	for d := range counts {
@@ -342,7 +343,7 @@ func (s *searchV1) derive() ([]change, *readingV1, bool) {
 	return nil, nil, false
 }
 
-// key makes the revocation key of a choice.
+// key returns the revocation key of a choice.
 func (s *searchV1) key(c *choice, r *readingV1) ([]byte, bool) {
 	if r.row == nil {
 		return nil, false
@@ -352,7 +353,7 @@ func (s *searchV1) key(c *choice, r *readingV1) ([]byte, bool) {
 	login := s.logins[c[dimV1Login]]
 	switch {
 	case login == nullLogin && user.LastLogin == nil && c[dimV1Login] != 0 && set.OneTime:
-		return nil, false // the same as the form here
+		return nil, false // equal to the form here
 	case (login == awareLogin || login == naiveLogin) && user.LastLogin == nil && c[dimV1Login] > 0:
 		return nil, false
 	case login == nullLogin:
@@ -374,7 +375,7 @@ func (s *searchV1) key(c *choice, r *readingV1) ([]byte, bool) {
 	return key, err == nil
 }
 
-// changes are what is different in a choice.
+// changes returns the settings that differ in a choice.
 func (s *searchV1) changes(c *choice, r *readingV1) []change {
 	set := &s.x.t.settings
 	var all []change
@@ -401,7 +402,7 @@ func (s *searchV1) changes(c *choice, r *readingV1) []change {
 	return all
 }
 
-// readingChanges are what a reading differs in.
+// readingChanges returns the settings that differ in a reading.
 func (s *searchV1) readingChanges(r *readingV1) []change {
 	set := &s.x.t.settings
 	var all []change
@@ -420,7 +421,7 @@ func (s *searchV1) readingChanges(r *readingV1) []change {
 	return all
 }
 
-// addOuter says what is wrong with the outer signature.
+// addOuter adds the causes of a wrong outer signature.
 func (s *searchV1) addOuter(a *analysis, isKeyRight bool) {
 	switch {
 	case s.secretKey >= 0:
@@ -448,11 +449,11 @@ func (s *searchV1) addOuter(a *analysis, isKeyRight bool) {
 			Text: "signed with another SECRET_KEY: the user's part of it, which doesn't depend on that, is right",
 		})
 	case len(s.parts.signature) > v1SignatureLen:
-		a.add(Finding{Cause: CauseTrailing, Certainty: Possible, Text: "its signature is too long: something follows the token, or it is no v1 token"})
+		a.add(Finding{Cause: CauseTrailing, Certainty: Possible, Text: "its signature is too long: text follows the token, or it isn't a v1 token"})
 	}
 }
 
-// signerKeyV1 is the key as deriveV1Keys makes it.
+// signerKeyV1 returns the key, derived as in deriveV1Keys.
 func signerKeyV1(salt, secretKey string) []byte {
 	key := sha1.Sum([]byte(salt + "signer" + secretKey)) //nolint:gosec // the format
 	return key[:]

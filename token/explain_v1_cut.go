@@ -6,7 +6,7 @@ import (
 )
 
 // isV1CutShort reports whether a text without a colon is the beginning of a v1
-// token: its data, of which the last characters may be missing, too.
+// token: its data, which may be cut short itself.
 func (x *explainer) isV1CutShort(a *analysis, text string) bool {
 	if !slices.Contains(x.t.settings.Versions, V1) {
 		return false
@@ -25,9 +25,9 @@ func (x *explainer) isV1CutShort(a *analysis, text string) bool {
 	return true
 }
 
-// beginning reads data whose revocation key is cut short.
+// beginning reads data with a revocation key that is cut short.
 func (s *searchV1) beginning() (*readingV1, bool) {
-	const enough = 4 // bytes that don't match by accident
+	const enough = 4 // so many bytes don't match by accident
 	set := &s.x.t.settings
 	data, whole := decodeV2(s.parts.data)
 	if !whole || len(data) > maxDataSize {

@@ -16,7 +16,7 @@ type reading2 struct {
 	row  *Row // or nil
 }
 
-// analyzeV2 looks at a text of the form of a v2 token.
+// analyzeV2 reads a text with the form of a v2 token.
 func (x *explainer) analyzeV2(text string) *analysis {
 	a := &analysis{version: V2}
 	data, whole := decodeV2(text)
@@ -81,8 +81,8 @@ func (a *analysis) has(cause Cause) bool {
 	return slices.ContainsFunc(a.findings, func(f Finding) bool { return f.Cause == cause })
 }
 
-// decodeV2 decodes base64; whole is false where the last character had to be
-// left out, since no data has that length.
+// decodeV2 decodes base64. whole is false if the last character was ignored,
+// since no data has a base64 form of that length.
 func decodeV2(text string) (data []byte, whole bool) {
 	whole = len(text)%4 != 1
 	if !whole {
@@ -93,7 +93,7 @@ func decodeV2(text string) (data []byte, whole bool) {
 }
 
 // reading reads the token with a packer, and with or without a timestamp. It
-// is nil where the token doesn't allow it.
+// returns nil if the token can't be read so.
 func (s *searchV2) reading(packer, dated int) *reading2 {
 	key := [2]int{packer, dated}
 	if r, ok := s.readings[key]; ok {
@@ -132,21 +132,21 @@ func (x *explainer) readV2(data []byte, pack Packer, dated bool) *reading2 {
 	return r
 }
 
-// match is a choice that makes the token's signature.
+// match is a choice of settings that makes the token's signature.
 type match struct {
 	*reading2
 	changes   []change
 	certainty Certainty
 }
 
-// run tries choices with as few changes as it takes.
+// run tries choices with few changes first.
 func (s *searchV2) run() []match {
 	var matches []match
 	for changes := 0; changes <= maxChanges && len(matches) == 0; changes++ {
 		for _, otherSize := range []bool{false, true} {
 			differing := changes
 			if otherSize {
-				differing-- // the size is a change, too
+				differing-- // the size counts as a change
 			}
 			if differing < 0 {
 				continue
@@ -163,11 +163,11 @@ func (s *searchV2) run() []match {
 	return matches
 }
 
-// lastNumber is the last number in a scope.
+// lastNumber matches the last number in a scope.
 var lastNumber = regexp.MustCompile(`^(.*?)(\d+)(\D*)$`)
 
-// runScopes tries scopes like those that are known: with another number, as
-// that of another page, or written a little differently.
+// runScopes tries scopes that are similar to the known ones: with another
+// number, as for another page, or another spelling.
 func (s *searchV2) runScopes() []match {
 	const numbers = 10_000
 	at := len(s.scopes)
@@ -194,7 +194,7 @@ func (s *searchV2) runScopes() []match {
 	return nil
 }
 
-// try makes the signature of a choice, and compares it with the token's.
+// try makes the signature of a choice and compares it with the token's.
 func (s *searchV2) try(c *choice, otherSize bool) (match, bool) {
 	r := s.reading(c[dimPacker], c[dimDated])
 	size := s.x.t.settings.SignatureSize
@@ -222,7 +222,7 @@ func (s *searchV2) try(c *choice, otherSize bool) (match, bool) {
 	return match{}, false
 }
 
-// rows are those whose token this may be.
+// rows returns the rows that the token may belong to.
 func (s *searchV2) rows(r *reading2) []*Row {
 	rows := []*Row{r.row}
 	if pk := s.x.candidates.User; !pk.IsZero() && pk != r.pk {
@@ -233,8 +233,8 @@ func (s *searchV2) rows(r *reading2) []*Row {
 	return rows
 }
 
-// message is what is signed. It is not ok for what depends on a row where
-// there is none, or on a column that is NULL.
+// message returns the signed bytes. ok is false if they depend on a missing
+// row, or on a column that is NULL.
 func (s *searchV2) message(c *choice, r *reading2, row *Row) ([]byte, bool) {
 	set := s.x.t.settings
 	set.InvalidateOnPasswordChange = new(*set.InvalidateOnPasswordChange == (c[dimPassword] == 0))
@@ -255,7 +255,7 @@ func (s *searchV2) message(c *choice, r *reading2, row *Row) ([]byte, bool) {
 	return message, err == nil
 }
 
-// keyInput is what the signing key is derived from.
+// keyInput returns the input from which the signing key is derived.
 func (s *searchV2) keyInput(c *choice, r *reading2, secretKey string) string {
 	hasMaxAge := ""
 	if r.dated {

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// altered finds a token in which one or two characters are wrong. It returns
-// what the token was before, or nil.
+// altered finds out whether one or two characters of the token are wrong. It
+// returns the original reading, or nil.
 func (s *searchV2) altered() *reading2 {
-	const minSize = 4 // bytes of a signature, below which accidents are likely
+	const minSize = 4 // bytes of a signature; fewer match by accident
 	var c choice
 	r := s.reading(0, 0)
 	size := s.x.t.settings.SignatureSize
@@ -41,8 +41,8 @@ func (s *searchV2) altered() *reading2 {
 	return nil
 }
 
-// withOtherKey looks whether the primary key was changed, from that of the user
-// whose token it should be.
+// withOtherKey finds out whether the primary key in the token was changed,
+// from the key of the user that it should be for.
 func (s *searchV2) withOtherKey(r *reading2) *reading2 {
 	pk := s.x.candidates.User
 	row := s.x.row(pk)
@@ -75,8 +75,8 @@ func (s *searchV2) withOtherKey(r *reading2) *reading2 {
 	return nil
 }
 
-// withOtherTime looks for the timestamp that a character was changed in: that
-// changes all of the signature.
+// withOtherTime searches for the original of a timestamp in which a character
+// was changed, which makes the whole signature wrong.
 func (s *searchV2) withOtherTime(r *reading2, input string, message []byte) *reading2 {
 	if !r.dated {
 		return nil
@@ -105,7 +105,7 @@ func (s *searchV2) withOtherTime(r *reading2, input string, message []byte) *rea
 
 const base64Letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-// differing counts the characters in which two texts of a length differ.
+// differing counts the characters in which two texts of equal length differ.
 func differing(a, b string) int {
 	n := 0
 	for i := range min(len(a), len(b)) {
@@ -116,15 +116,16 @@ func differing(a, b string) int {
 	return n + max(len(a), len(b)) - min(len(a), len(b))
 }
 
-// edited finds a token whose start was lost, or that has something in front.
+// edited finds a token whose beginning was lost, or that has other characters
+// in front.
 func (x *explainer) edited(text string) ([]Finding, bool) {
 	if x.t.settings.SignatureSize < 4 {
-		return nil, false // too many matches are accidents
+		return nil, false // with more, matches would be accidents
 	}
 	if rest, ok := strings.CutPrefix(text, "3D"); ok && x.isAuthentic(rest) {
 		return []Finding{{
 			Cause: CauseQuotedPrintable, Certainty: Certain,
-			Text: "3D stands in front of it: the rest of =3D, by which a mail in quoted-printable writes =",
+			Text: "3D precedes it: the rest of =3D, which stands for = in quoted-printable mails",
 		}}, true
 	}
 	for n := 1; n <= 4; n++ {
@@ -136,7 +137,7 @@ func (x *explainer) edited(text string) ([]Finding, bool) {
 		}
 		if n < len(text) && x.isAuthentic(text[n:]) {
 			return []Finding{{
-				Cause: CauseLeading, Certainty: Certain, Text: fmt.Sprintf("characters stand in front of it that don't belong to it: %d", n),
+				Cause: CauseLeading, Certainty: Certain, Text: fmt.Sprintf("characters that don't belong to it precede it: %d", n),
 			}}, true
 		}
 	}

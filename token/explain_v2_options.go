@@ -8,14 +8,13 @@ import (
 	"strings"
 )
 
-// change is a setting, or something else, that differs from what is expected
-// here.
+// change is a setting or another input that differs from the expected one.
 type change struct {
 	cause                      Cause
 	setting, here, there, text string
 
-	// atMost is how sure it is even where a signature proves it, if that proves
-	// something else just as well; empty is Certain.
+	// atMost limits the certainty, if a matching signature proves another
+	// cause equally well; empty means Certain.
 	atMost Certainty
 }
 
@@ -26,10 +25,10 @@ func (c change) finding(certainty Certainty) Finding {
 	return Finding{Cause: c.cause, Certainty: certainty, Setting: c.setting, Here: c.here, There: c.there, Text: c.text}
 }
 
-// A choice says for each dimension of the search which of its options is
-// tried. Option 0 is what is set here. The dimensions come in the order in
-// which causes are likely: of two that make the same signature the first is
-// named.
+// A choice has the index of the option to try, for each dimension of the
+// search. Option 0 is the setting here. The dimensions are ordered by
+// likelihood: of two causes that make the same signature, the first is
+// reported.
 type choice [dimensions]int
 
 const (
@@ -45,8 +44,9 @@ const (
 	dimensions
 )
 
-// each calls visit for all choices that differ from the settings here in so
-// many dimensions from the given one on, until visit returns false.
+// each calls visit with all choices that differ from the settings here in
+// exactly differing dimensions, from dimension from on, until visit returns
+// false.
 func (c *choice) each(differing, from int, counts *[dimensions]int, visit func() bool) bool {
 	if differing == 0 {
 		return visit()
@@ -63,7 +63,7 @@ func (c *choice) each(differing, from int, counts *[dimensions]int, visit func()
 	return true
 }
 
-// searchV2 looks for what makes a token's signature.
+// searchV2 searches for the settings that make a token's signature.
 type searchV2 struct {
 	x    *explainer
 	data []byte
@@ -82,11 +82,11 @@ type searchV2 struct {
 	seed     maphash.Seed
 	seen     map[uint64]struct{}
 	tried    [maxSignatureSize + 1]int // signatures of each size
-	weak     bool                      // signatures were left out as too short
+	weak     bool                      // signatures were skipped as too short
 	scratch  *scratch
 }
 
-// loginForm is how last_login is signed.
+// loginForm is a form in which last_login is signed.
 type loginForm uint8
 
 const (
@@ -102,17 +102,17 @@ type packerOption struct {
 	change change
 }
 
-// secretOption is a form of a secret, and what it is in words.
+// secretOption is a form of a secret, and its description.
 type secretOption struct {
-	values []string // more than one for the key here and its fallbacks
+	values []string // several for the key here and its fallbacks
 	form   string
 }
 
-// noField stands for a release of django-sesame that has no PRIMARY_KEY_FIELD,
-// and leaves it out of the key.
+// noField stands for a release of django-sesame without PRIMARY_KEY_FIELD,
+// which isn't part of the key then.
 const noField = "\x00"
 
-// Guesses at settings that the operator didn't name.
+// Guesses of settings that the operator didn't name.
 var guessedFields = []string{"pk", "id", "uuid", "username", "email", "user_id", "public_id"}
 
 func (x *explainer) newSearchV2(text string, data []byte) *searchV2 {
@@ -139,7 +139,7 @@ func (x *explainer) newSearchV2(text string, data []byte) *searchV2 {
 	return s
 }
 
-// unique returns the values without those that were there before.
+// unique returns the values without repetitions.
 func unique[T comparable](values []T) []T {
 	var result []T
 	for _, value := range values {
@@ -150,8 +150,8 @@ func unique[T comparable](values []T) []T {
 	return result
 }
 
-// loginForms are the ways in which last_login may be signed, that of the
-// settings first.
+// loginForms returns the forms in which last_login may be signed, the one of
+// the settings first.
 func loginForms(set *Settings, version Version) []loginForm {
 	zoned := awareLogin
 	if !*set.UseTZ {
@@ -167,7 +167,8 @@ func loginForms(set *Settings, version Version) []loginForm {
 	return unique(append(forms, awareLogin, naiveLogin))
 }
 
-// packers are the packers that may have made the token, the one here first.
+// packers returns the packers that may have made the token, the one here
+// first.
 func (x *explainer) packers() []packerOption {
 	set := &x.t.settings
 	here := packerOption{name: set.Packer, pack: set.Encoding}

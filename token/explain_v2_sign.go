@@ -5,16 +5,16 @@ import (
 	"hash/maphash"
 )
 
-// comparison is how a signature is compared: of which size it is made, and how
-// many bytes of it are there.
+// comparison says how a signature is compared: its original size, and how many
+// of its bytes are present.
 type comparison struct{ made, compared int }
 
-// comparisons are the ways in which a signature of a size may come from one of
-// the size here: as it is, made shorter or longer, or cut short, or with
-// something behind it.
+// comparisons returns the ways in which a signature of some size can result
+// from one of the size here: unchanged, made with another size, cut short, or
+// with text behind it.
 func comparisons(size, here int, c *choice) []comparison {
 	var all []comparison
-	const shortest = 4 // bytes, below which matches are accidents where much is tried
+	const shortest = 4 // bytes; with many tries, shorter signatures match by accident
 	if size <= maxSignatureSize && (size >= shortest || size == here || *c == choice{}) {
 		all = append(all, comparison{size, size})
 	}
@@ -27,7 +27,7 @@ func comparisons(size, here int, c *choice) []comparison {
 // matches makes a signature with the key derived from input.
 func (s *searchV2) matches(input string, message, signature []byte, how comparison) bool {
 	if how.compared < 8 && s.tried[how.compared] >= 1<<(8*how.compared)/20 {
-		s.weak = true // one of them would match by accident
+		s.weak = true // one of so many would match by accident
 		return false
 	}
 	var h maphash.Hash
@@ -38,7 +38,7 @@ func (s *searchV2) matches(input string, message, signature []byte, how comparis
 	_, _ = h.Write(message)
 	sum := h.Sum64()
 	if _, ok := s.seen[sum]; ok {
-		return false // with fewer changes
+		return false // already found, with fewer changes
 	}
 	s.seen[sum] = struct{}{}
 	s.x.trials++
@@ -47,7 +47,7 @@ func (s *searchV2) matches(input string, message, signature []byte, how comparis
 	return subtle.ConstantTimeCompare(made[:how.compared], signature[:how.compared]) == 1
 }
 
-// sign makes a signature. It is good until the next call.
+// sign makes a signature, which is valid until the next call.
 func (s *searchV2) sign(input string, message []byte, size int) []byte {
 	id := string(rune(size)) + input
 	state, ok := s.states[id]
@@ -71,7 +71,8 @@ func v2State(h resumableHash, input string, size int) blake2bState {
 	panic("token: " + err.Error())
 }
 
-// certainty is how sure a match of so many bytes is, after all that was tried.
+// certainty returns the certainty of a match of so many bytes, after so many
+// tries.
 func (s *searchV2) certainty(size int) Certainty {
 	return certaintyOfTrials(size, s.tried[size])
 }
@@ -91,7 +92,7 @@ func certaintyOfTrials(size, trials int) Certainty {
 	}
 }
 
-// changes are what is different in a choice.
+// changes returns the settings that differ in a choice.
 func (s *searchV2) changes(c *choice, r *reading2, row *Row, how comparison) []change {
 	set := &s.x.t.settings
 	var all []change

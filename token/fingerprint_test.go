@@ -7,7 +7,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// TestFingerprintTellsTokensApartAndNotTheirSpellings tells tokens apart, and spellings of one token not.
+// TestFingerprintTellsTokensApartAndNotTheirSpellings compares different
+// tokens, and different spellings of one token.
 func TestFingerprintTellsTokensApartAndNotTheirSpellings(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
@@ -51,7 +52,7 @@ func TestFingerprintTellsTokensApartAndNotTheirSpellings(t *testing.T) {
 			}
 		})
 	}
-	// Sixteen bytes in base64 leave four bits that mean nothing.
+	// Sixteen bytes in base64 leave four unused bits.
 	tokens, err := token.New(token.Settings{SecretKey: "key", Encoding: token.ShortPacker, MaxAge: new(time.Hour)})
 	if err != nil {
 		t.Fatal(err)

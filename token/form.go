@@ -1,7 +1,7 @@
 package token
 
 // CanParse reports whether a text has the form of a token: Parse might accept
-// it, at some time and in some scope, if it was made with the right key.
+// it at some time, in some scope and with some key.
 func (t *Tokens) CanParse(text string) bool {
 	if len(text) > maxTokenSize {
 		return false
@@ -17,8 +17,8 @@ func (t *Tokens) CanParse(text string) bool {
 	return false
 }
 
-// hasV2Parts reports whether a text decodes to a primary key, a timestamp where
-// there has to be one, and a signature.
+// hasV2Parts reports whether a text decodes to a primary key, a timestamp if
+// the settings have max_age, and a signature.
 func (t *Tokens) hasV2Parts(text string) bool {
 	var p Parsed
 	switch t.parseV2(&p, text, Expectation{}) {
@@ -28,10 +28,10 @@ func (t *Tokens) hasV2Parts(text string) bool {
 	return true
 }
 
-// Resembles reports whether a text is a token, or could be one that was cut off
-// or had a few characters added: it is made of the same characters, and isn't
-// much longer. What doesn't resemble a token is something else, such as the
-// credentials of an application.
+// Resembles reports whether a text is a token, or could be one that was cut
+// off or had a few characters added: it has only characters of tokens, and
+// isn't much longer. Other texts are something else, such as the credentials
+// of an application.
 func (t *Tokens) Resembles(text string) bool {
 	if t.CanParse(text) {
 		return true
@@ -40,8 +40,8 @@ func (t *Tokens) Resembles(text string) bool {
 	return len(text) <= t.longestV2()+added && isBase64URL(text)
 }
 
-// longestV2 is the length of the longest v2 token: that of each, where the
-// primary keys have one size.
+// longestV2 returns the length of the longest v2 token, which is the length of
+// every token if all primary keys have the same size.
 func (t *Tokens) longestV2() int {
 	size := maxKeyBytes
 	switch kind := t.settings.Encoding.Kind(); kind {
@@ -56,7 +56,7 @@ func (t *Tokens) longestV2() int {
 	return ((size+t.settings.SignatureSize)*4 + 2) / 3
 }
 
-// MayBeToken reports whether a text is made of the characters of tokens, of any
+// MayBeToken reports whether a text has only characters of tokens, for any
 // settings.
 func MayBeToken(text string) bool {
 	if len(text) > maxTokenSize {

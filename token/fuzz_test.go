@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// fuzzNow is the clock of all fuzzing.
+// fuzzNow is the current time in all fuzz tests.
 var fuzzNow = time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
 
 // fuzzPackers are all packers.
@@ -45,8 +45,8 @@ func fuzzTokens(f *testing.F) []*Tokens {
 	return all
 }
 
-// fuzzSeeds are tokens of the vectors, not all of them: each one is run before
-// any fuzzing starts.
+// fuzzSeeds returns some tokens of the vectors: each one is run before fuzzing
+// starts.
 func fuzzSeeds(f *testing.F) []string {
 	f.Helper()
 	var seeds []string
@@ -82,9 +82,9 @@ var (
 	djangoV1WithAge = regexp.MustCompile(`\A[A-Za-z0-9-_]{4,}:[0-9A-Za-z]{6}:[A-Za-z0-9-_]{27}\z`)
 )
 
-// FuzzParse parses anything, and anything with a v1 signature added, which
-// gets further. Nothing may panic; every refusal has a documented reason; and
-// what is accepted is what its parts make when put together again.
+// FuzzParse parses any text, also with a valid v1 signature added, which gets
+// further. Parse must not panic, reject only with a documented reason, and
+// accept only tokens that are equal when made again from their parts.
 func FuzzParse(f *testing.F) {
 	all := fuzzTokens(f)
 	for i, seed := range fuzzSeeds(f) {
@@ -92,7 +92,7 @@ func FuzzParse(f *testing.F) {
 		unsigned, _ := cutLast(seed)
 		f.Add(uint8(i), unsigned)
 	}
-	// On both sides of what the regular expressions take.
+	// Longer and shorter than the regular expressions accept.
 	for which := range all {
 		for _, data := range []string{"AAA", "AAAA", "azAZ09-_", "AAA[", "AAA{", "AAA@", "AAA`", "AAA/", "AAA:", "", ":"} {
 			signature := strings.Repeat("A", 27)
@@ -156,8 +156,8 @@ func fuzzParse(t *testing.T, tokens *Tokens, text string) {
 	if !bytes.HasPrefix(data, packed) {
 		t.Errorf("the primary key %q is %x; the token has %x", parsed.pk, packed, data)
 	}
-	// Bits that are left over in the last character don't count, in Python
-	// neither, so that up to 16 tokens are the same. One of them is canonical.
+	// Unused bits of the last character are ignored, in Python too, so that up
+	// to 16 texts are the same token. One of them is canonical.
 	canonical := base64.RawURLEncoding.EncodeToString(data)
 	if canonical[:len(canonical)-1] != text[:len(text)-1] {
 		t.Errorf("parsed %q, put together again %q", text, canonical)
@@ -168,8 +168,9 @@ func fuzzParse(t *testing.T, tokens *Tokens, text string) {
 	}
 }
 
-// FuzzCreateVerify makes tokens and checks them. Each must pass, and none
-// after the change of a single bit of the token, or of what it is bound to.
+// FuzzCreateVerify makes tokens and checks them. Each must be accepted, and
+// rejected after the change of a single bit of the token, or of the data that
+// it is bound to.
 func FuzzCreateVerify(f *testing.F) {
 	all := fuzzTokens(f)
 	for i := range all {
@@ -221,7 +222,7 @@ func FuzzCreateVerify(f *testing.F) {
 
 		other := user
 		other.Password = new(flipBit(password, bit))
-		// v2 doesn't sign all of a password's hash: not its salt.
+		// v2 signs a password's hash without its salt.
 		isBound := *other.Password != password &&
 			(version == V1 || passwordHash(*other.Password) != passwordHash(password))
 		if err := verify(made, other, want); (err == nil) == isBound {
@@ -260,7 +261,7 @@ func flipBit(s string, bit uint16) string {
 	return string(changed)
 }
 
-// FuzzPacker: what any packer reads, it writes again.
+// FuzzPacker: each packer writes a key that it has read as the same bytes.
 func FuzzPacker(f *testing.F) {
 	for i, seed := range fuzzSeeds(f) {
 		if data, err := base64.RawURLEncoding.DecodeString(seed); err == nil {
@@ -278,8 +279,8 @@ func FuzzPacker(f *testing.F) {
 		}
 		read := data[:len(data)-len(rest)]
 		packed, err := packer.Pack(nil, key)
-		// Only a key that is cut short differs: it lacks what its length
-		// announces, so that nothing is left for a signature.
+		// Only a key that is cut short differs: it is shorter than its length
+		// byte says, so that nothing is left for a signature.
 		if err == nil && bytes.Equal(packed, read) {
 			return
 		}

@@ -19,7 +19,7 @@ import (
 type Packer interface {
 	// Name is the class name in django-sesame, or "hex:N".
 	Name() string
-	// Kind is what Unpack makes.
+	// Kind is the kind of keys that Unpack returns.
 	Kind() Kind
 	// Pack appends the key's bytes to dst. It fails for a key of another
 	// kind, or one that doesn't fit.
@@ -29,7 +29,8 @@ type Packer interface {
 	Unpack(data []byte) (pk PrimaryKey, rest []byte, err error)
 }
 
-// The packers of django-sesame, with the Django fields that it picks each for.
+// The packers of django-sesame, with the Django fields for which it chooses
+// them.
 var (
 	ShortPacker            Packer = intPacker{"ShortPacker", 2}             // SmallAutoField, SmallIntegerField
 	UnsignedShortPacker    Packer = uintPacker{"UnsignedShortPacker", 2}    // PositiveSmallIntegerField
@@ -42,14 +43,15 @@ var (
 	StrPacker              Packer = strPacker{}                             // CharField, TextField
 )
 
-// djangoModule is where django-sesame keeps its packers: a PACKER setting that
-// starts so names one of them, any other a class of the operator's.
+// djangoModule is the module of django-sesame's packers: a PACKER setting that
+// begins with it names one of them, any other one names a class of the
+// operator.
 const djangoModule = "sesame.packers."
 
 // MaxHexDigits is the longest key of a hexadecimal packer.
 const MaxHexDigits = 2 * maxKeyBytes
 
-// maxKeyBytes is the most that BytesPacker's length byte can count.
+// maxKeyBytes is the largest length in BytesPacker's length byte.
 const maxKeyBytes = 255
 
 var (
@@ -92,14 +94,14 @@ func PackerByName(name string) (Packer, error) {
 		name, nearest.Hint(strings.TrimPrefix(name, djangoModule), packerNames))
 }
 
-// packerNames are those of django-sesame.
+// packerNames are the names of django-sesame's packers.
 var packerNames = []string{
 	"ShortPacker", "UnsignedShortPacker", "LongPacker", "IntPacker", "UnsignedLongPacker", "UnsignedIntPacker",
 	"LongLongPacker", "UnsignedLongLongPacker", "UUIDPacker", "BytesPacker", "StrPacker",
 }
 
-// HexPacker packs strings of exactly so many hexadecimal digits into half as
-// many bytes: the custom packer that django-sesame's documentation shows.
+// HexPacker packs strings of exactly the given number of hexadecimal digits
+// into half as many bytes: the custom packer in django-sesame's documentation.
 func HexPacker(digits int) (Packer, error) {
 	if digits < 2 || digits > MaxHexDigits || digits%2 != 0 {
 		return nil, fmt.Errorf("hex:%d: the number of digits must be even, from 2 to %d", digits, MaxHexDigits)
@@ -107,7 +109,7 @@ func HexPacker(digits int) (Packer, error) {
 	return hexPacker{digits / 2}, nil
 }
 
-// kindError is returned by a packer that gets a key it can't hold.
+// kindError is returned by a packer for a key of a kind that it can't pack.
 func kindError(name string, pk PrimaryKey) error {
 	return fmt.Errorf("%s can't pack a primary key of kind %s", name, pk.Kind())
 }
@@ -253,9 +255,9 @@ func appendCounted(dst []byte, key, packer string) ([]byte, error) {
 	return append(dst, key...), nil
 }
 
-// cutCounted reads a length byte and a key. Where fewer bytes follow than
-// were announced it takes those, as a slice in Python does: nothing is left
-// for a signature then, which is how such a token fails.
+// cutCounted reads a length byte and a key. If fewer bytes follow, it returns
+// those, as a slice in Python does. Then nothing is left for a signature, and
+// the token is rejected.
 func cutCounted(data []byte) (key, rest []byte, err error) {
 	if len(data) == 0 {
 		return nil, nil, errShortData
@@ -286,7 +288,7 @@ func (p hexPacker) Pack(dst []byte, pk PrimaryKey) ([]byte, error) {
 	return dst, nil
 }
 
-// Unpack takes what there is of a key that is cut short, as cutCounted does.
+// Unpack returns the rest of a key that is cut short, as cutCounted does.
 func (p hexPacker) Unpack(data []byte) (PrimaryKey, []byte, error) {
 	end := min(p.size, len(data))
 	return StringKey(hex.EncodeToString(data[:end])), data[end:], nil

@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// uuidKey is a key whose bytes all differ.
+// uuidKey is a key of 16 different bytes.
 var uuidKey = token.UUIDKey([16]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
 
 func TestPackersWriteWhatDjangoSesameWrites(t *testing.T) {
@@ -68,7 +68,7 @@ func TestPackersWriteWhatDjangoSesameWrites(t *testing.T) {
 	}
 }
 
-func TestPackersRefuseKeysThatDontFit(t *testing.T) {
+func TestPackersRejectKeysThatDontFit(t *testing.T) {
 	t.Parallel()
 	tooLong := strings.Repeat("x", 256)
 	for name, test := range map[string]struct {
@@ -111,9 +111,9 @@ func TestPackersRefuseKeysThatDontFit(t *testing.T) {
 	}
 }
 
-// TestPackAcrossSigns: a database driver says of a column whether it is
-// unsigned, Django's field may say otherwise, and the token is the same.
-func TestPackAcrossSigns(t *testing.T) {
+// TestSignOfTheColumnDoesNotChangeTheToken: the database's column and Django's
+// field may differ in sign, and the token is the same.
+func TestSignOfTheColumnDoesNotChangeTheToken(t *testing.T) {
 	t.Parallel()
 	signed, err := token.LongPacker.Pack(nil, token.UintKey(7))
 	if err != nil {
@@ -128,7 +128,7 @@ func TestPackAcrossSigns(t *testing.T) {
 	}
 }
 
-func TestUnpackShortData(t *testing.T) {
+func TestUnpackRejectsShortData(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		packer token.Packer
@@ -169,7 +169,7 @@ func TestUnpackShortData(t *testing.T) {
 	}
 }
 
-func TestPackerByName(t *testing.T) {
+func TestPackersAreFoundByName(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]token.Packer{
 		"ShortPacker":            token.ShortPacker,
@@ -217,7 +217,7 @@ func TestPackerByName(t *testing.T) {
 	}
 }
 
-func TestPrimaryKeyString(t *testing.T) {
+func TestPrimaryKeysAreWrittenForPeople(t *testing.T) {
 	t.Parallel()
 	for want, key := range map[string]token.PrimaryKey{
 		"":                                     {},

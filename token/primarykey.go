@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// Kind tells what a PrimaryKey is made of. It follows from the packer that
+// Kind is the type of a PrimaryKey's value. It follows from the packer that
 // made or read the token.
 type Kind uint8
 
@@ -38,8 +38,8 @@ func (k Kind) String() string {
 }
 
 // PrimaryKey is the primary key of a user, or whatever unique field
-// primary_key_field names. It is comparable: two keys of one packer are the
-// same user exactly if they are equal. The zero value is no key at all.
+// primary_key_field names. It is comparable: two keys of one packer belong to
+// the same user if and only if they are equal. The zero value is no key.
 type PrimaryKey struct {
 	kind Kind
 	hi   uint64 // upper half of a UUID
@@ -47,13 +47,13 @@ type PrimaryKey struct {
 	text string // a string, or bytes
 }
 
-// IntKey makes a primary key of a signed integer.
+// IntKey returns the primary key with a signed integer.
 func IntKey(n int64) PrimaryKey { return PrimaryKey{kind: KindInt, lo: uint64(n)} }
 
-// UintKey makes a primary key of an unsigned integer.
+// UintKey returns the primary key with an unsigned integer.
 func UintKey(n uint64) PrimaryKey { return PrimaryKey{kind: KindUint, lo: n} }
 
-// UUIDKey makes a primary key of the 16 bytes of a UUID.
+// UUIDKey returns the primary key with the 16 bytes of a UUID.
 func UUIDKey(id [16]byte) PrimaryKey {
 	return PrimaryKey{
 		kind: KindUUID,
@@ -62,16 +62,16 @@ func UUIDKey(id [16]byte) PrimaryKey {
 	}
 }
 
-// StringKey makes a primary key of a string.
+// StringKey returns the primary key with a string.
 func StringKey(s string) PrimaryKey { return PrimaryKey{kind: KindString, text: s} }
 
-// BytesKey makes a primary key of a copy of b.
+// BytesKey returns the primary key with a copy of b.
 func BytesKey(b []byte) PrimaryKey { return PrimaryKey{kind: KindBytes, text: string(b)} }
 
-// Kind tells which of the other methods has the value.
+// Kind says which of the other methods returns the value.
 func (k PrimaryKey) Kind() Kind { return k.kind }
 
-// IsZero reports whether k is no key at all.
+// IsZero reports whether k is the zero value, which is no key.
 func (k PrimaryKey) IsZero() bool { return k.kind == 0 }
 
 // Int returns the value of a KindInt.
@@ -90,7 +90,7 @@ func (k PrimaryKey) UUID() (id [16]byte) {
 // Text returns the value of a KindString, or the raw bytes of a KindBytes.
 func (k PrimaryKey) Text() string { return k.text }
 
-// String returns the key as people write it: integers in decimal, UUIDs in
+// String returns the key in its usual form: integers in decimal, UUIDs in
 // their dashed form, strings as they are, bytes in hexadecimal.
 func (k PrimaryKey) String() string {
 	switch k.kind {

@@ -1,33 +1,35 @@
 package token
 
-// Reason says why a token is refused. Every refusal of this module is exactly
-// one of these; they are what logs and metrics show. A Reason is an error:
+// Reason says why a token is rejected. Every rejection of this module has
+// exactly one of these reasons; logs and metrics show them. A Reason is an
+// error:
 //
 //	var reason token.Reason
 //	if errors.As(err, &reason) { … }
 type Reason uint8
 
-// The reasons, in the order in which a token meets them. Those of the user's
-// row are found by the caller, who looks the user up, between Parse and Verify.
+// The reasons, in the order in which they are checked. The caller checks those
+// of the user's row, between Parse and Verify.
 const (
 	// Missing: the request has no token at all.
 	Missing Reason = iota + 1
-	// Malformed: not a token of a version that the tokens setting names, or
-	// not decodable. Often a link that a mail program cut in two.
+	// Malformed: not a token of an accepted version, or not decodable. Often a
+	// link that a mail program has split.
 	Malformed
-	// NoScope: the scope that is expected depends on the request, and this
-	// request gives none, or servers would read it in different ways.
+	// NoScope: the expected scope depends on the request, and this request has
+	// none, or servers would read it in different ways.
 	NoScope
 	// ScopeUnsupported: a v1 token where a scope is expected; v1 has none.
 	ScopeUnsupported
-	// MaxAgeUnsupported: a v1 token with an overridden max_age; v1 can't do it.
+	// MaxAgeUnsupported: a v1 token with an overridden max_age, which v1
+	// doesn't support.
 	MaxAgeUnsupported
 	// NoPrimaryKey: the bytes don't start with a primary key of the packer.
 	NoPrimaryKey
 	// NoTimestamp: max_age is set, but no timestamp follows the primary key.
 	NoTimestamp
-	// NoSignature: what remains isn't as long as a signature; for example a
-	// token made with max_age where none is set here, or the reverse.
+	// NoSignature: the rest isn't as long as a signature; for example a token
+	// made with max_age where none is set here, or the reverse.
 	NoSignature
 	// Expired: as old as max_age, or older.
 	Expired
@@ -40,13 +42,13 @@ const (
 	// BadSignature: signed with another key, for another scope or packer, or
 	// revoked since: by a new password or e-mail, or, one-time, by a login.
 	BadSignature
-	// Consumed: a one-time token that another request has used just now.
+	// Consumed: a one-time token that another request has just used.
 	Consumed
-	// Revoked: valid, but ended before its time by an operator.
+	// Revoked: otherwise valid, but an operator has revoked it.
 	Revoked
 )
 
-// Reasons lists every Reason there is.
+// Reasons returns every Reason.
 func Reasons() []Reason {
 	all := make([]Reason, 0, Revoked)
 	for r := Missing; r <= Revoked; r++ {
@@ -55,7 +57,7 @@ func Reasons() []Reason {
 	return all
 }
 
-// String is the reason's name in logs and metrics. It never changes.
+// String returns the reason's name in logs and metrics. It never changes.
 func (r Reason) String() string {
 	switch r {
 	case Missing:
@@ -93,7 +95,7 @@ func (r Reason) String() string {
 	}
 }
 
-// Error is the reason in words, for an operator. It tells more than a client
+// Error describes the reason for an operator. It says more than a client
 // should learn: see Public.
 func (r Reason) Error() string {
 	switch r {
@@ -132,7 +134,7 @@ func (r Reason) Error() string {
 	}
 }
 
-// orNil is the reason as an error, which is nil where there is none.
+// orNil returns the reason as an error, or nil if there is none.
 func (r Reason) orNil() error {
 	if r == 0 {
 		return nil
@@ -140,8 +142,8 @@ func (r Reason) orNil() error {
 	return r
 }
 
-// Public is what a client may be told: "missing", "malformed", "expired" or
-// "invalid". It doesn't tell whether a user exists.
+// Public returns the reason for clients: "missing", "malformed", "expired" or
+// "invalid". It doesn't reveal whether a user exists.
 func (r Reason) Public() string {
 	switch r {
 	case Missing, Expired:

@@ -9,7 +9,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// TestReasonsOfTokensStayTheSame pins what operators' queries and alerts rest on.
+// TestReasonsOfTokensStayTheSame: operators' queries and alerts depend on
+// them.
 func TestReasonsOfTokensStayTheSame(t *testing.T) {
 	t.Parallel()
 	public := map[string]string{
@@ -57,7 +58,7 @@ func TestReasonsOfTokensStayTheSame(t *testing.T) {
 	}
 }
 
-func TestUnknownReason(t *testing.T) {
+func TestUnknownReasonsHaveAName(t *testing.T) {
 	t.Parallel()
 	for _, reason := range []token.Reason{0, 255} {
 		if reason.String() != "unknown" || reason.Error() != "unknown reason" || reason.Public() != "invalid" {

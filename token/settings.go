@@ -14,19 +14,19 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// Settings are those of django-sesame, of the same names there with SESAME_ in
-// front, and those of Django that tokens depend on. The zero value of a field
-// is django-sesame's default. Only settings that are equal on both sides make
-// tokens that pass on both.
+// Settings are django-sesame's settings, which have the same names there with
+// SESAME_ in front, and Django's settings that tokens depend on. The zero
+// value of a field is django-sesame's default. Tokens are accepted on both
+// sides only if the settings are equal.
 type Settings struct {
 	// SecretKey is Django's SECRET_KEY. Required.
 	SecretKey string
-	// SecretKeyFallbacks are Django's SECRET_KEY_FALLBACKS: keys that were
-	// used before, with which tokens are accepted but not made.
+	// SecretKeyFallbacks are Django's SECRET_KEY_FALLBACKS: former keys, with
+	// which tokens are accepted but not made.
 	SecretKeyFallbacks []string
 
-	// MaxAge is how long a token is valid; nil means for ever. Tokens made
-	// with and without it don't mix.
+	// MaxAge is how long a token is valid; nil means forever. Tokens with and
+	// without it have different formats, and only one is accepted.
 	MaxAge *time.Duration
 	// OneTime ties tokens to the user's last login.
 	OneTime bool
@@ -40,15 +40,15 @@ type Settings struct {
 	// django-sesame picks one from the type of the primary key. The string
 	// itself is a part of the signing key.
 	Packer string
-	// Encoding is what the packer does. It must be set where Packer is empty
-	// or names a class that isn't django-sesame's, and may be left out
-	// otherwise.
+	// Encoding implements the packer. It is required if Packer is empty or
+	// names a class that isn't django-sesame's, and optional otherwise.
 	Encoding Packer
-	// PrimaryKeyField names the field that tokens hold. Default: pk.
+	// PrimaryKeyField names the field in tokens that identifies users.
+	// Default: pk.
 	PrimaryKeyField string
 
-	// Versions are the token versions accepted; new ones are of the first.
-	// Default: V2, V1. It is django-sesame's TOKENS.
+	// Versions are the accepted versions; new tokens have the first. Default:
+	// V2, V1. It is django-sesame's TOKENS.
 	Versions []Version
 
 	// Key is for v2: changing it revokes all tokens.
@@ -86,7 +86,7 @@ func (v Version) String() string {
 }
 
 // VersionByName finds a version by django-sesame's module ("sesame.tokens_v2")
-// or in short ("v2").
+// or its short name ("v2").
 func VersionByName(name string) (Version, error) {
 	switch strings.TrimPrefix(strings.TrimPrefix(name, "sesame.tokens_"), "v") {
 	case "1":
@@ -97,11 +97,11 @@ func VersionByName(name string) (Version, error) {
 	return 0, setting.Errorf("tokens", "unknown version of tokens %q: it must be v2 or v1", name)
 }
 
-// ErrInsecure is returned for settings that django-sesame refuses, too: tokens
-// that neither age nor a new password would ever end.
+// ErrInsecure is returned for settings that django-sesame rejects, too: with
+// them, neither age nor a new password would ever end a token.
 var ErrInsecure = errors.New("insecure configuration: set max_age to a low value, or invalidate_on_password_change to true")
 
-// withDefaults returns a copy with every default filled in, or what is wrong.
+// withDefaults returns a copy with every default filled in, or an error.
 func (s Settings) withDefaults() (Settings, error) {
 	if s.SecretKey == "" {
 		return s, setting.Errorf("secret_key", "secret_key is empty: set it to Django's SECRET_KEY")
@@ -158,7 +158,7 @@ func (s Settings) withDefaults() (Settings, error) {
 	return s, nil
 }
 
-// setDefault sets *field where it has its zero value.
+// setDefault sets *field if it has its zero value.
 func setDefault[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {

@@ -32,7 +32,7 @@ func TestDefaultsAreDjangoSesames(t *testing.T) {
 	}
 }
 
-func TestSettingsThatAreRefused(t *testing.T) {
+func TestWrongSettingsAreRejected(t *testing.T) {
 	t.Parallel()
 	const secret, fallback = "the-very-secret-key", "the-fallback-key"
 	for name, test := range map[string]struct {
@@ -114,7 +114,7 @@ func TestSettingsThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestSettingsThatAreAccepted(t *testing.T) {
+func TestUnusualSettingsAreAccepted(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*token.Settings){
 		"no invalidation, but an age": func(s *token.Settings) {
@@ -137,7 +137,8 @@ func TestSettingsThatAreAccepted(t *testing.T) {
 	}
 }
 
-// TestSettingsAreCopied: Tokens doesn't change with what it was made from.
+// TestSettingsAreCopied: Tokens doesn't change when the caller changes its
+// Settings.
 func TestSettingsAreCopied(t *testing.T) {
 	t.Parallel()
 	settings := token.Settings{
@@ -157,7 +158,7 @@ func TestSettingsAreCopied(t *testing.T) {
 	}
 }
 
-func TestVersionByName(t *testing.T) {
+func TestVersionsAreFoundByName(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]token.Version{
 		"v1": token.V1, "v2": token.V2, "sesame.tokens_v1": token.V1, "sesame.tokens_v2": token.V2,

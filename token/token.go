@@ -1,11 +1,11 @@
 // Package token makes and checks the tokens of django-sesame, bit for bit, in
-// both of its formats: a token made by either is accepted by the other where
-// the settings are the same, and refused for the same reasons.
+// both of its formats: a token made by one is accepted by the other if the
+// settings are the same, and rejected for the same reasons.
 //
 // A token holds the primary key of a user, an optional timestamp and a
 // signature. The signature covers data of the user's row, so checking takes
-// two steps: Parse reads the token and says whose row is needed, Verify takes
-// that row. Neither does any I/O.
+// two steps: Parse reads the token and returns the primary key of the row that
+// is needed, Verify checks against that row. Neither does any I/O.
 //
 // The formats are defined by django-sesame's source: sesame/tokens_v2.py,
 // tokens_v1.py, packers.py and settings.py.
@@ -34,14 +34,15 @@ type Tokens struct {
 	scratches sync.Pool // of *scratch
 }
 
-// New returns Tokens for the settings, or an error that names the setting
-// that can't be right. It never repeats a key.
+// New returns Tokens for the settings, or an error that names the wrong
+// setting. The error never contains a key.
 func New(settings Settings) (*Tokens, error) {
 	settings, err := settings.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	// What the caller still holds could change under the keys derived from it.
+	// Copies, since the caller could change its own values, and the keys
+	// derived from them would stay the same.
 	settings.Versions = slices.Clone(settings.Versions)
 	settings.SecretKeyFallbacks = slices.Clone(settings.SecretKeyFallbacks)
 	if settings.MaxAge != nil {
@@ -61,8 +62,8 @@ func New(settings Settings) (*Tokens, error) {
 func (t *Tokens) Settings() Settings { return t.settings }
 
 // Create makes a token of the first of Settings.Versions for a user, like
-// django-sesame's get_token. The scope must be empty for v1. It fails where
-// the primary key doesn't fit the packer or a column that is signed is NULL.
+// django-sesame's get_token. The scope must be empty for v1. It fails if the
+// primary key doesn't fit the packer, or if a signed column is NULL.
 func (t *Tokens) Create(pk PrimaryKey, user User, scope string, now time.Time) (string, error) {
 	if t.settings.Versions[0] == V1 {
 		return t.createV1(pk, user, scope, now)
@@ -73,27 +74,27 @@ func (t *Tokens) Create(pk PrimaryKey, user User, scope string, now time.Time) (
 // Expectation is what a token is checked against, besides the settings and
 // the user's row.
 type Expectation struct {
-	// Scope must be the one that the token was made for.
+	// Scope is the scope that the token must be made for.
 	Scope string
-	// MaxAge overrides that of the settings, which must have one: otherwise
-	// it is ignored, as tokens hold no timestamp then. v1 tokens can't have
-	// it overridden.
+	// MaxAge overrides that of the settings. Without a MaxAge in the settings
+	// it is ignored, as tokens have no timestamp then. v1 doesn't support it.
 	MaxAge *time.Duration
 	// Now is the time of the check.
 	Now time.Time
 }
 
-// Parsed is a token of which all is known that can be without the user's row.
+// Parsed is a token that was read and checked as far as possible without the
+// user's row.
 type Parsed struct {
 	version Version
 	refused Reason // why Parse refused it, or 0
 	pk      PrimaryKey
 	dated   bool   // whether the token has a timestamp
 	created int64  // that timestamp, in Unix seconds
-	scope   string // the one expected
+	scope   string // the expected scope
 
-	// What base64 held. In v2 all before the last SignatureSize bytes is
-	// signed; in v1 all after the primary key is the revocation key.
+	// The decoded data. In v2, all except the last SignatureSize bytes is
+	// signed; in v1, the revocation key follows the primary key.
 	data [maxDataSize]byte
 	size int
 	mark int // where the signature (v2) or the revocation key (v1) starts
@@ -111,16 +112,16 @@ const (
 // Version is the token's version.
 func (p *Parsed) Version() Version { return p.version }
 
-// PrimaryKey is the key of the row that Verify needs. It is not to be trusted
-// before Verify has said so. Where Parse failed before it could read a key,
-// it is zero.
+// PrimaryKey returns the key of the row that Verify needs. Don't trust it
+// before Verify has accepted the token. It is zero if Parse failed before it
+// could read a key.
 func (p *Parsed) PrimaryKey() PrimaryKey { return p.pk }
 
-// Scope is the scope that was expected of the token.
+// Scope returns the expected scope.
 func (p *Parsed) Scope() string { return p.scope }
 
-// Created is when the token was made, if it says so. It is not to be trusted
-// before Verify has said so.
+// Created returns when the token was made, if it has a timestamp. Don't trust
+// it before Verify has accepted the token.
 func (p *Parsed) Created() (at time.Time, ok bool) {
 	if !p.dated {
 		return time.Time{}, false
@@ -132,14 +133,15 @@ func (p *Parsed) setCreated(unix int64) {
 	p.dated, p.created = true, unix
 }
 
-// keep copies data, of which rest is the end that isn't signed.
+// keep copies data. rest is the end of data that isn't signed.
 func (p *Parsed) keep(data, rest []byte) {
 	p.size = copy(p.data[:], data)
 	p.mark = p.size - len(rest)
 }
 
-// Parse reads a token and checks all that needs no row. The error is a
-// Reason; what could be read is in Parsed even then, for logs.
+// Parse reads a token and checks everything that doesn't need the user's row.
+// The error is a Reason; the parts that could be read are in Parsed even then,
+// for logs.
 //
 // A v1 token's signature is checked here, a v2 token's by Verify.
 func (t *Tokens) Parse(token string, want Expectation) (Parsed, error) {
@@ -161,7 +163,8 @@ func (t *Tokens) Parse(token string, want Expectation) (Parsed, error) {
 }
 
 // Verify checks the token against the row of the user whose primary key it
-// holds. The error is a Reason. What Parse has refused stays refused.
+// holds. The error is a Reason. A token that Parse has rejected stays
+// rejected.
 func (t *Tokens) Verify(p *Parsed, user User) error {
 	if p.refused != 0 {
 		return p.refused
@@ -176,9 +179,10 @@ func (t *Tokens) Verify(p *Parsed, user User) error {
 	}
 }
 
-// IsAuthentic reports whether a token that Parse has refused as Expired would
-// hold but for its age: it was made for this user, and nothing has revoked it.
-// It is for telling users that their link has expired; it authenticates no one.
+// IsAuthentic reports whether a token that Parse has rejected as Expired is
+// otherwise valid: it was made for this user, and nothing has revoked it. Use
+// it to tell users that their link has expired; it doesn't authenticate a
+// user.
 func (t *Tokens) IsAuthentic(p *Parsed, user User) bool {
 	if p.refused != Expired {
 		return false
@@ -188,7 +192,8 @@ func (t *Tokens) IsAuthentic(p *Parsed, user User) bool {
 	return t.Verify(&current, user) == nil
 }
 
-// isBase64URL reports whether all of s is of the URL-safe base64 alphabet.
+// isBase64URL reports whether s has only characters of the URL-safe base64
+// alphabet.
 func isBase64URL(s string) bool {
 	for _, c := range []byte(s) {
 		switch {
@@ -200,9 +205,9 @@ func isBase64URL(s string) bool {
 	return true
 }
 
-// appendDateTime appends a datetime as Python's isoformat(sep) does: without
-// the microseconds where they are zero, and with an offset if it is aware.
-// AppendFormat would do, but takes longer than the signature itself.
+// appendDateTime appends a datetime in the format of Python's isoformat(sep):
+// without microseconds if they are zero, and with an offset if it is aware.
+// AppendFormat would take longer than the signature itself.
 func (t *Tokens) appendDateTime(dst []byte, at time.Time, sep byte) []byte {
 	at = at.UTC()
 	year, month, day := at.Date()
@@ -223,7 +228,7 @@ func (t *Tokens) appendDateTime(dst []byte, at time.Time, sep byte) []byte {
 	return dst
 }
 
-// appendDigits appends the last so many decimal digits of n.
+// appendDigits appends the last decimal digits of n, as many as digits says.
 func appendDigits(dst []byte, n, digits int) []byte {
 	end := len(dst) + digits
 	dst = append(dst, "000000"[:digits]...)
@@ -234,7 +239,7 @@ func appendDigits(dst []byte, n, digits int) []byte {
 	return dst
 }
 
-// incomplete wraps IncompleteUser for whoever makes a token.
+// incomplete wraps IncompleteUser, for errors of Create.
 func incomplete(column string) error {
 	return fmt.Errorf("%s: %w", column, IncompleteUser)
 }

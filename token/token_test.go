@@ -13,7 +13,7 @@ import (
 // now is when tokens are made in these tests.
 var now = time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
 
-// user is whom they are made for.
+// user is the user that they are made for.
 var user = token.User{
 	Password:  new("pbkdf2_sha256$1$salt$6kJAJyOLkPyzBLvWd0n4EsuTnQBkiF6bmYqDa1cZtbM="),
 	Email:     new("someone@example.com"),
@@ -56,7 +56,7 @@ func versions(v ...token.Version) func(*token.Settings) {
 	return func(s *token.Settings) { s.Versions = v }
 }
 
-func TestParseReasons(t *testing.T) {
+func TestParseRejectsWithTheDocumentedReason(t *testing.T) {
 	t.Parallel()
 	v1 := create(t, newTokens(t, versions(token.V1)), token.IntKey(42))
 	v2 := create(t, newTokens(t, nil), token.IntKey(42))
@@ -106,8 +106,8 @@ func TestParseReasons(t *testing.T) {
 			if !errors.Is(err, test.reason) {
 				t.Errorf("Parse: %v, want %v", err, test.reason)
 			}
-			// The row is right, and yet no caller that forgets to look at
-			// Parse's error lets the token pass.
+			// Verify must reject the token with the right row, too, for
+			// callers that ignore Parse's error.
 			if err := tokens.Verify(&parsed, user); !errors.Is(err, test.reason) {
 				t.Errorf("Verify: %v, want %v", err, test.reason)
 			}
@@ -115,15 +115,15 @@ func TestParseReasons(t *testing.T) {
 	}
 }
 
-// TestVerifyNothing: a Parsed that never was parsed is no token.
-func TestVerifyNothing(t *testing.T) {
+// TestVerifyRejectsWhatWasNotParsed checks the zero value of Parsed.
+func TestVerifyRejectsWhatWasNotParsed(t *testing.T) {
 	t.Parallel()
 	if err := newTokens(t, nil).Verify(new(token.Parsed), user); !errors.Is(err, token.Malformed) {
 		t.Errorf("Verify: %v", err)
 	}
 }
 
-func TestIncompleteUser(t *testing.T) {
+func TestNullInASignedColumnIsIncompleteUser(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		version token.Version
@@ -190,9 +190,9 @@ func TestCreatedIsReadBackFromTokens(t *testing.T) {
 	}
 }
 
-// TestCreateOutOfTime: the timestamp of v2 has 32 bits from 2020 on, that of
+// TestTimesThatATokenCannotHoldAreRejected: the timestamp of v2 has 32 bits from 2020 on, that of
 // v1 starts in 1970.
-func TestCreateOutOfTime(t *testing.T) {
+func TestTimesThatATokenCannotHoldAreRejected(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		version token.Version
@@ -216,12 +216,12 @@ func TestCreateOutOfTime(t *testing.T) {
 	}
 }
 
-// TestWorkDoesNotGrowWithTheToken: no request makes the work grow with it.
+// TestWorkDoesNotGrowWithTheToken measures the work for very long tokens.
 func TestWorkDoesNotGrowWithTheToken(t *testing.T) {
 	t.Parallel()
 	tokens := newTokens(t, func(s *token.Settings) { s.Encoding = token.StrPacker })
 	for _, made := range []string{
-		strings.Repeat("A", 433), // more than the largest v2 token holds
+		strings.Repeat("A", 433), // longer than the largest v2 token
 		strings.Repeat("A", 1<<20),
 		strings.Repeat("A", 1<<20) + ":" + strings.Repeat("A", 27),
 		strings.Repeat(":", 1<<20),
@@ -282,7 +282,7 @@ func TestTokensOfFormerKeysAreAccepted(t *testing.T) {
 	}
 }
 
-// TestSmallKeysStartWithAA: what people ask about such tokens is right.
+// TestSmallKeysStartWithAA: users often ask why tokens begin so.
 func TestSmallKeysStartWithAA(t *testing.T) {
 	t.Parallel()
 	for _, version := range benchmarkVersions {
@@ -295,8 +295,8 @@ func TestSmallKeysStartWithAA(t *testing.T) {
 	}
 }
 
-// TestTokensAreSharedAmongGoroutines shares Tokens among goroutines, for the race detector and
-// to see that no user's signature is checked in another's memory.
+// TestTokensAreSharedAmongGoroutines uses one Tokens in several goroutines,
+// for the race detector, and checks that they don't share scratch memory.
 func TestTokensAreSharedAmongGoroutines(t *testing.T) {
 	t.Parallel()
 	tokens := newTokens(t, func(s *token.Settings) { s.SecretKeyFallbacks = []string{"old"} })

@@ -34,8 +34,9 @@ func (t *Tokens) deriveV1Keys() {
 	}
 }
 
-// isV1 tells what django-sesame's regular expression does: [A-Za-z0-9-_]{4,}
-// and 27 of the same after a colon; with max_age 6 letters or digits between.
+// isV1 recognizes the same texts as django-sesame's regular expression:
+// [A-Za-z0-9-_]{4,}, a colon, and 27 characters of the same class; with
+// max_age, 6 letters or digits and a colon in between.
 func (t *Tokens) isV1(token string) bool {
 	data, signature := cutLast(token)
 	if len(signature) != v1SignatureLen || !isBase64URL(signature) {
@@ -101,14 +102,15 @@ func (t *Tokens) parseV1(p *Parsed, token string, want Expectation) Reason {
 		var timestamp string
 		value, timestamp = cutLast(value)
 		p.setCreated(parseBase62(timestamp))
-		// Unlike in v2, the clock isn't rounded, and the last moment counts.
+		// Unlike in v2, the clock isn't rounded, and a token that is exactly
+		// as old as max_age is valid.
 		if want.Now.Sub(time.Unix(p.created, 0)) > *t.settings.MaxAge {
-			refused = Expired // what else it holds is for IsAuthentic and logs
+			refused = Expired // the rest is read for IsAuthentic and logs
 		}
 	}
 
-	// Signed, and yet not readable: made with another packer, or longer than
-	// any packer makes it.
+	// Signed but unreadable: made with another packer, or longer than with any
+	// packer.
 	s := t.scratches.Get().(*scratch)
 	defer t.scratches.Put(s)
 	data, ok := s.decode(value)
@@ -145,8 +147,8 @@ func (t *Tokens) verifyV1(p *Parsed, user User) Reason {
 	return 0
 }
 
-// revocationKeyV1 is slow by design: it stretches what it hashes. It runs for
-// tokens only whose signature holds.
+// revocationKeyV1 is slow by design, as it uses PBKDF2. It runs only for
+// tokens with a valid signature.
 func (t *Tokens) revocationKeyV1(user User) ([]byte, error) {
 	var data []byte
 	if *t.settings.InvalidateOnPasswordChange {
@@ -199,7 +201,7 @@ func formatBase62(seconds int64) (string, error) {
 	return string(digits), nil
 }
 
-// parseBase62 reads what isV1 has recognized.
+// parseBase62 reads a timestamp that isV1 has accepted.
 func parseBase62(s string) int64 {
 	var n int64
 	for i := range len(s) {

@@ -19,11 +19,11 @@ const (
 	v2Epoch       = 1577836800 // 2020-01-01T00:00:00Z
 )
 
-// minV2Size is the shortest token that django-sesame recognizes.
+// minV2Size is the length of the shortest token that django-sesame recognizes.
 const minV2Size = 4
 
-// scratch is the memory in which a token is read or signed, kept for reuse:
-// what is handed to a Packer or a hash would otherwise be allocated each time.
+// scratch is reusable memory for reading or signing a token: arguments of a
+// Packer or a hash would otherwise be allocated each time.
 type scratch struct {
 	hash      resumableHash
 	text      [maxTokenSize]byte
@@ -32,25 +32,25 @@ type scratch struct {
 	signature [maxSignatureSize]byte
 }
 
-// sign returns the signature of s.message with the key in state. It is good
+// sign returns the signature of s.message with the key in state. It is valid
 // until the next call.
 func (s *scratch) sign(state blake2bState) []byte {
 	return state.sum(s.hash, s.signature[:0], s.message)
 }
 
-// decode reads base64 without padding. Bits that are left over in the last
-// character are ignored, as Python does. The data is good until the next call.
+// decode reads base64 without padding. Unused bits of the last character are
+// ignored, as in Python. The data is valid until the next call.
 func (s *scratch) decode(text string) (data []byte, ok bool) {
 	if base64.RawURLEncoding.DecodedLen(len(text)) > len(s.data) {
 		return nil, false
 	}
 	src := s.text[:copy(s.text[:], text)]
 	n, err := base64.RawURLEncoding.Decode(s.data[:], src)
-	return s.data[:n:n], err == nil // no Packer can reach what an earlier token left
+	return s.data[:n:n], err == nil // no Packer can read data of an earlier token
 }
 
-// deriveV2Keys makes the keys. Settings that change a token's meaning are a
-// part of them, so that a token isn't read with another packer, for example.
+// deriveV2Keys derives the keys, also from settings that change a token's
+// meaning, so that a token isn't accepted with another packer, for example.
 func (t *Tokens) deriveV2Keys() error {
 	t.scratches.New = func() any {
 		h, err := newBlake2b()
@@ -86,7 +86,8 @@ func (t *Tokens) deriveV2Keys() error {
 	return nil
 }
 
-// isV2 tells what django-sesame's regular expression does: [A-Za-z0-9-_]{4,}.
+// isV2 recognizes the same texts as django-sesame's regular expression:
+// [A-Za-z0-9-_]{4,}.
 func isV2(token string) bool {
 	return len(token) >= minV2Size && isBase64URL(token)
 }
@@ -177,7 +178,8 @@ func (t *Tokens) verifyV2(p *Parsed, user User) Reason {
 	return BadSignature
 }
 
-// appendRevocationKey appends what ends a token's life when it changes.
+// appendRevocationKey appends the columns of the row whose change revokes a
+// token.
 func (t *Tokens) appendRevocationKey(dst []byte, user User) ([]byte, error) {
 	if *t.settings.InvalidateOnPasswordChange && user.Password != nil {
 		dst = append(dst, passwordHash(*user.Password)...)
@@ -194,8 +196,8 @@ func (t *Tokens) appendRevocationKey(dst []byte, user User) ([]byte, error) {
 	return dst, nil
 }
 
-// passwordHash returns the hash alone, without parameters and salt, where the
-// algorithm is one whose hashes have a known length, or else all of it.
+// passwordHash returns the hash without parameters and salt if the hashes of
+// the algorithm have a known length, or else the whole column.
 func passwordHash(password string) string {
 	algorithm, _, _ := strings.Cut(password, "$")
 	switch algorithm {

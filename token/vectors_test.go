@@ -79,9 +79,9 @@ type vectorCheck struct {
 	Result   string      `json:"result"`
 }
 
-// TestVectorsOfDjangoSesameAreReproduced holds this package against what the real django-sesame made of
-// random settings, users and tokens: the tokens it created, the keys it looked
-// up, and its verdicts.
+// TestVectorsOfDjangoSesameAreReproduced compares with recorded results of the
+// real django-sesame for random settings, users and tokens: the tokens it
+// created, the keys it looked up, and its verdicts.
 func TestVectorsOfDjangoSesameAreReproduced(t *testing.T) {
 	t.Parallel()
 	files := []string{"testdata/tokens.json", "testdata/settings.json"}
@@ -102,13 +102,13 @@ func TestVectorsOfDjangoSesameAreReproduced(t *testing.T) {
 	}
 }
 
-// readVectors reads a file that has at least a case.
+// readVectors reads a file, which must have at least one case.
 func readVectors(tb testing.TB, name string) vectors {
 	tb.Helper()
 	raw, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) && filepath.IsLocal(name) {
-		// Tests run in the package's directory; whoever names a file is more
-		// likely to be in the module's.
+		// Tests run in the package's directory, but file names in arguments
+		// are relative to the module's.
 		raw, err = os.ReadFile(filepath.Join("..", name))
 	}
 	if err != nil {
@@ -139,7 +139,7 @@ func (c *vectorCase) test(t *testing.T) {
 		case check.Result != "valid" && verdict == nil:
 			t.Errorf("%s accepted; django-sesame: %s", name, check.Result)
 		}
-		// As text, since JSON doesn't say whether an integer is unsigned.
+		// As text, since integers in JSON have no sign type.
 		if want := check.LookedUp.key(t); lookedUp.String() != want.String() || lookedUp.IsZero() != want.IsZero() {
 			t.Errorf("%s: looked up %v, django-sesame: %v", name, lookedUp, want)
 		}
@@ -150,8 +150,8 @@ func (c *vectorCase) test(t *testing.T) {
 	}
 }
 
-// testCreate makes the case's token. It is of the case's version whatever
-// TOKENS says, for there are cases in which only a fallback reads it.
+// testCreate makes the case's token, with the case's version instead of the
+// first of TOKENS, since in some cases TOKENS only accepts that version.
 func (c *vectorCase) testCreate(t *testing.T) {
 	if c.Created == nil || c.User.PrimaryKey == nil {
 		return
@@ -175,7 +175,7 @@ func (c *vectorCase) testCreate(t *testing.T) {
 	}
 }
 
-// run does what a gateway does: parse, look up, verify.
+// run checks a token as a gateway does: parse, look up, verify.
 func (c *vectorCheck) run(t *testing.T, tokens *token.Tokens) (lookedUp token.PrimaryKey, verdict error) {
 	want := token.Expectation{Scope: c.Scope, Now: unix(c.Now), MaxAge: seconds(c.MaxAge)}
 	parsed, err := tokens.Parse(c.Token, want)
@@ -218,9 +218,9 @@ func versionByName(t *testing.T, name string) token.Version {
 	return version
 }
 
-// encoding is the packer for a case that names none, where django-sesame picks
-// it from the field (an AutoField here), or that names a class of its own: for
-// a string of hexadecimal digits, the one in django-sesame's documentation.
+// encoding returns the packer of a case that names none, where django-sesame
+// chooses it by the field (an AutoField here), or that names a class of its
+// own: the packer for hexadecimal digits in django-sesame's documentation.
 func (c *vectorCase) encoding(t *testing.T) token.Packer {
 	key := c.User.PrimaryKey
 	switch {
@@ -287,14 +287,14 @@ func (u *vectorUser) user(t *testing.T) token.User {
 	return user
 }
 
-// unix is a time given in Unix seconds.
+// unix returns the time of Unix seconds.
 func unix(seconds float64) time.Time {
 	whole, fraction := math.Modf(seconds)
 	return time.Unix(int64(whole), int64(math.Round(fraction*1e9)))
 }
 
-// seconds is a duration given in seconds, or nil. What is too long for Go is
-// as long as can be, nearly three centuries.
+// seconds returns a duration of so many seconds, or nil. A duration that is
+// too long for Go becomes the longest one, nearly three centuries.
 func seconds(s *float64) *time.Duration {
 	if s == nil {
 		return nil

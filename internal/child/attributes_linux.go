@@ -5,9 +5,9 @@ import (
 	"syscall"
 )
 
-// attributes let the child be ended by this program only, not by a Ctrl-C in
-// the terminal, which would reach both; and send it a signal if this program is
-// killed.
+// attributes put the child into a process group of its own, so that Ctrl-C in
+// the terminal reaches this program only, and have the kernel send it a signal
+// when this program is killed.
 func attributes(atEnd syscall.Signal) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: atEnd}
 }

@@ -4,8 +4,8 @@ package child
 
 import "syscall"
 
-// attributes let the child be ended by this program only, not by a Ctrl-C in
-// the terminal, which would reach both.
+// attributes put the child into a process group of its own, so that Ctrl-C in
+// the terminal reaches this program only.
 func attributes(syscall.Signal) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }

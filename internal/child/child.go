@@ -1,5 +1,5 @@
-// Package child runs the servers of tests, the demo, a comparison or a soak as
-// processes of their own, and sees to it that none is left behind.
+// Package child runs the servers of tests, the demo, the benchmark and the
+// soak as child processes, and ends them with the program.
 package child
 
 import (
@@ -15,7 +15,7 @@ import (
 )
 
 // How long a server may take to listen after it was started, and to end after
-// it was asked to. Only a broken or very busy machine gets near.
+// it was asked to. Only a broken or very busy machine takes nearly as long.
 const (
 	startLimit = 60 * time.Second
 	stopLimit  = 10 * time.Second
@@ -47,9 +47,9 @@ func Start(name, logPath string, env []string, command ...string) (*Process, err
 	return p, nil
 }
 
-// StartTied starts a command that is killed when this program ends, however that
-// comes about: a test that runs out of time leaves no server behind, not even one
-// that is stopped by a signal. The channel is closed when the command has ended.
+// StartTied starts a command that is killed when this program ends in any way:
+// a test that times out leaves no server behind, not even one that is stopped
+// by a signal. The channel is closed when the command has ended.
 func StartTied(cmd *exec.Cmd) (ended <-chan struct{}, err error) {
 	return start(cmd, syscall.SIGKILL)
 }
@@ -64,14 +64,14 @@ func start(cmd *exec.Cmd, atEnd syscall.Signal) (chan struct{}, error) {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // how it ended shows in its log
+			_ = cmd.Wait() // its log shows how it ended
 		}
 		close(ended)
 	}()
 	return ended, <-started
 }
 
-// PID is the process's id.
+// PID returns the process ID.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // AwaitListening returns as soon as connections to the address are accepted.
@@ -98,7 +98,7 @@ func (p *Process) AwaitListening(ctx context.Context, address string) error {
 // Ended is closed when the process has ended.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
-// Check is an error if the process has ended.
+// Check returns an error if the process has ended.
 func (p *Process) Check() error {
 	select {
 	case <-p.ended:
@@ -108,7 +108,7 @@ func (p *Process) Check() error {
 	}
 }
 
-// Logged is an error with what the process wrote last.
+// Logged returns an error with the last output of the process.
 func (p *Process) Logged() error {
 	const enough = 20
 	log, err := os.ReadFile(p.logPath)
@@ -122,8 +122,8 @@ func (p *Process) Logged() error {
 	return errors.New("it logged\n" + strings.Join(lines, "\n"))
 }
 
-// Stop ends the process as an operator would, and if need be by force. Further
-// calls do nothing.
+// Stop ends the process with a signal, as an operator does, and kills it if
+// that takes too long. Further calls do nothing.
 func (p *Process) Stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
 	select {

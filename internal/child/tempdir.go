@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// TempDir makes a directory for this program's temporary files, and removes those
-// that it made before for programs that have ended, killed or not. The prefix is
-// the same each time. The caller removes the directory.
+// TempDir makes a directory for this program's temporary files, and removes
+// the directories of earlier runs that have ended without removing theirs. The
+// prefix must be the same each time. The caller removes the directory.
 func TempDir(prefix string) (string, error) {
 	all, err := filepath.Glob(filepath.Join(os.TempDir(), prefix+"-*-*"))
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package faultproxy is a TCP proxy for tests, which does to connections what
-// networks and servers do to them on a bad day.
+// Package faultproxy is a TCP proxy for tests that simulates faults of
+// networks and servers.
 package faultproxy
 
 import (
@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// Proxy passes connections on to a server, with the faults that it is told.
-// Faults are for the connections that there are as well as for new ones, until
-// Pass or another fault. It is safe for concurrent use.
+// Proxy passes connections on to a server, with simulated faults. A fault
+// affects existing and new connections, until Pass or another fault. It is
+// safe for concurrent use.
 type Proxy struct {
 	listener net.Listener
 	tasks    sync.WaitGroup
@@ -27,18 +27,18 @@ type Proxy struct {
 	closed bool
 }
 
-// fault is what happens to connections.
+// fault is the fault that is being simulated.
 type fault struct {
-	over chan struct{} // closed when another takes its place
+	over chan struct{} // closed when another fault replaces it
 
 	frozen bool
 	reset  bool
-	delay  time.Duration // of what the server says
-	most   int           // bytes that each connection has of the server; -1 for all
-	each   time.Duration // between two bytes of what the server says; 0 for no pause
+	delay  time.Duration // delay of the server's data
+	most   int           // how many bytes of the server each connection gets; -1 for all
+	each   time.Duration // pause between two bytes of the server; 0 for none
 }
 
-// Start begins to pass connections to a loopback address of its own on to a
+// Start listens on a new loopback address and passes connections on to a
 // server. The caller calls Close.
 func Start(target string) (*Proxy, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,39 +52,38 @@ func Start(target string) (*Proxy, error) {
 
 func newFault() *fault { return &fault{over: make(chan struct{}), most: -1} }
 
-// Addr is the address that clients connect to.
+// Addr returns the address that clients connect to.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Pass ends all faults. What was held up goes on.
+// Pass ends all faults. Held data is passed on.
 func (p *Proxy) Pass() { p.become(newFault()) }
 
-// Freeze holds up all that is sent in either direction. Connections are
-// accepted, and nothing comes of them.
+// Freeze holds all data in both directions. Connections are accepted, but get
+// no data.
 func (p *Proxy) Freeze() {
 	f := newFault()
 	f.frozen = true
 	p.become(f)
 }
 
-// Delay holds up each piece of what the server says for some time.
+// Delay delays each piece of the server's data.
 func (p *Proxy) Delay(by time.Duration) {
 	f := newFault()
 	f.delay = by
 	p.become(f)
 }
 
-// Trickle passes on what the server says byte by byte, with a pause before each.
+// Trickle passes the server's data on byte by byte, with a pause before each.
 func (p *Proxy) Trickle(pause time.Duration) {
 	f := newFault()
 	f.each = pause
 	p.become(f)
 }
 
-// Trickled is how many bytes clients have had since Start that were passed on
-// with a pause.
+// Trickled returns how many bytes were passed on with a pause since Start.
 func (p *Proxy) Trickled() int64 { return p.trickled.Load() }
 
-// Reset resets all connections, and new ones as soon as they are there.
+// Reset resets all connections, and new ones as soon as they are accepted.
 func (p *Proxy) Reset() {
 	f := newFault()
 	f.reset = true
@@ -92,15 +91,15 @@ func (p *Proxy) Reset() {
 	p.ResetOnce()
 }
 
-// ResetAfter resets each connection once it has had that many bytes of the
-// server, counted from now.
+// ResetAfter resets each connection after that many bytes of the server,
+// counted from now.
 func (p *Proxy) ResetAfter(n int) {
 	f := newFault()
 	f.most = n
 	p.become(f)
 }
 
-// ResetOnce resets the connections that there are, and none that come.
+// ResetOnce resets the existing connections, but no new ones.
 func (p *Proxy) ResetOnce() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -109,21 +108,21 @@ func (p *Proxy) ResetOnce() {
 	}
 }
 
-// Lead has new connections lead to another server.
+// Lead connects new connections to another server.
 func (p *Proxy) Lead(target string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.target = target
 }
 
-// Connections is how many clients are connected.
+// Connections returns how many clients are connected.
 func (p *Proxy) Connections() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.conns) / 2
 }
 
-// Close ends all connections, and waits until nothing of them is left.
+// Close ends all connections, and waits until their goroutines have ended.
 func (p *Proxy) Close() {
 	p.mu.Lock()
 	p.closed = true
@@ -132,7 +131,7 @@ func (p *Proxy) Close() {
 	}
 	p.mu.Unlock()
 	_ = p.listener.Close()
-	p.Pass() // who waits ends
+	p.Pass() // end what waits for the fault
 	p.tasks.Wait()
 }
 
@@ -172,7 +171,7 @@ func (p *Proxy) connect(client net.Conn) {
 	}
 	server, err := net.Dial("tcp", target)
 	if err != nil {
-		reset(client) // as if the server's own system had refused
+		reset(client) // as if the server's operating system had refused
 		return
 	}
 	if !p.add(client, server) {
@@ -212,7 +211,7 @@ func (p *Proxy) pass(to, from net.Conn, isAnswer bool) {
 	defer to.Close()
 	defer from.Close()
 	buf := make([]byte, 32<<10)
-	var at *fault // whose bytes are counted
+	var at *fault // the server's data, whose bytes are counted
 	var had int
 	for {
 		n, err := from.Read(buf)
@@ -257,8 +256,8 @@ func (p *Proxy) pass(to, from net.Conn, isAnswer bool) {
 	}
 }
 
-// hold waits for the end of a fault, or of a delay. It reports whether it was
-// the fault that ended.
+// hold waits for the end of a fault or of a delay. It reports whether the
+// fault ended.
 func (p *Proxy) hold(f *fault) bool {
 	if f.frozen {
 		<-f.over

@@ -1,6 +1,6 @@
-// Package testdevmysql runs the embedded MySQL server for tests. The server has
-// a module of its own, so that no Caddy depends on it; here it is a
-// program that is built and started.
+// Package testdevmysql runs the embedded MySQL server for tests. The server is
+// in a separate module, so that Caddy doesn't depend on it; this package
+// builds and starts its program.
 package testdevmysql
 
 import (
@@ -14,7 +14,7 @@ import (
 )
 
 // Start builds the server of the module in moduleDir, and runs it. The program
-// is put into dir. stop ends it.
+// is built into dir. stop ends it.
 func Start(moduleDir, dir string) (dsn string, stop func(), err error) {
 	program := filepath.Join(dir, "devmysql")
 	build := exec.Command("go", "build", "-C", moduleDir, "-o", program, "./cmd/devmysql")
@@ -36,7 +36,7 @@ func Start(moduleDir, dir string) (dsn string, stop func(), err error) {
 		return "", nil, err
 	}
 	stop = func() {
-		_ = stdin.Close() // it ends then
+		_ = stdin.Close() // the server then ends
 		_ = server.Wait()
 	}
 	line, err := bufio.NewReader(stdout).ReadString('\n')

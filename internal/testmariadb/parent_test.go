@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
 )
 
-// parentOf makes the test's program one that starts a server and ends in a way.
+// parentOf makes the test's program start a server, and end in the given way.
 const parentOf = "SESAME_TEST_SERVER_DIR"
 
 func TestMain(m *testing.M) {
@@ -41,8 +41,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestServerEndsWithTheProgramThatStartedIt ends that in ways in which nothing is
-// cleaned up, as a test does that runs out of time.
+// TestServerEndsWithTheProgramThatStartedIt ends the program in ways that run
+// no cleanup, as when a test times out.
 func TestServerEndsWithTheProgramThatStartedIt(t *testing.T) {
 	t.Parallel()
 	for _, how := range []string{"exit", "panic", "freeze", "kill"} {

@@ -1,7 +1,7 @@
-// Package testmariadb runs a private MariaDB server for tests: its own data
-// directory, a free loopback port, nothing shared with a server that the
-// machine may have. It needs mariadbd and mariadb-install-db, which Debian's
-// mariadb-server and Homebrew's mariadb install.
+// Package testmariadb runs a private MariaDB server for tests, with its own
+// data directory and a free loopback port. It shares nothing with another
+// server of the machine. It needs mariadbd and mariadb-install-db, which
+// Debian's mariadb-server and Homebrew's mariadb install.
 package testmariadb
 
 import (
@@ -35,11 +35,11 @@ const (
 	stopLimit  = 20 * time.Second
 )
 
-// Server is a running MariaDB that only this process knows of.
+// Server is a running MariaDB of this process.
 type Server struct {
 	dir  string
 	port int
-	more []string // arguments of the caller's
+	more []string // additional arguments of the caller
 	cmd  *exec.Cmd
 	gone <-chan struct{} // closed when the process has ended
 }
@@ -99,15 +99,14 @@ func (s *Server) Restart() error {
 	}
 	defer logFile.Close()
 
-	// --no-defaults comes first or not at all: the machine's own settings are
-	// no part of a test.
+	// --no-defaults must come first. Tests don't use the machine's settings.
 	args := []string{
 		"--no-defaults",
 		"--datadir=" + filepath.Join(s.dir, "data"),
 		"--socket=" + filepath.Join(s.dir, "sock"),
 		"--pid-file=" + filepath.Join(s.dir, "pid"),
-		// Not /tmp: at its start, every server removes the temporary tables that
-		// it finds, those of a running one included.
+		// Not /tmp: at its start, a server removes all temporary tables there,
+		// including those of other running servers.
 		"--tmpdir=" + s.tmp(),
 		"--skip-networking=0",
 		"--bind-address=127.0.0.1",
@@ -159,11 +158,11 @@ func (s *Server) awaitReady() error {
 	}
 }
 
-// Addr is the host and port that the server listens on.
+// Addr returns the host and port that the server listens on.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
-// DSN is a data source name of go-sql-driver/mysql for a database of the
-// server, as its root user. The name may be empty, for none.
+// DSN returns a data source name of go-sql-driver/mysql for a database of the
+// server, as its root user. The name may be empty, for no database.
 func (s *Server) DSN(database string) string { return s.UserDSN("root", "", database) }
 
 // UserDSN is like DSN, for another user.
@@ -171,12 +170,13 @@ func (s *Server) UserDSN(user, password, database string) string {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd = user, password
 	cfg.Net, cfg.Addr, cfg.DBName = "tcp", s.Addr(), database
-	// Polling for readiness would else fill the test's output.
+	// Otherwise polling for readiness would fill the test's output.
 	cfg.Logger = &mysql.NopLogger{}
 	return cfg.FormatDSN()
 }
 
-// CreateDatabase makes an empty database, as Django's documentation says to.
+// CreateDatabase makes an empty database, as Django's documentation
+// recommends.
 func (s *Server) CreateDatabase(name string) error {
 	return s.Exec("", "CREATE DATABASE `"+strings.ReplaceAll(name, "`", "``")+"` CHARACTER SET utf8mb4")
 }
@@ -196,14 +196,15 @@ func (s *Server) Exec(database string, statements ...string) error {
 	return nil
 }
 
-// PrimaryOptions are for a server that others Replicate.
+// PrimaryOptions are the options of a server that others replicate.
 var PrimaryOptions = []string{"--server-id=1", "--log-bin=binlog", "--binlog-format=ROW"}
 
-// ReplicaOptions are for a server that replicates one with PrimaryOptions.
+// ReplicaOptions are the options of a server that replicates one with
+// PrimaryOptions.
 var ReplicaOptions = []string{"--server-id=2"}
 
-// Replicate has a server repeat what happened on a primary since its start,
-// and what happens from now on. STOP SLAVE SQL_THREAD has it fall behind.
+// Replicate makes the server a replica of primary, from the primary's start
+// on. STOP SLAVE SQL_THREAD makes it fall behind.
 func (s *Server) Replicate(primary *Server) error {
 	return s.Exec("",
 		fmt.Sprintf("CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = %d, MASTER_USER = 'root', "+
@@ -211,7 +212,7 @@ func (s *Server) Replicate(primary *Server) error {
 		"START SLAVE")
 }
 
-// Stop ends the server in good order. A second call does nothing.
+// Stop shuts the server down. A second call does nothing.
 func (s *Server) Stop() {
 	s.Thaw() // a stopped process would not see the signal
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
@@ -244,7 +245,7 @@ func (s *Server) Freeze() error {
 	return nil
 }
 
-// greets reports whether the server greets a client, as it does first of all.
+// greets reports whether the server sends a client its greeting.
 func (s *Server) greets() bool {
 	conn, err := net.DialTimeout("tcp", s.Addr(), time.Second)
 	if err != nil {
@@ -258,13 +259,13 @@ func (s *Server) greets() bool {
 	return n > 0
 }
 
-// Thaw lets a frozen server go on.
+// Thaw lets a frozen server continue.
 func (s *Server) Thaw() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
 
 func (s *Server) tmp() string     { return filepath.Join(s.dir, "tmp") }
 func (s *Server) logPath() string { return filepath.Join(s.dir, "mariadbd.log") }
 
-// log is the end of what the server wrote, for error messages.
+// log returns the end of the server's log, for error messages.
 func (s *Server) log() string {
 	text, err := os.ReadFile(s.logPath())
 	if err != nil {
@@ -277,8 +278,8 @@ func (s *Server) log() string {
 	return string(text)
 }
 
-// account names the user to run as. MariaDB refuses to run as root unless it
-// is told so in as many words.
+// account returns the option for the system user. MariaDB refuses to run as
+// root unless --user=root says so.
 func account() []string {
 	if os.Geteuid() == 0 {
 		return []string{"--user=root"}
@@ -286,8 +287,8 @@ func account() []string {
 	return nil
 }
 
-// find looks a program up on PATH and where Debian keeps servers, which is not
-// on every user's PATH.
+// find looks for a program on PATH, and in Debian's directories for servers,
+// which are not on every user's PATH.
 func find(names ...string) (string, error) {
 	for _, name := range names {
 		for _, candidate := range []string{name, "/usr/sbin/" + name} {

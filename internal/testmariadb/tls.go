@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// Authority is a private certificate authority.
+// Authority is a certificate authority for tests.
 type Authority struct {
 	dir  string
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-// NewAuthority makes an authority, which keeps files in dir.
+// NewAuthority makes an authority that writes its files to dir.
 func NewAuthority(dir string) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -49,7 +49,7 @@ func NewAuthority(dir string) (*Authority, error) {
 	return a, writePEM(a.File(), "CERTIFICATE", der)
 }
 
-// File is the name of a file with the authority's certificate.
+// File returns the name of the file with the authority's certificate.
 func (a *Authority) File() string { return filepath.Join(a.dir, "authority.pem") }
 
 // Issue writes a certificate for names and addresses, and its key, into files
@@ -89,8 +89,9 @@ func (a *Authority) Issue(name string, until time.Time, hosts ...string) (cert, 
 	return cert, key, writePEM(key, "EC PRIVATE KEY", encoded)
 }
 
-// ServerOptions issues a server's certificate, and has a server use it. Called
-// again, it replaces the certificate, of which FLUSH SSL tells the server.
+// ServerOptions issues a certificate for a server, and returns the options to
+// use it. Called again, it replaces the certificate; FLUSH SSL makes the
+// server load it.
 func (a *Authority) ServerOptions(until time.Time, hosts ...string) ([]string, error) {
 	cert, key, err := a.Issue("server", until, hosts...)
 	if err != nil {

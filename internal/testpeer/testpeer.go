@@ -17,7 +17,7 @@ import (
 
 // Checkouts returns the directories that the environment variable name lists,
 // separated as in PATH. It skips the test if there are none, with a message
-// that tells what of is for.
+// that names the project with of.
 func Checkouts(t testing.TB, name, of string) []string {
 	t.Helper()
 	list := filepath.SplitList(os.Getenv(name))
@@ -41,8 +41,8 @@ type Process struct {
 
 // Start runs a script until the test ends. The paths come first in the
 // script's module search path, before what PYTHONPATH lists. PEER_PYTHON names
-// the interpreter, and is /usr/bin/python3 where it isn't set: Debian's, for
-// which python3-asgiref, python3-argon2 and python3-bcrypt are.
+// the interpreter, and defaults to /usr/bin/python3: Debian's, which uses the
+// packages python3-asgiref, python3-argon2 and python3-bcrypt.
 func Start(t testing.TB, script string, paths ...string) *Process {
 	t.Helper()
 	python := os.Getenv("PEER_PYTHON")
@@ -74,7 +74,7 @@ func Start(t testing.TB, script string, paths ...string) *Process {
 		t.Fatalf("starting %s: %v", python, err)
 	}
 	t.Cleanup(func() {
-		_ = in.Close() // it ends then
+		_ = in.Close() // the script then ends
 		_ = cmd.Wait()
 	})
 	return p

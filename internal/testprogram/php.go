@@ -38,7 +38,8 @@ php_admin_value[post_max_size] = 16M
 `, dir, addr)
 	arguments = append([]string{"--nodaemonize", "--force-stderr", "--fpm-config", filepath.Join(dir, "fpm.conf")}, arguments...)
 	if os.Geteuid() == 0 {
-		// It refuses to run workers as root unless told so twice.
+		// It runs workers as root only with --allow-to-run-as-root and this
+		// user.
 		config += "user = root\ngroup = root\n"
 		arguments = append(arguments, "--allow-to-run-as-root")
 	}
@@ -51,7 +52,7 @@ php_admin_value[post_max_size] = 16M
 	return addr
 }
 
-// findPHP finds php-fpm, whose name has a version in it on most systems.
+// findPHP finds php-fpm. On most systems its name contains the version.
 func findPHP() (program string, ok bool) {
 	dirs := append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/usr/local/sbin")
 	for _, dir := range dirs {

@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// Python is a Python that has all of some modules, as Debian's packages have them:
-// django, pymysql. A test ends if there is none.
+// Python returns a Python interpreter that has all given modules, such as
+// django and pymysql, as from Debian's packages. The test ends if there is
+// none.
 func Python(t testing.TB, modules ...string) string {
 	t.Helper()
 	program, ok := FindPython(modules...)
@@ -19,8 +20,8 @@ func Python(t testing.TB, modules ...string) string {
 	return program
 }
 
-// FindPython is Python for tests that do without one. It prefers the
-// distribution's, which is the one that its packages of modules are for.
+// FindPython is Python for tests that can also run without it. It prefers the
+// distribution's interpreter, which has the modules of its packages.
 func FindPython(modules ...string) (program string, ok bool) {
 	for _, candidate := range []string{"/usr/bin/python3", "python3"} {
 		if exec.Command(candidate, "-c", "import "+strings.Join(modules, ", ")).Run() == nil { //nolint:gosec // tests name the modules
@@ -30,7 +31,8 @@ func FindPython(modules ...string) (program string, ok bool) {
 	return "", false
 }
 
-// Sesame is a checkout of django-sesame. Without one the test is skipped.
+// Sesame returns the path of a checkout of django-sesame. Without one the test
+// is skipped.
 func Sesame(t testing.TB) (checkout string) {
 	t.Helper()
 	checkout = os.Getenv("SESAME_SRC")
@@ -40,12 +42,12 @@ func Sesame(t testing.TB) (checkout string) {
 	return checkout
 }
 
-// SesameEnv is the environment of a Python that imports django-sesame from a
-// checkout, in addition to this program's.
+// SesameEnv returns environment variables for a Python that imports
+// django-sesame from a checkout, in addition to this program's.
 func SesameEnv(checkout string) []string { return PythonEnv(filepath.Join(checkout, "src"), checkout) }
 
-// PythonEnv is the environment of a Python that imports from some folders, and
-// leaves no compiled files there.
+// PythonEnv returns environment variables for a Python that imports from the
+// given directories, and writes no compiled files there.
 func PythonEnv(folders ...string) []string {
 	return append(os.Environ(),
 		"PYTHONPATH="+strings.Join(folders, string(os.PathListSeparator)),

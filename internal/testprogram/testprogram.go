@@ -1,5 +1,5 @@
 // Package testprogram runs the programs that tests need, each until its test
-// ends: servers, PHP, and Pythons that answer line by line.
+// ends: servers, PHP, and Python programs that answer line by line.
 package testprogram
 
 import (
@@ -15,12 +15,12 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/child"
 )
 
-// startLimit is how long a program may take to listen. Only a broken or very busy
-// machine gets near.
+// startLimit is how long a program may take to listen. Only a broken or very
+// busy machine takes nearly as long.
 const startLimit = 60 * time.Second
 
-// Listen runs a program until the test ends, which ends it by a signal, and waits
-// until it listens on an address.
+// Listen runs a program, and waits until it listens on an address. At the end
+// of the test, it ends the program with a signal.
 func Listen(t testing.TB, program *exec.Cmd, addr string, end os.Signal) {
 	t.Helper()
 	output, err := os.Create(filepath.Join(t.TempDir(), "output"))
@@ -56,15 +56,16 @@ func Listen(t testing.TB, program *exec.Cmd, addr string, end os.Signal) {
 	}
 }
 
-// Dialog is a program that answers what is written to it, until the end of that.
+// Dialog is a program that answers each line of its input until the input
+// ends.
 type Dialog struct {
 	In     io.WriteCloser
 	Out    io.Reader
-	Errors *bytes.Buffer // what it has written to stderr, once it has ended
+	Errors *bytes.Buffer // its standard error, once it has ended
 }
 
-// StartDialog runs a program until the test ends, which closes its input. It is
-// a failure if the program fails.
+// StartDialog runs a program. At the end of the test, its input is closed. The
+// test fails if the program fails.
 func StartDialog(t testing.TB, program *exec.Cmd) *Dialog {
 	t.Helper()
 	d := &Dialog{Errors: new(bytes.Buffer)}
@@ -80,7 +81,7 @@ func StartDialog(t testing.TB, program *exec.Cmd) *Dialog {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = d.In.Close() // it ends then
+		_ = d.In.Close() // the program then ends
 		if err := program.Wait(); err != nil {
 			t.Errorf("%s: %v\n%s", program, err, d.Errors)
 		}
@@ -88,8 +89,8 @@ func StartDialog(t testing.TB, program *exec.Cmd) *Dialog {
 	return d
 }
 
-// lacks ends a test that needs what isn't installed: it fails in CI and where
-// SESAME_SRC asks for comparisons, and is skipped elsewhere.
+// lacks ends a test that needs a program that isn't installed: the test fails
+// in CI and where SESAME_SRC is set, and is skipped elsewhere.
 func lacks(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("CI") != "" || os.Getenv("SESAME_SRC") != "" {

@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// BenchmarkGuard is what a short response pays.
+// BenchmarkGuard measures the cost of a short response.
 func BenchmarkGuard(b *testing.B) {
 	w := newTestWatcher(b, &watchedUsers{})
 	connection, cancel := context.WithCancel(b.Context())
@@ -22,7 +22,7 @@ func BenchmarkGuard(b *testing.B) {
 	type name int
 	request := func() (*http.Request, context.CancelFunc) {
 		ctx, cancel := context.WithCancel(connection)
-		for i := range name(8) { // about what Caddy puts into it
+		for i := range name(8) { // roughly the values that Caddy adds to it
 			ctx = context.WithValue(ctx, i, i)
 		}
 		return httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx), cancel
@@ -45,7 +45,8 @@ func BenchmarkGuard(b *testing.B) {
 			})
 		})
 	}
-	// A new request each time, as it is: its context has no children yet.
+	// A new request each time, as in a server: its context has no children
+	// yet.
 	b.Run("FirstOfRequest", func(b *testing.B) {
 		b.ReportAllocs()
 		writer := httptest.NewRecorder()
@@ -68,8 +69,8 @@ func BenchmarkGuard(b *testing.B) {
 	})
 }
 
-// BenchmarkGuardLong is the memory of a response that is watched, and what it
-// takes to look through all of them.
+// BenchmarkGuardLong measures the memory of a watched response, and the time
+// to check all of them.
 func BenchmarkGuardLong(b *testing.B) {
 	const n = 10_000
 	w := New(time.Nanosecond, nil, zap.NewNop())

@@ -28,10 +28,10 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// guardingHandler is a Caddy handler that does nothing but guard responses.
+// guardingHandler is a Caddy handler that only guards responses.
 type guardingHandler struct{}
 
-// guarding is what it guards them with. There is one Caddy at a time.
+// guarding configures guardingHandler. Only one Caddy runs at a time.
 var guarding struct {
 	watcher *Watcher
 	done    chan struct{}
@@ -101,9 +101,9 @@ func startGuarding(t *testing.T, users *watchedUsers, upstream http.HandlerFunc,
 	return addr
 }
 
-// slowUpstream answers in ways that take their time.
+// slowUpstream answers slowly, in several ways.
 type slowUpstream struct {
-	busy, seen atomic.Int64 // requests now, and so far
+	busy, seen atomic.Int64 // requests in progress, and in total
 }
 
 func (u *slowUpstream) serve(w http.ResponseWriter, r *http.Request) {
@@ -145,8 +145,8 @@ func get(client *http.Client, addr, path string) (*http.Response, error) {
 	return client.Get("http://" + addr + path)
 }
 
-// watchedResponses each begin a request, and return what waits for its end as the
-// client sees it, which is an error where something is wrong.
+// watchedResponses each begin a request, and return a function that waits
+// until the client sees its end, and returns an error if the end is wrong.
 var watchedResponses = []struct {
 	name     string
 	h2       bool
@@ -164,7 +164,7 @@ var watchedResponses = []struct {
 	{"download over HTTP/2", true, false, download(get, "/files/large")},
 }
 
-// openWebSocket opens a WebSocket that answers what it gets.
+// openWebSocket opens a WebSocket that echoes.
 func openWebSocket(_ *http.Client, addr string) (func() error, error) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -194,7 +194,7 @@ func openWebSocket(_ *http.Client, addr string) (func() error, error) {
 	}, nil
 }
 
-// longPoll has a request wait for its answer.
+// longPoll sends a request that waits for its answer.
 func longPoll(client *http.Client, addr string) (func() error, error) {
 	answers := make(chan error, 1)
 	go func() {
@@ -210,7 +210,7 @@ func longPoll(client *http.Client, addr string) (func() error, error) {
 	return func() error { return <-answers }, nil
 }
 
-// sendUpload sends a body without end.
+// sendUpload sends an endless body.
 func sendUpload(client *http.Client, addr string) (func() error, error) {
 	body, pipe := io.Pipe()
 	answers := make(chan error, 1)
@@ -225,8 +225,8 @@ func sendUpload(client *http.Client, addr string) (func() error, error) {
 		}
 		answers <- nil
 	}()
-	// Until nobody reads it. net/http reads a little itself before it
-	// gives up the connection.
+	// Until the server stops reading. net/http reads a little itself before it
+	// closes the connection.
 	go func() {
 		piece := strings.Repeat("x", 16<<10)
 		pace := time.NewTicker(2 * time.Millisecond)
@@ -238,8 +238,8 @@ func sendUpload(client *http.Client, addr string) (func() error, error) {
 	return func() error { return <-answers }, nil
 }
 
-// TestWatchEndsResponsesOfTheReverseProxy ends real responses that Caddy is in the middle
-// of, and checks that both sides notice and nothing is left.
+// TestWatchEndsResponsesOfTheReverseProxy ends real responses while Caddy
+// sends them, and checks that both sides notice and that no goroutine is left.
 func TestWatchEndsResponsesOfTheReverseProxy(t *testing.T) {
 	const size = 1 << 36 // more than can be sent while the test runs
 	dir := t.TempDir()
@@ -314,7 +314,7 @@ func TestWatchEndsResponsesOfTheReverseProxy(t *testing.T) {
 			transport.CloseIdleConnections()
 			awaitNoMore(t, "requests at the upstream", func() int { return int(upstream.busy.Load()) }, 0)
 			awaitNoMore(t, "goroutines", runtime.NumGoroutine, before)
-			// None of it was the upstream's fault.
+			// The ends didn't count as failures of the upstream.
 			if err := ready(); err != nil {
 				t.Errorf("afterwards: %v", err)
 			}
@@ -343,7 +343,8 @@ func eventStream(get func(client *http.Client, addr, path string) (*http.Respons
 	}
 }
 
-// download begins a download, and reads on only when it is about to be ended.
+// download begins a download, and continues reading only when the response is
+// about to be ended.
 func download(get func(client *http.Client, addr, path string) (*http.Response, error), path string) func(client *http.Client, addr string) (func() error, error) {
 	return func(client *http.Client, addr string) (func() error, error) {
 		answer, err := get(client, addr, path)

@@ -9,17 +9,18 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// A Session is the login that a response belongs to. Sessions have no number of
-// their own, so two logins of a user within a second are one.
+// A Session is the login that a response belongs to. Sessions have no ID, so
+// two logins of a user within one second count as the same session.
 type Session struct {
-	Audience string // of the keys that the session is signed with
+	Audience string // hash of the keys that the session is signed with
 	User     token.PrimaryKey
 	Login    int64 // in Unix seconds
 }
 
-// responses are the open responses of sessions, of all watchers: a logout at one
-// handler ends what another has begun. They are in shards by the time of the
-// login, so that requests of different sessions mostly take different locks.
+// responses are the open responses of sessions, of all watchers: a logout at
+// one handler ends responses of other handlers. They are in shards by the time
+// of the login, so that requests of different sessions mostly take different
+// locks.
 var responses [64]shard
 
 // shard is a list of open responses.
@@ -32,7 +33,7 @@ func (s *Session) shard() *shard {
 	return &responses[uint64(s.Login)%uint64(len(responses))] //nolint:gosec // any number will do
 }
 
-// GuardSession is Guard for a response of a session, which EndSession ends too.
+// GuardSession is Guard for a response of a session, which EndSession can end.
 func (w *Watcher) GuardSession(to http.ResponseWriter, r *http.Request, session Session, until time.Time, why func(*userstore.User) Reason) (http.ResponseWriter, *http.Request, func()) {
 	g, writer, r := w.guard(to, r, userstore.ByPrimaryKey(session.User), until, why)
 	s := session.shard()
@@ -46,7 +47,7 @@ func (w *Watcher) GuardSession(to http.ResponseWriter, r *http.Request, session 
 	return writer, r, g.done
 }
 
-// unlink takes a response out of those of its session.
+// unlink removes a response from those of its session.
 func (g *guarded) unlink() {
 	s := g.shard
 	if s == nil {
@@ -65,13 +66,13 @@ func (g *guarded) unlink() {
 	g.shard, g.next, g.previous = nil, nil, nil
 }
 
-// reconnectTime is for how long after a logout a browser may still send the
-// cookie: a script opens its WebSocket again when it is closed, and the answer
-// to the logout may be slower.
+// reconnectTime is the time after a logout in which a browser may still send
+// the cookie: a script may reopen a closed WebSocket before the browser gets
+// the response to the logout.
 const reconnectTime = 2 * time.Second
 
 // EndSession ends the open responses of a session, at once and again when the
-// browser must have got the answer to the logout.
+// browser must have received the response to the logout.
 func EndSession(session Session) {
 	endSession(session)
 	time.AfterFunc(reconnectTime, func() { endSession(session) })

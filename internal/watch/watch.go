@@ -17,10 +17,10 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// A Reason is why a response was ended before its own end. It is the cause of
-// the request context's end, and errors.Is takes it for context.Canceled: the
-// reverse proxy would count any other error against its upstream, and try the
-// next one.
+// A Reason is why a response was ended early. It is the cause of the request
+// context's cancellation, and errors.Is reports that it is context.Canceled:
+// the reverse proxy would count any other error as a failure of its upstream,
+// and try the next one.
 type Reason string
 
 func (e Reason) Error() string { return string(e) }
@@ -39,43 +39,42 @@ const (
 )
 
 // A Watcher ends WebSockets, event streams, downloads and other long responses
-// when what they were begun with no longer holds. It looks the users of all of
-// them up together, every so often: a response ends within an interval after
-// its user's row changed, or within two if it had just begun.
+// when their user may no longer log in. It looks up the users of all of them
+// together, once in an interval: a response ends within one interval after its
+// user's row changed, or within two if it had just begun.
 //
-// Nearly all responses are over before an interval is. They cost a timer that
-// is stopped again; nothing is looked up for them, and they take no lock that
-// others take.
+// Nearly all responses end within their first interval. They cost a timer that
+// is stopped again, no lookup, and no lock that other requests take.
 type Watcher struct {
 	interval time.Duration
 	lookup   func(context.Context, []userstore.Key) (map[userstore.Key]*userstore.User, error)
 	logger   *zap.Logger
-	ctx      context.Context // ends with Stop
+	ctx      context.Context // canceled by Stop
 	cancel   context.CancelFunc
-	spare    sync.Pool // of *guarded, of responses that were short
+	spare    sync.Pool // of *guarded, of short responses
 
 	mu      sync.Mutex
-	long    []*guarded // the responses that have lasted an interval
-	running bool       // whether there is a goroutine
+	long    []*guarded // the responses that have lasted longer than an interval
+	running bool       // whether the goroutine runs
 }
 
-// New makes a watcher that looks users up once in an interval. lookup returns
-// the rows of the users that exist; logger gets a line for each response that is
-// ended.
+// New returns a watcher that looks up users once in an interval. lookup
+// returns the rows of the users that exist; logger gets a line for each
+// response that is ended.
 func New(interval time.Duration, lookup func(context.Context, []userstore.Key) (map[userstore.Key]*userstore.User, error), logger *zap.Logger) *Watcher {
 	w := &Watcher{interval: interval, lookup: lookup, logger: logger}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
 }
 
-// Stop ends the lookups. Responses go on, as they do when Caddy loads another
-// configuration and this one's servers drain; sessions still end in time.
+// Stop ends the lookups. Responses continue while the servers of the former
+// configuration drain; sessions still end when they expire.
 func (w *Watcher) Stop() { w.cancel() }
 
 // guarded is a response that can be ended.
 type guarded struct {
 	watcher *Watcher
-	timer   *time.Timer // for the end of the first interval, and for until
+	timer   *time.Timer // fires at the end of the first interval, and at until
 	done    func()      // finish, bound once for all responses
 
 	mu     sync.Mutex
@@ -84,27 +83,27 @@ type guarded struct {
 	until  time.Time
 	why    func(*userstore.User) Reason
 	cancel context.CancelCauseFunc
-	index  int // in watcher.long, whose lock it is under
+	index  int // index in watcher.long; guarded by the watcher's lock
 	state  guardState
 
-	// Where it is a session's, under the lock of the shard.
+	// For a response of a session; guarded by the lock of the shard.
 	session        Session
 	shard          *shard
 	next, previous *guarded
 }
 
-// guardState are marks that are set and never taken back.
+// guardState are flags that are set and never cleared.
 type guardState struct{ listed, ended, finished bool }
 
-// Guard returns the request with a context that ends with the user's
-// access, and the writer for the response, which takes no more from then on: not
-// every handler minds the context, those for files and FastCGI don't. The user's
-// access ends at until, unless that is zero, or when the user is gone, inactive,
-// or when why, which gets the row as it is, returns a reason that isn't empty.
+// Guard returns the request with a context that is canceled when the user's
+// access ends, and the writer for the response, which then rejects writes: the
+// handlers for files and FastCGI ignore the context. The access ends at until,
+// unless that is zero, or when the user is deleted or deactivated, or when
+// why, which gets the current row, returns a reason that isn't empty.
 //
-// The function is to be called once, by defer, when the response is done. It
+// Call the returned function once, with defer, when the response is done. It
 // panics with http.ErrAbortHandler if the response was cut off, as the reverse
-// proxy does, so that no client takes a part for the whole.
+// proxy does, so that no client mistakes a part for the whole.
 func (w *Watcher) Guard(to http.ResponseWriter, r *http.Request, key userstore.Key, until time.Time, why func(*userstore.User) Reason) (http.ResponseWriter, *http.Request, func()) {
 	g, writer, r := w.guard(to, r, key, until, why)
 	return writer, r, g.done
@@ -122,7 +121,7 @@ func (w *Watcher) guard(to http.ResponseWriter, r *http.Request, key userstore.K
 	if !until.IsZero() {
 		wait = min(wait, time.Until(until))
 	}
-	// The timer may be faster than this function.
+	// The timer may fire before this function returns.
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.writer, g.key, g.until, g.why, g.cancel, g.state = writer, key, until, why, cancel, guardState{}
@@ -153,9 +152,9 @@ func (g *guarded) wake() {
 	}
 }
 
-// isOver reports whether it is later than until, by the wall clock: a timer
-// goes by another, which doesn't know when the host's clock is set or its
-// processes are suspended.
+// isOver reports whether until has passed, by the wall clock: timers use a
+// monotonic clock, which doesn't notice that the host's clock is set or that
+// its processes are suspended.
 func (g *guarded) isOver() bool {
 	return !g.until.IsZero() && !time.Now().Before(g.until)
 }
@@ -168,7 +167,7 @@ func (g *guarded) end(why Reason) {
 	g.state.ended = true
 	level := zap.InfoLevel
 	if why == Over || why == LoggedOut {
-		level = zap.DebugLevel // as foreseen
+		level = zap.DebugLevel // as expected
 	}
 	if c := g.watcher.logger.Check(level, "a response was ended before its time"); c != nil {
 		c.Write(zap.Error(why), userField(g.key))
@@ -178,7 +177,7 @@ func (g *guarded) end(why Reason) {
 	g.cancel(why)
 }
 
-// finish is called when the response is done, however it came about.
+// finish is called when the response is done, normally or not.
 func (g *guarded) finish() {
 	g.mu.Lock()
 	if g.state.finished {
@@ -190,7 +189,7 @@ func (g *guarded) finish() {
 		g.watcher.remove(g)
 	}
 	cancel, writer := g.cancel, g.writer
-	// Nothing that is still on its way here may meet the next response.
+	// A timer that still fires must not affect the next response.
 	spare := g.timer.Stop() && !g.state.listed
 	g.writer, g.why, g.cancel = nil, nil, nil
 	g.mu.Unlock()
@@ -204,9 +203,9 @@ func (g *guarded) finish() {
 	}
 }
 
-// endingWriter is a response writer that refuses to write when the response was
-// ended. What a client is slow to read, Caddy's own write timeouts end: a
-// deadline of ours would be replaced by theirs.
+// endingWriter is a response writer that rejects writes after the response was
+// ended. A write that blocks on a slow client is ended by Caddy's own write
+// timeouts, which would replace a deadline set here.
 type endingWriter struct {
 	caddyhttp.ResponseWriterWrapper
 	ended, refused atomic.Bool
@@ -221,7 +220,7 @@ func (w *endingWriter) allows() bool {
 	return false
 }
 
-// errEnded is what a handler gets that writes on.
+// errEnded returns the error of writes after the end.
 var errEnded = fmt.Errorf("the response was ended: %w", context.Canceled)
 
 func (w *endingWriter) Write(p []byte) (int, error) {
@@ -231,12 +230,12 @@ func (w *endingWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriterWrapper.Write(p)
 }
 
-// pieceSize is how much of a file is sent before the next look.
+// pieceSize is how many bytes of a file are sent before the next check.
 const pieceSize = 1 << 20
 
 // ReadFrom implements io.ReaderFrom, by which files are sent.
 func (w *endingWriter) ReadFrom(r io.Reader) (written int64, err error) {
-	// A limit around a limit would keep the kernel from sending the file.
+	// With nested limits, the kernel couldn't send the file (sendfile).
 	limited, isLimited := r.(*io.LimitedReader)
 	for {
 		if isLimited && limited.N <= 0 {
@@ -261,8 +260,8 @@ func (w *endingWriter) ReadFrom(r io.Reader) (written int64, err error) {
 	}
 }
 
-// add lists a response that has lasted an interval, and sees to it that
-// a goroutine goes through the list.
+// add lists a response that has lasted an interval, and starts the goroutine
+// that checks the list, unless it runs.
 func (w *Watcher) add(g *guarded) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -283,15 +282,15 @@ func (w *Watcher) remove(g *guarded) {
 	w.long[last] = nil
 	w.long = w.long[:last]
 	if last == 0 {
-		w.long = nil // the memory of the busiest time isn't kept for ever
+		w.long = nil // free memory that a peak has allocated
 	}
 }
 
-// run looks the users up while there are responses to end.
+// run looks up the users while there are responses to watch.
 func (w *Watcher) run() {
 	ticker := time.NewTicker(w.interval)
 	defer ticker.Stop()
-	// At once, because the first user has not been looked up for an interval.
+	// At once, because the first user's row is an interval old.
 	for w.check() {
 		select {
 		case <-ticker.C:
@@ -301,7 +300,7 @@ func (w *Watcher) run() {
 	}
 }
 
-// open returns the responses to check, or none if the goroutine is to end.
+// open returns the responses to check, or none if the goroutine must end.
 func (w *Watcher) open() []*guarded {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -309,8 +308,8 @@ func (w *Watcher) open() []*guarded {
 	return append([]*guarded(nil), w.long...)
 }
 
-// check ends the responses that must not go on. It reports whether there is
-// anything to come back for.
+// check ends the responses whose users' access has ended. It reports whether
+// there are responses left to check.
 func (w *Watcher) check() bool {
 	open := w.open()
 	if len(open) == 0 {
@@ -356,8 +355,8 @@ func (g *guarded) endOver() {
 	}
 }
 
-// endUnlessFor ends the response unless it may go on for the user as the row is
-// now; nil is no row.
+// endUnlessFor ends the response unless it may continue for the user's current
+// row; nil means that there is no row.
 func (g *guarded) endUnlessFor(user *userstore.User) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -374,13 +373,13 @@ func (g *guarded) endUnlessFor(user *userstore.User) {
 	}
 }
 
-// cut counts the responses that were ended.
+// cut counts the responses that were ended early.
 var cut = prometheus.NewCounter(prometheus.CounterOpts{
 	Name: "caddy_sesame_responses_cut_total",
 	Help: "Long responses that were cut off since their user may no longer log in.",
 })
 
-// Metrics are what this package counts, of all watchers of the process.
+// Metrics are the metrics of this package, for all watchers of the process.
 func Metrics() []prometheus.Collector { return []prometheus.Collector{cut} }
 
 // Interface guards

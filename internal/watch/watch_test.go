@@ -20,8 +20,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// watchedUsers is a store of users that are there and active unless it says
-// otherwise.
+// watchedUsers is a store in which every user exists and is active, with the
+// exceptions that it lists.
 type watchedUsers struct {
 	mu      sync.Mutex
 	away    bool
@@ -74,7 +74,7 @@ func (w *Watcher) state() (long int, running bool) {
 	return len(w.long), w.running
 }
 
-// anyUser is the condition of a response that is any active user's.
+// anyUser is the condition of a response for any active user.
 func anyUser(*userstore.User) Reason { return "" }
 
 const watchInterval = 30 * time.Second
@@ -85,7 +85,7 @@ func newTestWatcher(t testing.TB, users *watchedUsers) *Watcher {
 	return w
 }
 
-// endOf waits until the request's context ends, and tells when and why.
+// endOf waits until the request's context ends, and returns when and why.
 func endOf(r *http.Request, within time.Duration) (after time.Duration, why error) {
 	start := time.Now()
 	select {
@@ -136,7 +136,8 @@ func TestWatchEndsResponsesOfRefusedUsers(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			// Time passes when all wait for it, and nothing may be left at the end.
+			// Within the bubble, time passes when all goroutines wait, and no
+			// goroutine may be left at the end.
 			synctest.Test(t, func(t *testing.T) {
 				users := test.users
 				if users == nil {
@@ -178,8 +179,9 @@ func TestWatchEndsResponsesOfRefusedUsers(t *testing.T) {
 	}
 }
 
-// TestWatchEndsLater is about what happens to a user while a response goes on.
-func TestWatchEndsLater(t *testing.T) {
+// TestWatchEndsResponseWhenTheUserChangesDuringIt checks changes of a user's
+// row during a response.
+func TestWatchEndsResponseWhenTheUserChangesDuringIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		key := userstore.ByPrimaryKey(token.StringKey("alice"))
 		users := &watchedUsers{away: true}
@@ -200,7 +202,7 @@ func TestWatchEndsLater(t *testing.T) {
 	})
 }
 
-func TestWatchLooksUpTogether(t *testing.T) {
+func TestWatchLooksUpAllUsersInOneQuery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		users := &watchedUsers{}
 		w := newTestWatcher(t, users)
@@ -248,7 +250,7 @@ func TestWatchLooksUpTogether(t *testing.T) {
 	})
 }
 
-func TestWatchKeepsTheClientsEnd(t *testing.T) {
+func TestClientThatGoesAwayKeepsItsOwnCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTestWatcher(t, &watchedUsers{})
 		client, hangUp := context.WithCancel(t.Context())
@@ -261,8 +263,9 @@ func TestWatchKeepsTheClientsEnd(t *testing.T) {
 	})
 }
 
-// TestWatchCutsResponsesOff has handlers that don't mind the context.
-func TestWatchCutsResponsesOff(t *testing.T) {
+// TestWatchCutsOffResponsesOfHandlersThatIgnoreTheContext writes on after the
+// end.
+func TestWatchCutsOffResponsesOfHandlersThatIgnoreTheContext(t *testing.T) {
 	const whole = 5 << 20
 	const unwritten = 32 << 10 // what io.Copy has read when the response ends
 	write := func(w io.Writer, from io.Reader) (err error) {
@@ -344,8 +347,8 @@ func (p *pausingReader) Read(b []byte) (int, error) {
 	return int(n), nil
 }
 
-// TestWatchesEndAndStartAtTheSameTime has all that can happen happen at the same time, for the race
-// detector.
+// TestWatchesEndAndStartAtTheSameTime begins and ends responses concurrently
+// in all ways, for the race detector.
 func TestWatchesEndAndStartAtTheSameTime(t *testing.T) {
 	before := runtime.NumGoroutine()
 	bad, good := userstore.ByPrimaryKey(token.IntKey(1)), userstore.ByPrimaryKey(token.IntKey(2))
