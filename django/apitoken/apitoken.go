@@ -21,7 +21,7 @@ var (
 	// package's business.
 	ErrOtherScheme = errors.New("the Authorization header is of another scheme")
 	// ErrHeader: the scheme is right, but there isn't exactly one token, or it
-	// isn't UTF-8.
+	// is one of DRF or knox that isn't UTF-8. PyJWT skips bytes of no alphabet.
 	ErrHeader = errors.New("the Authorization header must have exactly one token after the scheme")
 )
 
@@ -29,7 +29,11 @@ var (
 // keyword, "Token" for example, in any case: as DRF and knox read it. The
 // error is ErrOtherScheme or ErrHeader.
 func FromHeader(value, keyword string) (string, error) {
-	return fromHeader(value, func(scheme string) bool { return equalFoldASCII(scheme, keyword) })
+	token, err := fromHeader(value, func(scheme string) bool { return equalFoldASCII(scheme, keyword) })
+	if err == nil && !utf8.ValidString(token) {
+		return "", ErrHeader
+	}
+	return token, err
 }
 
 func fromHeader(value string, isOurs func(scheme string) bool) (string, error) {
@@ -38,7 +42,7 @@ func fromHeader(value string, isOurs func(scheme string) bool) (string, error) {
 		return "", ErrOtherScheme
 	}
 	token, rest := cutField(rest)
-	if more, _ := cutField(rest); token == "" || more != "" || !utf8.ValidString(token) {
+	if more, _ := cutField(rest); token == "" || more != "" {
 		return "", ErrHeader
 	}
 	return token, nil

@@ -71,6 +71,22 @@ func TestSettingsThatCantBeRightAreRejected(t *testing.T) {
 	}
 }
 
+func TestBytesOfNoCharacterAreSkippedInJWTsAlone(t *testing.T) {
+	t.Parallel()
+	jwts := newJWTs(t, apitoken.JWTSettings{})
+	good := signHS256(testKey, goodHeader, goodClaims)
+	token, err := jwts.FromHeader("Bearer " + good + "\xff\xff\xff\xff")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := jwts.Parse(token, now); err != nil {
+		t.Error(err)
+	}
+	if token, err := apitoken.FromHeader("Token 0123\xff", "Token"); err != apitoken.ErrHeader {
+		t.Errorf("%q, %v", token, err)
+	}
+}
+
 func TestEachFaultOfATokenHasItsReason(t *testing.T) {
 	t.Parallel()
 	settings := apitoken.JWTSettings{Issuer: []string{"i"}, Audience: []string{"a"}, CheckRevokeToken: true}
@@ -99,6 +115,11 @@ func TestEachFaultOfATokenHasItsReason(t *testing.T) {
 		"it has expired":           {with("1700000300", "1700000000"), user, apitoken.Expired},
 		"no expiry":                {with(`"exp"`, `"x"`), user, apitoken.MissingClaim},
 		"an expiry as a text":      {with("1700000300", `"1700000300"`), user, apitoken.Malformed},
+		"issued at a text":         {with("1700000000", `" +1_700_000_000"`), user, nil},
+		"issued at false":          {with("1700000000", "false"), user, nil},
+		"issued at a list":         {with("1700000000", "[]"), user, apitoken.Malformed},
+		"half a character":         {with(`"0123"`, `"\ud83d"`), user, nil},
+		"an identifier of digits":  {with(`"0123"`, "123"), user, apitoken.Malformed},
 		"issued in the future":     {with("1700000000", "1700000001"), user, apitoken.NotYetValid},
 		"another issuer":           {with(`"i"`, `"x"`), user, apitoken.WrongIssuer},
 		"another audience":         {with(`"a"`, `["x"]`), user, apitoken.WrongAudience},

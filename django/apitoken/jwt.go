@@ -74,7 +74,8 @@ type ParsedJWT struct {
 // token.
 func (p *ParsedJWT) UserID() string { return p.userID }
 
-// ID is the claim jti, by which SimpleJWT's blacklist knows a token.
+// ID is the claim jti, by which SimpleJWT's blacklist knows a token. Of a value
+// other than a text, and of a text that isn't UTF-8, it is the JSON.
 func (p *ParsedJWT) ID() string { return p.id }
 
 // TokenType is the claim token_type.
@@ -149,7 +150,7 @@ func (j *JWTs) checkHeader(text string) Reason {
 	if err != nil || !utf8.ValidString(text) {
 		return Malformed
 	}
-	if _, isText := unquote(keyID); keyID != "" && !isText || critical != "" || isEncoded == "false" {
+	if keyID != "" && !isText(keyID) || critical != "" || isEncoded == "false" {
 		return Malformed
 	}
 	if name, isText := unquote(algorithm); !isText || name != j.settings.Algorithm {
@@ -161,6 +162,10 @@ func (j *JWTs) checkHeader(text string) Reason {
 const byteOrderMark = "\ufeff" // which Python skips
 
 func unquote(quoted string) (string, bool) { return python.Unquote(quoted, python.UTF8) }
+
+// isText reports whether a JSON value is a text. Some can't be unquoted: Python
+// has texts with half a pair of surrogates.
+func isText(value string) bool { return value[0] == '"' }
 
 // claims are the JSON values that are looked at. Empty: there is none.
 type claims struct {
@@ -234,15 +239,20 @@ func epoch(t time.Time) float64 {
 	return float64(t.Unix()) + float64(t.Nanosecond())/1e9
 }
 
-// secondsOrText reads a number or, as PyJWT does for iat and nbf, a text of an
-// integer.
+// secondsOrText reads what PyJWT takes for iat and nbf: anything that Python's
+// int reads, which is a number, a text of an integer, or true and false for 1
+// and 0.
 func secondsOrText(value string) (float64, bool) {
-	text, isText := unquote(value)
-	if !isText {
-		return wholeSeconds(value)
+	switch value {
+	case "true":
+		return 1, true
+	case "false":
+		return 0, true
 	}
-	seconds, err := strconv.ParseInt(text, 10, 64)
-	return float64(seconds), err == nil
+	if text, isText := unquote(value); isText {
+		return python.Int(text)
+	}
+	return wholeSeconds(value)
 }
 
 // wholeSeconds reads a number, and drops its fraction like Python's int.
@@ -273,7 +283,7 @@ func (j *JWTs) checkClaims(c claims) Reason {
 		return reason
 	}
 	for _, value := range []string{c.subject, c.jwtID} {
-		if _, isText := unquote(value); value != "" && !isText {
+		if value != "" && !isText(value) {
 			return Malformed
 		}
 	}
@@ -308,8 +318,8 @@ func (j *JWTs) checkAudience(value string) Reason {
 	}
 	isOurs, allTexts := false, true
 	err := python.List(value, func(element string) {
-		audience, isText := unquote(element)
-		allTexts = allTexts && isText
+		audience, _ := unquote(element)
+		allTexts = allTexts && isText(element)
 		isOurs = isOurs || slices.Contains(j.settings.Audience, audience)
 	})
 	if err != nil || !allTexts || !isOurs {
@@ -334,7 +344,9 @@ func (j *JWTs) fill(p *ParsedJWT, c claims) Reason {
 		return Malformed
 	}
 	p.userID = userID
-	p.id, _ = unquote(c.id)
+	if p.id, isText = unquote(c.id); !isText {
+		p.id = c.id // a number, of which the blacklist has the digits
+	}
 	p.tokenType, _ = unquote(c.tokenType)
 	p.revoke, _ = unquote(c.revoke)
 	seconds, _ := wholeSeconds(c.expires)

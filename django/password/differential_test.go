@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/caddy-sesame/caddy-sesame/django/password"
 	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
@@ -25,10 +26,10 @@ func TestDifferential(t *testing.T) {
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
-	for _, source := range testpeer.Checkouts(t, "DJANGO_SRC", "Django") {
+	for stream, source := range testpeer.Checkouts(t, "DJANGO_SRC", "Django") {
 		t.Run(filepath.Base(source), func(t *testing.T) {
 			t.Parallel()
-			d := &differential{rnd: rand.New(rand.NewPCG(seed, 1)), django: testpeer.Start(t, "testdata/peer.py", source)}
+			d := &differential{rnd: rand.New(rand.NewPCG(seed, uint64(stream))), django: testpeer.Start(t, "testdata/peer.py", source)}
 			d.django.Ask(t, nil, d)
 			accepted, compared := 0, 0
 			for compared < *differentialPairs && !t.Failed() {
@@ -69,9 +70,10 @@ func (d *differential) randomChecks(t *testing.T) []question {
 	d.django.Ask(t, makes, &made)
 	var checks []question
 	for i, q := range makes {
+		salt := q.Salt
 		q.Do, q.Salt = "check", ""
 		encoded, err := q.newHashers(t, d.Argon2HashSize).Make(q.Password)
-		if (err != nil) != made[i].Error && len(q.Password) <= 72 && q.Salt == "" {
+		if (err != nil) != made[i].Error && len(q.Password) <= 72 && salt == "" {
 			t.Errorf("%+v: %v; Django has %+v", q, err, made[i])
 		}
 		for _, encoded := range []string{encoded, made[i].Encoded} {
@@ -82,6 +84,7 @@ func (d *differential) randomChecks(t *testing.T) []question {
 	return checks
 }
 
+// randomMake is a hash that Django is to make, with cheap parameters.
 func (d *differential) randomMake() question {
 	rnd := d.rnd
 	q := question{Do: "make", Hashers: slices.Clone(d.Algorithms), Parameters: parameters{
@@ -89,40 +92,85 @@ func (d *differential) randomMake() question {
 		BcryptCost: 4 + rnd.IntN(2), ScryptN: 2 << rnd.IntN(4), ScryptP: 1 + rnd.IntN(3),
 	}}
 	rnd.Shuffle(len(q.Hashers), func(i, j int) { q.Hashers[i], q.Hashers[j] = q.Hashers[j], q.Hashers[i] })
-	text := make([]rune, rnd.IntN(1+[]int{5, 30, 100}[rnd.IntN(3)]))
-	for i := range text {
-		text[i] = []rune("ab0$ äß€😀\u0301")[rnd.IntN(10)]
+	q.Password = randomText(rnd, []rune("ab0$ äß€😀\u0301\u212b\ufb01\n\t\x00"), 1+[]int{5, 30, 72, 100, 300}[rnd.IntN(5)])
+	switch q.Hashers[0] {
+	case password.PBKDF2SHA256, password.PBKDF2SHA1, password.Scrypt, password.MD5, password.SHA1:
+		if rnd.IntN(3) == 0 { // one of the application's own
+			q.Salt = randomText(rnd, []rune("abZ09 ,:=/üÅ€😀"), 30)
+		}
+	case password.Argon2:
+		if rnd.IntN(3) == 0 { // argon2i, too, and other sizes
+			q.Do, q.Variant, q.HashSize = "argon2", 1+rnd.IntN(2), 4+rnd.IntN(60)
+			q.Salt = strings.Repeat("s", 8+rnd.IntN(30))
+		}
 	}
-	q.Password = string(text)
 	return q
+}
+
+func randomText(rnd *rand.Rand, characters []rune, most int) string {
+	text := make([]rune, rnd.IntN(most))
+	for i := range text {
+		text[i] = characters[rnd.IntN(len(characters))]
+	}
+	return string(text)
 }
 
 // alter changes the question: password, hash or what is preferred.
 func (d *differential) alter(q question) question {
 	rnd := d.rnd
 	q.Hashers = slices.Clone(q.Hashers)
-	switch rnd.IntN(6) {
+	switch rnd.IntN(8) {
 	case 0:
-		q.Password += "x"
+		q.Password += []string{"x", " ", "\x00", "\u0301"}[rnd.IntN(4)]
 	case 1:
-		q.Password = strings.TrimSuffix(q.Password, "a")
+		_, size := utf8.DecodeLastRuneInString(q.Password)
+		q.Password = q.Password[:len(q.Password)-size]
 	case 2:
 		q.Hashers = q.Hashers[rnd.IntN(len(q.Hashers)):]
 	case 3:
 		q.Parameters = d.randomMake().Parameters
+	case 4:
+		q.Encoded = d.alterPart(q.Encoded)
 	default:
-		if q.Encoded == "" {
-			break
-		}
-		at := rnd.IntN(len(q.Encoded))
-		character := string("$0123AZaz=+/., "[rnd.IntN(15)])
-		if rest := q.Encoded[at:]; strings.HasPrefix(q.Encoded, "bcrypt") || strings.HasPrefix(q.Encoded, "argon2") || strings.HasPrefix(q.Encoded, "pbkdf2") {
-			// A cost that grows takes both sides long.
-			if strings.Count(rest, "$") > 0 && character >= "0" && character <= "9" {
-				character = "0"
-			}
-		}
-		q.Encoded = q.Encoded[:at] + character + q.Encoded[at+1:]
+		q.Encoded = d.alterCharacter(q.Encoded)
 	}
 	return q
+}
+
+// alterPart leaves out a part of a hash, repeats it, or writes it otherwise.
+func (d *differential) alterPart(encoded string) string {
+	rnd := d.rnd
+	parts := strings.Split(encoded, "$")
+	at := rnd.IntN(len(parts))
+	switch rnd.IntN(6) {
+	case 0:
+		parts = slices.Delete(parts, at, at+1)
+	case 1:
+		parts = slices.Insert(parts, at, parts[at])
+	case 2:
+		parts[at] = []string{"", "0", "-1", "1.0", "1e1", "x", "!", "v=16", "v=18", "argon2", "argon2i", "m=16,t=1", "t=1,m=16,p=1", "m=16,t=1,p=1,x=1", "2a", "2y", "2x", "2"}[rnd.IntN(18)]
+	case 3:
+		parts[at] = strings.ToUpper(parts[at])
+	case 4: // base64 with another padding
+		parts[at] = strings.TrimRight(parts[at], "=") + strings.Repeat("=", rnd.IntN(4))
+	default:
+		return []string{"!", "", "\x00", " "}[rnd.IntN(4)] + encoded
+	}
+	return strings.Join(parts, "$")
+}
+
+func (d *differential) alterCharacter(encoded string) string {
+	rnd := d.rnd
+	if encoded == "" {
+		return ""
+	}
+	at := rnd.IntN(len(encoded))
+	character := string("$0123AZaz=+/., "[rnd.IntN(15)])
+	if rest := encoded[at:]; strings.HasPrefix(encoded, "bcrypt") || strings.HasPrefix(encoded, "argon2") || strings.HasPrefix(encoded, "pbkdf2") {
+		// A cost that grows takes both sides long.
+		if strings.Count(rest, "$") > 0 && character >= "0" && character <= "9" {
+			character = "0"
+		}
+	}
+	return encoded[:at] + character + encoded[at+1:]
 }

@@ -11,12 +11,16 @@ import (
 
 // question is what Django is asked, and this package.
 type question struct {
-	Do         string               `json:"do"` // make, argon2i or check
+	Do         string               `json:"do"` // make, argon2, argon2i or check
 	Hashers    []password.Algorithm `json:"hashers"`
 	Parameters parameters           `json:"parameters"`
 	Password   string               `json:"password"`
 	Salt       string               `json:"salt,omitempty"`
 	Encoded    string               `json:"encoded,omitempty"`
+
+	// Of argon2: 1 is argon2i, 2 argon2id.
+	Variant  int `json:"variant"`
+	HashSize int `json:"hash_size"`
 }
 
 type parameters struct {

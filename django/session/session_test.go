@@ -143,7 +143,7 @@ func TestExpiryWithoutZoneIsInTimeZone(t *testing.T) {
 	zone := time.FixedZone("", 2*3600)
 	sessions := newSessions(t, session.Settings{TimeZone: zone})
 	q := question{SecretKey: "key", Engine: "db"}
-	row := session.Row{SessionData: q.sign(t, `{"_session_expiry":"2024-05-06T07:08:09"}`, now), ExpireDate: now.Add(1)}
+	row := session.Row{SessionData: q.sign(t, nil, `{"_session_expiry":"2024-05-06T07:08:09"}`, float64(now.Unix())), ExpireDate: now.Add(1)}
 	parsed, err := sessions.ParseRow(row, now)
 	if err != session.Anonymous {
 		t.Fatal(err)

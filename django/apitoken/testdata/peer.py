@@ -23,6 +23,7 @@ settings.configure(
         "django.contrib.auth",
         "rest_framework",
         "rest_framework.authtoken",
+        "rest_framework_simplejwt.token_blacklist",
         "knox",
     ],
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
@@ -33,6 +34,7 @@ settings.configure(
 django.setup()
 
 import jwt.api_jwt  # noqa: E402
+import rest_framework_simplejwt.authentication  # noqa: E402
 import rest_framework_simplejwt.tokens  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
 from django.core.management import call_command  # noqa: E402
@@ -40,14 +42,16 @@ from django.http import HttpRequest  # noqa: E402
 from django.utils import timezone  # noqa: E402
 from knox import models as knox_models  # noqa: E402
 from knox.auth import TokenAuthentication as KnoxAuthentication  # noqa: E402
-from knox.settings import CONSTANTS  # noqa: E402
+from knox.crypto import hash_token  # noqa: E402
+from knox.settings import CONSTANTS, knox_settings  # noqa: E402
 from rest_framework.authentication import TokenAuthentication  # noqa: E402
 from rest_framework.authtoken.models import Token  # noqa: E402
 from rest_framework.exceptions import APIException  # noqa: E402
 from rest_framework_simplejwt.authentication import JWTAuthentication  # noqa: E402
 from rest_framework_simplejwt.backends import TokenBackend  # noqa: E402
 from rest_framework_simplejwt.settings import api_settings  # noqa: E402
-from rest_framework_simplejwt.tokens import AccessToken  # noqa: E402
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken  # noqa: E402
+from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, SlidingToken  # noqa: E402
 
 call_command("migrate", verbosity=0, run_syncdb=True)
 user = User.objects.create(pk=42, username="user", password="")
@@ -71,16 +75,17 @@ rest_framework_simplejwt.tokens.aware_utcnow = utcnow
 timezone.now = utcnow
 
 
-def request(header):
+def request(q):
     r = HttpRequest()
-    r.META["HTTP_AUTHORIZATION"] = header.encode().decode("latin-1")  # as WSGI has it
+    header = base64.b64decode(q["bytes"]) if "bytes" in q else q["header"].encode()
+    r.META["HTTP_AUTHORIZATION"] = header.decode("latin-1")  # as WSGI has it
     return r
 
 
-def authenticate(authentication, header):
+def authenticate(authentication, q):
     """The user's primary key, "" for a refusal, None for another scheme."""
     try:
-        result = authentication.authenticate(request(header))
+        result = authentication.authenticate(request(q))
     except APIException:
         return ""
     except Exception:
@@ -103,32 +108,78 @@ def answer(q):
     if q["do"] == "drf":
         Token.objects.all().delete()
         Token.objects.create(key=q["key"], user=user)
-        return {"user": authenticate(TokenAuthentication(), q["header"])}
+        authentication = TokenAuthentication()
+        authentication.keyword = q.get("keyword", "Token")
+        return {"user": authenticate(authentication, q)}
     if q["do"] == "knox":
-        knox_models.AuthToken.objects.all().delete()
-        expiry = datetime.datetime.fromtimestamp(q["expires"], UTC)
-        knox_models.AuthToken(
-            digest=q["digest"], token_key=q["token_key"], user=user, expiry=expiry
-        ).save()
-        return {"user": authenticate(KnoxAuthentication(), q["header"])}
+        return knox_verdict(q)
     if q["do"] == "knox_create":
         knox_models.AuthToken.objects.all().delete()
+        if "token" in q:  # made elsewhere
+            key = q["token"][: CONSTANTS.TOKEN_KEY_LENGTH]
+            return {"token": q["token"], "token_key": key, "digest": hash_token(q["token"])}
         row, token = knox_models.AuthToken.objects.create(user=user)
         return {"token": token, "token_key": row.token_key, "digest": row.digest}
-    backend = jwt_backend(q)
-
-    class Ours(AccessToken):
-        def get_token_backend(self):
-            return backend
-
-    api_settings.CHECK_REVOKE_TOKEN = bool(q["settings"].get("check_revoke"))
-    api_settings.AUTH_TOKEN_CLASSES = [Ours]
+    classes = jwt_classes(q)
     if q["do"] == "jwt_create":
         user.password = q["password"]
-        token = Ours.for_user(user)
+        token = classes[0].for_user(user)
         token.payload.update(q.get("claims") or {})
         return {"token": str(token)}
-    return {"user": authenticate(JWTAuthentication(), q["header"])}
+    OutstandingToken.objects.all().delete()  # and those on the blacklist
+    for jti in q.get("blacklist") or []:
+        row = OutstandingToken.objects.create(jti=jti, token="", expires_at=utcnow())
+        BlacklistedToken.objects.create(token=row)
+    return {"user": authenticate(JWTAuthentication(), q)}
+
+
+def knox_verdict(q):
+    def date(seconds):
+        return datetime.datetime.fromtimestamp(seconds, UTC)
+
+    refresh = q.get("refresh") or {}
+    knox_settings.AUTH_HEADER_PREFIX = q.get("keyword", "Token")
+    knox_settings.AUTO_REFRESH = bool(refresh)
+    knox_settings.TOKEN_TTL = datetime.timedelta(seconds=refresh.get("ttl", 0))
+    knox_settings.MIN_REFRESH_INTERVAL = refresh.get("min_interval", 0)
+    max_ttl = refresh.get("max_ttl")
+    knox_settings.AUTO_REFRESH_MAX_TTL = datetime.timedelta(seconds=max_ttl) if max_ttl else None
+    rows = knox_models.AuthToken.objects
+    rows.all().delete()
+    expiry = date(q["expires"]) if q["expires"] else None  # which doesn't expire
+    row = rows.create(user=user)[0]
+    rows.filter(pk=row.pk).update(
+        digest=q["digest"], token_key=q["token_key"], expiry=expiry, created=date(q.get("created", 0))
+    )
+    verdict = {"user": authenticate(KnoxAuthentication(), q)}
+    if verdict["user"]:
+        after = rows.get().expiry
+        verdict["expires"] = after and round(after.timestamp() * 1e6)
+    return verdict
+
+
+CLASSES = {"access": AccessToken, "sliding": SlidingToken, "refresh": RefreshToken}
+
+
+def jwt_classes(q):
+    """The classes of SimpleJWT for a question, with its settings."""
+    s = q["settings"]
+    backend = jwt_backend(q)
+    api_settings.CHECK_REVOKE_TOKEN = bool(s.get("check_revoke"))
+    api_settings.CHECK_USER_IS_ACTIVE = not s.get("ignore_is_active")
+    api_settings.USER_ID_CLAIM = s.get("user_id_claim") or "user_id"
+    api_settings.TOKEN_TYPE_CLAIM = s.get("token_type_claim") or "token_type"
+    api_settings.JTI_CLAIM = s.get("jti_claim") or "jti"
+    rest_framework_simplejwt.authentication.AUTH_HEADER_TYPE_BYTES = {
+        h.encode() for h in s.get("header_types") or ["Bearer"]
+    }
+
+    def ours(name):
+        return type(name, (CLASSES[name],), {"get_token_backend": lambda self: backend})
+
+    classes = [ours(name) for name in s.get("token_types") or ["access"]]
+    api_settings.AUTH_TOKEN_CLASSES = classes
+    return classes
 
 
 def keys():

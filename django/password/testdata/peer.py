@@ -63,6 +63,13 @@ def answer(q):
         if q["do"] == "make":
             made = hashers.make_password(password, q.get("salt"), q["hashers"][0])
             return {"encoded": made}
+        if q["do"] == "argon2":  # of any variant and sizes
+            p = q["parameters"]
+            made = argon2.low_level.hash_secret(
+                password.encode(), q["salt"].encode(), p["argon2_time"], p["argon2_memory"],
+                p["argon2_lanes"], q["hash_size"], argon2.low_level.Type(q["variant"]),
+            )  # fmt: skip
+            return {"encoded": "argon2" + made.decode()}
         if q["do"] == "argon2i":
             made = argon2.low_level.hash_secret(
                 password.encode(), b"0123456789abcdefghijkl", 1, 64, 2, 24,

@@ -28,17 +28,58 @@ settings.configure(
 )
 django.setup()
 
-from django.contrib.auth import get_user, login  # noqa: E402
+from django.contrib.auth import backends, get_user, login  # noqa: E402
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
 from django.contrib.sessions.backends import cached_db, db, signed_cookies  # noqa: E402
 from django.contrib.sessions.models import Session  # noqa: E402
+from django.core.cache import cache  # noqa: E402
 from django.core.management import call_command  # noqa: E402
+from django.db import connection, models  # noqa: E402
 from django.http import HttpRequest  # noqa: E402
 from django.utils import timezone  # noqa: E402
+
+
+
+class OtherUser(AbstractBaseUser):
+    """A user whose primary key isn't Django's."""
+
+    is_active = models.BooleanField(default=True)
+    USERNAME_FIELD = "id"
+    objects = BaseUserManager()
+
+    class Meta:
+        abstract = True
+
+
+class UUIDUser(OtherUser):
+    id = models.UUIDField(primary_key=True)
+
+    class Meta:
+        app_label = "auth"
+
+
+class TextUser(OtherUser):
+    id = models.CharField(primary_key=True, max_length=40)
+
+    class Meta:
+        app_label = "auth"
+
+
+class BigUser(OtherUser):
+    id = models.BigIntegerField(primary_key=True)
+
+    class Meta:
+        app_label = "auth"
+
 
 call_command("migrate", verbosity=0, run_syncdb=True)
 for pk in [1, 2, 42]:
     User.objects.create(pk=pk, username="user%d" % pk)
+with connection.schema_editor() as editor:
+    for model in [UUIDUser, TextUser, BigUser]:
+        editor.create_model(model)
+MODELS = {"": User, "uuid": UUIDUser, "text": TextUser, "big": BigUser}
 USERS = {}
 
 UTC = datetime.timezone.utc
@@ -56,20 +97,34 @@ def apply(q):
     timezone.now = lambda: datetime.datetime.fromtimestamp(q["now"], UTC)
     user = q.get("user")
     if user:
+        model = model_of(user)
+        settings.AUTH_USER_MODEL = model._meta.label
+        backends.UserModel = model  # which is looked up only once
         state = [user["password"], user["is_active"]]
-        if USERS.get(user["id"]) != state:
-            User.objects.filter(pk=user["id"]).update(password=state[0], is_active=state[1])
-            USERS[user["id"]] = state
+        key = (model, user["id"])
+        if USERS.get(key) != state:
+            row = {"password": state[0], "is_active": state[1]}
+            if not model.objects.filter(pk=user["id"]).update(**row):
+                model.objects.create(pk=user["id"], **row)
+            USERS[key] = state
+
+
+def model_of(user):
+    return MODELS[user.get("model", "")]
 
 
 def store(q):
     if q["engine"] == "signed_cookies":
         return signed_cookies.SessionStore(q["data"] or None)
     Session.objects.all().delete()
+    cache.clear()
     if q["data"]:
         expires = datetime.datetime.fromtimestamp(q["expires"], UTC)
         Session.objects.create(session_key=KEY, session_data=q["data"], expire_date=expires)
-    return db.SessionStore(KEY)
+    of = {"db": db, "cached_db": cached_db}[q["engine"]].SessionStore
+    if q.get("class"):  # one of the application's own
+        of = type(q["class"], (of,), {"__qualname__": q["class"]})
+    return of(KEY)
 
 
 def request(q):
@@ -84,18 +139,18 @@ def answer(q):
         if q["do"] == "check":  # the user, or an empty text
             user = get_user(request(q))
             # Others may be in the database, but the question has only one.
-            is_there = user.is_authenticated and user.pk == q["user"]["id"]
+            is_there = user.is_authenticated and str(user.pk) == str(q["user"]["id"])
             return {"user": str(user.pk) if is_there else ""}
         if q["do"] == "login":
             r = request(q)
-            user = User.objects.get(pk=q["user"]["id"])
+            user = model_of(q["user"]).objects.get(pk=q["user"]["id"])
             login(r, user, backend=q["backend"])
             return {
                 "session": json.dumps(dict(r.session.items())),
                 "keeps_key": r.session.session_key == KEY,
             }
         if q["do"] == "hash":
-            user = User.objects.get(pk=q["user"]["id"])
+            user = model_of(q["user"]).objects.get(pk=q["user"]["id"])
             return {"hash": user.get_session_auth_hash()}
         if q["do"] == "encode":
             module = {"db": db, "cached_db": cached_db, "signed_cookies": signed_cookies}
