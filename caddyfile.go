@@ -41,7 +41,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    secret_key <key>
 //	    secret_key_fallbacks <key>...
 //	    token_name <name>
-//	    token_from query|bearer|header <name>...
+//	    token_from query|bearer|basic|header <name>...
 //	    max_age <duration>|<seconds>
 //	    one_time [on|off]
 //	    invalidate_on_password_change [on|off]
@@ -214,7 +214,7 @@ func maxAgeOption(to **caddy.Duration) directive.Option {
 
 // tokenFromOption are sources in their order.
 func tokenFromOption(to *[]TokenSource) directive.Option {
-	return directive.Any(1, "query, bearer, or header and a name", func(args []string) error {
+	return directive.Any(1, "query, bearer, basic, or header and a name", func(args []string) error {
 		for i := 0; i < len(args); i++ {
 			source := TokenSource{From: args[i]}
 			if source.From == claim.FromHeader {

@@ -2,6 +2,7 @@ package sesame_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -199,7 +200,7 @@ func newCorpusRun(t *testing.T) *corpusRun {
 		// What stands in front of sesame logs tokens: README, "What the logs
 		// never hold".
 		site := strings.NewReplacer(
-			"SESAME {", fmt.Sprintf("sesame {\nsecret_key %q\nmax_age 1h\nlimit_failures off\ntoken_from query bearer header X-Token\nuserstore mysql {\ndsn %q\nquery_timeout 20s\n}\n", secretKey, run.db.dsn),
+			"SESAME {", fmt.Sprintf("sesame {\nsecret_key %q\nmax_age 1h\nlimit_failures off\ntoken_from query bearer basic header X-Token\nuserstore mysql {\ndsn %q\nquery_timeout 20s\n}\n", secretKey, run.db.dsn),
 			"UPSTREAM", run.seen.addr, "PHPROOT", run.php.root, "PHP", run.php.addr,
 		).Replace(m.site)
 		for _, address := range []string{"http://:" + portOf(m.plain), "https://:" + portOf(m.secure)} {
@@ -285,6 +286,9 @@ func (run *corpusRun) values(t *testing.T, m *corpusMount, addr string) map[stri
 		run.db.mustExec(t, "UPDATE auth_user SET last_login = ? WHERE id = ?", alice.lastLogin, alice.id)
 		values["one-time"] = at(0, alice, oneTime)
 	}
+	for _, name := range []string{"token", "carol", "wrong", "expired"} {
+		values["basic-"+name] = base64.StdEncoding.EncodeToString([]byte("user:" + values[name]))
+	}
 	for _, secret := range values {
 		if len(secret) > 20 && !slices.Contains(run.secrets, secret) {
 			run.secrets = append(run.secrets, secret)
@@ -294,6 +298,7 @@ func (run *corpusRun) values(t *testing.T, m *corpusMount, addr string) map[stri
 	// whoever puts it there has given it away.
 	values["misplaced"] = at(0, mallory)
 	values["token:1"], values["token:2"] = values["token"][:10], values["token"][10:]
+	values["basic-misplaced"] = base64.StdEncoding.EncodeToString([]byte(values["misplaced"] + ":password"))
 	values["token%"] = fmt.Sprintf("%%%X%s", values["token"][0], values["token"][1:])
 	return values
 }

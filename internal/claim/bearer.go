@@ -8,81 +8,33 @@ import (
 // takeBearer removes the bearer tokens that may be the handler's. Credentials
 // of other schemes stay. Where there are several tokens it isn't clear whose
 // request this is, so that none of them counts.
-func takeBearer(header http.Header, isOurs func(credentials string) bool) (token string, found bool) {
-	values := header["Authorization"]
-	if !hasBearer(values) {
-		return "", false
-	}
-	if credentials, ok := bearerOf(values[0]); ok && len(values) == 1 && strings.IndexByte(credentials, ',') < 0 {
-		if !isOurs(credentials) {
-			return "", false
-		}
-		delete(header, "Authorization")
-		return credentials, true
-	}
-	tokens := cutBearers(header, isOurs)
-	switch len(tokens) {
+func (s *Sources) takeBearer(header http.Header) (token string, found bool) {
+	switch taken := TakeAuthorization(header, s.isBearerToken); len(taken) {
 	case 0:
 		return "", false
 	case 1:
-		return tokens[0], true
+		token, _ = bearerOf(taken[0])
+		return token, true
 	}
 	return "", true
 }
 
-// hasBearer reports whether one of the values of Authorization may hold a bearer
-// token.
-func hasBearer(values []string) bool {
-	for _, value := range values {
-		if _, ok := bearerOf(value); ok || strings.IndexByte(value, ',') >= 0 {
-			return true
-		}
-	}
-	return false
+// isBearerToken reports whether credentials are a bearer token that may be the
+// handler's.
+func (s *Sources) isBearerToken(credentials string) bool {
+	token, ok := bearerOf(credentials)
+	return ok && s.mayBeToken(token)
 }
 
-// cutBearers takes the bearer credentials that are ours out of a header. They
-// may be among others in one field, where a proxy has joined several.
-func cutBearers(header http.Header, isOurs func(credentials string) bool) (cut []string) {
-	values := header["Authorization"]
-	var others []string
-	for _, value := range values {
-		var rest []string
-		before := len(cut)
-		for element := range strings.SplitSeq(value, ",") {
-			if credentials, ok := bearerOf(element); ok && isOurs(credentials) {
-				cut = append(cut, credentials)
-			} else {
-				rest = append(rest, element)
-			}
-		}
-		if len(cut) > before {
-			value = strings.Trim(strings.Join(rest, ","), " \t")
-		}
-		if value != "" || len(cut) == before {
-			others = append(others, value)
-		}
-	}
-	switch {
-	case len(cut) == 0:
-	case len(others) == 0:
-		delete(header, "Authorization")
-	default:
-		header["Authorization"] = others
-	}
-	return cut
+// mayBeToken reports whether a bearer token may be the handler's. Without a form
+// to tell it by, each may be.
+func (s *Sources) mayBeToken(token string) bool {
+	return s.form == nil || mayHoldToken(token, s.form)
 }
 
-// bearerOf returns the credentials of RFC 6750, section 2.1. The name of the
-// scheme is case-insensitive (RFC 9110, section 11.1).
-func bearerOf(value string) (credentials string, ok bool) {
-	const scheme = "bearer"
-	value = strings.TrimLeft(value, " \t")
-	if len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) {
-		return "", false
-	}
-	rest := value[len(scheme):]
-	return strings.Trim(rest, " \t"), rest == "" || rest[0] == ' ' || rest[0] == '\t'
+// bearerOf returns the token of RFC 6750, section 2.1.
+func bearerOf(credentials string) (token string, ok bool) {
+	return AfterScheme(credentials, "Bearer")
 }
 
 // mayHoldToken reports whether credentials are a token by their form, or have

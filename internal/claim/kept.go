@@ -13,10 +13,10 @@ import (
 // one takes its own from here. It is a part of the request, so that it goes
 // along through subroutes, named routes and error routes.
 type kept struct {
-	parameters []parameter
-	bearers    []string
-	fields     http.Header // header sources
-	cookies    []string    // pairs as they stand in Cookie
+	parameters     []parameter
+	authorizations []string    // credentials as they stand in Authorization
+	fields         http.Header // header sources
+	cookies        []string    // pairs as they stand in Cookie
 }
 
 // keptVar is the variable of the request that has its kept. It isn't in the
@@ -56,22 +56,18 @@ func (k *kept) takeParameter(name string, p *parameter) {
 // restore puts header fields and cookies that are a handler's own back.
 func (k *kept) restore(header http.Header, s *Sources) {
 	for _, source := range s.Ordered {
-		switch source.From {
-		case FromHeader:
-			if values := k.fields[source.Name]; len(values) > 0 {
-				header[source.Name] = append(header[source.Name], values...)
-				delete(k.fields, source.Name)
-			}
-		case FromBearer:
-			k.bearers = slices.DeleteFunc(k.bearers, func(credentials string) bool {
-				isOurs := s.isBearer(credentials)
-				if isOurs {
-					header["Authorization"] = append(header["Authorization"], "Bearer "+credentials)
-				}
-				return isOurs
-			})
+		if values := k.fields[source.Name]; source.From == FromHeader && len(values) > 0 {
+			header[source.Name] = append(header[source.Name], values...)
+			delete(k.fields, source.Name)
 		}
 	}
+	k.authorizations = slices.DeleteFunc(k.authorizations, func(credentials string) bool {
+		isOurs := s.isOurs(credentials)
+		if isOurs {
+			header["Authorization"] = append(header["Authorization"], strings.Trim(credentials, " \t"))
+		}
+		return isOurs
+	})
 	var pairs []string
 	k.cookies = slices.DeleteFunc(k.cookies, func(pair string) bool {
 		isOurs := slices.Contains(s.cookies, cookieName(pair))
@@ -88,10 +84,11 @@ func (k *kept) restore(header http.Header, s *Sources) {
 // keepOthers takes the credentials of other handlers than s out of the header.
 // Those of s are for s to take.
 func (s *Sources) keepOthers(r *http.Request, all *forms, k *kept) {
-	if hasBearer(r.Header["Authorization"]) {
-		for _, credentials := range cutBearers(r.Header, all.isBearer) {
+	if len(r.Header["Authorization"]) > 0 {
+		isOthers := func(credentials string) bool { return !s.isOurs(credentials) && all.isCredentials(credentials) }
+		for _, credentials := range TakeAuthorization(r.Header, isOthers) {
 			k = k.of(r)
-			k.bearers = append(k.bearers, credentials)
+			k.authorizations = append(k.authorizations, credentials)
 		}
 	}
 	for _, name := range all.fields {

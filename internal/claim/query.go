@@ -55,8 +55,10 @@ func (s *Sources) takeParameters(r *http.Request, names []string) (token paramet
 // target is a query, and the URI that it is in.
 type target struct{ query, uri string }
 
-// without takes parameters out, and blanks what looks like one in the path.
+// without takes parameters out, and blanks what looks like one in the path. The
+// credentials of an absolute URI go as well.
 func (t target) without(names []string) target {
+	t.uri = withoutUserinfo(t.uri)
 	query := cutFromQuery(t.query, names)
 	before, repeated, hasQuery := strings.Cut(t.uri, "?")
 	path := rawuri.Blank(before, rawuri.Path, names)
@@ -117,9 +119,28 @@ func blankPath(u *url.URL, names []string) (isBlanked bool) {
 func blankHost(r *http.Request, names []string) {
 	r.Host = rawuri.Blank(r.Host, rawuri.Path, names)
 	r.URL.Host = rawuri.Blank(r.URL.Host, rawuri.Path, names)
-	if r.URL.User != nil && rawuri.Has(r.URL.User.String(), rawuri.Path, names) {
-		r.URL.User = nil
+	r.URL.User = nil
+}
+
+// withoutUserinfo removes the user name and password of an absolute URI (RFC 3986,
+// section 3.2.1). Clients make Authorization of them, and don't send them.
+func withoutUserinfo(uri string) string {
+	if uri == "" || uri[0] == '/' {
+		return uri // as of almost all requests
 	}
+	scheme, rest, ok := strings.Cut(uri, "://")
+	if !ok {
+		return uri
+	}
+	end := len(rest)
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		end = i
+	}
+	at := strings.LastIndexByte(rest[:end], '@')
+	if at < 0 {
+		return uri
+	}
+	return scheme + "://" + rest[at+1:]
 }
 
 // pathOf is a path as it came, if that is known, without an allocation.
@@ -141,6 +162,7 @@ func cleanOriginalRequest(r *http.Request, names []string, asked, cleaned target
 	if !ok {
 		return
 	}
+	original.URL.User = nil
 	if blankPath(original.URL, names) {
 		// The directive tracing stands in front, and has told the path.
 		path := original.URL.Path
@@ -172,7 +194,8 @@ func OriginalRequest(r *http.Request) (original http.Request, ok bool) {
 	return original, ok && original.URL != nil
 }
 
-// isInTarget reports whether the target of a request has one of the parameters.
+// isInTarget reports whether the target of a request has one of the parameters, or
+// a user name and password.
 func isInTarget(r *http.Request, names []string) bool {
 	if isInURL(r.URL, names) || isInURI(r.RequestURI, r.URL, names) || rawuri.Has(r.Host, rawuri.Path, names) {
 		return true
@@ -188,7 +211,7 @@ func isInTarget(r *http.Request, names []string) bool {
 }
 
 func isInURL(u *url.URL, names []string) bool {
-	return isInQuery(u.RawQuery, names) || rawuri.Has(pathOf(u), rawuri.Path, names)
+	return u.User != nil || isInQuery(u.RawQuery, names) || rawuri.Has(pathOf(u), rawuri.Path, names)
 }
 
 // isInURI does for a URI what isInURL does for the URL that it mostly is.

@@ -23,7 +23,7 @@ func (s *Sources) IsExposed(r *http.Request) bool {
 			return true
 		}
 	}
-	return len(all.bearers) > 0 && LogsCredentials(r) && hasBearer(r.Header["Authorization"])
+	return len(all.readers) > 0 && LogsCredentials(r) && hasCredentials(r.Header, all.isCredentials)
 }
 
 // Redact copies the request for the logs, without credentials.
@@ -82,6 +82,9 @@ func (s *Sources) Secrets(r *http.Request) (secrets []string) {
 		}
 	}
 	add(rawuri.Values(r.RequestURI, rawuri.Field, all.parameters)...)
+	if password, ok := r.URL.User.Password(); ok {
+		add(password)
+	}
 	add(rawuri.Values(r.Host, rawuri.Path, all.parameters)...)
 	for field, values := range r.Header {
 		for _, value := range values {
@@ -91,23 +94,34 @@ func (s *Sources) Secrets(r *http.Request) (secrets []string) {
 			add(values...)
 		}
 	}
-	for _, value := range r.Header["Authorization"] {
-		for element := range strings.SplitSeq(value, ",") {
-			if credentials, ok := bearerOf(element); ok && all.isBearer(credentials) {
-				add(credentials)
-			}
+	for _, credentials := range peekAuthorization(r.Header, all.isCredentials) {
+		_, secret := cutScheme(credentials)
+		add(secret)
+		if _, password, ok := BasicOf(credentials); ok {
+			add(password)
 		}
 	}
 	return secrets
 }
 
-// isBearer reports whether a bearer token may be one of a handler's.
-func (f *forms) isBearer(credentials string) bool {
-	return slices.ContainsFunc(f.bearers, func(is func(string) bool) bool { return is(credentials) })
+// isCredentials reports whether credentials in Authorization are a handler's.
+func (f *forms) isCredentials(credentials string) bool {
+	return isAny(f.readers, credentials)
+}
+
+// cutScheme splits credentials behind the name of their scheme.
+func cutScheme(credentials string) (scheme, rest string) {
+	credentials = strings.Trim(credentials, " \t")
+	end := strings.IndexAny(credentials, " \t")
+	if end < 0 {
+		return credentials, ""
+	}
+	return credentials[:end], strings.Trim(credentials[end:], " \t")
 }
 
 // redactURI redacts the target of a request.
 func (f *forms) redactURI(uri string) string {
+	uri = withoutUserinfo(uri)
 	for _, name := range f.parameters {
 		uri = rawuri.RedactInURI(uri, name)
 	}
@@ -129,21 +143,22 @@ func (f *forms) redactField(field, value string) string {
 			return rawuri.Redacted
 		}
 	}
-	if field == "Authorization" && len(f.bearers) > 0 {
+	if field == "Authorization" && len(f.readers) > 0 {
 		value = f.redactAuthorization(value)
 	}
 	return rawuri.Redact(value, placeOf(field), f.parameters)
 }
 
-// redactAuthorization redacts bearer tokens that may be a handler's.
+// redactAuthorization redacts credentials that are a handler's.
 func (f *forms) redactAuthorization(value string) string {
-	elements := strings.Split(value, ",")
-	for i, element := range elements {
-		if credentials, ok := bearerOf(element); ok && f.isBearer(credentials) {
-			elements[i] = "Bearer " + rawuri.Redacted
+	all := strings.Split(value, ",")
+	for i, credentials := range all {
+		if f.isCredentials(credentials) {
+			scheme, _ := cutScheme(credentials)
+			all[i] = scheme + " " + rawuri.Redacted
 		}
 	}
-	return strings.Join(elements, ",")
+	return strings.Join(all, ",")
 }
 
 // LogsCredentials reports whether Caddy's logs show Authorization and cookies.

@@ -18,10 +18,10 @@ type shared struct {
 
 // forms are what credentials look like.
 type forms struct {
-	parameters []string // names of query parameters
-	fields     []string // canonical names of header fields
-	cookies    []string // names, without __Host-
-	bearers    []func(credentials string) bool
+	parameters []string                        // names of query parameters
+	fields     []string                        // canonical names of header fields
+	cookies    []string                        // names, without __Host-
+	readers    []func(credentials string) bool // of Authorization
 	handlers   int
 }
 
@@ -48,7 +48,7 @@ func (s *Sources) share(with *shared) {
 			parameters: slices.Clone(before.parameters),
 			fields:     slices.Clone(before.fields),
 			cookies:    slices.Clone(before.cookies),
-			bearers:    slices.Clone(before.bearers),
+			readers:    slices.Clone(before.readers),
 			handlers:   before.handlers,
 		}
 	}
@@ -57,12 +57,11 @@ func (s *Sources) share(with *shared) {
 		switch source.From {
 		case FromQuery:
 			addNew(&all.parameters, s.Name)
-		case FromBearer:
-			all.bearers = append(all.bearers, s.isBearer)
 		case FromHeader:
 			addNew(&all.fields, source.Name)
 		}
 	}
+	all.readers = append(all.readers, s.isOurs)
 	addNew(&all.parameters, s.ConfirmName)
 	for _, name := range s.cookies {
 		addNew(&all.cookies, name)

@@ -17,8 +17,9 @@ import (
 // Source is a place in a request where a token is looked for.
 type Source struct {
 	// Where: `query` for the query parameter that `token_name` names,
-	// `bearer` for `Authorization: Bearer`, or `header` for the header field
-	// that `name` names.
+	// `bearer` for `Authorization: Bearer`, `basic` for the password of
+	// `Authorization: Basic`, with any user name, or `header` for the header
+	// field that `name` names.
 	From string `json:"from"`
 
 	// The name of the header field, with `header` only. Its whole value is the
@@ -30,6 +31,7 @@ type Source struct {
 const (
 	FromQuery  = "query"
 	FromBearer = "bearer"
+	FromBasic  = "basic"
 	FromHeader = "header"
 )
 
@@ -39,7 +41,7 @@ var defaultSources = []Source{{From: FromQuery}, {From: FromBearer}}
 // Validate says what is wrong with a source.
 func (s Source) Validate() error {
 	switch s.From {
-	case FromQuery, FromBearer:
+	case FromQuery, FromBearer, FromBasic:
 		if s.Name != "" {
 			return fmt.Errorf("token_from %s takes no name", s.From)
 		}
@@ -55,13 +57,13 @@ func (s Source) Validate() error {
 		}
 		return nil
 	default:
-		return fmt.Errorf("token_from %q: it must be query, bearer or header%s", s.From, s.hint())
+		return fmt.Errorf("token_from %q: it must be query, bearer, basic or header%s", s.From, s.hint())
 	}
 }
 
 // hint says what a source was probably meant to be.
 func (s Source) hint() string {
-	kinds := []string{FromQuery, FromBearer, FromHeader}
+	kinds := []string{FromQuery, FromBearer, FromBasic, FromHeader}
 	name := strings.TrimPrefix(strings.TrimPrefix(s.From, FromHeader), ":")
 	if near := nearest.Close(s.From, kinds); near != "" {
 		return "; did you mean " + near + "?"
@@ -79,9 +81,11 @@ type Sources struct {
 	ConfirmName string   // of the one that confirms it
 	Ordered     []Source // header names are canonical
 
-	cookies  []string          // names, without __Host-
-	isBearer func(string) bool // whether a bearer token may be one of the handler's
-	shared   *shared
+	form        Form // of the handler's tokens; nil where it isn't known
+	sharesBasic bool
+	cookies     []string                        // names, without __Host-
+	others      []func(credentials string) bool // readers of schemes beside tokens
+	shared      *shared
 }
 
 // DefaultName is that of the query parameter where token_name is not set.
@@ -96,7 +100,7 @@ func New(name string, sources []Source) (*Sources, error) {
 	if len(sources) == 0 {
 		sources = defaultSources
 	}
-	s := &Sources{Name: name, ConfirmName: name + "_confirm", isBearer: func(string) bool { return true }}
+	s := &Sources{Name: name, ConfirmName: name + "_confirm"}
 	for i, source := range sources {
 		if err := source.Validate(); err != nil {
 			return nil, err
@@ -119,10 +123,10 @@ type Form interface {
 	Resembles(text string) bool // reports whether it could be a broken one, too
 }
 
-// Recognize has bearer tokens looked at by their form. Other credentials are
+// Recognize has tokens in Authorization told by their form. Other credentials are
 // the application's, and stay in the request.
 func (s *Sources) Recognize(form Form) {
-	s.isBearer = func(credentials string) bool { return mayHoldToken(credentials, form) }
+	s.form = form
 	s.share(new(shared))
 }
 
@@ -174,7 +178,9 @@ func (s *Sources) Take(r *http.Request, isExposed bool) (first Token) {
 		case FromQuery:
 			token.Value, token.Found = fromQuery.value, fromQuery.isRead
 		case FromBearer:
-			token.Value, token.Found = takeBearer(r.Header, s.isBearer)
+			token.Value, token.Found = s.takeBearer(r.Header)
+		case FromBasic:
+			token.Value, token.Found = s.takeBasic(r.Header)
 		case FromHeader:
 			token.Value, token.Found = takeHeader(r.Header, source.Name)
 		}

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -40,24 +41,57 @@ func removeCredentials(header http.Header) {
 		return
 	}
 	// Servers join several values with commas, or use the first or the last.
+	if !slices.ContainsFunc(values, func(value string) bool { return hasElement(value, isBasic) || hasElement(value, isDigest) }) {
+		return
+	}
+	var kept []string
 	for _, value := range values {
-		if namesUser(value) {
-			delete(header, headerAuthorization)
-			return
+		if value = withoutUsers(value); value != "" {
+			kept = append(kept, value)
 		}
 	}
+	if len(kept) == 0 {
+		delete(header, headerAuthorization)
+		return
+	}
+	header[headerAuthorization] = kept
 }
 
-// namesUser reports whether one of the credentials in a value of Authorization is
-// Basic or Digest.
-func namesUser(value string) bool {
+// withoutUsers removes Basic credentials from a value of Authorization. Those of
+// Digest have commas and quotes of their own: nothing is kept beside them.
+func withoutUsers(value string) string {
+	switch {
+	case hasElement(value, isDigest):
+		return ""
+	case !hasElement(value, isBasic):
+		return value
+	}
+	var others []string
 	for credentials := range strings.SplitSeq(value, ",") {
-		credentials = strings.TrimLeft(credentials, " \t")
-		if hasScheme(credentials, "Basic") || hasScheme(credentials, "Digest") {
+		if !isBasic(credentials) {
+			others = append(others, credentials)
+		}
+	}
+	return strings.Trim(strings.Join(others, ","), " \t")
+}
+
+// hasElement reports whether one of the credentials in a value of Authorization
+// is such.
+func hasElement(value string, is func(credentials string) bool) bool {
+	for credentials := range strings.SplitSeq(value, ",") {
+		if is(credentials) {
 			return true
 		}
 	}
 	return false
+}
+
+func isBasic(credentials string) bool {
+	return hasScheme(strings.TrimLeft(credentials, " \t"), "Basic")
+}
+
+func isDigest(credentials string) bool {
+	return hasScheme(strings.TrimLeft(credentials, " \t"), "Digest")
 }
 
 // hasScheme reports whether credentials begin with the name of a scheme, in

@@ -1,0 +1,105 @@
+package claim
+
+import (
+	"net/http"
+	"strings"
+)
+
+// Authorization holds the credentials of one scheme (RFC 9110, section 11.6.2).
+// A request can have several: in fields of their own, or joined by commas, as
+// proxies do. Which of them are whose is told by readers: functions that report
+// whether credentials, with the name of their scheme in front, are a scheme's
+// own.
+
+// AddAuthorization adds a reader of credentials in Authorization that are the
+// handler's, beside tokens. No other handler of the HTTP app passes them on, and
+// logs don't show them. It is called before Register.
+func (s *Sources) AddAuthorization(isOurs func(credentials string) bool) {
+	s.others = append(s.others, isOurs)
+	s.share(new(shared))
+}
+
+// TakeAuthorization takes the credentials that are ours out of Authorization, and
+// returns each as it stands there. The others stay.
+func TakeAuthorization(header http.Header, isOurs func(credentials string) bool) []string {
+	values := header["Authorization"]
+	if len(values) == 1 && strings.IndexByte(values[0], ',') < 0 {
+		if !isOurs(values[0]) {
+			return nil
+		}
+		delete(header, "Authorization")
+		return values
+	}
+	return cutAuthorization(header, isOurs)
+}
+
+// cutAuthorization is TakeAuthorization for any number of credentials.
+func cutAuthorization(header http.Header, isOurs func(credentials string) bool) (taken []string) {
+	var others []string
+	for _, value := range header["Authorization"] {
+		var rest []string
+		before := len(taken)
+		for credentials := range strings.SplitSeq(value, ",") {
+			if isOurs(credentials) {
+				taken = append(taken, credentials)
+			} else {
+				rest = append(rest, credentials)
+			}
+		}
+		if len(taken) > before {
+			value = strings.Trim(strings.Join(rest, ","), " \t")
+		}
+		if value != "" || len(taken) == before {
+			others = append(others, value)
+		}
+	}
+	switch {
+	case len(taken) == 0:
+	case len(others) == 0:
+		delete(header, "Authorization")
+	default:
+		header["Authorization"] = others
+	}
+	return taken
+}
+
+// hasCredentials reports whether Authorization has credentials that are ours.
+func hasCredentials(header http.Header, isOurs func(credentials string) bool) bool {
+	for _, value := range header["Authorization"] {
+		for credentials := range strings.SplitSeq(value, ",") {
+			if isOurs(credentials) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isOurs reports whether credentials are the handler's, of any of its schemes. It
+// is a reader.
+func (s *Sources) isOurs(credentials string) bool {
+	return s.reads(FromBearer) && s.isBearerToken(credentials) ||
+		s.reads(FromBasic) && s.isBasicToken(credentials) ||
+		isAny(s.others, credentials)
+}
+
+// isAny reports whether credentials are those of one of the readers.
+func isAny(readers []func(credentials string) bool, credentials string) bool {
+	for _, isOurs := range readers {
+		if isOurs(credentials) {
+			return true
+		}
+	}
+	return false
+}
+
+// AfterScheme returns what stands behind the name of a scheme in credentials. The
+// name is case-insensitive (RFC 9110, section 11.1).
+func AfterScheme(credentials, scheme string) (rest string, ok bool) {
+	credentials = strings.TrimLeft(credentials, " \t")
+	if len(credentials) < len(scheme) || !strings.EqualFold(credentials[:len(scheme)], scheme) {
+		return "", false
+	}
+	rest = credentials[len(scheme):]
+	return strings.Trim(rest, " \t"), rest == "" || rest[0] == ' ' || rest[0] == '\t'
+}
