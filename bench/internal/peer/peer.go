@@ -35,13 +35,17 @@ type Peer struct {
 
 // The names of the peers that others are compared with.
 const (
-	Bare        = "bare"
-	Sesame      = "sesame"
-	Cache       = "cache"
-	Session     = "session"
-	Query       = "query"
-	Groups      = "groups"
-	Assertion   = "assertion"
+	Bare      = "bare"
+	Sesame    = "sesame"
+	Cache     = "cache"
+	Session   = "session"
+	Query     = "query"
+	Groups    = "groups"
+	Assertion = "assertion"
+
+	DjangoSession = "django_session"
+	Password      = "password"
+
 	BasicAuth   = "basic_auth"
 	ForwardAuth = "forward_auth"
 	Nginx       = "nginx"
@@ -87,6 +91,19 @@ var All = []Peer{
 		What:    "The application gets an assertion with each request, which is signed once for a user and half a minute.",
 		Variant: true,
 		start:   startAssertion,
+	},
+	{
+		Name: DjangoSession, Title: "sesame, Django's session",
+		What:    "Every request has the cookie of a session that Django has stored; the session and the user's row are read afresh.",
+		Variant: true,
+		start:   startDjangoSession,
+	},
+	{
+		Name: Password, Title: "sesame, Basic",
+		What: "Every request has a user name and password, which were hashed and compared once; the user's row is still read afresh. " +
+			"The first requests of all users, which hash, are made before the measurement.",
+		Variant: true,
+		start:   startPassword,
 	},
 	{
 		Name: BasicAuth, Title: "basic_auth",

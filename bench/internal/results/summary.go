@@ -56,9 +56,19 @@ func (r *Results) PerSecond(peer string, connections int) stats.Spread {
 // Ratio is the spread of a peer's requests per second over another's of the
 // same round.
 func (r *Results) Ratio(peer, base string, connections int) stats.Spread {
-	return stats.Of(stats.Ratios(
+	return stats.Of(r.ratios(peer, base, connections))
+}
+
+// Quotient is the spread of a peer's Ratio to bare over that of another peer of
+// the same round.
+func (r *Results) Quotient(peer, other, bare string, connections int) stats.Spread {
+	return stats.Of(stats.Ratios(r.ratios(peer, bare, connections), r.ratios(other, bare, connections)))
+}
+
+func (r *Results) ratios(peer, base string, connections int) []float64 {
+	return stats.Ratios(
 		r.throughput(peer, connections, Throughput.PerSecond),
-		r.beside(peer, base, connections, Throughput.PerSecond)))
+		r.beside(peer, base, connections, Throughput.PerSecond))
 }
 
 // CPU is the spread of CPU seconds for 10,000 requests.

@@ -17,6 +17,8 @@ type User struct {
 	ID    int64
 	Name  string
 	Token string
+
+	password string // the column
 }
 
 // NewSecretKey makes a SECRET_KEY.
@@ -39,11 +41,10 @@ func (d *Database) Spread(ctx context.Context, table, secretKey string, n, rows 
 	all := make([]User, n)
 	for i := range all {
 		u := User{ID: 1 + int64(i)*int64(rows)/int64(n)}
-		var password string
-		if err := read.QueryRowContext(ctx, u.ID).Scan(&u.Name, &password); err != nil {
+		if err := read.QueryRowContext(ctx, u.ID).Scan(&u.Name, &u.password); err != nil {
 			return nil, fmt.Errorf("reading user %d of table %s: %w", u.ID, table, err)
 		}
-		if u.Token, err = tokens.Create(token.IntKey(u.ID), token.User{Password: &password}, "", now); err != nil {
+		if u.Token, err = tokens.Create(token.IntKey(u.ID), token.User{Password: &u.password}, "", now); err != nil {
 			return nil, fmt.Errorf("making the token of user %d: %w", u.ID, err)
 		}
 		all[i] = u
