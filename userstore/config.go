@@ -194,6 +194,13 @@ type Needs struct {
 	SecondFactors      bool
 	SecondFactorTables []string
 
+	// SessionTable is the table of Django's sessions, where the store writes to
+	// it.
+	SessionTable string
+
+	// UpgradePassword: hashes of passwords are replaced by others.
+	UpgradePassword bool
+
 	// Kind is what the operator's packer encodes, or 0 if none is named and it
 	// follows from the column.
 	Kind token.Kind

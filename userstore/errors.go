@@ -19,17 +19,21 @@ import (
 // The errors of MySQL and MariaDB that have a sentence of their own
 // (MySQL, "Server Error Message Reference").
 const (
+	erDiskFull               = 1021
 	erConnectionCount        = 1040
 	erDatabaseAccessDenied   = 1044
 	erAccessDenied           = 1045
 	erUnknownDatabase        = 1049
 	erUnknownColumn          = 1054
+	erDuplicate              = 1062
+	erRecordFileFull         = 1114
 	erHostNotPrivileged      = 1130
 	erTableAccessDenied      = 1142
 	erColumnAccessDenied     = 1143
 	erNoSuchTable            = 1146
 	erUnknownSystemVariable  = 1193
 	erLockWaitTimeout        = 1205
+	erDeadlock               = 1213
 	erIllegalMixOfCollations = 1267
 	erVariableNotSettable    = 1231
 	erWrongValueForVariable  = 1232
@@ -73,10 +77,12 @@ func advice(number uint16) (text string, setup bool) {
 	case erViewInvalid:
 		return "the view is broken, or its definer lacks privileges: correct the view", true
 	case erOptionPreventsWriting, erReadOnlyTransaction, erReadOnlyMode:
-		return "the server is read-only, but one-time tokens are consumed by writing: " +
+		return "the server is read-only, but the gateway writes, as to consume one-time tokens: " +
 			"give the dsn of the primary server", false
 	case erLockWaitTimeout:
 		return "the row or table is locked by another connection: see SHOW PROCESSLIST", false
+	case erDeadlock:
+		return "other connections lock rows in another order, again and again: see SHOW ENGINE INNODB STATUS", false
 	case erConnectionCount:
 		return "the server has no connection left: lower max_open_conns or raise the server's max_connections", false
 	case erTruncatedValue:

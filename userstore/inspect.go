@@ -223,14 +223,13 @@ func (i *Inspector) Needed(ctx context.Context) error {
 		return i.s.setupFailed("preparing to read users", err)
 	}
 	defer statement.Close()
-	if i.plan.updateSQL == "" {
-		return nil
+	for _, w := range i.plan.writes {
+		write, err := i.s.prepare(ctx, w.sql)
+		if err != nil {
+			return i.s.setupFailed("preparing to "+w.doing, i.s.lacksRight(ctx, w, err))
+		}
+		_ = write.Close() // nothing is left of it but its name on the server
 	}
-	write, err := i.s.prepare(ctx, i.plan.updateSQL)
-	if err != nil {
-		return i.s.setupFailed("preparing to write last_login", err)
-	}
-	defer write.Close()
 	return nil
 }
 
@@ -292,6 +291,9 @@ func (i *Inspector) needed() []relatedColumns {
 			users.columns = append(users.columns, c.Name)
 		}
 		if c.Option == "last_login" {
+			users.updated = append(users.updated, c.Name)
+		}
+		if c.Option == "password" && i.s.needs.UpgradePassword {
 			users.updated = append(users.updated, c.Name)
 		}
 	}

@@ -58,6 +58,9 @@ type Via struct {
 	// Until is a column of Table with a time. A row of a time that has passed
 	// isn't there. NULL has not passed. Empty: rows don't end.
 	Until string
+
+	// Extends: Until is written, too, by MySQL.Extend. Then Reads should have it.
+	Extends bool
 }
 
 // Key is the key of the user to whom a value leads.

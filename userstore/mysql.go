@@ -238,7 +238,7 @@ var errNotOneTime = errors.New("the store was opened without Needs.LastLogin, or
 func (s *MySQL) Consume(ctx context.Context, u *User, now time.Time) error {
 	const doing = "consuming a one-time token"
 	p := s.plan.Load()
-	if u.plan == nil || p == nil || p.consume == nil {
+	if u.plan == nil || p == nil || !p.consume.isReady() {
 		return unavailable(doing, errNotOneTime)
 	}
 	next, err := nextLastLogin(now, u.LastLogin, s.location, p.schema.LastLoginPrecision)
@@ -249,22 +249,14 @@ func (s *MySQL) Consume(ctx context.Context, u *User, now time.Time) error {
 	if !ok {
 		return unavailable(doing, p.key.check(u.PrimaryKey.Kind()))
 	}
-	if err := s.available(doing); err != nil {
+	var changed int64
+	err = s.write(ctx, doing, func(ctx context.Context) (err error) {
+		changed, err = p.consume.exec(ctx, nil, args)
 		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return s.failed(ctx, doing, err)
-	}
-	before := s.pool.breaker.answers.Load()
-	changed, err := s.update(ctx, p, args)
-	s.heard(ctx, before, err)
+	})
 	switch {
 	case err != nil:
-		if isReadOnly(err) {
-			// It was the primary. The name in the DSN may lead to another by now.
-			s.pool.renew()
-		}
-		return s.failed(ctx, doing, err)
+		return err
 	case changed == 0:
 		return ErrConsumed
 	case changed == 1:
@@ -275,13 +267,10 @@ func (s *MySQL) Consume(ctx context.Context, u *User, now time.Time) error {
 }
 
 // consumeArgs are the parameters of the plan's UPDATE, in the order in which
-// newPlan adds conditions.
+// the builder has its conditions.
 func (s *MySQL) consumeArgs(p *plan, u *User, next string) (args []any, ok bool) {
-	key, ok := p.key.param(u.PrimaryKey)
-	args = append(make([]any, 0, 6), next, key)
-	if p.key.class == keyText {
-		args = append(args, exactParam(u.PrimaryKey))
-	}
+	key, ok := p.keyParams(u)
+	args = append(append(make([]any, 0, 6), next), key...)
 	if p.password >= 0 {
 		args = append(args, bytesParam(u.Password))
 	}
@@ -298,22 +287,4 @@ func bytesParam(text *string) any {
 		return nil
 	}
 	return []byte(*text)
-}
-
-// update writes last_login. A client that goes away meanwhile makes no
-// difference: it could else have the server execute any number of statements
-// that nobody waits for.
-func (s *MySQL) update(ctx context.Context, p *plan, args []any) (changed int64, err error) {
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadlineOf(ctx, s.timeout))
-	defer cancel()
-	end, err := s.pool.beginWrite(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer end()
-	result, err := p.consume.ExecContext(ctx, args...)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
 }

@@ -28,10 +28,17 @@ type plan struct {
 	// extra ones, or one of the name constants.
 	names map[string]int
 
-	selectSQL, updateSQL string
-	revokeSQL, forgetSQL string    // empty without a table of revoked tokens
-	lookup, consume      *sql.Stmt // consume is nil unless tokens are one-time
+	selectSQL            string
+	revokeSQL, forgetSQL string // empty without a table of revoked tokens
+	lookup               *sql.Stmt
 	batches              batchStatements
+
+	// What is written: nil for what isn't. writes has all of it, in a store that
+	// may write.
+	consume, upgrade *written
+	sessions         *sessionStatements
+	extensions       map[*Via]extension
+	writes           []*written
 }
 
 // lookupCondition ends selectSQL. A second row, which only a view can have,
@@ -62,12 +69,9 @@ func (s *MySQL) check(ctx context.Context) (*plan, error) {
 	if p.lookup, err = s.prepare(ctx, p.selectSQL); err != nil {
 		return nil, s.setupFailed("preparing to read users", err)
 	}
-	if p.updateSQL == "" {
-		return p, nil
-	}
-	if p.consume, err = s.prepare(ctx, p.updateSQL); err != nil {
+	if err := s.prepareWrites(ctx, p); err != nil {
 		_ = p.close() // err says what is wrong
-		return nil, s.setupFailed("preparing to write last_login, which consumes one-time tokens and notes logins", err)
+		return nil, err
 	}
 	return p, nil
 }
@@ -99,8 +103,10 @@ func (s *MySQL) prepare(ctx context.Context, statement string) (*sql.Stmt, error
 
 func (p *plan) close() error {
 	err := errors.Join(p.lookup.Close(), p.batches.close())
-	if p.consume != nil {
-		err = errors.Join(err, p.consume.Close())
+	for _, w := range p.writes {
+		if w.statement != nil {
+			err = errors.Join(err, w.statement.Close())
+		}
 	}
 	return err
 }
@@ -142,15 +148,24 @@ func (s *MySQL) newPlan(ctx context.Context, t table) (*plan, error) {
 
 	p.selectSQL = "SELECT " + strings.Join(build.columns, ", ") + " FROM " + s.name.sql() +
 		" WHERE " + quote(p.key.name) + lookupCondition
+	return p, s.chooseWrites(ctx, &build)
+}
+
+// chooseWrites makes the statements that write.
+func (s *MySQL) chooseWrites(ctx context.Context, b *builder) error {
 	if s.needs.LastLogin {
-		conditions := []string{quote(p.key.name) + " = ?"}
-		if exact := p.key.exactCondition(); exact != "" {
-			conditions = append(conditions, exact)
-		}
-		p.updateSQL = "UPDATE " + s.name.sql() + " SET " + build.lastLogin + " = ? WHERE " +
-			strings.Join(append(conditions, build.conditions...), " AND ")
+		of, column := tableName{b.table.schema, b.table.name}, orDefault(s.cfg.Columns.LastLogin, defaultLastLogin)
+		b.plan.consume = b.writes("write last_login, which consumes one-time tokens and notes logins",
+			"UPDATE "+s.name.sql()+" SET "+b.lastLogin+" = ? WHERE "+strings.Join(append(s.keyConditions(b.plan), b.conditions...), " AND "),
+			relatedColumns{tableName: of, columns: []string{column}, updated: []string{column}})
 	}
-	return p, nil
+	if err := s.chooseUpgrade(b); err != nil {
+		return err
+	}
+	if err := s.chooseSessions(ctx, b); err != nil {
+		return err
+	}
+	return s.chooseExtensions(ctx, b)
 }
 
 // builder collects the parts of the statements.

@@ -42,7 +42,7 @@ func (s *MySQL) checkReading(ctx context.Context) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.updateSQL = ""
+	p.writes = nil
 	if p.lookup, err = s.prepare(ctx, p.selectSQL); err != nil {
 		return nil, s.setupFailed("preparing to read users", err)
 	}

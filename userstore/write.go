@@ -1,0 +1,212 @@
+package userstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// written is a statement that writes. The server checks when the table of users
+// is checked that the DSN's user may execute it.
+type written struct {
+	doing     string // what preparing it is for
+	sql       string
+	needs     relatedColumns // of the table that it writes
+	statement *sql.Stmt      // nil in a store that only reads
+}
+
+// writes adds a statement that writes to the plan.
+func (b *builder) writes(doing, statement string, needs relatedColumns) *written {
+	w := &written{doing: doing, sql: statement, needs: needs}
+	b.plan.writes = append(b.plan.writes, w)
+	return w
+}
+
+// isReady reports whether the statement can be executed. w may be nil.
+func (w *written) isReady() bool { return w != nil && w.statement != nil }
+
+// exec executes the statement, and returns the number of rows that it changed.
+// tx may be nil.
+func (w *written) exec(ctx context.Context, tx *sql.Tx, args []any) (changed int64, err error) {
+	statement := w.statement
+	if tx != nil {
+		statement = tx.StmtContext(ctx, statement) //nolint:sqlclosecheck // the end of the transaction closes it
+	}
+	result, err := statement.ExecContext(ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// prepareWrites prepares the plan's statements that write. Preparing makes the
+// server check the privileges.
+func (s *MySQL) prepareWrites(ctx context.Context, p *plan) error {
+	for _, w := range p.writes {
+		statement, err := s.prepare(ctx, w.sql)
+		if err != nil {
+			return s.setupFailed("preparing to "+w.doing, s.lacksRight(ctx, w, err))
+		}
+		w.statement = statement
+	}
+	return nil
+}
+
+// lacksRight adds to the error for a privilege that is missing what to grant.
+func (s *MySQL) lacksRight(ctx context.Context, w *written, err error) error {
+	number := numberOf(err)
+	if number != erTableAccessDenied && number != erColumnAccessDenied {
+		return err
+	}
+	return misfitf("the dsn's user lacks a privilege: execute %s (%w)", s.grantTo(ctx, w.needs), err)
+}
+
+// How long a write waits before it is tried again: at first, and at most.
+const (
+	firstRetry   = time.Millisecond
+	longestRetry = 50 * time.Millisecond
+)
+
+// write executes what writes, by as many connections at a time as may write. It
+// is tried again within the time of a query where the server has undone it for
+// the sake of others. A client that goes away meanwhile makes no difference: it
+// could else have the server execute any number of statements that nobody waits
+// for. Errors don't hold what the server quotes of values.
+func (s *MySQL) write(ctx context.Context, doing string, run func(context.Context) error) error {
+	if err := s.available(doing); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return s.failed(ctx, doing, err)
+	}
+	before := s.pool.breaker.answers.Load()
+	err := s.writeInTime(ctx, run)
+	s.heard(ctx, before, err)
+	if err == nil {
+		return nil
+	}
+	if isReadOnly(err) {
+		// It was the primary. The name in the DSN may lead to another by now.
+		s.pool.renew()
+	}
+	return s.failed(ctx, doing, withoutValues(err))
+}
+
+func (s *MySQL) writeInTime(ctx context.Context, run func(context.Context) error) error {
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadlineOf(ctx, s.timeout))
+	defer cancel()
+	end, err := s.pool.beginWrite(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	for pause := firstRetry; ; pause = min(2*pause, longestRetry) {
+		err := run(ctx)
+		if !isUndone(err) {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err // which says more than that the time is over
+		}
+	}
+}
+
+// isUndone reports whether the server has undone a statement, or the transaction
+// that it was in, because others were in its way: it may succeed when it is
+// repeated.
+func isUndone(err error) bool {
+	number := numberOf(err)
+	return number == erDeadlock || number == erLockWaitTimeout
+}
+
+// errorsWithoutValues are those whose text has names of tables, columns and
+// accounts, but nothing that a statement holds.
+var errorsWithoutValues = []uint16{
+	erConnectionCount, erDatabaseAccessDenied, erUnknownColumn, erTableAccessDenied, erColumnAccessDenied, erNoSuchTable,
+	erLockWaitTimeout, erDeadlock, erNonUpdatableView, erOptionPreventsWriting, erNonUpdatableColumn, erViewInvalid,
+	erReadOnlyTransaction, erReadOnlyMode, erServerShutdown, erDiskFull, erRecordFileFull,
+}
+
+// withoutValues leaves the server's text out of an error that may quote what was
+// to be written: the key of a session, or the hash of a password.
+func withoutValues(err error) error {
+	answer, ok := errors.AsType[*mysql.MySQLError](err)
+	if !ok || slices.Contains(errorsWithoutValues, answer.Number) {
+		return err
+	}
+	const instead = "its text is left out, since it may quote what was to be written"
+	return &mysql.MySQLError{Number: answer.Number, SQLState: answer.SQLState, Message: instead}
+}
+
+// errOnlyReads is a mistake in the calling code, not in the configuration.
+var errOnlyReads = errors.New("the store was opened without the need for this write, or only to read")
+
+// columnTime is the clock of a zone at a time, as Django writes it into a column:
+// it has no zone there, and is called UTC here.
+func (s *MySQL) columnTime(at time.Time) time.Time {
+	local := at.In(s.location)
+	return time.Date(local.Year(), local.Month(), local.Day(), local.Hour(), local.Minute(), local.Second(), local.Nanosecond(), time.UTC)
+}
+
+// timeText is a time of columnTime as a column of a precision holds it, cut off
+// rather than rounded: servers differ in that.
+func timeText(at time.Time, precision int) string {
+	unit := time.Second
+	for range precision {
+		unit /= 10
+	}
+	form := microseconds
+	if precision == 0 {
+		form = wholeSeconds
+	}
+	return at.Truncate(unit).Format(form)
+}
+
+// microsecondDigits are those of a second's fraction that MySQL keeps at most.
+const microsecondDigits = 6
+
+// latestTime is the last that a DATETIME holds, in whole seconds.
+var latestTime = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
+
+// endText is timeText of a time that lies ahead.
+func endText(at time.Time, precision int) string {
+	if at.After(latestTime) {
+		at = latestTime
+	}
+	return timeText(at, precision)
+}
+
+// exactValue is the condition that a column of text or bytes has a value byte for
+// byte. A collation may find others, and the first part lets it use an index.
+type exactValue struct {
+	sql     string
+	isTwice bool
+}
+
+func exactly(c column) exactValue {
+	if c.isBinary() {
+		return exactValue{quote(c.name) + " = ?", false}
+	}
+	return exactValue{quote(c.name) + " = ? AND " + textBytes(quote(c.name)) + " = ?", true}
+}
+
+// args are the parameters for a value. ok is false for one that no column has.
+func (e exactValue) args(value string) (args []any, ok bool) {
+	for i := range len(value) {
+		// Keys and digests are ASCII; of other characters, a comparison with a
+		// column of another charset would be an error.
+		if value[i] == 0 || value[i] > '~' {
+			return nil, false
+		}
+	}
+	if e.isTwice {
+		return []any{value, []byte(value)}, true
+	}
+	return []any{[]byte(value)}, true
+}
