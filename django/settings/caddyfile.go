@@ -413,7 +413,7 @@ func (b *block) logins() {
 		b.comment("session")
 		b.note("MIDDLEWARE", "sesame.middleware.AuthenticationMiddleware logs users in. To have the gateway do so, add option session")
 	}
-	if age, ok := b.settings["SESSION_COOKIE_AGE"].(int64); ok && age > 0 && age != defaultCookieAge && age <= math.MaxInt32 {
+	if age, ok := b.settings["SESSION_COOKIE_AGE"].(int64); ok && !b.hasSessions && age > 0 && age != defaultCookieAge && age <= math.MaxInt32 {
 		b.comment("Django's sessions last %ds (SESSION_COOKIE_AGE); the gateway's, with session, by its option max_age.", age)
 	}
 	if url, ok := b.settings["LOGIN_REDIRECT_URL"].(string); ok && url != "/accounts/profile/" {

@@ -152,7 +152,7 @@ var blocks = map[string]struct {
 	},
 	"JSON": {
 		`6 objects imported automatically.
-{"django_project": 2, "django": "5.2", "settings": {"USE_TZ": true, "SECRET_KEY": {"@secret": "str"}, "SESAME_MAX_AGE": 600.0, "SESAME_DIGEST": {"@callable": "openssl_sha1"}, "SESAME_PRIMARY_KEY_FIELD": "number"}, "databases": {"reads": [], "write": {"alias": "users", "settings": {"ENGINE": "django.db.backends.mysql", "NAME": "app", "USER": "django", "PASSWORD": {"@secret": "str"}, "HOST": "db", "PORT": 3307, "OPTIONS": {"ssl_ca": "/etc/ca.pem"}}}}, "user": {"table": ["other", "ship's.crew"], "computed": ["is_staff"], "view": null, "undecided": [], "notes": [{"setting": "AUTH_USER_MODEL", "text": "x"}], "groups": {"table": ["other", "crew_groups"], "user": "member_id", "other": "group_id", "names": ["auth_group"]}, "permissions": {"table": ["other", "crew_rights"], "user": "member_id", "other": "permission_id", "names": ["auth_permission"]}, "columns": {"primary_key": {"column": "no", "table": ["crew"], "type": "PositiveIntegerField"}, "password": {"column": "hash", "table": ["crew"]}, "last_login": {"column": "last_login", "table": ["crew"]}, "is_active": null, "email": null, "username": {"column": "login", "table": ["crew"]}, "is_superuser": {"column": "root", "table": ["crew"]}}}}`,
+{"django_project": 3, "django": "5.2", "settings": {"USE_TZ": true, "SECRET_KEY": {"@secret": "str"}, "SESAME_MAX_AGE": 600.0, "SESAME_DIGEST": {"@callable": "openssl_sha1"}, "SESAME_PRIMARY_KEY_FIELD": "number"}, "databases": {"reads": [], "write": {"alias": "users", "settings": {"ENGINE": "django.db.backends.mysql", "NAME": "app", "USER": "django", "PASSWORD": {"@secret": "str"}, "HOST": "db", "PORT": 3307, "OPTIONS": {"ssl_ca": "/etc/ca.pem"}}}}, "user": {"table": ["other", "ship's.crew"], "computed": ["is_staff"], "view": null, "undecided": [], "notes": [{"setting": "AUTH_USER_MODEL", "text": "x"}], "groups": {"table": ["other", "crew_groups"], "user": "member_id", "other": "group_id", "names": ["auth_group"]}, "permissions": {"table": ["other", "crew_rights"], "user": "member_id", "other": "permission_id", "names": ["auth_permission"]}, "columns": {"primary_key": {"column": "no", "table": ["crew"], "type": "PositiveIntegerField"}, "password": {"column": "hash", "table": ["crew"]}, "last_login": {"column": "last_login", "table": ["crew"]}, "is_active": null, "email": null, "username": {"column": "login", "table": ["crew"]}, "is_superuser": {"column": "root", "table": ["crew"]}}}}`,
 		begin + "\tmax_age 600\n\tpacker_encoding UnsignedLongPacker\n\tprimary_key_field number\n\tdigest sha1\n" +
 			strings.Replace(ours, "\t}\n", "\t\ttable \"other.`ship's.crew`\"\n\t\tprimary_key no\n\t\tpassword hash\n\t\tis_active -\n\t\temail -\n\t\tusername login\n\t\tis_superuser root\n\t\tis_staff -\n"+
 				"\t\t# groups other.crew_groups member_id group_id app.auth_group id name\n\t\t# permissions other.crew_rights member_id\n\t}\n", 1),
@@ -230,7 +230,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 			}
 		})
 	}
-	for _, input := range []string{"", "hello", "{}", `{"django_project": 1}`, `{"django_project": 2, `, "USE_TZ = True", "SECRET_KEY = ''"} {
+	for _, input := range []string{"", "hello", "{}", `{"django_project": 1}`, `{"django_project": 3, `, "USE_TZ = True", "SECRET_KEY = ''"} {
 		project, err := settings.Read(strings.NewReader(input))
 		if err == nil {
 			_, err = project.Caddyfile(new(strings.Builder))

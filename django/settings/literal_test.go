@@ -67,7 +67,7 @@ func FuzzRead(f *testing.F) {
 		"SECRET_KEY = 'x'\nDATABASES = {'default': {'ENGINE': 'django.db.backends.mysql', 'NAME': 'app'}}",
 		"+ SECRET_KEY = 'x'\n- USE_TZ = False\n+ USE_TZ = True\n  TIME_ZONE = 'UTC'",
 		"### USE_TZ = False\nSESAME_MAX_AGE = datetime.timedelta(days=1)  ###\nSECRET_KEY = b'\\xff'",
-		`{"django_project": 2, "settings": {"SECRET_KEY": {"@secret": "str"}}, "databases": {"write": {"alias": "default", "settings": {"ENGINE": "django.db.backends.mysql", "NAME": "a` + "`" + `b"}}}, "user": {"table": ["t"], "columns": {}, "view": {"select": "SELECT 1", "columns": ["id"]}}}`,
+		`{"django_project": 3, "settings": {"SECRET_KEY": {"@secret": "str"}}, "databases": {"write": {"alias": "default", "settings": {"ENGINE": "django.db.backends.mysql", "NAME": "a` + "`" + `b"}}}, "user": {"table": ["t"], "columns": {}, "view": {"select": "SELECT 1", "columns": ["id"]}}}`,
 	} {
 		f.Add(seed)
 	}

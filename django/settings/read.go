@@ -23,10 +23,10 @@ import (
 
 // Script is a program in Python that prints a project's settings as JSON,
 // without secrets. It is run by `python manage.py shell <script.py`.
-var Script = scriptSettings + scriptQueries + scriptCode + scriptUsers + scriptProject
+var Script = scriptSettings + scriptQueries + scriptCode + scriptUsers + scriptSessions + scriptPasswords + scriptAPITokens + scriptProject
 
 // The parts of Script: what settings say, which queries Django would send, which
-// users it lets in, and the JSON.
+// users it lets in, by which sessions, passwords and tokens of APIs, and the JSON.
 var (
 	//go:embed script/settings.py
 	scriptSettings string
@@ -36,12 +36,18 @@ var (
 	scriptCode string
 	//go:embed script/users.py
 	scriptUsers string
+	//go:embed script/sessions.py
+	scriptSessions string
+	//go:embed script/passwords.py
+	scriptPasswords string
+	//go:embed script/apitokens.py
+	scriptAPITokens string
 	//go:embed script/project.py
 	scriptProject string
 )
 
 // scriptVersion is that of the JSON that Script prints.
-const scriptVersion = 2
+const scriptVersion = 3
 
 // Project is what is known of a Django project.
 type Project struct {
@@ -50,6 +56,8 @@ type Project struct {
 	databases databases  // empty where only settings are known
 	complete  bool       // whether settings that have their default are known, too
 	encoding  string     // the packer that does what SESAME_PACKER does, if known
+	login     *logins    // nil where only settings are known
+	version   string     // of Django, if known
 }
 
 // databases are those that Django writes users to and reads them from.
@@ -143,9 +151,11 @@ func readDiffsettings(input []byte) (*Project, error) {
 func readJSON(input []byte) (*Project, error) {
 	var file struct {
 		Version  int                        `json:"django_project"`
+		Django   string                     `json:"django"`
 		Settings map[string]json.RawMessage `json:"settings"`
 		User     *userModel                 `json:"user"`
 		Encoding string                     `json:"packer_encoding"`
+		Logins   *logins                    `json:"logins"`
 
 		Databases struct {
 			Write *databaseJSON   `json:"write"`
@@ -173,7 +183,7 @@ func readJSON(input []byte) (*Project, error) {
 	if file.User == nil || file.Databases.Write == nil {
 		return nil, errors.New("the JSON of the settings has no user model or no database: give it as the script has printed it")
 	}
-	p := &Project{settings: make(map[string]any), user: file.User, complete: true, encoding: file.Encoding}
+	p := &Project{settings: make(map[string]any), user: file.User, complete: true, encoding: file.Encoding, login: file.Logins, version: file.Django}
 	var err error
 	for name, raw := range file.Settings {
 		if p.settings[name], err = decodeJSON(raw); err != nil {
@@ -271,7 +281,10 @@ func (p *Project) hideSecrets() {
 func isWanted(name string) bool {
 	switch name {
 	case "SECRET_KEY", "SECRET_KEY_FALLBACKS", "USE_TZ", "TIME_ZONE", "DATABASES", "DATABASE_ROUTERS",
-		"AUTH_USER_MODEL", "AUTHENTICATION_BACKENDS", "MIDDLEWARE", "LOGIN_REDIRECT_URL", "SESSION_COOKIE_AGE",
+		"AUTH_USER_MODEL", "AUTHENTICATION_BACKENDS", "INSTALLED_APPS", "MIDDLEWARE", "LOGIN_REDIRECT_URL", "LOGIN_URL",
+		"SESSION_COOKIE_AGE", "SESSION_COOKIE_DOMAIN", "SESSION_COOKIE_NAME", "SESSION_COOKIE_PATH",
+		"SESSION_COOKIE_SAMESITE", "SESSION_COOKIE_SECURE", "SESSION_ENGINE", "SESSION_EXPIRE_AT_BROWSER_CLOSE",
+		"SESSION_SAVE_EVERY_REQUEST", "SESSION_SERIALIZER",
 		"SESAME_TOKEN_NAME", "SESAME_MAX_AGE", "SESAME_ONE_TIME", "SESAME_INVALIDATE_ON_PASSWORD_CHANGE",
 		"SESAME_INVALIDATE_ON_EMAIL_CHANGE", "SESAME_PACKER", "SESAME_PRIMARY_KEY_FIELD", "SESAME_TOKENS", "SESAME_KEY",
 		"SESAME_SIGNATURE_SIZE", "SESAME_SALT", "SESAME_DIGEST", "SESAME_ITERATIONS":

@@ -93,9 +93,12 @@ func (p *Project) Site(w io.Writer) (*Report, error) {
 // block is a block being written.
 type block struct {
 	*Project
-	lines     []string
-	undecided []string // lines as well, which come first
-	report    Report
+	lines []string
+	// hasSessions is whether Django's sessions are accepted, and hasVias whether
+	// they or tokens of APIs are, whose tables refer to users.
+	hasSessions, hasVias bool
+	undecided            []string // lines as well, which come first
+	report               Report
 }
 
 // block has the options for the project.
@@ -103,7 +106,7 @@ func (p *Project) block() (*block, error) {
 	b := &block{Project: p}
 	b.lines = append(b.lines, "sesame {")
 	for _, step := range []func() error{
-		b.secrets, b.lifecycle, b.packer, b.versions, b.times, b.store,
+		b.secrets, b.lifecycle, b.packer, b.versions, b.times, b.sessions, b.passwords, b.apiTokens, b.store,
 	} {
 		if err := step(); err != nil {
 			return nil, err

@@ -52,6 +52,7 @@ class Users:
         return {
             "table": self.guarded(self.parts, self.model._meta.db_table),
             "columns": self.columns,
+            "key": self.model._meta.pk.column,
             "view": self.check_rows(),
             "groups": self.membership("groups", "auth.Group"),
             "permissions": self.membership("user_permissions", "auth.Permission"),
@@ -373,8 +374,12 @@ class Users:
         for function, name in Instances(self.model, read).changed():
             raise Undecided("its %s may change what Django reads of a user, by %s" % (function, name))
 
-    def is_allowed(self, active, sample):
-        """Tell whether the backend lets a user in with this value of is_active."""
+    def ignores_active(self):
+        """Tell whether the gateway doesn't look at an is_active that there is."""
+        return self.field("is_active") is not None and not self.columns["is_active"]
+
+    def is_allowed(self, active, sample, backend=None):
+        """Tell whether a backend lets a user in with this value of is_active."""
         if self.field("is_active") is None and "is_active" not in self.annotated and active is not True:
             return False  # there is only the class's constant
         fields = self.model._meta.concrete_fields
@@ -387,8 +392,8 @@ class Users:
             for field, value in zip(fields, values):
                 if field in read and getattr(user, field.attname) != value:
                     raise Undecided("the model changes %s when it reads a row" % field.attname)
-            is_allowed = bool(self.backend.user_can_authenticate(user))
-        return is_allowed if not sample else is_allowed or self.is_allowed(active, False)
+            is_allowed = bool((backend or self.backend).user_can_authenticate(user))
+        return is_allowed if not sample else is_allowed or self.is_allowed(active, False, backend)
 
     @staticmethod
     def sample(field, sample):

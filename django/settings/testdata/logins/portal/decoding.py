@@ -1,0 +1,1 @@
+from portal.stores import Decoding as SessionStore

@@ -1,0 +1,1 @@
+from portal.stores import HiddenStore as SessionStore

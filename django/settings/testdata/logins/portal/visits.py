@@ -1,0 +1,1 @@
+from portal.stores import Visits as SessionStore
