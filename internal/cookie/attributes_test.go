@@ -77,7 +77,7 @@ var attributes = []struct {
 		"a domain",
 		Config{Domain: ".Example.COM"},
 		true, "", false,
-		"sesame=v; Path=/; Domain=example.com; Max-Age=60; HttpOnly; Secure; SameSite=Lax", "",
+		"sesame=v; Path=/; Domain=example.com; Max-Age=60; HttpOnly; Secure; SameSite=Lax", "sesame=; Path=/; Domain=example.com; Max-Age=0; HttpOnly; Secure; SameSite=Lax",
 	},
 	{
 		"a path",
@@ -102,6 +102,18 @@ var attributes = []struct {
 		Config{SameSite: "none"},
 		true, "", false,
 		"__Host-sesame=v; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=None", "",
+	},
+	{
+		"same_site none, over HTTP: browsers take it only with Secure",
+		Config{SameSite: "none"},
+		false, "", false,
+		"__Host-sesame=v; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=None", "__Host-sesame=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=None",
+	},
+	{
+		"a domain and a path, over HTTP",
+		Config{Domain: "example.com", Path: "/app/"},
+		false, "", false,
+		"sesame=v; Path=/app/; Domain=example.com; Max-Age=60; HttpOnly; SameSite=Lax", "sesame=; Path=/app/; Domain=example.com; Max-Age=0; HttpOnly; SameSite=Lax",
 	},
 }
 
@@ -156,6 +168,12 @@ func TestConfigurationOfACookieThatCannotBeIsRejected(t *testing.T) {
 		{"a path that doesn't begin with a slash", Config{Path: "app"}, "path"},
 		{"a path with an attribute after it", Config{Path: "/app; Domain=com"}, "path"},
 		{"a path with a line break", Config{Path: "/app\r"}, "path"},
+		{"a path with a star", Config{Path: "/app/*"}, "path"},
+		{"a path with a placeholder", Config{Path: "/{app}"}, "path"},
+		{"a path with parameters", Config{Path: "/app?x"}, "path"},
+		{"a path with a fragment", Config{Path: "/app#x"}, "path"},
+		{"a path with a space", Config{Path: "/my app"}, "path"},
+		{"a domain with a star", Config{Domain: "*.example.com"}, "domain"},
 		{"a domain with a port", Config{Domain: "example.com:443"}, "domain"},
 		{"a domain with an attribute after it", Config{Domain: "example.com; Secure"}, "domain"},
 		{"a domain that is a URL", Config{Domain: "https://example.com/"}, "domain"},
@@ -174,6 +192,35 @@ func TestConfigurationOfACookieThatCannotBeIsRejected(t *testing.T) {
 				t.Errorf("%v: it doesn't name the option %s", err, test.option)
 			}
 		})
+	}
+}
+
+// TestSiteIsThatOfAllWhoGetTheCookie: a session holds for the hosts that its
+// cookie is sent to, however they are written.
+func TestSiteIsThatOfAllWhoGetTheCookie(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ domain, host, want string }{
+		{"", "App.Example.com:8443", "app.example.com"},
+		{"", "app.example.com", "app.example.com"},
+		{"", "[::1]:80", "::1"},
+		{".Example.com", "app.example.com", "example.com"},
+	} {
+		c, err := New(Config{Domain: test.domain})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Host = test.host
+		if got := c.Site(r); got != test.want {
+			t.Errorf("with the domain %q, %s is of the site %q, want %q", test.domain, test.host, got, test.want)
+		}
+	}
+}
+
+func TestConfigurationOfADomainWithAStarSaysWhatToWrite(t *testing.T) {
+	t.Parallel()
+	if _, err := New(Config{Domain: "*.Example.com"}); err == nil || !strings.Contains(err.Error(), "write example.com,") {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -209,6 +256,7 @@ func TestDomainsAndPathsThatACookieMayHaveBeenSetWith(t *testing.T) {
 		"/a/~":         {"/a", "/a/", "/a/~"},
 		"/a/é":         {"/a", "/a/"},
 		"/!/line\nend": {"/!", "/!/"},
+		"/a/b/c/d/e":   {"/a", "/a/", "/a/b", "/a/b/", "/a/b/c", "/a/b/c/"},
 	} {
 		if got := pathsAbove(path); !slices.Equal(got, want) {
 			t.Errorf("%q: paths %q, want %q", path, got, want)

@@ -49,6 +49,23 @@ func TestEndingExpiresCookiesOnEachPathAndDomain(t *testing.T) {
 		"a path that can't be in a field": {
 			names: []string{"sid"}, host: "localhost", path: "/é;x/y", cookie: "sid=1", expired: []string{"sid=; Path=/; Max-Age=0"}, absent: []string{"é", ";x"},
 		},
+		"one that begins like a name": {
+			names: []string{"sid"}, host: "localhost", path: "/", cookie: "sid2=1; sid = 2;\tsid\t=3", rest: "sid2=1",
+			expired: []string{"sid=; Path=/; Max-Age=0"}, absent: []string{"sid2"},
+		},
+		"two patterns with the same path, and one that doesn't match": {
+			names: []string{"wp_*:/blog/", "wp_a*:/blog/", "x*:/x/"}, host: "localhost", path: "/", cookie: "wp_a=1",
+			expired: []string{"wp_a=; Path=/blog/; Max-Age=0"}, absent: []string{"/x/"},
+		},
+		"a line without one stays as it is": {
+			names: []string{"sid"}, host: "localhost", path: "/", cookie: " x=1 ;y=2", rest: " x=1 ;y=2",
+		},
+		"a name that no cookie can have": {
+			names: []string{"*"}, host: "localhost", path: "/", cookie: "a b=1; =2", absent: []string{"a b", "Max-Age"},
+		},
+		"the gateway's name with an asterisk": {
+			names: []string{"sesame*"}, host: "localhost", path: "/", cookie: "sesame_app=1; x=2", rest: "x=2", expired: []string{"sesame_app=; Path=/; Max-Age=0"},
+		},
 		"none": {host: "app.example.com", path: "/", cookie: "sid=1", rest: "sid=1", absent: []string{"sid"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -67,7 +84,13 @@ func TestEndingExpiresCookiesOnEachPathAndDomain(t *testing.T) {
 			if got := r.Header.Get("Cookie"); got != test.rest {
 				t.Errorf("%q go on, want %q", got, test.rest)
 			}
+			if lines, has := r.Header["Cookie"]; has && test.rest == "" {
+				t.Errorf("a field without a cookie goes on: %q", lines)
+			}
 			set := w.Header()["Set-Cookie"]
+			if sorted := slices.Sorted(slices.Values(set)); len(slices.Compact(sorted)) != len(set) {
+				t.Errorf("a cookie is expired twice: %q", set)
+			}
 			for _, want := range test.expired {
 				if !slices.Contains(set, want) {
 					t.Errorf("%q isn't among %q", want, set)
@@ -79,6 +102,65 @@ func TestEndingExpiresCookiesOnEachPathAndDomain(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestEndingNamesOptionAndRemedyOfWrongCookies(t *testing.T) {
+	t.Parallel()
+	own, err := New(Config{Name: "login"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"sid:app/":      "must begin with a slash, as in sid:/app/",
+		"sid:":          "must begin with a slash",
+		"sid:/a;b":      "must begin with a slash",
+		"sid:/a\rb":     "must begin with a slash",
+		"sid:/a\nb":     "must begin with a slash",
+		"":              "not a valid cookie name",
+		"a b":           "not a valid cookie name",
+		"a*b":           "",
+		"a=*":           "not a valid cookie name",
+		"login":         "the gateway's own cookie",
+		"__Host-login":  "the gateway's own cookie",
+		"login:/app/":   "the gateway's own cookie",
+		"login*":        "",
+		"*":             "",
+		"*:/app/":       "",
+		"sid":           "",
+		"__Secure-sid":  "",
+		"__Host-login2": "",
+	} {
+		_, err := ParseEnding([]string{"ok", text}, &own)
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%q: %v", text, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "end_cookies ")):
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// TestClearAllExpiresWhatAnotherHostHasPlanted: a cookie of the domain or of a
+// path would otherwise be sent on with each request.
+func TestClearAllExpiresWhatAnotherHostHasPlanted(t *testing.T) {
+	t.Parallel()
+	c, err := New(Config{Domain: "example.com", Path: "/a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	c.ClearAll(w, httptest.NewRequest(http.MethodGet, "http://app.example.com/a/b", nil))
+	set := w.Header()["Set-Cookie"]
+	for _, path := range []string{"/", "/a", "/a/", "/a/b"} {
+		for _, domain := range []string{"", "; Domain=app.example.com", "; Domain=example.com"} {
+			if want := "sesame=; Path=" + path + domain + "; Max-Age=0"; !slices.Contains(set, want) {
+				t.Errorf("%q isn't among %q", want, set)
+			}
+		}
+	}
+	if first := "sesame=; Path=/a; Domain=example.com; Max-Age=0; HttpOnly; SameSite=Lax"; len(set) != 13 || set[0] != first {
+		t.Errorf("%d cookies, %q first; want 13 and %q", len(set), set[0], first)
 	}
 }
 

@@ -34,6 +34,8 @@ func TestAddressesOfOneClientCountAsOne(t *testing.T) {
 		{"an IPv6 address that begins as IPv4 does", "192.0.2.1", "c000:201::", false},
 		{"no address", "", "@", true},
 		{"no address and one", "", "0.0.0.0", false},
+		{"no address and one of IPv6", "", "::", false},
+		{"IPv4 and an address of IPv6 with its bytes", "0.0.0.0", "::", false},
 	} {
 		if same := f.ClientOf(test.a) == f.ClientOf(test.b); same != test.same {
 			t.Errorf("%s: %s and %s are the same client: %t", test.name, test.a, test.b, same)
@@ -139,6 +141,84 @@ func TestFailuresOfManyClients(t *testing.T) {
 	for i := range 100_000 {
 		if wait := f.Wait(address(2_000_000 + i)); wait != 0 {
 			t.Fatalf("a client that never failed waits %s", wait)
+		}
+	}
+}
+
+// TestFailuresAreSharedByWhoeverHasTheLimit: a reload must not forget them, and
+// another limit counts for itself.
+func TestFailuresAreSharedByWhoeverHasTheLimit(t *testing.T) {
+	limit := Config{Failures: 3, Per: caddy.Duration(17 * time.Minute)}
+	before := InUse()
+	acquire := func(limit Config) *Failures {
+		f, err := Acquire(limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	release := func(f *Failures) {
+		if err := f.Release(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := acquire(limit)
+	client := f.ClientOf("192.0.2.1")
+	for range 4 {
+		f.Note(client)
+	}
+	if f.Wait(client) == 0 {
+		t.Error("after 4 failures of 3 the client isn't limited")
+	}
+	again, other := acquire(limit), acquire(Config{Failures: 4, Per: limit.Per})
+	if again != f || other == f || InUse() != before+2 {
+		t.Errorf("the same limit has the same failures: %t, another one: %t; %d in use, want %d", again == f, other == f, InUse(), before+2)
+	}
+	release(f)
+	if next := acquire(limit); next.Wait(client) == 0 {
+		t.Error("while the limit is in use its failures are forgotten")
+	}
+	release(other)
+	release(again)
+	release(again)
+	if InUse() != before {
+		t.Errorf("%d limits are in use after their release, want %d", InUse(), before)
+	}
+	if fresh := acquire(limit); fresh.Wait(client) != 0 {
+		t.Error("the failures of a limit that was no longer in use are still known")
+	} else {
+		release(fresh)
+	}
+}
+
+// TestFewestFailuresAreForgottenFirst fills a bucket of the table.
+func TestFewestFailuresAreForgottenFirst(t *testing.T) {
+	t.Parallel()
+	f := newTestFailures(20, time.Minute)
+	f.began = time.Now().Add(-time.Hour)
+	in := func(i int) Client { return Client(1 + i*failureBuckets) } //nolint:gosec // it is small
+	for i := range failureSlots {
+		for range 21 + i%7 {
+			if noted := f.Note(in(i)); noted.Crowded {
+				t.Fatalf("client %d finds the bucket full", i)
+			}
+		}
+	}
+	// The first and the last have the fewest. The first one found goes.
+	if noted := f.Note(in(failureSlots)); !noted.Crowded || noted.Wait != 0 {
+		t.Errorf("another client: %+v", noted)
+	}
+	if noted := f.Note(in(failureSlots + 1)); noted.Crowded {
+		t.Errorf("that a client was forgotten is told twice: %+v", noted)
+	}
+	f.mustWait(t, in, map[int]bool{0: false, 1: true, 2: true, 3: true, 4: true, 5: true, 6: true, 7: true, 8: false})
+}
+
+func (f *Failures) mustWait(t *testing.T, in func(int) Client, want map[int]bool) {
+	t.Helper()
+	for i, isLimited := range want {
+		if got := f.Wait(in(i)) > 0; got != isLimited {
+			t.Errorf("client %d is limited: %t, want %t", i, got, isLimited)
 		}
 	}
 }

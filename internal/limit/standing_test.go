@@ -2,6 +2,7 @@ package limit
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -107,6 +108,72 @@ func TestAValidCredentialReplacesRejectedOnes(t *testing.T) {
 	}
 	f.RememberValid(f.CredentialOf(1, "valid"))
 	f.mustBe(t, "valid", Valid)
+}
+
+// fill has as many credentials of one bucket rejected, or accepted, as it has
+// slots, a minute after each other.
+func (f *Failures) fill(isValid func(i int) bool) (in func(i int) Credential) {
+	in = func(i int) Credential { return Credential(7 + i*standingBuckets) } //nolint:gosec // it is small
+	for i := range standingSlots {
+		f.began = f.began.Add(-time.Minute)
+		if isValid(i) {
+			f.RememberValid(in(i))
+		} else {
+			f.RememberRejected(in(i))
+		}
+	}
+	return in
+}
+
+// unseen are those of the bucket that were forgotten.
+func (f *Failures) unseen(in func(i int) Credential) (numbers []int) {
+	for i := range standingSlots + 1 {
+		if f.Standing(in(i)) == Unseen {
+			numbers = append(numbers, i)
+		}
+	}
+	return numbers
+}
+
+func TestInAFullBucketTheFirstRejectedIsReplaced(t *testing.T) {
+	t.Parallel()
+	f := atAnHour()
+	in := f.fill(func(int) bool { return false })
+	f.RememberRejected(in(0)) // again, so that the next is the oldest
+	f.RememberRejected(in(standingSlots))
+	if got := f.unseen(in); !slices.Equal(got, []int{1}) {
+		t.Errorf("%v were forgotten, want the one that was rejected first", got)
+	}
+}
+
+func TestInAFullBucketWhatIsForgottenIsReplacedFirst(t *testing.T) {
+	t.Parallel()
+	f := atAnHour()
+	in := f.fill(func(i int) bool { return i != 3 })
+	f.began = f.began.Add(-staleFor + 210*time.Second) // 0 to 3 are forgotten
+	forgotten := f.unseen(in)
+	f.RememberRejected(in(standingSlots))
+	if got := f.unseen(in); len(got) != len(forgotten)-1 || f.Standing(in(4)) != Valid || f.Standing(in(standingSlots)) != Rejected {
+		t.Errorf("%v were forgotten, then %v", forgotten, got)
+	}
+}
+
+func TestInAFullBucketARejectedOneIsReplacedBeforeAnOlderValidOne(t *testing.T) {
+	t.Parallel()
+	f := atAnHour()
+	in := f.fill(func(i int) bool { return i != 6 })
+	f.RememberValid(in(standingSlots))
+	if got := f.unseen(in); !slices.Equal(got, []int{6}) {
+		t.Errorf("%v were forgotten, want the rejected one", got)
+	}
+	f.RememberValid(in(6))
+	if got := f.unseen(in); !slices.Equal(got, []int{0}) {
+		t.Errorf("%v were forgotten of valid ones, want the oldest", got)
+	}
+	f.RememberRejected(in(0))
+	if got := f.unseen(in); !slices.Equal(got, []int{0}) {
+		t.Errorf("%v were forgotten for a rejected one, which has no place among valid ones", got)
+	}
 }
 
 // TestStandingsAtOnce reads and writes the slots of one bucket, for the race

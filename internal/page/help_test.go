@@ -71,3 +71,40 @@ func TestPlaceholdersOfHelpURLsArePercentEncoded(t *testing.T) {
 		}
 	}
 }
+
+// TestRequestsOfTheHelpPageAreToldByHostAndPath: that page is served without a
+// link.
+func TestRequestsOfTheHelpPageAreToldByHostAndPath(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		helpURL, target string
+		want            bool
+	}{
+		{"/help?next={http.request.uri}", "http://app.example.com/help?x=1", true},
+		{"/help", "http://app.example.com/help/", false},
+		{"/help", "http://app.example.com/", false},
+		{"/", "http://app.example.com/", true},
+		{"https://app.example.com/help", "http://APP.example.com/help", true},
+		{"https://www.example.com/help", "http://app.example.com/help", false},
+		{"https://app.example.com", "http://app.example.com/", true},
+		{"https://app.example.com?x", "http://app.example.com/", true},
+		{"https://app.example.com", "http://app.example.com/help", false},
+		{"mailto:help@example.com", "http://app.example.com/", false},
+		{"", "http://app.example.com/", false},
+	} {
+		p, err := New(&Config{HelpURL: test.helpURL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest(http.MethodGet, test.target, nil)
+		if got := p.IsHelp(caddyhttp.PrepareRequest(r, caddy.NewReplacer(), httptest.NewRecorder(), nil)); got != test.want {
+			t.Errorf("help_url %s: %s is for it: %t", test.helpURL, test.target, got)
+		}
+		// A directive in front may have rewritten the path.
+		rewritten := caddyhttp.PrepareRequest(httptest.NewRequest(http.MethodGet, test.target, nil), caddy.NewReplacer(), httptest.NewRecorder(), nil)
+		rewritten.URL.Path = "/index.php"
+		if got := p.IsHelp(rewritten); got != test.want {
+			t.Errorf("help_url %s: %s, rewritten, is for it: %t", test.helpURL, test.target, got)
+		}
+	}
+}

@@ -9,6 +9,7 @@ vectors_test.go. "peer.py vectors" prints vectors instead.
 
 import base64
 import datetime
+import functools
 import json
 import sys
 import warnings
@@ -93,21 +94,48 @@ def authenticate(authentication, q):
     return None if result is None else str(result[0].pk)
 
 
+@functools.cache
+def token_backend(algorithm, signing_key, verifying_key, audience, issuer, leeway):
+    audience = list(audience) if audience else None
+    return TokenBackend(algorithm, signing_key, verifying_key, audience, issuer, None, leeway)
+
+
 def jwt_backend(q):
     s = q["settings"]
-    return TokenBackend(
+    return token_backend(
         s["algorithm"], s.get("signing_key"), s.get("verifying_key", ""),
-        s.get("audience"), s.get("issuer"), None, s.get("leeway", 0),
+        tuple(s.get("audience") or []), s.get("issuer"), s.get("leeway", 0),
     )  # fmt: skip
+
+
+USER_ROW = {}
+
+
+def set_user(row):
+    if row != USER_ROW:
+        User.objects.filter(pk=42).update(**row)
+        USER_ROW.update(row)
+
+
+def set_blacklist(identifiers):
+    if BLACKLIST != identifiers:
+        OutstandingToken.objects.all().delete()  # and those on the blacklist
+        for jti in identifiers:
+            row = OutstandingToken.objects.create(jti=jti, token="", expires_at=utcnow())
+            BlacklistedToken.objects.create(token=row)
+        BLACKLIST[:] = identifiers
+
+
+BLACKLIST = []
 
 
 def answer(q):
     CLOCK[0] = q["now"]
     if "password" in q:
-        User.objects.filter(pk=42).update(password=q["password"], is_active=q["is_active"])
+        set_user({"password": q["password"], "is_active": q["is_active"]})
     if q["do"] == "drf":
         Token.objects.all().delete()
-        Token.objects.create(key=q["key"], user=user)
+        Token.objects.bulk_create([Token(key=q["key"], user=user)])
         authentication = TokenAuthentication()
         authentication.keyword = q.get("keyword", "Token")
         return {"user": authenticate(authentication, q)}
@@ -126,10 +154,7 @@ def answer(q):
         token = classes[0].for_user(user)
         token.payload.update(q.get("claims") or {})
         return {"token": str(token)}
-    OutstandingToken.objects.all().delete()  # and those on the blacklist
-    for jti in q.get("blacklist") or []:
-        row = OutstandingToken.objects.create(jti=jti, token="", expires_at=utcnow())
-        BlacklistedToken.objects.create(token=row)
+    set_blacklist(q.get("blacklist") or [])
     return {"user": authenticate(JWTAuthentication(), q)}
 
 
@@ -147,10 +172,10 @@ def knox_verdict(q):
     rows = knox_models.AuthToken.objects
     rows.all().delete()
     expiry = date(q["expires"]) if q["expires"] else None  # which doesn't expire
-    row = rows.create(user=user)[0]
-    rows.filter(pk=row.pk).update(
-        digest=q["digest"], token_key=q["token_key"], expiry=expiry, created=date(q.get("created", 0))
-    )
+    CLOCK[0] = q.get("created", 0)
+    row = knox_models.AuthToken(digest=q["digest"], token_key=q["token_key"], user=user, expiry=expiry)
+    rows.bulk_create([row])
+    CLOCK[0] = q["now"]
     verdict = {"user": authenticate(KnoxAuthentication(), q)}
     if verdict["user"]:
         after = rows.get().expiry
