@@ -8,7 +8,7 @@ func TestWrongDSNsAndKeysNamePlaceCauseAndRemedy(t *testing.T) {
 	wantWrong(t, []wrongConfig{
 		{dsn: "dsn \"mysql://gateway:pw@db:3306/app\"", line: 5, want: "userstore: the dsn is written as a URL: write it as user:password@tcp(host:3306)/database, with tcp() around host and port, and without percent-encoding in the password"},
 		{dsn: "dsn \"mysql+pymysql://gateway:pw@db/app\"", line: 5, want: "userstore: the dsn is written as a URL: write it as user:password@tcp(host:3306)/database, with tcp() around host and port, and without percent-encoding in the password"},
-		{dsn: "dsn \"jdbc:mysql://db:3306/app\"", line: 5, want: "userstore: the dsn is written as JDBC has it: write it as user:password@tcp(host:3306)/database"},
+		{dsn: "dsn \"jdbc:mysql://db:3306/app\"", line: 5, want: "userstore: the dsn is a JDBC URL: write it as user:password@tcp(host:3306)/database"},
 		{dsn: "dsn \"gateway:pw@db:3306/app\"", line: 5, want: "userstore: the dsn has a host without tcp(): write user:password@tcp(host:3306)/database"},
 		{dsn: "dsn \"gateway:pw@tcp(db:3306)\"", line: 5, want: "userstore: the dsn can't be read: invalid DSN: missing the slash separating the database name; write user:password@tcp(host:3306)/database"},
 		{dsn: "dsn \"gateway:pw@tcp(db:3306)/\"", line: 5, want: "userstore: no database: append its name to the dsn, as in tcp(host:3306)/database, or give the table as database.table"},

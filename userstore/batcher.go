@@ -10,38 +10,38 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// largestConcurrency is how many lookups are on their way to MySQL at most, of
-// one user or of a batch. Usually it is one: the fewer queries, the more users
-// each reads, and the less each user costs. The others are for when MySQL is
-// slow or far away.
+// largestConcurrency is the maximum number of concurrent queries for lookups,
+// each of one user or of a batch. Usually one query is under way: the fewer
+// queries, the more users each reads, and the less each user costs. The others
+// are for a server that is slow or far away.
 const largestConcurrency = 8
 
-// patience is how long a batch waits for the query before it. A server that is
-// near answers in less, so that its queries follow each other; one that isn't
-// gets a query so often, and a slow one holds up nobody for longer.
+// patience is how long a batch waits for the query before it. A near server
+// answers sooner, so that its queries follow each other; a server that is far
+// away or slow gets a query each time this has passed.
 const patience = 2 * time.Millisecond
 
-// batcher sends lookups that wait together as one query. With none under way, a
-// lookup is sent at once and alone. The others join the next query to be sent,
-// never one that is on its way: what they get is from a query sent after they
-// asked.
+// batcher sends lookups that wait together as one query. If no query is under
+// way, a lookup is sent at once and alone. The others join the next query to
+// be sent, never one that is under way: each lookup is answered by a query
+// that was sent after the lookup began.
 type batcher struct {
 	mu      sync.Mutex
 	current *sending // the query that the next one waits for, or nil
-	slow    int      // other queries on their way
-	next    *batch   // the lookups that wait, or nil
+	slow    int      // other queries under way
+	next    *batch   // the waiting lookups, or nil
 }
 
-// sending stands for a query on its way.
-type sending struct{ _ byte } // of a size, so that each has an address of its own
+// sending is a query under way.
+type sending struct{ _ byte } // not of size 0, so that each has its own address
 
 // batch is lookups that wait for the same query.
 type batch struct {
 	keys     []token.PrimaryKey
 	waiting  int         // lookups that haven't given up
-	timer    *time.Timer // ends its patience, and then its life
+	timer    *time.Timer // fires after patience, and then at the batch's deadline
 	deadline time.Time   // for the answer
-	overdue  bool        // it has waited long enough for the query before it
+	overdue  bool        // it no longer waits for the query before it
 
 	ended bool
 	done  chan struct{} // closed when it has ended, and users and err are set
@@ -66,8 +66,8 @@ func (b *batcher) lookup(ctx context.Context, s *MySQL, pk token.PrimaryKey) (*U
 	}
 }
 
-// join returns the batch that a lookup is in now, or the query that it may send
-// alone.
+// join returns the batch that a lookup has joined, or the query that it may
+// send alone.
 func (b *batcher) join(ctx context.Context, s *MySQL, pk token.PrimaryKey) (*batch, *sending) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -77,7 +77,7 @@ func (b *batcher) join(ctx context.Context, s *MySQL, pk token.PrimaryKey) (*bat
 	}
 	if b.next == nil {
 		joined := &batch{done: make(chan struct{}), deadline: time.Now().Add(s.timeout)}
-		// Not with this lookup's context: the others don't end with it.
+		// Not this lookup's context: the others must continue if it ends.
 		ctx = context.WithoutCancel(ctx)
 		joined.timer = time.AfterFunc(patience, func() { b.waited(ctx, s, joined) })
 		b.next = joined
@@ -87,15 +87,16 @@ func (b *batcher) join(ctx context.Context, s *MySQL, pk token.PrimaryKey) (*bat
 	return b.next, nil
 }
 
-// end is called when a query has ended.
+// end removes a query that has ended, and sends the next batch if it is its
+// turn.
 func (b *batcher) end(ctx context.Context, s *MySQL, query *sending) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.ended(ctx, s, query)
+	b.endLocked(ctx, s, query)
 }
 
-// ended is end for who holds the lock.
-func (b *batcher) ended(ctx context.Context, s *MySQL, query *sending) {
+// endLocked is end with the lock held.
+func (b *batcher) endLocked(ctx context.Context, s *MySQL, query *sending) {
 	if b.current == query {
 		b.current = nil
 	} else {
@@ -104,8 +105,8 @@ func (b *batcher) ended(ctx context.Context, s *MySQL, query *sending) {
 	b.advance(ctx, s)
 }
 
-// advance sends the next batch if it is its turn. From here on lookups join
-// another one. The caller holds the lock.
+// advance sends the next batch if it is its turn. Later lookups join another
+// batch. The caller holds the lock.
 func (b *batcher) advance(ctx context.Context, s *MySQL) {
 	if b.next == nil {
 		return
@@ -123,9 +124,9 @@ func (b *batcher) advance(ctx context.Context, s *MySQL) {
 	b.next = nil
 }
 
-// waited is called when a batch has waited for some time: first it stops
-// waiting for the query before it, and in the end for its answer. Waiting and
-// the answer together have the time of one query.
+// waited is called when the batch's timer fires: at first, the batch stops
+// waiting for the query before it; the second time, its deadline is over.
+// Waiting and the answer together may take as long as one query.
 func (b *batcher) waited(ctx context.Context, s *MySQL, waiting *batch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -143,8 +144,8 @@ func (b *batcher) waited(ctx context.Context, s *MySQL, waiting *batch) {
 	}
 }
 
-// giveUp takes a lookup out of a batch. Where it was the last, nobody is left
-// to send it for.
+// giveUp removes a lookup from a batch. If it was the last one, the batch is
+// not sent.
 func (b *batcher) giveUp(left *batch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -162,12 +163,12 @@ func (b *batcher) send(ctx context.Context, s *MySQL, sent *batch, query *sendin
 	users, err := s.LookupMany(ctx, sent.keys)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.ended(ctx, s, query)
+	b.endLocked(ctx, s, query)
 	sent.end(users, err)
 }
 
-// end sets what a batch's lookups get, unless they have it already. The caller
-// holds the batcher's lock.
+// end sets the result of a batch, unless it is already set. The caller holds
+// the batcher's lock.
 func (b *batch) end(users map[token.PrimaryKey]*User, err error) {
 	if b.ended {
 		return
@@ -177,11 +178,11 @@ func (b *batch) end(users map[token.PrimaryKey]*User, err error) {
 	close(b.done)
 }
 
-// result is what a batch has for one of its keys.
+// result returns the result for one of the batch's keys.
 func (b *batch) result(ctx context.Context, s *MySQL, pk token.PrimaryKey) (*User, error) {
 	switch {
 	case errors.Is(b.err, ErrAmbiguous) && len(b.keys) > 1:
-		return s.lookupAlone(ctx, pk) // that is one key's error, and it is told here whose
+		return s.lookupAlone(ctx, pk) // an error of one key, which is returned for this key only
 	case b.err != nil:
 		return nil, b.err
 	}

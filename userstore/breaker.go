@@ -12,19 +12,18 @@ import (
 	"go.uber.org/zap"
 )
 
-// How often a server that doesn't answer is asked again, and how long such a
-// question waits: so long after its return, at most, the server is in use again.
+// How often a server that doesn't answer is pinged, and how long a ping waits:
+// after its return, the server is in use again within this time.
 const (
 	knockInterval = 250 * time.Millisecond
 	longestKnock  = 2 * time.Second
 )
 
 // breaker keeps requests from waiting for a server that doesn't answer. It
-// opens when a query got no answer, and none came to any other in the
-// meantime, nor to a question that is asked to make sure: a query that takes
-// too long, as behind a lock, is no reason to do without the server. While it
-// is open, requests are told so at once, and the server is asked again and
-// again, whether there are requests or not.
+// opens when a query got no answer, no other query got one in the meantime,
+// and a ping got none either: a query that takes too long, as behind a lock,
+// doesn't open it. While it is open, requests fail at once, and the server is
+// pinged repeatedly, whether there are requests or not.
 //
 // A breaker belongs to a pool of connections, and so to all stores that share
 // it.
@@ -32,19 +31,19 @@ type breaker struct {
 	server func() string // its address
 	logger func() *zap.Logger
 
-	// connect asks the server by a new connection, and idle by one of the pool
-	// that has no work. There may be none, which idle says by false.
+	// connect pings the server with a new connection, and idle with an unused
+	// connection of the pool. idle returns false if there is none.
 	connect func(context.Context) error
 	idle    func(context.Context) (asked bool, err error)
-	busy    func() bool // whether connections of the pool have work
+	busy    func() bool // whether connections of the pool are in use
 
-	renew func()        // has connections replaced
+	renew func()        // replaces all connections
 	limit time.Duration // of a query
 
 	answers atomic.Uint64          // that came
 	open    atomic.Pointer[outage] // nil while closed
 
-	asking  atomic.Bool // somebody makes sure, or waits for the server's return
+	asking  atomic.Bool // a goroutine pings the server, or waits for its return
 	checked atomic.Int64
 
 	ctx    context.Context // ends with the pool
@@ -57,13 +56,13 @@ type breaker struct {
 // outage is the time during which a server doesn't answer.
 type outage struct {
 	since time.Time
-	err   error // for those who ask meanwhile
+	err   error // for requests in the meantime
 }
 
-// init readies a breaker whose other fields are set.
+// init prepares a breaker whose other fields are set.
 func (b *breaker) init() { b.ctx, b.cancel = context.WithCancel(context.Background()) }
 
-// close ends what the breaker does.
+// close ends the goroutine of the breaker.
 func (b *breaker) close() {
 	b.mu.Lock()
 	b.closed = true
@@ -72,8 +71,8 @@ func (b *breaker) close() {
 	b.tasks.Wait()
 }
 
-// refusal is what requests get while the breaker is open, and nil while it is
-// closed.
+// refusal returns the error for requests while the breaker is open, and nil
+// while it is closed.
 func (b *breaker) refusal() error {
 	if o := b.open.Load(); o != nil {
 		return o.err
@@ -81,8 +80,8 @@ func (b *breaker) refusal() error {
 	return nil
 }
 
-// heard takes note of how a query ended that began when that many answers had
-// come.
+// heard records how a query ended. before is the number of answers when it
+// began.
 func (b *breaker) heard(before uint64, err error) {
 	if !isSilence(err) {
 		b.answers.Add(1)
@@ -93,11 +92,11 @@ func (b *breaker) heard(before uint64, err error) {
 	}
 }
 
-// erServerShutdown is what a server says that is about to be silent.
+// erServerShutdown is the error of a server that is shutting down.
 const erServerShutdown = 1053
 
-// isSilence reports whether an error says that the server gave no answer. A
-// client that went away says nothing about it.
+// isSilence reports whether an error means that the server gave no answer. The
+// error of a client that went away doesn't.
 func isSilence(err error) bool {
 	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, context.Canceled) || errors.Is(err, errClosed) ||
 		errors.As(err, &misfit{}) || errors.As(err, &errStalled{}) {
@@ -109,7 +108,8 @@ func isSilence(err error) bool {
 	return true
 }
 
-// suspect begins to make sure, unless that is under way or was a moment ago.
+// suspect begins to ping the server, unless that is under way or was a moment
+// ago.
 func (b *breaker) suspect(err error) {
 	now := time.Now().UnixNano()
 	if last := b.checked.Load(); last != 0 && now-last < int64(knockInterval) {
@@ -132,8 +132,8 @@ func (b *breaker) suspect(err error) {
 	})
 }
 
-// isSilent asks the server, and reports whether it doesn't answer, nor has
-// answered anybody else in the meantime.
+// isSilent pings the server, and reports whether it answered neither this nor
+// another query in the meantime.
 func (b *breaker) isSilent() bool {
 	before := b.answers.Load()
 	ctx, cancel := context.WithTimeout(b.ctx, b.knockLimit())
@@ -142,8 +142,8 @@ func (b *breaker) isSilent() bool {
 	if !asked {
 		err = b.connect(ctx)
 	}
-	// That no connection can be made, as without the server's name, says nothing
-	// about those that there are: they may be about to answer.
+	// If no connection can be made, as when the name can't be resolved,
+	// existing connections may still answer.
 	for !asked && isSilence(err) && b.answers.Load() == before && b.busy() {
 		select {
 		case <-time.After(busyInterval):
@@ -157,7 +157,8 @@ func (b *breaker) isSilent() bool {
 	return isSilence(err) && b.answers.Load() == before && b.ctx.Err() == nil
 }
 
-// busyInterval is how often it is looked whether a connection has ended its work.
+// busyInterval is how often it is checked whether a connection has become
+// unused.
 const busyInterval = 10 * time.Millisecond
 
 func (b *breaker) knockLimit() time.Duration { return min(b.limit, longestKnock) }
@@ -169,8 +170,8 @@ func (b *breaker) waitForReturn(cause error) {
 		cause = explain(cause, b.limit)
 	}
 	b.open.Store(&outage{began, fmt.Errorf("MySQL doesn't answer, and is asked again until it does: %w", cause)})
-	// Nothing may come of the connections that there are, even when the server
-	// is back: they may lead to where it was.
+	// The existing connections may be useless even after the server's return:
+	// they may lead to its former address.
 	b.renew()
 	b.logger().Error("MySQL doesn't answer: requests get 503 at once until it does",
 		zap.String("server", b.server()), zap.Error(cause))
@@ -183,9 +184,9 @@ func (b *breaker) waitForReturn(cause error) {
 	b.logger().Info("MySQL answers again", zap.String("server", b.server()), zap.Duration("after", time.Since(began)))
 }
 
-// knock returns when the server has answered. A server that is slow may need as
-// long as a query has; but who waits so long for one that was away misses its
-// return. So where that is a difference, there are two who ask.
+// knock returns when the server has answered. A slow server may need as long
+// as a query may take, but a ping that waits so long would notice a server's
+// return late. So if the limits differ, two goroutines ping.
 func (b *breaker) knock() {
 	ctx, answered := context.WithCancel(b.ctx)
 	defer answered()
@@ -201,7 +202,7 @@ func (b *breaker) knock() {
 	patient.Wait()
 }
 
-// knockFor asks the server until it has answered or ctx ends, and waits for
+// knockFor pings the server until it has answered or ctx ends, and waits for
 // each answer up to a limit.
 func (b *breaker) knockFor(ctx context.Context, limit time.Duration) {
 	pause := time.NewTicker(knockInterval)
@@ -213,7 +214,7 @@ func (b *breaker) knockFor(ctx context.Context, limit time.Duration) {
 		if ctx.Err() != nil || !isSilence(err) {
 			return
 		}
-		// The ticker may have ticked while the question waited.
+		// The ticker may have fired during the ping.
 		pause.Reset(knockInterval)
 		select {
 		case <-pause.C:

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// fullConn is all that database/sql uses of the driver's connections.
+// fullConn has all methods of the driver's connections that database/sql uses.
 type fullConn interface {
 	driver.Conn
 	driver.ConnBeginTx
@@ -19,25 +19,25 @@ type fullConn interface {
 	driver.Validator
 }
 
-// connection is a connection to MySQL. Whatever is done by it has a deadline, of
-// the context or after the limit. It is used until its generation ends.
+// connection is a connection to MySQL. All of its operations have a deadline:
+// the context's, or the limit. It is used until its generation ends.
 type connection struct {
 	fullConn
 	wire  *wire
 	limit time.Duration
 
-	from       *connector // nil for a connection that isn't of a pool
+	from       *connector // nil for a connection outside of a pool
 	generation uint64
 }
 
-// deadlineGrace is how much later a connection ends what a context should have
-// ended, whose error says more.
+// deadlineGrace is how long after a context's deadline a connection ends an
+// operation, so that the context's error, which says more, comes first.
 const deadlineGrace = 50 * time.Millisecond
 
 func (c *connection) begin(ctx context.Context, what task, statement string) {
 	deadline := deadlineOf(ctx, c.limit)
 	if ctx.Done() != nil {
-		deadline = deadline.Add(deadlineGrace) // the context has the first say
+		deadline = deadline.Add(deadlineGrace) // the context's deadline comes first
 	}
 	c.wire.begin(what, statement, deadline)
 }
@@ -84,7 +84,7 @@ func (c *connection) QueryContext(ctx context.Context, statement string, args []
 	return c.fullConn.QueryContext(ctx, statement, args)
 }
 
-// PrepareContext implements driver.ConnPrepareContext. Where the server has no
+// PrepareContext implements driver.ConnPrepareContext. If the server has no
 // room for another prepared statement, it returns one that is sent as text.
 func (c *connection) PrepareContext(ctx context.Context, statement string) (driver.Stmt, error) {
 	c.begin(ctx, taskOf(statement), statement)
@@ -111,7 +111,7 @@ func (c *connection) Close() error {
 	return c.fullConn.Close()
 }
 
-// transaction has a deadline for its end, too.
+// transaction gives Commit and Rollback a deadline.
 type transaction struct {
 	driver.Tx
 	conn *connection
@@ -129,7 +129,7 @@ func (t transaction) Rollback() error {
 	return t.Tx.Rollback()
 }
 
-// fullStmt is all that database/sql uses of the driver's statements.
+// fullStmt has all methods of the driver's statements that database/sql uses.
 type fullStmt interface {
 	driver.Stmt
 	driver.NamedValueChecker
@@ -157,7 +157,7 @@ func (p *prepared) QueryContext(ctx context.Context, args []driver.NamedValue) (
 	return p.fullStmt.QueryContext(ctx, args)
 }
 
-// Close implements driver.Stmt. The server doesn't answer it.
+// Close implements driver.Stmt. The server sends no answer to it.
 func (p *prepared) Close() error {
 	p.conn.begin(context.Background(), taskOther, "")
 	return p.fullStmt.Close()

@@ -16,34 +16,35 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// source is where the DSN of a server comes from, and what belongs to it.
+// source is the DSN of a server, or the file that contains it, and the TLS
+// files.
 type source struct {
 	dsn  string
-	file string // the name of one with the DSN; dsn is empty then
+	file string // name of a file with the DSN; then dsn is empty
 	tls  tlsFiles
 }
 
-// connector makes connections with the DSN as it is now.
+// connector makes connections with the current DSN.
 type connector struct {
 	source source
 	limits poolLimits
 	log    *driverLog
 
 	current atomic.Pointer[target]
-	former  atomic.Pointer[target] // which a new DSN of the same server replaced, or nil
-	changed func()                 // is called after a change
-	stall   func()                 // is called when a statement was given up
+	former  atomic.Pointer[target] // the former DSN of the same server, or nil
+	changed func()                 // called after a change
+	stall   func()                 // called when a statement was abandoned
 
 	generation atomic.Uint64 // of connections; older ones aren't used again
 
-	toldNoRoom atomic.Int64 // when it was logged last that statements can't be prepared
+	toldNoRoom atomic.Int64 // last warning that statements can't be prepared
 
 	mu     sync.Mutex  // of what reads the file
-	seen   os.FileInfo // when it was read last
+	seen   os.FileInfo // when it was last read
 	warned string      // the last error that was logged
 }
 
-// target is a DSN, and how connections are made with it.
+// target is a DSN, and the driver's configuration for it.
 type target struct {
 	connector driver.Connector // the driver's
 	cfg       *mysql.Config
@@ -54,7 +55,7 @@ type target struct {
 	stalled   *stalled // of the server
 }
 
-// fileInterval is how often a file with a DSN is looked at.
+// fileInterval is how often a file with a DSN is checked for changes.
 const fileInterval = time.Second
 
 func newConnector(from source, limits poolLimits, log *driverLog) (*connector, error) {
@@ -92,12 +93,12 @@ func readDSN(file string) (dsn string, info os.FileInfo, err error) {
 	return dsn, info, nil
 }
 
-// unreadable is the error for a file with a DSN that can't be read.
+// unreadable returns the error for a file with a DSN that can't be read.
 func unreadable(err error) error {
 	return setting.Errorf("dsn_file", "dsn_file: %w: name a file that Caddy's system user can read, with %s in it", err, dsnForm)
 }
 
-// target readies a DSN for use.
+// target prepares a DSN for use.
 func (c *connector) target(dsn string) (*target, error) {
 	cfg, err := parseDSN(dsn)
 	if err != nil {
@@ -121,7 +122,7 @@ func (c *connector) target(dsn string) (*target, error) {
 	}, nil
 }
 
-// config is the DSN in use.
+// config returns the parsed DSN in use.
 func (c *connector) config() *mysql.Config { return c.current.Load().cfg }
 
 // Connect implements driver.Connector.
@@ -136,9 +137,9 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return conn, nil
 }
 
-// connect makes a connection. While a password is being changed, the file and
-// the server may have the new one at different times: then the other of the two
-// does.
+// connect makes a connection. During a change of the password, the file and
+// the server may have the new password at different times: then the other DSN
+// is tried.
 func (c *connector) connect(ctx context.Context) (*connection, error) {
 	used := c.current.Load()
 	conn, err := used.Connect(ctx)
@@ -163,8 +164,8 @@ func (c *connector) connect(ctx context.Context) (*connection, error) {
 // noRoomWarnings is the least time between two warnings.
 const noRoomWarnings = time.Minute
 
-// noRoom says that the server has no room for prepared statements, once in a
-// while.
+// noRoom logs, at most once per noRoomWarnings, that the server has no room
+// for prepared statements.
 func (c *connector) noRoom() {
 	now, last := time.Now().UnixNano(), c.toldNoRoom.Load()
 	if last != 0 && now-last < int64(noRoomWarnings) || !c.toldNoRoom.CompareAndSwap(last, now) {
@@ -177,13 +178,13 @@ func (c *connector) noRoom() {
 // Driver implements driver.Connector.
 func (c *connector) Driver() driver.Driver { return mysql.MySQLDriver{} }
 
-// isAccessDenied reports whether the server refuses user and password.
+// isAccessDenied reports whether the server rejects user and password.
 func isAccessDenied(err error) bool {
 	number := numberOf(err)
 	return number == erAccessDenied || number == erAccessDeniedNoPassword
 }
 
-// watch looks at the file until ctx ends.
+// watch checks the file for changes until ctx ends.
 func (c *connector) watch(ctx context.Context) {
 	interval := time.NewTicker(fileInterval)
 	defer interval.Stop()
@@ -197,8 +198,8 @@ func (c *connector) watch(ctx context.Context) {
 	}
 }
 
-// look reads the file if it has changed, and uses the DSN in it from then on.
-// One that can't be used leaves all as it was.
+// look reads the file if it has changed, and uses its DSN from then on. If the
+// new DSN can't be used, the former one stays in use.
 func (c *connector) look() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -216,11 +217,11 @@ func (c *connector) look() {
 		c.warned = ""
 	case err.Error() != c.warned:
 		c.warned = err.Error()
-		logger.Error("the DSN in the file can't be used: the one of before stays in use", zap.String("file", c.source.file), zap.Error(err))
+		logger.Error("the DSN in the file can't be used: the former DSN stays in use", zap.String("file", c.source.file), zap.Error(err))
 	}
 }
 
-// use has new connections made with a DSN, if it is another one.
+// use makes new connections with the DSN, if it has changed.
 func (c *connector) use(dsn string) error {
 	used := c.current.Load()
 	if dsn == used.dsn {
@@ -231,9 +232,10 @@ func (c *connector) use(dsn string) error {
 		return err
 	}
 	if made.cfg.DBName != used.cfg.DBName {
-		return errors.New("it names another database, in which the table was not checked: reload Caddy's configuration for that")
+		return errors.New("it names another database, in which the table was not checked: reload Caddy's configuration to use it")
 	}
-	// Another server isn't asked with the former password, nor the former server.
+	// For another server, the former password isn't tried, and neither is the
+	// former server.
 	c.former.Store(nil)
 	if made.cfg.Net == used.cfg.Net && made.cfg.Addr == used.cfg.Addr {
 		c.former.Store(used)

@@ -19,14 +19,14 @@ import (
 // dsnForm is how a DSN is written.
 const dsnForm = "user:password@tcp(host:3306)/database"
 
-// errDSN stands for errors of the driver that may quote the DSN.
+// errDSN replaces errors of the driver that may quote the DSN.
 var errDSN = errors.New("the dsn is not one that go-sql-driver/mysql understands: " +
 	"write " + dsnForm + ", " +
 	"and a tls parameter only as true, false, skip-verify or preferred")
 
-// parseDSN is mysql.ParseDSN without its habit of quoting what it can't read,
-// which may be the password. Its errors quote nothing of the DSN but the names
-// of parameters.
+// parseDSN is mysql.ParseDSN with other errors: the driver's quote text that
+// it can't read, which may be the password. These quote only the names of
+// parameters.
 func parseDSN(dsn string) (*mysql.Config, error) {
 	if err := checkForm(dsn); err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func parseDSN(dsn string) (*mysql.Config, error) {
 		if host := withoutParentheses.FindString(dsn); host != "" {
 			return nil, errors.New("the dsn has a host without tcp(): write " + dsnForm)
 		}
-		// These are constants that say what to look for.
+		// These errors of the driver are constant texts.
 		if strings.HasPrefix(err.Error(), "invalid DSN: ") {
 			return nil, fmt.Errorf("the dsn can't be read: %w; write %s", err, dsnForm)
 		}
@@ -85,14 +85,14 @@ func parseDSN(dsn string) (*mysql.Config, error) {
 	return cfg, nil
 }
 
-// checkForm finds texts that are no DSN, but may be taken for one.
+// checkForm finds texts in other forms that are mistaken for a DSN.
 func checkForm(dsn string) error {
 	scheme, _, isURL := strings.Cut(dsn, "://")
 	switch {
 	case strings.HasPrefix(dsn, "\ufeff"), strings.HasPrefix(dsn, "\xff\xfe"), strings.HasPrefix(dsn, "\xfe\xff"):
 		return errors.New("the dsn begins with a byte order mark (BOM): remove it, or save the file as UTF-8 without a BOM")
 	case isURL && strings.HasPrefix(dsn, "jdbc:"):
-		return errors.New("the dsn is written as JDBC has it: write it as " + dsnForm)
+		return errors.New("the dsn is a JDBC URL: write it as " + dsnForm)
 	case strings.ContainsAny(strings.TrimSpace(dsn), "\r\n"):
 		return errors.New("the dsn has several lines: it must be one, written as " + dsnForm)
 	case strings.ContainsRune(dsn, 0):
@@ -108,8 +108,8 @@ func checkForm(dsn string) error {
 	return nil
 }
 
-// checkAddress finds addresses that nothing can be connected to. The driver has
-// added brackets and a port where they are missing.
+// checkAddress finds addresses to which no connection is possible. The driver
+// has already added missing brackets and ports.
 func checkAddress(addr string, inBrackets bool) error {
 	host, port, err := net.SplitHostPort(addr)
 	switch {
@@ -138,9 +138,9 @@ func checkAddress(addr string, inBrackets bool) error {
 	return nil
 }
 
-// mayHavePort reports whether what the driver took for an IPv6 address may end
-// in a port: its last group is of decimal digits, as 3306 is, or it isn't an
-// address at all.
+// mayHavePort reports whether a text that the driver read as an IPv6 address
+// may end with a port: its last group has only decimal digits, as 3306, or it
+// isn't an address.
 func mayHavePort(host string) bool {
 	if _, err := netip.ParseAddr(host); err != nil {
 		return true
@@ -149,8 +149,8 @@ func mayHavePort(host string) bool {
 	return len(last) > 2 && strings.Trim(last, "0123456789") == ""
 }
 
-// driverParameters are those of go-sql-driver/mysql, which tells letter case
-// apart. What it doesn't know, it takes for a variable of the server.
+// driverParameters are the parameters of go-sql-driver/mysql, which are
+// case-sensitive. The driver treats others as variables of the server.
 var driverParameters = []string{
 	"allowAllFiles", "allowCleartextPasswords", "allowFallbackToPlaintext", "allowNativePasswords", "allowOldPasswords",
 	"charset", "checkConnLiveness", "clientFoundRows", "collation", "columnsWithAlias", "compress", "connectionAttributes",
@@ -158,8 +158,8 @@ var driverParameters = []string{
 	"serverPubKey", "timeTruncate", "timeout", "tls", "writeTimeout",
 }
 
-// foreignParameters are those of other programs, in small letters and without -
-// and _, and what is written instead.
+// foreignParameters are parameters of other programs, in lower case and
+// without - and _, and what to write instead.
 var foreignParameters = map[string]string{
 	"ssl": tlsRemedy, "sslmode": tlsRemedy, "usessl": tlsRemedy, "requiressl": tlsRemedy, "sslaccept": tlsRemedy,
 	"sslca": tlsRemedy, "sslcert": tlsRemedy, "sslkey": tlsRemedy, "sslcapath": tlsRemedy, "sslverifyservercert": tlsRemedy,
@@ -189,10 +189,12 @@ const (
 	socketRemedy  = "write user:password@unix(/path/to/socket)/database"
 )
 
-// variableName is what a session variable can be called, perhaps with its scope.
+// variableName matches a name that a session variable can have, with or
+// without its scope.
 var variableName = regexp.MustCompile(`^(@@)?([Ss][Ee][Ss][Ss][Ii][Oo][Nn]\.)?[A-Za-z][A-Za-z0-9_]*$`)
 
-// checkParameter rejects a parameter that can't be meant for the server.
+// checkParameter rejects a parameter that obviously isn't a variable of the
+// server.
 func checkParameter(name string) error {
 	plain := strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(name))
 	if remedy, ok := foreignParameters[plain]; ok {
@@ -209,15 +211,15 @@ func checkParameter(name string) error {
 	return nil
 }
 
-// rejectedParameter says that the server rejects a parameter. The server's own
-// message isn't quoted, since it repeats parts of the DSN.
+// rejectedParameter returns the error for a parameter that the server rejects.
+// It doesn't quote the server's message, which repeats parts of the DSN.
 func rejectedParameter(name string, number uint16) error {
 	return setting.Of("dsn", misfitf("the dsn has the parameter %q, which is none of go-sql-driver/mysql, and which the server doesn't set as a session variable "+
 		"(error %d): correct its name or value, with quotes around text, or remove it", name, number))
 }
 
-// force sets what this package relies on, whatever the DSN says, and limits
-// where the DSN sets none.
+// force overrides settings that this package relies on, and sets limits that
+// the DSN doesn't set.
 func force(cfg *mysql.Config, limits poolLimits, log mysql.Logger) error {
 	cfg.Logger = log
 	cfg.DialFunc = dial
@@ -226,7 +228,8 @@ func force(cfg *mysql.Config, limits poolLimits, log mysql.Logger) error {
 	cfg.ParseTime = false
 	cfg.Loc = time.UTC
 
-	// Values travel apart from statements, which do one thing each.
+	// Values are sent separately from statements, and each query is one
+	// statement.
 	cfg.MultiStatements = false
 	cfg.InterpolateParams = false
 	cfg.AllowAllFiles = false
@@ -235,10 +238,11 @@ func force(cfg *mysql.Config, limits poolLimits, log mysql.Logger) error {
 	// whether a token was consumed.
 	cfg.ClientFoundRows = false
 
-	// Errors name columns as the table does.
+	// Errors use the column names of the table.
 	cfg.ColumnsWithAlias = false
 
-	// They limit each piece of an answer, and the deadline of wire all of it.
+	// They limit each piece of an answer; the deadline of wire limits the
+	// whole answer.
 	for _, timeout := range []*time.Duration{&cfg.Timeout, &cfg.ReadTimeout, &cfg.WriteTimeout} {
 		if *timeout <= 0 || *timeout > limits.query {
 			*timeout = limits.query
@@ -251,8 +255,9 @@ func force(cfg *mysql.Config, limits poolLimits, log mysql.Logger) error {
 	}
 	cfg.ConnectionAttributes = attributes
 
-	// A Go string is UTF-8, so the connection is too. The collation is the
-	// server's for that, since the DSN's could be one of another charset.
+	// Go strings are UTF-8, so the connection must be, too. It uses the
+	// server's default collation for utf8mb4, since the DSN's collation could
+	// belong to another charset.
 	if err := cfg.Apply(mysql.Charset("utf8mb4", "")); err != nil {
 		return fmt.Errorf("setting the connection's charset: %w", err)
 	}

@@ -9,15 +9,14 @@ import (
 	"time"
 )
 
-// isAssignment matches a DSN that was copied from a file with variables.
+// isAssignment matches a DSN that was copied with the name of a variable.
 var isAssignment = regexp.MustCompile(`^(export )?[A-Z][A-Z0-9_]* ?= ?["']?[^=(]*[@(]`)
 
-// withoutParentheses matches a host that lacks the network around it.
+// withoutParentheses matches a host without tcp() around it.
 var withoutParentheses = regexp.MustCompile(`@[A-Za-z0-9.-]+(:[0-9]+)?/`)
 
-// splitDSN returns what stands in front of a DSN's database and behind it, as the
-// driver reads it: the database is between the last slash and the first question
-// mark behind that.
+// splitDSN returns the parts before and after a DSN's database, as the driver
+// reads it: the database is between the last slash and the next question mark.
 func splitDSN(dsn string) (server, parameters string, hasParameters bool) {
 	i := strings.LastIndexByte(dsn, '/')
 	if i < 0 {
@@ -27,14 +26,15 @@ func splitDSN(dsn string) (server, parameters string, hasParameters bool) {
 	return dsn[:i], parameters, hasParameters
 }
 
-// hasSlash reports whether a slash stands behind the one that ends the address.
+// hasSlash reports whether there is another slash after the one that ends the
+// address.
 func hasSlash(dsn string) bool {
 	server, _, _ := splitDSN(dsn)
 	return strings.Contains(server, ")/")
 }
 
-// checkValues finds parameters that have no value, or one that the driver doesn't
-// read, whose errors quote too much.
+// checkValues finds parameters without a value, or with an invalid one, for
+// which the driver's errors quote too much.
 func checkValues(dsn string) error {
 	_, parameters, hasParameters := splitDSN(dsn)
 	if !hasParameters {
@@ -87,5 +87,5 @@ func checkValue(name, value string) error {
 	return nil
 }
 
-// errNoUser says that a DSN lacks the account.
+// errNoUser is the error for a DSN without a user.
 var errNoUser = errors.New("the dsn has no user: write " + dsnForm)

@@ -16,8 +16,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// The errors of MySQL and MariaDB that have a sentence of their own
-// (MySQL, "Server Error Message Reference").
+// The errors of MySQL and MariaDB that have their own advice (MySQL, "Server
+// Error Message Reference").
 const (
 	erDiskFull               = 1021
 	erConnectionCount        = 1040
@@ -49,8 +49,8 @@ const (
 	erImpossibleConversion   = 3988
 )
 
-// advice tells for an error's number what to do about it. setup is true where
-// it is the configuration that has to change before anything works.
+// advice has the remedy for an error's number. setup is true if nothing works
+// before the configuration is changed.
 func advice(number uint16) (text string, setup bool) {
 	switch number {
 	case erAccessDenied, erAccessDeniedNoPassword, erHostNotPrivileged:
@@ -86,13 +86,13 @@ func advice(number uint16) (text string, setup bool) {
 	case erConnectionCount:
 		return "the server has no connection left: lower max_open_conns or raise the server's max_connections", false
 	case erTruncatedValue:
-		return "last_login can't hold the time: see that the column is DATETIME or TIMESTAMP", false
+		return "last_login can't store the time: change the column to DATETIME or TIMESTAMP", false
 	default:
 		return "", false
 	}
 }
 
-// optionOf is the option that an error's number is about, most probably.
+// optionOf returns the option that most probably caused an error.
 func optionOf(number uint16) string {
 	if number == erNoSuchTable || number == erTableAccessDenied {
 		return "table"
@@ -100,7 +100,7 @@ func optionOf(number uint16) string {
 	return "dsn"
 }
 
-// numberOf is the number of a server's error, or 0.
+// numberOf returns the number of a server's error, or 0.
 func numberOf(err error) uint16 {
 	var answer *mysql.MySQLError
 	if !errors.As(err, &answer) {
@@ -109,7 +109,7 @@ func numberOf(err error) uint16 {
 	return answer.Number
 }
 
-// isReadOnly reports whether a server doesn't let anybody write.
+// isReadOnly reports whether the error says that the server is read-only.
 func isReadOnly(err error) bool {
 	switch numberOf(err) {
 	case erOptionPreventsWriting, erReadOnlyTransaction, erReadOnlyMode:
@@ -118,9 +118,10 @@ func isReadOnly(err error) bool {
 	return false
 }
 
-// cantBeInColumn reports whether MySQL refused to compare a key with the column
-// because the column's charset lacks one of its characters. Then no row has it.
-// Every charset has ASCII, so of an ASCII key the error would mean another thing.
+// cantBeInColumn reports whether MySQL refused to compare a key with the
+// column because the column's charset lacks one of its characters. Then no row
+// has the key. Every charset has ASCII, so for an ASCII key the error means
+// something else.
 func cantBeInColumn(key token.PrimaryKey, err error) bool {
 	var answer *mysql.MySQLError
 	if key.Kind() != token.KindString || !errors.As(err, &answer) {
@@ -132,7 +133,7 @@ func cantBeInColumn(key token.PrimaryKey, err error) bool {
 	return strings.ContainsFunc(key.Text(), func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
-// available fails while the server is known not to answer.
+// available returns an error while the server is known not to answer.
 func (s *MySQL) available(doing string) error {
 	if err := s.pool.breaker.refusal(); err != nil {
 		return unavailable(doing, err)
@@ -140,7 +141,7 @@ func (s *MySQL) available(doing string) error {
 	return nil
 }
 
-// mayRead is available for what reads.
+// mayRead is available for reads, which may be stalled, too.
 func (s *MySQL) mayRead(doing string) error {
 	if err := s.available(doing); err != nil {
 		return err
@@ -151,16 +152,16 @@ func (s *MySQL) mayRead(doing string) error {
 	return nil
 }
 
-// heard tells the breaker how a query ended, which began when that many answers
-// had come. Of one that nobody waits for any more, it is not known.
+// heard tells the breaker how a query ended. before is the number of answers
+// when it began. If the caller no longer waits, the end isn't known.
 func (s *MySQL) heard(ctx context.Context, before uint64, err error) {
 	if endOf(ctx) == nil {
 		s.pool.breaker.heard(before, err)
 	}
 }
 
-// endOf is the context's error, or nil while it goes on. At its deadline, others
-// who keep the same one may be the first to notice.
+// endOf returns the context's error, or nil before its end. The deadline may
+// have been enforced elsewhere before the context itself ends.
 func endOf(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		return context.DeadlineExceeded
@@ -168,14 +169,13 @@ func endOf(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// unavailable makes an error of ErrUnavailable that says why.
+// unavailable returns an error that wraps ErrUnavailable and says why.
 func unavailable(doing string, err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrUnavailable, doing, err)
 }
 
 // failed turns an error of database/sql into one of this package. ctx is the
-// caller's: when that has ended, nobody waits for the answer, and it says
-// nothing about MySQL.
+// caller's context: if it has ended, the error says nothing about MySQL.
 func (s *MySQL) failed(ctx context.Context, doing string, err error) error {
 	if ended := endOf(ctx); ended != nil {
 		return fmt.Errorf("%s: %w", doing, ended)
@@ -183,8 +183,9 @@ func (s *MySQL) failed(ctx context.Context, doing string, err error) error {
 	return unavailable(doing, s.explain(err))
 }
 
-// setupFailed is failed for the check of the table. A misfit there is no
-// outage: its error isn't ErrUnavailable, so that start_without can tell.
+// setupFailed is failed for the check of the table. An unsuitable table is no
+// outage: its error isn't ErrUnavailable, so that start_without doesn't
+// tolerate it.
 func (s *MySQL) setupFailed(doing string, err error) error {
 	err = s.explain(err)
 	if errors.As(err, &misfit{}) {
@@ -195,19 +196,18 @@ func (s *MySQL) setupFailed(doing string, err error) error {
 
 func (s *MySQL) explain(err error) error { return explain(err, s.timeout) }
 
-// explain adds to an error what to do about it. limit is how long an answer may
-// take.
+// explain adds the remedy to an error. limit is how long an answer may take.
 func explain(err error, limit time.Duration) error {
-	// Our own limit isn't passed on as a context's error, so that callers can
-	// tell it from a client that went away.
+	// The store's own limit isn't returned as a context's error, so that
+	// callers can distinguish it from a client that went away.
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("no answer of MySQL within %s: "+
-			"see that it runs and can be reached, or raise query_timeout", limit)
+			"check that it runs and can be reached, or raise query_timeout", limit)
 	}
 	// The driver has no error of its own for a timeout.
 	if errors.Is(err, mysql.ErrInvalidConn) {
 		return fmt.Errorf("the connection to MySQL ended, or nothing came within %s: "+
-			"see that it runs and can be reached, or raise query_timeout: %w", limit, err)
+			"check that it runs and can be reached, or raise query_timeout: %w", limit, err)
 	}
 	if errors.As(err, &misfit{}) || errors.As(err, &errStalled{}) {
 		return err
@@ -217,12 +217,12 @@ func explain(err error, limit time.Duration) error {
 			"or remove tls=true from the dsn, and the tls options, if the network between is trusted"))
 	}
 	if errors.As(err, new(*tls.CertificateVerificationError)) {
-		return fmt.Errorf("%w: see that the server's certificate is for the host in the dsn, is valid today, "+
+		return fmt.Errorf("%w: check that the server's certificate is for the host in the dsn, is valid today, "+
 			"and from an authority that is trusted here, or named with tls_ca", err)
 	}
 	var answer *mysql.MySQLError
 	if !errors.As(err, &answer) {
-		return fmt.Errorf("%w: see that MySQL runs, and that the dsn has the right address", err)
+		return fmt.Errorf("%w: check that MySQL runs, and that the dsn has the right address", err)
 	}
 	text, setup := advice(answer.Number)
 	switch {

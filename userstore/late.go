@@ -9,15 +9,15 @@ import (
 	"go.uber.org/zap"
 )
 
-// retryInterval is how long after a failed check of the table the next may
-// begin, so that requests don't hammer a server that is coming up.
+// retryInterval is the minimum time between a failed check of the table and
+// the next one, so that requests don't overload a server that is starting.
 const retryInterval = time.Second
 
-// errClosed is what a store says after Close.
+// errClosed is the error of a store after Close.
 var errClosed = errors.New("the store is closed")
 
-// late is the state of a store that was opened while MySQL was away: the check
-// of the table that is still owed.
+// late is the state of a store that was opened while MySQL was unavailable, so
+// that the table hasn't been checked yet.
 type late struct {
 	ctx    context.Context // ends with the store
 	cancel context.CancelFunc
@@ -29,7 +29,7 @@ type late struct {
 	warned string // the last error that was logged
 }
 
-// try is one check of the table that any number of requests wait for.
+// try is one check of the table, for which any number of requests wait.
 type try struct {
 	done  chan struct{} // closed at the end; then the fields below are set
 	plan  *plan
@@ -50,7 +50,8 @@ func (l *late) close() bool {
 	return first
 }
 
-// ready returns the plan, after the check of the table if it is still owed.
+// ready returns the plan, after checking the table if that hasn't been done
+// yet.
 func (s *MySQL) ready(ctx context.Context) (*plan, error) {
 	if p := s.plan.Load(); p != nil {
 		return p, nil
@@ -79,9 +80,9 @@ func (s *MySQL) ready(ctx context.Context) (*plan, error) {
 	return nil, unavailable(doing, t.err)
 }
 
-// currentTry returns the check that is running or ended a moment ago, or begins
-// one. It runs apart from the request that caused it, because others wait for
-// it too when that one's client hangs up.
+// currentTry returns the check that is running or ended a moment ago, or
+// begins one. It is independent of the request that caused it, because other
+// requests wait for it, too.
 func (s *MySQL) currentTry() (*try, error) {
 	l := &s.start
 	l.mu.Lock()
@@ -120,7 +121,7 @@ func (s *MySQL) run(t *try) {
 	s.report(t.err)
 }
 
-// report logs how a late check ended, once until that changes.
+// report logs how a late check ended, unless it ended like the last one.
 func (s *MySQL) report(err error) {
 	if err == nil {
 		s.logger.Info("MySQL answers now, and the table is as it should be")

@@ -291,7 +291,7 @@ func TestOpenWhileMySQLIsAway(t *testing.T) {
 	if !errors.Is(err, userstore.ErrUnavailable) {
 		t.Errorf("without start_without: %v", err)
 	}
-	wantError(t, err, "see that MySQL runs")
+	wantError(t, err, "check that MySQL runs")
 
 	cfg.StartWithout = true
 	core, logs := observer.New(zap.InfoLevel)

@@ -16,8 +16,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// pools holds the connection pools of all stores in this process. A pool lives
-// as long as any configuration uses it, so that a reload keeps its connections.
+// pools contains the connection pools of all stores in this process. A pool
+// exists as long as any configuration uses it, so that a reload keeps its
+// connections.
 var pools = caddy.NewUsagePool()
 
 // pool is the connections to one server.
@@ -28,15 +29,15 @@ type pool struct {
 	log       *driverLog
 	breaker   breaker
 
-	writing chan struct{} // has one for each connection that writes, see beginWrite
+	writing chan struct{} // has an element for each connection that writes, see beginWrite
 
 	ctx     context.Context // ends with the pool
 	cancel  context.CancelFunc
-	closing sync.Mutex // is held to begin a task, and to end ctx
+	closing sync.Mutex // guards the start of tasks, and the end of ctx
 	tasks   sync.WaitGroup
 }
 
-// poolLimits are all settings besides the DSN that a pool is made with.
+// poolLimits are all settings of a pool besides the DSN.
 type poolLimits struct {
 	maxOpen, maxIdle         int
 	maxLifetime, maxIdleTime time.Duration
@@ -49,7 +50,7 @@ type poolKey [sha256.Size]byte
 
 func keyOf(from source, limits poolLimits) poolKey {
 	hash := sha256.New()
-	// The numbers are of fixed length, so that no two inputs are written alike.
+	// The numbers have a fixed length, so that different inputs differ.
 	for _, number := range []int64{
 		int64(limits.maxOpen), int64(limits.maxIdle),
 		int64(limits.maxLifetime), int64(limits.maxIdleTime), int64(limits.query),
@@ -67,8 +68,8 @@ func keyOf(from source, limits poolLimits) poolKey {
 	return poolKey(hash.Sum(nil))
 }
 
-// acquirePool returns the pool for a server, which exists already or is made. It
-// doesn't connect. Each call without an error needs one releasePool.
+// acquirePool returns the existing pool for a server, or makes one. It doesn't
+// connect. Each call without an error needs one releasePool.
 func acquirePool(from source, limits poolLimits, logger *zap.Logger) (poolKey, *pool, error) {
 	key := keyOf(from, limits)
 	value, _, err := pools.LoadOrNew(key, func() (caddy.Destructor, error) {
@@ -78,7 +79,8 @@ func acquirePool(from source, limits poolLimits, logger *zap.Logger) (poolKey, *
 		return key, nil, err
 	}
 	p := value.(*pool)
-	// The newest configuration's, because Caddy closes the logs of older ones.
+	// The logger of the newest configuration, because Caddy closes the logs of
+	// older ones.
 	p.log.logger.Store(logger)
 	return key, p, nil
 }
@@ -117,7 +119,7 @@ func newPool(from source, limits poolLimits) (*pool, error) {
 	if from.file != "" {
 		p.tasks.Go(func() { connector.watch(p.ctx) })
 	}
-	p.clear() // what an earlier configuration left behind
+	p.clear() // statements of an earlier configuration
 	return p, nil
 }
 
@@ -132,16 +134,17 @@ func (p *pool) Destruct() error {
 	return p.db.Close()
 }
 
-// connect makes a connection and ends it.
+// connect makes a connection and closes it.
 func (p *pool) connect(ctx context.Context) error {
 	conn, err := p.connector.Connect(ctx)
 	if err == nil {
-		_ = conn.Close() // it has answered
+		_ = conn.Close() // the server has answered
 	}
 	return err
 }
 
-// pingIdle asks the server by a connection that has no work, if there is one.
+// pingIdle pings the server with an unused connection. It returns false if
+// there is none.
 func (p *pool) pingIdle(ctx context.Context) (asked bool, err error) {
 	if p.db.Stats().Idle == 0 {
 		return false, nil
@@ -149,8 +152,8 @@ func (p *pool) pingIdle(ctx context.Context) (asked bool, err error) {
 	return true, p.db.PingContext(ctx)
 }
 
-// renew has all connections replaced: those that have no work at once, and the
-// others when their work ends.
+// renew replaces all connections: unused ones at once, and the others after
+// their current use.
 func (p *pool) renew() {
 	p.connector.generation.Add(1)
 	p.db.SetMaxIdleConns(-1)
@@ -163,8 +166,8 @@ func (p *pool) String() string { return "MySQL pool" }
 // GoString is String for the %#v in UsagePool's panic.
 func (p *pool) GoString() string { return p.String() }
 
-// driverLog is the driver's logger. What it says of broken connections is for
-// debugging, since the store's errors say it too.
+// driverLog is the driver's logger. It logs broken connections at DEBUG, since
+// the store's errors report them, too.
 type driverLog struct{ logger atomic.Pointer[zap.Logger] }
 
 // Print implements mysql.Logger.
@@ -172,7 +175,7 @@ func (l *driverLog) Print(v ...any) {
 	l.current().Debug("MySQL driver", zap.String("message", strings.TrimSpace(fmt.Sprint(v...))))
 }
 
-// current is the logger of the newest configuration.
+// current returns the logger of the newest configuration.
 func (l *driverLog) current() *zap.Logger {
 	if logger := l.logger.Load(); logger != nil {
 		return logger

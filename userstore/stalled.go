@@ -16,27 +16,25 @@ import (
 	"go.uber.org/zap"
 )
 
-// A server doesn't notice that a client has given a statement up. Where it waits
-// for something that doesn't come, as for a replica that is to confirm a commit,
-// for space on a full disk, or for a lock, each statement that is given up
-// leaves a thread and a connection of the server behind, until it has none left
-// for any client. So the statements that were given up are ended with KILL, and
-// as long as the server hasn't ended too many of them, no others are begun: a
-// write is refused while as many writes are stalled as connections of the pool
-// may write at once, and a read likewise.
+// A server doesn't notice that a client has abandoned a statement. If the
+// statement waits, as for a replica that must confirm a commit, for space on a
+// full disk, or for a lock, it keeps a thread and a connection of the server,
+// until the server has none left for any client. So abandoned statements are
+// ended with KILL, and while too many of them are still executed, no others
+// are begun: a write is rejected while as many writes are stalled as
+// connections of the pool may write at once, and likewise a read.
 
-// stalled are the statements of one server that were given up and that it may
-// still execute. All pools of this process that lead to the server share it, as
-// do those of a configuration before and after a reload.
+// stalled has the abandoned statements that one server may still execute. All
+// pools of this process for the server share it, also across reloads.
 type stalled struct {
 	mu       sync.Mutex
-	all      map[uint64]abandoned // by the connection's id
-	clearing bool                 // somebody is about to end them
+	all      map[uint64]abandoned // by the connection's ID
+	clearing bool                 // a goroutine is ending them
 
 	reads, writes atomic.Int32
 }
 
-// abandoned is a statement that was given up.
+// abandoned is a statement whose client no longer waits.
 type abandoned struct {
 	task      task
 	statement string
@@ -77,10 +75,10 @@ func (s *stalled) counter(what task) *atomic.Int32 {
 	return &s.reads
 }
 
-// number is how many there are.
+// number returns the number of stalled statements.
 func (s *stalled) number() int { return int(s.reads.Load() + s.writes.Load()) }
 
-// list is a copy of them.
+// list returns a copy of the stalled statements.
 func (s *stalled) list() map[uint64]abandoned {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,7 +89,8 @@ func (s *stalled) list() map[uint64]abandoned {
 	return all
 }
 
-// mayClear reports whether the caller is the one to end them.
+// mayClear reports whether the caller must end the statements, since no other
+// goroutine does.
 func (s *stalled) mayClear() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,7 +101,8 @@ func (s *stalled) mayClear() bool {
 	return true
 }
 
-// cleared ends what mayClear began, if none is left or the caller can't go on.
+// cleared undoes mayClear if no statement is left, or anyway. It reports
+// whether it did.
 func (s *stalled) cleared(anyway bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,8 +113,8 @@ func (s *stalled) cleared(anyway bool) bool {
 	return true
 }
 
-// How often it is looked whether the server has ended statements: the first
-// time soon, since mostly it was about to, and then less and less often.
+// How often it is checked whether the server has ended statements: the first
+// time soon, since most end soon, and then less and less often.
 const (
 	shortestClearing = 50 * time.Millisecond
 	longestClearing  = time.Second
@@ -129,7 +129,7 @@ const unknownLife = time.Minute
 func (l poolLimits) mostWrites() int { return max(l.maxOpen/2, 1) }
 func (l poolLimits) mostReads() int  { return max(l.maxOpen/2, 1) }
 
-// errStalled says that no more statements are begun.
+// errStalled is the error of statements that aren't begun.
 type errStalled struct {
 	number int
 	what   string
@@ -141,7 +141,7 @@ func (e errStalled) Error() string {
 		e.number, e.what)
 }
 
-// stalledReads is the error of reads while too many are stalled, and nil else.
+// stalledReads returns the error of reads while too many are stalled, or nil.
 func (p *pool) stalledReads() error {
 	of := p.connector.current.Load().stalled
 	n := int(of.reads.Load())
@@ -156,8 +156,8 @@ func (p *pool) stalledReads() error {
 }
 
 // beginWrite waits until one more connection may write. The caller calls end.
-// Connections that may write are fewer than all, so that writes which stall
-// leave some for lookups.
+// Not all connections may write at once, so that stalled writes leave some for
+// lookups.
 func (p *pool) beginWrite(ctx context.Context) (end func(), err error) {
 	if err := p.stalledWrites(); err != nil {
 		return nil, err
@@ -187,7 +187,8 @@ func (p *pool) stalledWrites() error {
 	return errStalled{n, "writes"}
 }
 
-// clear begins to end what is stalled on the server, unless that is under way.
+// clear begins to end the stalled statements of the server, unless that is
+// under way.
 func (p *pool) clear() {
 	of := p.connector.current.Load()
 	if of.stalled.number() == 0 || !of.stalled.mayClear() {
@@ -202,8 +203,8 @@ func (p *pool) clear() {
 	p.tasks.Go(func() { p.clearAll(of) })
 }
 
-// clearAll ends what is stalled on a server, and returns when nothing is left or
-// the pool is closed.
+// clearAll ends the stalled statements of a server, and returns when none is
+// left or the pool is closed.
 func (p *pool) clearAll(of *target) {
 	pause := shortestClearing
 	wait := time.NewTimer(pause)
@@ -216,7 +217,7 @@ func (p *pool) clearAll(of *target) {
 			of.stalled.cleared(true)
 			return
 		}
-		// A server that doesn't answer is asked by the breaker.
+		// The breaker waits for a server that doesn't answer.
 		if p.breaker.refusal() == nil {
 			err := p.clearOnce(of, killed)
 			if err != nil && p.ctx.Err() == nil {
@@ -233,8 +234,8 @@ func (p *pool) clearAll(of *target) {
 	}
 }
 
-// clearOnce ends the statements that the server still executes, and forgets the
-// others. It takes one connection besides those of the pool.
+// clearOnce ends the statements that the server still executes, and forgets
+// the others. It uses one connection in addition to those of the pool.
 func (p *pool) clearOnce(of *target, killed map[uint64]bool) error {
 	all := of.stalled.list()
 	if len(all) == 0 {
@@ -281,8 +282,8 @@ func (p *pool) clearOnce(of *target, killed map[uint64]bool) error {
 }
 
 // executed returns the texts of those statements that a server still executes.
-// After a restart, or on another server to which the name leads by now, the ids
-// are other connections': their statements began later.
+// After a restart, or if the name now leads to another server, the IDs may
+// belong to other connections: their statements began later.
 func executed(ctx context.Context, conn fullConn, all map[uint64]abandoned) (map[uint64]string, error) {
 	ids := make([]string, 0, len(all))
 	for id := range all {
@@ -318,14 +319,14 @@ func executed(ctx context.Context, conn fullConn, all map[uint64]abandoned) (map
 	}
 }
 
-// is reports whether the server's text of a statement is this one's. The server
-// may have values in the place of parameters.
+// is reports whether the server's text of a statement is that of this
+// statement. The server's text may have values in place of parameters.
 func (a abandoned) is(text string) bool {
 	head, _, _ := strings.Cut(a.statement, "?")
 	return strings.HasPrefix(text, head)
 }
 
-// textOf is a value of a result that came as text.
+// textOf returns a value of a result in the text protocol.
 func textOf(value driver.Value) string {
 	switch v := value.(type) {
 	case []byte:

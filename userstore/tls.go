@@ -13,16 +13,17 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// tlsFiles says how a server's certificate is checked, and what the gateway
-// shows of its own, where a DSN can't.
+// tlsFiles says how a server's certificate is checked, and which certificate
+// the gateway presents, where a DSN can't.
 type tlsFiles struct {
 	authorities string // PEM; empty for the system's
 	cert, key   string // names of files
 	serverName  string
 }
 
-// tlsFiles are those of a configuration. The authorities are read, so that a
-// configuration that is loaded after they changed isn't taken for the same.
+// tlsFiles returns the TLS settings of a configuration. The authorities are
+// read, so that a configuration that is loaded after their file changed gets
+// another pool.
 func (c *Config) tlsFiles() (tlsFiles, error) {
 	files := tlsFiles{cert: c.TLSCert, key: c.TLSKey, serverName: c.TLSServerName}
 	if c.TLSCA == "" {
@@ -31,7 +32,7 @@ func (c *Config) tlsFiles() (tlsFiles, error) {
 	text, err := os.ReadFile(c.TLSCA)
 	if err != nil {
 		if strings.HasPrefix(c.TLSCA, "-----BEGIN") {
-			return files, errors.New("tls_ca is a certificate itself: write it into a file, and name that")
+			return files, errors.New("tls_ca is a certificate itself: write it to a file, and name the file")
 		}
 		return files, fmt.Errorf("tls_ca: %w: name a file that Caddy's system user can read", err)
 	}
@@ -42,7 +43,7 @@ func (c *Config) tlsFiles() (tlsFiles, error) {
 	return files, nil
 }
 
-// validateTLS checks what can be without the files.
+// validateTLS checks the options without reading the files.
 func (c *Config) validateTLS() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		option := "tls_cert"
@@ -54,7 +55,7 @@ func (c *Config) validateTLS() error {
 	return nil
 }
 
-// set has connections made with TLS, and the server's certificate checked.
+// set makes connections use TLS, and check the server's certificate.
 func (f tlsFiles) set(cfg *mysql.Config) error {
 	if f == (tlsFiles{}) {
 		return nil
@@ -85,8 +86,8 @@ func (f tlsFiles) set(cfg *mysql.Config) error {
 	return nil
 }
 
-// certificate reads the gateway's own. It is read for each connection, since
-// certificates are renewed.
+// certificate reads the gateway's own certificate. It is read for each
+// connection, since certificates are renewed.
 func (f tlsFiles) certificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	certificate, err := tls.LoadX509KeyPair(f.cert, f.key)
 	if err != nil {
@@ -95,8 +96,8 @@ func (f tlsFiles) certificate(*tls.CertificateRequestInfo) (*tls.Certificate, er
 	return &certificate, nil
 }
 
-// checksCertificate reports whether connections are made only to who has a
-// certificate that is valid.
+// checksCertificate reports whether connections are made only to servers with
+// a valid certificate.
 func checksCertificate(cfg *mysql.Config) bool {
 	return cfg.TLS != nil && !cfg.TLS.InsecureSkipVerify && !cfg.AllowFallbackToPlaintext
 }

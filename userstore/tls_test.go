@@ -167,7 +167,7 @@ func TestCertificateThatExpires(t *testing.T) {
 			return hasLogged(!s.Servers()[0].Silent.IsZero())
 		})
 		_, err := s.Lookup(t.Context(), token.IntKey(1))
-		wantError(t, err, "see that the server's certificate is for the host in the dsn")
+		wantError(t, err, "check that the server's certificate is for the host in the dsn")
 		renew(time.Now().Add(time.Hour), "localhost", "127.0.0.1")
 		awaitSilence(t, s, false)
 		if _, err := s.Lookup(t.Context(), token.IntKey(1)); err != nil {

@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// task is what a connection is used for at the moment.
+// task is the current use of a connection.
 type task int32
 
-// The tasks. A server goes on with reads and writes whose client has gone; with
-// nothing else does it spend time that counts.
+// The tasks. A server continues reads and writes after the client has gone;
+// other tasks take it no time that matters.
 const (
 	taskOther task = iota
 	taskRead
 	taskWrite
 )
 
-// taskOf tells by a statement's text what it does.
+// taskOf returns the task of a statement, by its text.
 func taskOf(statement string) task {
 	if statement != "" && (statement[0] == 'S' || statement[0] == '(') {
 		return taskRead
@@ -27,27 +27,27 @@ func taskOf(statement string) task {
 	return taskWrite
 }
 
-// wire is the network connection below a connection to MySQL. It knows until
-// when the statement that is under way may take, because the driver's own limit
-// begins anew with each piece of an answer: a server that sends a byte now and
-// then would never come over it. And it knows whether it was closed before the
-// answer to a statement began, so that the server may still execute it.
+// wire is the network connection below a connection to MySQL. It enforces the
+// deadline of the current statement, because the driver's own limit restarts
+// with each piece of an answer: a server that sends a byte now and then would
+// never exceed it. It also records whether it was closed before the answer to
+// a statement began: then the server may still execute the statement.
 type wire struct {
 	net.Conn
 
 	stalled  *stalled
-	deadline time.Time // of what is under way; only the goroutine that uses the connection has it
+	deadline time.Time // of the current task; accessed only by the goroutine that uses the connection
 
 	// The driver closes the connection from another goroutine when a context ends.
 	mu         sync.Mutex
-	hasAdded   func() // is called when a statement was added to stalled; may be nil
+	hasAdded   func() // called after a statement is added to stalled; may be nil
 	id         uint64 // the connection's, once the server was asked for it
-	unanswered task   // the one whose answer hasn't begun
+	unanswered task   // the statement whose answer hasn't begun
 	began      time.Time
 	statement  string
 }
 
-// dialing is what a context carries through the driver to dial.
+// dialing passes data through the driver to dial, in a context.
 type dialing struct {
 	deadline time.Time // for the connection to be ready
 	stalled  *stalled
@@ -56,7 +56,8 @@ type dialing struct {
 
 type dialingKey struct{}
 
-// dial makes a wire. The driver calls it with the context of Connect.
+// dial connects and returns a wire. The driver calls it with the context of
+// Connect.
 func dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 	if err != nil {
@@ -69,7 +70,7 @@ func dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	return w, nil
 }
 
-// begin notes what is done next, and how long it may take.
+// begin sets the next task and its deadline.
 func (w *wire) begin(what task, statement string, deadline time.Time) {
 	w.deadline = deadline
 	w.mu.Lock()
@@ -77,28 +78,30 @@ func (w *wire) begin(what task, statement string, deadline time.Time) {
 	w.unanswered, w.statement, w.began = what, statement, time.Now()
 }
 
-// quit notes that what follows ends the connection in good order.
+// quit records that the connection is about to be ended by the protocol's quit
+// command.
 func (w *wire) quit(deadline time.Time) {
 	w.deadline = deadline
 	w.answered()
 }
 
-// answered notes that the server doesn't execute anything whose client has gone.
+// answered records that the server executes no statement of this connection.
 func (w *wire) answered() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.unanswered = taskOther
 }
 
-// identify notes the number by which other connections can end what this one
-// does.
+// identify sets the ID with which other connections can end this connection's
+// statement.
 func (w *wire) identify(id uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.id = id
 }
 
-// notify has a function called when the connection leaves a statement behind.
+// notify sets a function that is called when the connection leaves a statement
+// behind.
 func (w *wire) notify(hasAdded func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -139,7 +142,7 @@ func (w *wire) SetWriteDeadline(t time.Time) error { return w.Conn.SetWriteDeadl
 // SetDeadline implements net.Conn.
 func (w *wire) SetDeadline(t time.Time) error { return w.Conn.SetDeadline(w.earlier(t)) }
 
-// earlier is the time t, but no later than the deadline.
+// earlier returns t or the deadline, whichever is earlier.
 func (w *wire) earlier(t time.Time) time.Time {
 	if !w.deadline.IsZero() && (t.IsZero() || w.deadline.Before(t)) {
 		return w.deadline
@@ -157,9 +160,9 @@ func (w *wire) SyscallConn() (syscall.RawConn, error) {
 	return conn.SyscallConn()
 }
 
-// deadlined is a context whose deadline is the connection's to keep. It never
-// ends by itself, so that nothing has to watch it, which would cost two
-// goroutines a query.
+// deadlined is a context whose deadline the connection enforces. It never ends
+// by itself, so that no goroutine has to watch it, which would cost two
+// goroutines per query.
 type deadlined struct {
 	context.Context
 	at time.Time
@@ -178,8 +181,8 @@ func (d *deadlined) Value(key any) any {
 	return d.Context.Value(key)
 }
 
-// deadlineOf is when what is done for a context must be over: by the context,
-// or after a limit from now.
+// deadlineOf returns the deadline of a task: the context's, or the limit from
+// now if the context has none.
 func deadlineOf(ctx context.Context, limit time.Duration) time.Time {
 	deadline := time.Now().Add(limit)
 	if of, ok := ctx.Deadline(); ok && of.Before(deadline) {
