@@ -167,3 +167,41 @@ func receiver(expression ast.Expr) string {
 	}
 	return ""
 }
+
+// TestTestFunctionsAreShort checks the tests of all modules.
+func TestTestFunctionsAreShort(t *testing.T) {
+	t.Parallel()
+	files := 0
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && path != "." && strings.HasPrefix(entry.Name(), "."):
+			return fs.SkipDir
+		case entry.IsDir() || !strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		files++
+		positions := gotoken.NewFileSet()
+		file, err := parser.ParseFile(positions, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		for _, decl := range file.Decls {
+			f, ok := decl.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			if lines := positions.Position(f.End()).Line - positions.Position(f.Pos()).Line + 1; lines > 100 {
+				t.Errorf("%s: %s has %d lines, and may have 100", positions.Position(f.Pos()), f.Name.Name, lines)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files == 0 {
+		t.Fatal("no tests were found")
+	}
+}

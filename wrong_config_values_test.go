@@ -2,8 +2,9 @@ package sesame
 
 import "testing"
 
-// TestWrongValuesNamePlaceCauseAndRemedy gives options values that they can't have.
-func TestWrongValuesNamePlaceCauseAndRemedy(t *testing.T) {
+// These tests give options values that they can't have.
+
+func TestWrongTokenSettingsNamePlaceCauseAndRemedy(t *testing.T) {
 	t.Parallel()
 	wantWrong(t, []wrongConfig{
 		{options: "max_age 10 minutes", line: 3, want: "wrong argument count: max_age takes one value, a duration such as 10m or 1d, or a number of seconds; there are 2: 10 minutes. Write a duration without spaces: 10m"},
@@ -49,6 +50,17 @@ func TestWrongValuesNamePlaceCauseAndRemedy(t *testing.T) {
 		{options: "time_zone paris\nuse_tz off", line: 5, want: "userstore: time_zone: unknown time zone paris; give a name such as Europe/Paris, and see that this host has the time zone database (tzdata)"},
 		{options: "salt", line: 3, want: "wrong argument count: salt takes one value, a text; there is none. A variable {$NAME} that isn't set is no value, and # begins a comment: set the variable, or quote the value"},
 		{options: "key \"\"", line: 3, want: "key has an empty value; is an environment variable missing?"},
+		{options: "invalidate_on_password_change off", line: 3, want: "insecure configuration: set max_age to a low value, or invalidate_on_password_change to true"},
+		{options: "primary_key_field \"\"", line: 3, want: "primary_key_field has an empty value; is an environment variable missing?"},
+		{options: "packer my.Packer", line: 3, want: "packer my.Packer is not one of django-sesame's: say how it encodes keys, with packer_encoding (LongPacker, StrPacker, hex:24, …)"},
+		{options: "secret_key_fallbacks", line: 3, want: "wrong argument count: secret_key_fallbacks takes one key or more, as {env.DJANGO_SECRET_KEY_OLD}; there is none. A variable {$NAME} that isn't set is no value, and # begins a comment: set the variable, or quote the value"},
+		{options: "secret_key again", line: 3, want: "secret_key is already set in line 2"},
+	})
+}
+
+func TestWrongRequestOptionsNamePlaceCauseAndRemedy(t *testing.T) {
+	t.Parallel()
+	wantWrong(t, []wrongConfig{
 		{options: "token_name \"\"", line: 3, want: "token_name has an empty value; is an environment variable missing?"},
 		{options: "token_from cookies", line: 3, want: "token_from \"cookies\": it must be query, bearer or header"},
 		{options: "token_from header", line: 3, want: "token_from header: the name of the header field is missing"},
@@ -92,6 +104,12 @@ func TestWrongValuesNamePlaceCauseAndRemedy(t *testing.T) {
 		{options: "pass_header Cookie", line: 3, want: "pass_header Cookie: the gateway passes this field on anyway; check its spelling, or leave it out"},
 		{options: "assertion", line: 3, want: "assertion: audience is missing: name the application, or an assertion would do for any other that trusts the same keys"},
 		{options: "assertion audience", line: 3, want: "wrong argument count: assertion takes a block, and no value; there are 1: audience"},
+	})
+}
+
+func TestWrongLoginOptionsNamePlaceCauseAndRemedy(t *testing.T) {
+	t.Parallel()
+	wantWrong(t, []wrongConfig{
 		{options: "cache", line: 3, want: "wrong argument count: cache takes one value, a duration such as 2s or 5m; there is none"},
 		{options: "cache 0", line: 3, want: "cache: it must be a duration such as 2s or 5m, not \"0\"; zero isn't allowed: leave the option out for the default"},
 		{options: "cache 5", line: 3, want: "cache: it must be a duration such as 2s or 5m, not \"5\"; write the unit: 5s for seconds"},
@@ -136,10 +154,5 @@ func TestWrongValuesNamePlaceCauseAndRemedy(t *testing.T) {
 		{options: "limit_failures 5 per 30d", line: 3, want: "limit_failures: per 720h0m0s: it must be a duration such as 1m, at most 24h0m0s"},
 		{options: "pages on", line: 3, want: "wrong argument count: pages takes a block, and no value; there are 1: on. Write pages alone"},
 		{options: "undecided", line: 3, want: "wrong argument count: undecided takes one value, a text; there is none"},
-		{options: "invalidate_on_password_change off", line: 3, want: "insecure configuration: set max_age to a low value, or invalidate_on_password_change to true"},
-		{options: "primary_key_field \"\"", line: 3, want: "primary_key_field has an empty value; is an environment variable missing?"},
-		{options: "packer my.Packer", line: 3, want: "packer my.Packer is not one of django-sesame's: say how it encodes keys, with packer_encoding (LongPacker, StrPacker, hex:24, …)"},
-		{options: "secret_key_fallbacks", line: 3, want: "wrong argument count: secret_key_fallbacks takes one key or more, as {env.DJANGO_SECRET_KEY_OLD}; there is none. A variable {$NAME} that isn't set is no value, and # begins a comment: set the variable, or quote the value"},
-		{options: "secret_key again", line: 3, want: "secret_key is already set in line 2"},
 	})
 }
