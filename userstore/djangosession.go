@@ -73,13 +73,13 @@ func (s *MySQL) chooseSessions(ctx context.Context, b *builder) error {
 	needs.deletes = true
 
 	of, is := tableName{sessions.schema, sessions.name}.sql(), exactly(key)
-	const doing = "write Django's sessions, which django_session asks for with write on"
+	const doing, instead = "write Django's sessions, which django_session asks for with write on", "set write off there"
 	b.plan.sessions = &sessionStatements{
 		key:       is,
 		precision: expiry.precision,
-		create:    b.writes(doing, "INSERT INTO "+of+" ("+quoteAll(needs.inserted)+") VALUES (?, ?, ?)", *needs),
-		save:      b.writes(doing, "UPDATE "+of+" SET "+quote(data.name)+" = ?, "+quote(expiry.name)+" = ? WHERE "+is.sql, *needs),
-		remove:    b.writes(doing, "DELETE FROM "+of+" WHERE "+is.sql, *needs),
+		create:    b.writes(doing, instead, "INSERT INTO "+of+" ("+quoteAll(needs.inserted)+") VALUES (?, ?, ?)", *needs),
+		save:      b.writes(doing, instead, "UPDATE "+of+" SET "+quote(data.name)+" = ?, "+quote(expiry.name)+" = ? WHERE "+is.sql, *needs),
+		remove:    b.writes(doing, instead, "DELETE FROM "+of+" WHERE "+is.sql, *needs),
 		find:      "SELECT 1 FROM " + of + " WHERE " + is.sql,
 	}
 	return nil

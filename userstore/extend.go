@@ -71,7 +71,7 @@ func (s *MySQL) chooseExtension(ctx context.Context, b *builder, via *Via) (exte
 	}
 	is, column := exactly(value), quote(until.name)
 	return extension{
-		written: b.writes("extend what "+via.Name+" reads, as it is set to",
+		written: b.writes("write "+until.name+", which extends what "+via.Name+" reads", "have "+via.Name+" extend nothing",
 			"UPDATE "+tableName{t.schema, t.name}.sql()+" SET "+column+" = ? WHERE "+is.sql+
 				" AND "+column+" > ? AND "+column+" < ?", *needs),
 		is:        is,

@@ -156,6 +156,7 @@ func (s *MySQL) chooseWrites(ctx context.Context, b *builder) error {
 	if s.needs.LastLogin {
 		of, column := tableName{b.table.schema, b.table.name}, orDefault(s.cfg.Columns.LastLogin, defaultLastLogin)
 		b.plan.consume = b.writes("write last_login, which consumes one-time tokens and notes logins",
+			"set update_last_login off in session, if tokens aren't one-time",
 			"UPDATE "+s.name.sql()+" SET "+b.lastLogin+" = ? WHERE "+strings.Join(append(s.keyConditions(b.plan), b.conditions...), " AND "),
 			relatedColumns{tableName: of, columns: []string{column}, updated: []string{column}})
 	}

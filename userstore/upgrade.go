@@ -23,7 +23,7 @@ func (s *MySQL) chooseUpgrade(b *builder) error {
 	}
 	c, _ := b.table.find(orDefault(s.cfg.Columns.Password, defaultPassword)) // choosePassword has found it
 	conditions := append(s.keyConditions(b.plan), sameText(c))
-	b.plan.upgrade = b.writes("write passwords, which upgrade_hash asks for",
+	b.plan.upgrade = b.writes("write passwords, which upgrade_hash asks for", "set upgrade_hash off",
 		"UPDATE "+s.name.sql()+" SET "+quote(c.name)+" = ? WHERE "+strings.Join(conditions, " AND "),
 		relatedColumns{tableName: tableName{b.table.schema, b.table.name}, columns: []string{b.plan.key.name, c.name}, updated: []string{c.name}})
 	return nil

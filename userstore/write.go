@@ -8,20 +8,23 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // written is a statement that writes. The server checks when the table of users
 // is checked that the DSN's user may execute it.
 type written struct {
 	doing     string // what preparing it is for
+	instead   string // what else than to grant the right to it can be done
 	sql       string
 	needs     relatedColumns // of the table that it writes
 	statement *sql.Stmt      // nil in a store that only reads
 }
 
 // writes adds a statement that writes to the plan.
-func (b *builder) writes(doing, statement string, needs relatedColumns) *written {
-	w := &written{doing: doing, sql: statement, needs: needs}
+func (b *builder) writes(doing, instead, statement string, needs relatedColumns) *written {
+	w := &written{doing: doing, instead: instead, sql: statement, needs: needs}
 	b.plan.writes = append(b.plan.writes, w)
 	return w
 }
@@ -62,7 +65,7 @@ func (s *MySQL) lacksRight(ctx context.Context, w *written, err error) error {
 	if number != erTableAccessDenied && number != erColumnAccessDenied {
 		return err
 	}
-	return misfitf("the dsn's user lacks a privilege: execute %s (%w)", s.grantTo(ctx, w.needs), err)
+	return setting.Of("dsn", misfitf("the dsn's user lacks a privilege: execute %s, or %s (%w)", s.grantTo(ctx, w.needs), w.instead, err))
 }
 
 // How long a write waits before it is tried again: at first, and at most.

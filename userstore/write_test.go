@@ -123,6 +123,12 @@ func TestWritesWithLeastRights(t *testing.T) {
 			"DELETE ON ",
 		},
 		{
+			"what ends",
+			userstore.Needs{Vias: []*userstore.Via{knoxVia()}},
+			[]string{readsUsers, "SELECT ON knox_authtoken"},
+			"UPDATE (`expiry`) ON ",
+		},
+		{
 			"sessions that may not be updated", writesSessions,
 			[]string{readsUsers, "SELECT, INSERT, DELETE ON django_session"},
 			"UPDATE (`session_data`, `expire_date`)",
@@ -130,7 +136,7 @@ func TestWritesWithLeastRights(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			d := newDatabase(t, authUser, threeUsers, djangoSession)
+			d := newDatabase(t, authUser, threeUsers, djangoSession, knoxTokens)
 			cfg := d.account(test.grants...)
 			account := d.name + "_gw"
 			err := openError(t, cfg, test.needs)
