@@ -35,6 +35,12 @@ var factorModels = []factorModel{
 	{"mfa", "authenticator"},
 }
 
+// IsSecondFactor reports whether a table is one of those in which second factors
+// are looked for where Needs names none.
+func IsSecondFactor(table string) bool {
+	return slices.ContainsFunc(factorModels, func(m factorModel) bool { return m.table() == table })
+}
+
 // The columns of second factors. Foreign keys to the model of users are called
 // user in all of these models, whatever that model is called.
 const (

@@ -175,9 +175,9 @@ func (b *block) simpleJWT(n *nested, token *apiToken) (env []EnvVar, err error) 
 
 // jwtChecks writes what SimpleJWT checks besides the signature.
 func (b *block) jwtChecks(n *nested, token *apiToken) error {
-	for _, claim := range []string{"TOKEN_TYPE_CLAIM", "JTI_CLAIM"} {
-		if value, isSet := token.Settings[claim]; isSet && value == nil {
-			return problem("SIMPLE_JWT", "%s is None", claim)
+	for _, claim := range []struct{ option, setting string }{{"token_type_claim", "TOKEN_TYPE_CLAIM"}, {"jti_claim", "JTI_CLAIM"}} {
+		if value, isSet := token.Settings[claim.setting]; isSet && value == nil {
+			n.option(claim.option, "-")
 		}
 	}
 	if leeway := token.Settings["LEEWAY"]; leeway != nil {

@@ -37,7 +37,7 @@ var sessionLogins = []login{
 	{
 		name: "all settings of sessions",
 		settings: `SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
-SESSION_COOKIE_NAME = "portal session"
+SESSION_COOKIE_NAME = "portal_session"
 SESSION_COOKIE_DOMAIN = ".example.com"
 SESSION_COOKIE_PATH = "/portal"
 SESSION_COOKIE_AGE = 86400
@@ -47,7 +47,7 @@ SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SESSION_SAVE_EVERY_REQUEST = True
 LOGIN_URL = "https://www.example.com/login?from=portal"
 `,
-		want: "\tdjango_session {\n\t\tengine cached_db\n\t\tcookie_name `portal session`\n\t\tcookie_domain .example.com\n\t\tcookie_path /portal\n" +
+		want: "\tdjango_session {\n\t\tengine cached_db\n\t\tcookie_name portal_session\n\t\tcookie_domain .example.com\n\t\tcookie_path /portal\n" +
 			"\t\tcookie_secure on\n\t\tcookie_samesite strict\n\t\tcookie_age 86400\n\t\texpire_at_browser_close on\n\t\ttouch 5m\n" +
 			"\t\tlogin_url https://www.example.com/login?from=portal\n\t}\n",
 		report: []string{"{Setting:SESSION_SAVE_EVERY_REQUEST Text:option touch needs the right", "{Setting:SESSION_ENGINE Text:the gateway reads the table of sessions, and not the cache"},
@@ -146,7 +146,7 @@ var passwordLogins = []login{
 	{name: "Django's defaults", want: passwordComment + "VERSION" + noFactors},
 	{
 		name: "hashers, some of them of the project's",
-		settings: "PASSWORD_HASHERS = ['portal.parts.Slow', 'portal.parts.Peppered', 'django.contrib.auth.hashers.Argon2PasswordHasher', 'portal.parts.Backend', 'nowhere.Hasher',\n" +
+		settings: "PASSWORD_HASHERS = ['portal.parts.Slow', 'django.contrib.auth.hashers.PBKDF2PasswordHasher', 'portal.parts.Peppered', 'django.contrib.auth.hashers.Argon2PasswordHasher', 'portal.parts.Backend', 'nowhere.Hasher',\n" +
 			" 'django.contrib.auth.hashers.BCryptPasswordHasher']\n",
 		want: passwordComment + "\t# \thashers pbkdf2_sha256 argon2 bcrypt\nVERSION" + noFactors,
 		report: []string{
@@ -160,6 +160,14 @@ var passwordLogins = []login{
 		needs:    []string{"django_otp"},
 		want: passwordComment + "VERSION\t# \t# A password alone isn't enough for users who have a confirmed device in\n\t# \t# otp_static_staticdevice\n\t# \t# otp_totp_totpdevice\n" +
 			"\t# \t# so that these are rejected: the default is second_factor reject.\n\t# }\n",
+	},
+	{
+		name:     "devices of the project's own",
+		settings: "INSTALLED_APPS += ['django_otp', 'portal.pager']\n",
+		needs:    []string{"django_otp"},
+		want: passwordComment + "VERSION\t# \t# A password alone isn't enough for users who have a confirmed device in\n\t# \t# pager_pager\n" +
+			"\t# \t# so that these are rejected: the default is second_factor reject.\n\t# }\n",
+		report: []string{`{Setting:INSTALLED_APPS Text:the devices in "pager_pager" are second factors that the gateway doesn't know`},
 	},
 	{
 		name:     "second factors that aren't known",
@@ -224,13 +232,13 @@ var apiLogins = []login{
 INSTALLED_APPS += ["rest_framework_simplejwt", "rest_framework_simplejwt.token_blacklist"]
 SIMPLE_JWT = {
     "ALGORITHM": "HS512", "SIGNING_KEY": "hush-jwt", "AUDIENCE": ["portal", "reports"], "ISSUER": "https://id.example.com", "LEEWAY": datetime.timedelta(seconds=5),
-    "AUTH_HEADER_TYPES": ("Bearer", "JWT"), "USER_ID_FIELD": "username", "USER_ID_CLAIM": "sub", "TOKEN_TYPE_CLAIM": "typ", "JTI_CLAIM": "id",
+    "AUTH_HEADER_TYPES": ("Bearer", "JWT"), "USER_ID_FIELD": "username", "USER_ID_CLAIM": "sub", "TOKEN_TYPE_CLAIM": None, "JTI_CLAIM": "id",
     "AUTH_TOKEN_CLASSES": ("rest_framework_simplejwt.tokens.SlidingToken",),
 }
 `,
 		needs: []string{"rest_framework_simplejwt"},
 		want: "\tapi_token simplejwt {\n\t\talgorithm HS512\n\t\tsigning_key {env.SIMPLE_JWT_SIGNING_KEY}\n\t\taudience portal reports\n\t\tissuer https://id.example.com\n\t\theader_types Bearer JWT\n" +
-			"\t\tuser_id_claim sub\n\t\ttoken_type_claim typ\n\t\tjti_claim id\n\t\tuser_id_field username\n\t\ttoken_types sliding\n\t\tleeway 5s\n\t\tblacklist\n\t}\n",
+			"\t\tuser_id_claim sub\n\t\tjti_claim id\n\t\tuser_id_field username\n\t\ttoken_types sliding\n\t\ttoken_type_claim -\n\t\tleeway 5s\n\t\tblacklist\n\t}\n",
 		env: []string{"SIMPLE_JWT_SIGNING_KEY"},
 	},
 	{
@@ -409,6 +417,9 @@ func TestSettingsAloneTellOfSessions(t *testing.T) {
 			"SESSION_ENGINE = 'django.contrib.sessions.backends.cached_db'\nSESSION_COOKIE_AGE = 3600\nLOGIN_URL = 'https://www.example.com/login'\n",
 			"\tdjango_session {\n\t\tengine cached_db\n\t\tcookie_age 3600\n\t\tlogin_url https://www.example.com/login\n\t}\n",
 			"",
+		},
+		"sessions that end early, and are extended": {
+			"SESSION_COOKIE_AGE = 600\nSESSION_SAVE_EVERY_REQUEST = True\n", "\tdjango_session {\n\t\tcookie_age 600\n\t\ttouch 150s\n" + loginURL, "the right to update",
 		},
 		"a URL that can't stand in a comment": {"LOGIN_URL = '/{$HOME}'\n", "\tdjango_session {\n" + loginURL, ""},
 		"backends that aren't Django's": {

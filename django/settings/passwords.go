@@ -1,9 +1,11 @@
 package settings
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/caddy-sesame/caddy-sesame/django/password"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
 // passwordLogins are the passwords that Django checks.
@@ -76,7 +78,9 @@ func (b *block) hashers(all []hasher) []string {
 		case len(h.Changed) > 0:
 			b.note(hashersSetting, "%q makes hashes with other parameters than Django's (%s). The gateway checks them; but upgrade_hash would replace them by hashes with Django's parameters, so leave it off", h.Path, strings.Join(h.Changed, ", "))
 		}
-		names = append(names, h.Algorithm)
+		if !slices.Contains(names, h.Algorithm) {
+			names = append(names, h.Algorithm)
+		}
 	}
 	return names
 }
@@ -90,6 +94,9 @@ func (b *block) secondFactor(n *nested) {
 		for _, table := range factors.Tables {
 			if isPlain(table) {
 				n.comment("%s", table)
+			}
+			if !userstore.IsSecondFactor(table) {
+				b.note("INSTALLED_APPS", "the devices in %q are second factors that the gateway doesn't know: option password would let in users who have no other one", table)
 			}
 		}
 		n.comment("so that these are rejected: the default is second_factor reject.")

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"math"
 	"slices"
 	"strings"
 )
@@ -204,10 +205,20 @@ func (b *block) touch(n *nested, s *sessionLogins) error {
 	case s.Engine == "signed_cookies":
 		b.note(setting, "the gateway doesn't make cookies of signed_cookies anew: requests to it don't extend a session")
 	default:
-		n.option("touch", "5m")
+		n.option("touch", b.touchInterval())
 		b.note(setting, "option touch needs the right to update the table of sessions")
 	}
 	return nil
+}
+
+// touchInterval is how often a session is extended: far more often than it ends.
+func (b *block) touchInterval() string {
+	const often = 5 * 60
+	age, err := secondsOf(b.settings["SESSION_COOKIE_AGE"])
+	if err != nil || age >= 4*often {
+		return "5m"
+	}
+	return formatSeconds(max(1, math.Floor(age/4))) + "s"
 }
 
 // loginURL writes where Django logs users in, which has to be a whole URL.

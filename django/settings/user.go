@@ -15,7 +15,6 @@ type userModel struct {
 	View        *view              `json:"view"`     // nil where a table will do
 	Groups      *membership        `json:"groups"`
 	Permissions *membership        `json:"permissions"`
-	Key         string             `json:"key"` // the column of Django's primary key
 	Undecided   []Note             `json:"undecided"`
 	Notes       []Note             `json:"notes"`
 }
@@ -156,7 +155,11 @@ func (b *block) view(d *database) error {
 	}
 	b.computedFlags()
 	if slices.Contains(v.Columns, "pk") {
-		b.lines = append(b.lines, "\t\t"+b.unlessVias("# ")+"relation_key pk")
+		comment := "# "
+		if b.hasVias {
+			comment = "" // tables of sessions and tokens refer to it
+		}
+		b.lines = append(b.lines, "\t\t"+comment+"relation_key pk")
 	}
 	b.noteActive(slices.Contains(v.Columns, "is_active"))
 	return nil
@@ -213,23 +216,9 @@ func (b *block) columns() error {
 			}
 		}
 	}
-	if b.hasVias && field != "" && field != "pk" && b.user.Key != "" && b.user.Key != field {
-		if err := b.storeWord(setting, "relation_key", b.user.Key); err != nil {
-			return err
-		}
-	}
 	b.computedFlags()
 	b.noteActive(b.user.Columns["is_active"] != nil)
 	return nil
-}
-
-// unlessVias returns what stands in front of options that only the tables of
-// sessions and tokens need.
-func (b *block) unlessVias(comment string) string {
-	if b.hasVias {
-		return ""
-	}
-	return comment
 }
 
 // computedFlags keeps columns from being read that Django doesn't read.

@@ -151,14 +151,13 @@ class APITokens:
         }
 
     def user_column(self, name):
-        """Return the column that SimpleJWT finds users by, or None for the one that the gateway does."""
+        """Return the column that SimpleJWT finds users by, or None for Django's primary key."""
         model = self.users.model
         try:
             column = (model._meta.pk if name == "pk" else model._meta.get_field(name)).column
         except FieldDoesNotExist:
             raise Unsupported("SIMPLE_JWT", "USER_ID_FIELD: the user model has no such field") from None
-        key = self.users.columns["primary_key"]
-        return None if key and key["column"] == column else column
+        return None if column == model._meta.pk.column else column
 
     def blacklist(self, classes):
         """Tell where tokens are listed that were ended before their time, if Django looks there."""

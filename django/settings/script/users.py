@@ -52,7 +52,6 @@ class Users:
         return {
             "table": self.guarded(self.parts, self.model._meta.db_table),
             "columns": self.columns,
-            "key": self.model._meta.pk.column,
             "view": self.check_rows(),
             "groups": self.membership("groups", "auth.Group"),
             "permissions": self.membership("user_permissions", "auth.Permission"),

@@ -1,0 +1,5 @@
+from django_otp.models import Device
+
+
+class Pager(Device):
+    """A device that django-otp doesn't ship."""
