@@ -9,7 +9,8 @@
 // lines of logs stay.
 //
 // The files themselves stay as they are: the changed ones are laid over them
-// with go's -overlay.
+// with go's -overlay. All changes of functions are built into one test binary,
+// which is run with each of them.
 package main
 
 import (
@@ -89,6 +90,9 @@ func mutate(ctx context.Context, o options) error {
 	if err := r.baseline(ctx); err != nil {
 		return err
 	}
+	if err := r.together(ctx, mutants); err != nil {
+		return err
+	}
 	results := r.all(ctx, mutants)
 	report(results)
 	return ctx.Err()
@@ -144,7 +148,6 @@ func report(results []result) {
 		default: // it doesn't compile
 			continue
 		}
-		fmt.Printf("%s %s\n", r.verdict, r.mutant)
 	}
 	line := func(name string, c counts) {
 		all := c.killed + c.survived + c.unreached

@@ -74,9 +74,27 @@ func TestRunTellsKilledMutantsFromSurvivors(t *testing.T) {
 		"go.mod": "module sample\n\ngo 1.26.0\n",
 		"sample.go": `package sample
 
+const step = 3
+
+type list[T any] []T
+
+func (list[T]) twice(_ int, by ...int) int { return 2 * len(by) }
+
+func first[T any, U comparable](of []T, _ U) T { return of[0] }
+
 func isSmall(n int) bool { return n < 10 }
 
 func unused() int { return 1 }
+
+func count(numbers map[string]int) {
+	for range step {
+		numbers["n"]++
+	}
+}
+
+func init() { started = true }
+
+var started bool
 `,
 		"sample_test.go": `package sample
 
@@ -84,6 +102,13 @@ import "testing"
 
 func TestIsSmall(t *testing.T) {
 	if !isSmall(9) || isSmall(12) {
+		t.Fatal("wrong")
+	}
+	numbers := make(map[string]int)
+	if count(numbers); numbers["n"] != 3 || !started {
+		t.Fatal("wrong")
+	}
+	if (list[int]{}).twice(1, 2, 3, 4) < 6 || first([]int{7, 8}, "") > 7 {
 		t.Fatal("wrong")
 	}
 }
@@ -105,9 +130,11 @@ func TestIsSmall(t *testing.T) {
 		t.Fatalf("%v: %s", err, output)
 	}
 	for _, want := range []string{
-		"SURVIVED sample.go:3: boundary: < -> <=\n",
-		"SURVIVED sample.go:3: constant: 10 -> (10 + 1)\n",
-		"UNREACHED sample.go:5: constant: 1 -> (1 + 1)\n",
+		"SURVIVED sample.go:11: boundary: < -> <=\n",
+		"SURVIVED sample.go:11: constant: 10 -> (10 + 1)\n",
+		"SURVIVED sample.go:7: constant: 2 -> (2 + 1)\n",
+		"UNREACHED sample.go:13: constant: 1 -> (1 + 1)\n",
+		"11 mutants,    7 killed (63 %), 3 survived, 1 that no test reaches\n", // without those that don't compile
 	} {
 		if !strings.Contains(string(output), want) {
 			t.Errorf("%q is missing in\n%s", want, output)

@@ -33,7 +33,18 @@ type runner struct {
 	options
 	dir     string // for temporary files
 	reached coverage
+	invalid map[*mutant]bool // that are known not to compile
+
+	binaries []binary        // with many mutants
+	numbers  map[*mutant]int // of those that are in them
 }
+
+// How long a test binary has to end after its own time limit, and its output
+// after it has ended.
+const (
+	grace     = 2 * time.Minute
+	waitDelay = 10 * time.Second
+)
 
 // baseline runs the tests of the code as it is. They must pass, and say how long
 // a mutant may take and which lines they reach.
@@ -90,6 +101,9 @@ func (r *runner) all(ctx context.Context, mutants []*mutant) []result {
 				}
 				mu.Lock()
 				results = append(results, result{m, v})
+				if v == survived || v == unreached {
+					fmt.Println(v, m)
+				}
 				mu.Unlock()
 			}
 		})
@@ -110,6 +124,9 @@ func (r *runner) all(ctx context.Context, mutants []*mutant) []result {
 
 // try runs the tests with one mutant in the place of its file.
 func (r *runner) try(ctx context.Context, m *mutant, worker int) (verdict, error) {
+	if r.invalid[m] {
+		return invalid, nil
+	}
 	text, err := os.ReadFile(m.path)
 	if err != nil {
 		return "", err
@@ -117,15 +134,18 @@ func (r *runner) try(ctx context.Context, m *mutant, worker int) (verdict, error
 	if !r.reached.reaches(m, inFunction(m, text)) {
 		return unreached, nil
 	}
+	if number := r.numbers[m]; number != 0 {
+		return r.tryBuilt(ctx, number)
+	}
 	overlay, err := r.overlay(m, text, worker)
 	if err != nil {
 		return "", err
 	}
 	// Tests that the test binary doesn't end by itself are ended here.
-	limited, stop := context.WithTimeout(ctx, r.timeout+2*time.Minute)
+	limited, stop := context.WithTimeout(ctx, r.timeout+grace)
 	defer stop()
 	cmd := r.test(limited, "-overlay="+overlay, "-timeout="+r.timeout.String())
-	cmd.WaitDelay = 10 * time.Second
+	cmd.WaitDelay = waitDelay
 	output, err := cmd.CombinedOutput()
 	switch {
 	case err == nil:
