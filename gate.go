@@ -81,6 +81,7 @@ type userStore interface {
 	LookupAny(ctx context.Context, pk token.PrimaryKey) (user *userstore.User, isFresh bool, err error)
 	LookupMany(ctx context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error)
 	LookupVia(ctx context.Context, key userstore.Key) (*userstore.User, error)
+	Resolve(key userstore.Key) userstore.Key
 	LookupKeys(ctx context.Context, keys []userstore.Key) (map[userstore.Key]*userstore.User, error)
 	Consume(ctx context.Context, user *userstore.User, now time.Time) error
 	Stats() userstore.Stats

@@ -173,6 +173,7 @@ const defaultWatch = 30 * time.Second
 func (h *Handler) storeConfig() userstore.Config {
 	cfg := h.UserStore
 	cfg.PrimaryKeyField, cfg.UseTZ, cfg.TimeZone = h.PrimaryKeyField, h.UseTZ, h.TimeZone
+	cfg.HasRelations = len(schemesOf(h)) > 0
 	return cfg
 }
 

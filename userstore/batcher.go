@@ -25,18 +25,18 @@ const patience = 2 * time.Millisecond
 // way, a lookup is sent at once and alone. The others join the next query to
 // be sent, never one that is under way: each lookup is answered by a query
 // that was sent after the lookup began.
-type batcher struct {
+type batcher[R any] struct {
 	mu      sync.Mutex
-	current *sending // the query that the next one waits for, or nil
-	slow    int      // other queries under way
-	next    *batch   // the waiting lookups, or nil
+	current *sending  // the query that the next one waits for, or nil
+	slow    int       // other queries under way
+	next    *batch[R] // the waiting lookups, or nil
 }
 
 // sending is a query under way.
 type sending struct{ _ byte } // not of size 0, so that each has its own address
 
 // batch is lookups that wait for the same query.
-type batch struct {
+type batch[R any] struct {
 	keys     []token.PrimaryKey
 	waiting  int         // lookups that haven't given up
 	timer    *time.Timer // fires after patience, and then at the batch's deadline
@@ -44,90 +44,90 @@ type batch struct {
 	overdue  bool        // it no longer waits for the query before it
 
 	ended bool
-	done  chan struct{} // closed when it has ended, and users and err are set
-	users map[token.PrimaryKey]*User
+	done  chan struct{} // closed when it has ended, and found and err are set
+	found map[token.PrimaryKey]R
 	err   error
 }
 
-func (b *batcher) lookup(ctx context.Context, s *MySQL, pk token.PrimaryKey) (*User, error) {
-	joined, alone := b.join(ctx, s, pk)
+func (b *batcher[R]) lookup(ctx context.Context, r *reading[R], key token.PrimaryKey) (found R, err error) {
+	joined, alone := b.join(ctx, r, key)
 	if alone != nil {
-		defer b.end(ctx, s, alone)
-		s.counts.add(1)
+		defer b.end(ctx, r, alone)
+		r.s.counts.add(1)
 		totals.add(1)
-		return s.lookupAlone(ctx, pk)
+		return r.alone(ctx, key)
 	}
 	select {
 	case <-joined.done:
-		return joined.result(ctx, s, pk)
+		return joined.result(ctx, r, key)
 	case <-ctx.Done():
 		b.giveUp(joined)
-		return nil, fmt.Errorf("looking up a user: %w", ctx.Err())
+		return found, fmt.Errorf("looking up a user: %w", ctx.Err())
 	}
 }
 
 // join returns the batch that a lookup has joined, or the query that it may
 // send alone.
-func (b *batcher) join(ctx context.Context, s *MySQL, pk token.PrimaryKey) (*batch, *sending) {
+func (b *batcher[R]) join(ctx context.Context, r *reading[R], key token.PrimaryKey) (*batch[R], *sending) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.next == nil && b.current == nil && b.slow < s.concurrency {
+	if b.next == nil && b.current == nil && b.slow < r.s.concurrency {
 		b.current = new(sending)
 		return nil, b.current
 	}
 	if b.next == nil {
-		joined := &batch{done: make(chan struct{}), deadline: time.Now().Add(s.timeout)}
+		joined := &batch[R]{done: make(chan struct{}), deadline: time.Now().Add(r.s.timeout)}
 		// Not this lookup's context: the others must continue if it ends.
 		ctx = context.WithoutCancel(ctx)
-		joined.timer = time.AfterFunc(patience, func() { b.waited(ctx, s, joined) })
+		joined.timer = time.AfterFunc(patience, func() { b.waited(ctx, r, joined) })
 		b.next = joined
 	}
-	b.next.keys = append(b.next.keys, pk)
+	b.next.keys = append(b.next.keys, key)
 	b.next.waiting++
 	return b.next, nil
 }
 
 // end removes a query that has ended, and sends the next batch if it is its
 // turn.
-func (b *batcher) end(ctx context.Context, s *MySQL, query *sending) {
+func (b *batcher[R]) end(ctx context.Context, r *reading[R], query *sending) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.endLocked(ctx, s, query)
+	b.endLocked(ctx, r, query)
 }
 
 // endLocked is end with the lock held.
-func (b *batcher) endLocked(ctx context.Context, s *MySQL, query *sending) {
+func (b *batcher[R]) endLocked(ctx context.Context, r *reading[R], query *sending) {
 	if b.current == query {
 		b.current = nil
 	} else {
 		b.slow--
 	}
-	b.advance(ctx, s)
+	b.advance(ctx, r)
 }
 
 // advance sends the next batch if it is its turn. Later lookups join another
 // batch. The caller holds the lock.
-func (b *batcher) advance(ctx context.Context, s *MySQL) {
+func (b *batcher[R]) advance(ctx context.Context, r *reading[R]) {
 	if b.next == nil {
 		return
 	}
-	if b.current != nil && b.next.overdue && b.slow+1 < s.concurrency {
+	if b.current != nil && b.next.overdue && b.slow+1 < r.s.concurrency {
 		b.slow++
 		b.current = nil
 	}
-	if b.current != nil || b.slow >= s.concurrency {
+	if b.current != nil || b.slow >= r.s.concurrency {
 		return
 	}
 	b.next.timer.Reset(time.Until(b.next.deadline))
 	b.current = new(sending)
-	go b.send(context.WithoutCancel(ctx), s, b.next, b.current)
+	go b.send(context.WithoutCancel(ctx), r, b.next, b.current)
 	b.next = nil
 }
 
 // waited is called when the batch's timer fires: at first, the batch stops
 // waiting for the query before it; the second time, its deadline is over.
 // Waiting and the answer together may take as long as one query.
-func (b *batcher) waited(ctx context.Context, s *MySQL, waiting *batch) {
+func (b *batcher[R]) waited(ctx context.Context, r *reading[R], waiting *batch[R]) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	left := time.Until(waiting.deadline)
@@ -135,18 +135,18 @@ func (b *batcher) waited(ctx context.Context, s *MySQL, waiting *batch) {
 	case left > 0 && b.next == waiting:
 		waiting.overdue = true
 		waiting.timer.Reset(left)
-		b.advance(ctx, s)
+		b.advance(ctx, r)
 	case left <= 0:
 		if b.next == waiting {
 			b.next = nil
 		}
-		waiting.end(nil, unavailable("looking up a user", s.explain(context.DeadlineExceeded)))
+		waiting.end(nil, unavailable("looking up a user", r.s.explain(context.DeadlineExceeded)))
 	}
 }
 
 // giveUp removes a lookup from a batch. If it was the last one, the batch is
 // not sent.
-func (b *batcher) giveUp(left *batch) {
+func (b *batcher[R]) giveUp(left *batch[R]) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	left.waiting--
@@ -157,38 +157,38 @@ func (b *batcher) giveUp(left *batch) {
 }
 
 // send reads the users of a batch.
-func (b *batcher) send(ctx context.Context, s *MySQL, sent *batch, query *sending) {
-	s.counts.add(len(sent.keys))
+func (b *batcher[R]) send(ctx context.Context, r *reading[R], sent *batch[R], query *sending) {
+	r.s.counts.add(len(sent.keys))
 	totals.add(len(sent.keys))
-	users, err := s.LookupMany(ctx, sent.keys)
+	found, err := r.many(ctx, sent.keys)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.endLocked(ctx, s, query)
-	sent.end(users, err)
+	b.endLocked(ctx, r, query)
+	sent.end(found, err)
 }
 
 // end sets the result of a batch, unless it is already set. The caller holds
 // the batcher's lock.
-func (b *batch) end(users map[token.PrimaryKey]*User, err error) {
+func (b *batch[R]) end(found map[token.PrimaryKey]R, err error) {
 	if b.ended {
 		return
 	}
 	b.timer.Stop()
-	b.users, b.err, b.ended = users, err, true
+	b.found, b.err, b.ended = found, err, true
 	close(b.done)
 }
 
 // result returns the result for one of the batch's keys.
-func (b *batch) result(ctx context.Context, s *MySQL, pk token.PrimaryKey) (*User, error) {
+func (b *batch[R]) result(ctx context.Context, r *reading[R], key token.PrimaryKey) (found R, err error) {
 	switch {
 	case errors.Is(b.err, ErrAmbiguous) && len(b.keys) > 1:
-		return s.lookupAlone(ctx, pk) // an error of one key, which is returned for this key only
+		return r.alone(ctx, key) // an error of one key, which is returned for this key only
 	case b.err != nil:
-		return nil, b.err
+		return found, b.err
 	}
-	user, ok := b.users[pk]
+	found, ok := b.found[key]
 	if !ok {
-		return nil, ErrNotFound
+		return found, ErrNotFound
 	}
-	return user, nil
+	return found, nil
 }

@@ -101,13 +101,15 @@ func NewCache(store *MySQL, cfg CacheConfig) (*Cache, error) {
 // keyOfCache covers all that a row depends on, so that no two sites share rows
 // that they would read in different ways.
 func keyOfCache(store *MySQL, cfg CacheConfig) (poolKey, error) {
+	needs := store.needs
+	needs.Vias = nil // rows are kept by primary keys only
 	of := struct {
 		Store                     Config
 		PrimaryKeyField, TimeZone string
 		UseTZ                     *bool
 		Needs                     Needs
 		Cache                     CacheConfig
-	}{store.cfg, store.cfg.PrimaryKeyField, store.cfg.TimeZone, store.cfg.UseTZ, store.needs, cfg}
+	}{store.cfg, store.cfg.PrimaryKeyField, store.cfg.TimeZone, store.cfg.UseTZ, needs, cfg}
 	text, err := json.Marshal(of)
 	if err != nil {
 		return poolKey{}, fmt.Errorf("comparing configurations: %w", err)

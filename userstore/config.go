@@ -89,6 +89,10 @@ type Config struct {
 	// `columns.is_superuser`. Default: they aren't read.
 	Permissions *PermissionsConfig `json:"permissions,omitempty"`
 
+	// Whether something else than groups and permissions needs the column in
+	// columns.relation_key. Default: what the Needs that Open gets say.
+	HasRelations bool `json:"-"`
+
 	// django-sesame's setting SESAME_PRIMARY_KEY_FIELD: the unique field that
 	// tokens hold. Unless `columns.primary_key` is given, it is also the name of
 	// the column. Default: `pk`, which is the table's primary key.
@@ -165,8 +169,9 @@ type Columns struct {
 	// the name is then `is_superuser` by default. With `-`, nobody is one.
 	IsSuperuser string `json:"is_superuser,omitempty"`
 
-	// The column that the tables of groups and permissions refer to. Default: the
-	// table's primary key if it is one column, else the one that tokens hold.
+	// The column that other tables refer to, as those of groups, permissions,
+	// sessions and API tokens do. Default: the table's primary key if it is one
+	// column, else the one that tokens hold.
 	RelationKey string `json:"relation_key,omitempty"`
 
 	// Further columns to read. Each becomes `{http.auth.user.<column>}`.
@@ -214,6 +219,10 @@ type Needs struct {
 func (n *Needs) KeysOf(packer token.Packer) {
 	n.Kind, n.HexKeys = packer.Kind(), strings.HasPrefix(packer.Name(), "hex:")
 }
+
+// refer reports whether something that is needed stands in tables that refer to
+// users.
+func (n *Needs) refer() bool { return len(n.Vias) > 0 || n.SecondFactors }
 
 // Validate reports the first thing in the configuration that can't be right.
 func (c *Config) Validate() error {
@@ -303,7 +312,7 @@ func (c *Config) validateNames() error {
 	if c.Columns.RelationKey == NoColumn {
 		return setting.Errorf("relation_key", "relation_key can't be -: without it nobody's groups can be found")
 	}
-	if c.Columns.RelationKey != "" && c.Groups == nil && c.Permissions == nil {
+	if c.Columns.RelationKey != "" && c.Groups == nil && c.Permissions == nil && !c.HasRelations {
 		return setting.Errorf("relation_key", "relation_key has no effect without groups or permissions: add one of these options, or remove it")
 	}
 	if c.Columns.PrimaryKey == NoColumn {

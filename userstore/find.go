@@ -44,7 +44,7 @@ const (
 // mike@example.com.
 func (s *MySQL) FindMany(ctx context.Context, by Field, values []string) (map[string][]*User, error) {
 	const doing = "looking for users"
-	p, err := s.ready(ctx)
+	p, err := s.readable(ctx, doing)
 	if err != nil {
 		return nil, err
 	}
@@ -120,25 +120,32 @@ func (s *MySQL) findBatch(ctx context.Context, p *plan, by Field, column string,
 
 // find reads the rows that a condition selects, up to a limit.
 func (s *MySQL) find(ctx context.Context, p *plan, condition string, limit int, values []string) ([]*User, error) {
+	before := s.pool.breaker.answers.Load()
+	users, err := s.findRows(ctx, p, condition, limit, values)
+	s.heard(ctx, before, err)
+	return users, err
+}
+
+func (s *MySQL) findRows(ctx context.Context, p *plan, condition string, limit int, values []string) ([]*User, error) {
 	params := make([]any, len(values))
 	for i, value := range values {
 		params[i] = value
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	query := strings.TrimSuffix(p.selectSQL, quote(p.key.name)+lookupCondition) + condition + " LIMIT " + strconv.Itoa(limit)
+	query := p.selectSQL + " FROM " + s.name.sql() + " WHERE " + condition + " LIMIT " + strconv.Itoa(limit)
 	rows, err := s.pool.db.QueryContext(ctx, query, params...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	return s.scanAll(p, rows)
+	return p.scanAll(rows)
 }
 
-func (s *MySQL) scanAll(p *plan, rows *sql.Rows) ([]*User, error) {
+func (p *plan) scanAll(rows *sql.Rows) ([]*User, error) {
 	var users []*User
 	for rows.Next() {
-		user, err := s.scan(p, rows, p.schema.Kind)
+		user, _, err := p.primary.scan(rows, p.schema.Kind)
 		if err != nil {
 			return nil, err
 		}

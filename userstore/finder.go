@@ -16,6 +16,7 @@ type Finder struct {
 		Lookup(ctx context.Context, pk token.PrimaryKey) (*User, error)
 		LookupAny(ctx context.Context, pk token.PrimaryKey) (user *User, isFresh bool, err error)
 		LookupVia(ctx context.Context, key Key) (*User, error)
+		Resolve(key Key) Key
 	}
 	Cache *Cache // nil for none
 }
@@ -32,6 +33,7 @@ func (f *Finder) Find(ctx context.Context, key Key, fresh bool, check func(*User
 	if span != nil {
 		defer span.End()
 	}
+	key = f.Store.Resolve(key)
 	pk, ok := key.PrimaryKey()
 	if !ok {
 		user, err := f.Store.LookupVia(ctx, key)

@@ -25,6 +25,7 @@ type Inspector struct {
 // NewInspector makes an Inspector for what Open would be called with. It
 // connects with the first question. The caller closes it.
 func NewInspector(cfg Config, needs Needs) (*Inspector, error) {
+	cfg.HasRelations = cfg.HasRelations || needs.refer()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -179,7 +180,7 @@ func (i *Inspector) read() []Column {
 	for _, name := range names.Extra {
 		columns = append(columns, Column{Option: "columns", Name: name})
 	}
-	return columns
+	return append(columns, i.plan.viaColumns...)
 }
 
 // addColumn adds a column with what the server says of it.
@@ -218,11 +219,10 @@ func (i *Inspector) Needed(ctx context.Context) error {
 	if i.plan == nil {
 		return errNoTable
 	}
-	statement, err := i.s.prepare(ctx, i.plan.selectSQL)
-	if err != nil {
-		return i.s.setupFailed("preparing to read users", err)
+	if err := i.s.prepareReading(ctx, i.plan); err != nil {
+		return err
 	}
-	defer statement.Close()
+	defer i.plan.close()
 	for _, w := range i.plan.writes {
 		write, err := i.s.prepare(ctx, w.sql)
 		if err != nil {

@@ -1,8 +1,7 @@
 package userstore
 
 import (
-	"context"
-	"errors"
+	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
@@ -68,7 +67,7 @@ func (v *Via) Key(value string) Key { return Key{via: v, value: value} }
 
 // ViaRow is a row that has led to a user.
 type ViaRow struct {
-	via    *Via
+	led    *ledFrom
 	values []nullable // of Reads
 }
 
@@ -78,7 +77,7 @@ func (r *ViaRow) Value(column string) (text string, ok bool) {
 	if r == nil {
 		return "", false
 	}
-	for i, name := range r.via.Reads {
+	for i, name := range r.led.via.Reads {
 		if name == column {
 			return r.values[i].text, r.values[i].valid
 		}
@@ -86,37 +85,21 @@ func (r *ViaRow) Value(column string) (text string, ok bool) {
 	return "", false
 }
 
+// Time returns the time in one of the columns that a Via reads, in UTC. In the
+// row it is one of the store's time zone, as last_login. ok is false for NULL, for
+// MySQL's zero date, and for a column that isn't read or has no date and time.
+func (r *ViaRow) Time(column string) (t time.Time, ok bool) {
+	text, ok := r.Value(column)
+	if !ok {
+		return time.Time{}, false
+	}
+	at, ok, err := parseLastLogin(text)
+	if !ok || err != nil {
+		return time.Time{}, false
+	}
+	return time.Date(at.Year(), at.Month(), at.Day(), at.Hour(), at.Minute(), at.Second(), at.Nanosecond(), r.led.location).UTC(), true
+}
+
 // Via returns the row that has led to this user, or nil where the key was a
 // primary key or a value of the users' own table.
 func (u *User) Via() *ViaRow { return u.via }
-
-// errNoVia is a mistake in the calling code, not in the configuration.
-var errNoVia = errors.New("the store was opened without this way in Needs.Vias")
-
-// LookupVia reads the user of a key that isn't a primary key, from a query that is
-// sent after the call. Its errors are those of Lookup, and of Via.Whose.
-func (s *MySQL) LookupVia(_ context.Context, key Key) (*User, error) {
-	return nil, unavailable("looking up a user", errNoVia)
-}
-
-// LookupKeys is LookupMany for keys of any sort. A key that Via.Whose has an error
-// for is missing in the map.
-func (s *MySQL) LookupKeys(ctx context.Context, keys []Key) (map[Key]*User, error) {
-	primary := make([]token.PrimaryKey, 0, len(keys))
-	for _, key := range keys {
-		pk, ok := key.PrimaryKey()
-		if !ok {
-			return nil, unavailable("looking up users", errNoVia)
-		}
-		primary = append(primary, pk)
-	}
-	users, err := s.LookupMany(ctx, primary)
-	if err != nil {
-		return nil, err
-	}
-	found := make(map[Key]*User, len(users))
-	for pk, user := range users {
-		found[ByPrimaryKey(pk)] = user
-	}
-	return found, nil
-}

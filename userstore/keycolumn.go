@@ -113,6 +113,43 @@ func (k keyColumn) check(kind token.Kind) error {
 		kind, k.name, k.sqlTyp, k.packer)
 }
 
+// keyOf makes a key of a kind of its text, as Django writes keys: integers in
+// decimal, UUIDs with hyphens or without. ok is false for what is no key of the
+// column's.
+func (k keyColumn) keyOf(text string, kind token.Kind) (key token.PrimaryKey, ok bool) {
+	if k.class == keyText && int64(utf8.RuneCountInString(text)) > max(k.length, dashedUUID) {
+		return key, false
+	}
+	switch kind {
+	case token.KindInt:
+		n, err := strconv.ParseInt(text, 10, 64)
+		// Where integers are text, 042 is another key than 42.
+		return token.IntKey(n), err == nil && (k.class != keyText || strconv.FormatInt(n, 10) == text)
+	case token.KindUint:
+		n, err := strconv.ParseUint(text, 10, 64)
+		return token.UintKey(n), err == nil && (k.class != keyText || strconv.FormatUint(n, 10) == text)
+	case token.KindUUID:
+		id, ok := uuidOf(text)
+		return token.UUIDKey(id), ok
+	case token.KindString:
+		return token.StringKey(text), true
+	case token.KindBytes:
+		return token.BytesKey([]byte(text)), true
+	default:
+		return key, false
+	}
+}
+
+// uuidOf reads a UUID with hyphens or without.
+func uuidOf(text string) (id [16]byte, ok bool) {
+	compact := strings.ReplaceAll(text, "-", "")
+	if len(compact) != hexUUID {
+		return id, false
+	}
+	_, err := hex.Decode(id[:], []byte(compact))
+	return id, err == nil
+}
+
 // param makes the parameter to compare the column with. It is of the column's
 // own type: MySQL compares text with a number as floating point numbers, where
 // '1abc' equals 1. ok is false if no row can have the key.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,16 +34,15 @@ type MySQL struct {
 	// plan is set once the table was checked, at the latest by the first lookup
 	// that MySQL answers.
 	plan    atomic.Pointer[plan]
-	batcher batcher
 	counts  counts
 	observe func(time.Duration) // nil for nobody
-	rows    sync.Pool           // of *row
 	start   late
 }
 
 // Open connects to MySQL and checks the table. Its errors say what to change.
 // The caller closes the store.
 func Open(ctx context.Context, cfg Config, needs Needs, logger *zap.Logger) (*MySQL, error) {
+	cfg.HasRelations = cfg.HasRelations || needs.refer()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -149,65 +147,47 @@ func (s *MySQL) Lookup(ctx context.Context, pk token.PrimaryKey) (*User, error) 
 
 // lookup is Lookup, which is observed.
 func (s *MySQL) lookup(ctx context.Context, pk token.PrimaryKey) (*User, error) {
-	if err := s.mayRead("looking up a user"); err != nil {
+	p, err := s.readable(ctx, "looking up a user")
+	if err != nil {
 		return nil, err
 	}
-	return s.batcher.lookup(ctx, s, pk)
+	return p.primary.find(ctx, pk)
+}
+
+// readable returns the plan if the server may be asked.
+func (s *MySQL) readable(ctx context.Context, doing string) (*plan, error) {
+	if err := s.mayRead(doing); err != nil {
+		return nil, err
+	}
+	return s.ready(ctx)
 }
 
 // lookupAlone is Lookup with a query of its own.
 func (s *MySQL) lookupAlone(ctx context.Context, pk token.PrimaryKey) (*User, error) {
-	const doing = "looking up a user"
-	if err := ctx.Err(); err != nil {
-		return nil, s.failed(ctx, doing, err)
-	}
 	p, err := s.ready(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.key.check(pk.Kind()); err != nil {
-		return nil, unavailable(doing, err)
-	}
-	param, ok := p.key.param(pk)
-	if !ok || p.key.outOfRange(pk) {
-		return nil, ErrNotFound
-	}
-	before := s.pool.breaker.answers.Load()
-	user, err := s.query(ctx, p, param, pk.Kind())
-	s.heard(ctx, before, err)
-	switch {
-	case err == nil && isSame(pk, user.PrimaryKey, s.needs.HexKeys):
-		return user, nil
-	case err == nil, errors.Is(err, ErrNotFound), p.key.isOther(err), cantBeInColumn(pk, err):
-		return nil, ErrNotFound
-	default:
-		return nil, s.failed(ctx, doing, err)
-	}
+	return p.primary.alone(ctx, pk)
 }
 
-// query reads the one row that a parameter selects.
-func (s *MySQL) query(ctx context.Context, p *plan, param any, kind token.Kind) (*User, error) {
-	ctx, cancel := s.limit(ctx)
-	defer cancel()
-	rows, err := p.lookup.QueryContext(ctx, param)
+// LookupMany reads the users with any number of primary keys, with few queries.
+// Of each key it says what Lookup would: the map has the user under the key
+// that was asked for, and lacks keys that Lookup answers with ErrNotFound. Any
+// other error of one key is the error of all. Each query has the time that a
+// lookup has.
+func (s *MySQL) LookupMany(ctx context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*User, error) {
+	if len(keys) == 0 {
+		return make(map[token.PrimaryKey]*User), nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, s.failed(ctx, "looking up users", err)
+	}
+	p, err := s.readable(ctx, "looking up users")
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	if !rows.Next() {
-		if err := rows.Err(); err != nil {
-			return nil, err
-		}
-		return nil, ErrNotFound
-	}
-	user, err := s.scan(p, rows, kind)
-	if err != nil {
-		return nil, err
-	}
-	if rows.Next() {
-		return nil, misfitf("%w: make %s unique in %s", ErrAmbiguous, p.key.name, s.name.sql())
-	}
-	return user, rows.Err()
+	return p.primary.many(ctx, keys)
 }
 
 // limit gives a query the time that it has. A context that can end costs two

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"strings"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // plan is everything that lookups need and that follows from the table.
@@ -28,10 +30,16 @@ type plan struct {
 	// extra ones, or one of the name constants.
 	names map[string]int
 
-	selectSQL            string
+	selectSQL            string // up to the table of the users
 	revokeSQL, forgetSQL string // empty without a table of revoked tokens
-	lookup               *sql.Stmt
-	batches              batchStatements
+
+	primary  *way // by the primary key
+	vias     map[*Via]viaReader
+	readings []planned // the primary's, and those for vias
+
+	// viaColumns are more columns of the users' that are looked for, with the names
+	// of the vias.
+	viaColumns []Column
 
 	// What is written: nil for what isn't. writes has all of it, in a store that
 	// may write.
@@ -41,9 +49,12 @@ type plan struct {
 	writes           []*written
 }
 
-// lookupCondition ends selectSQL. A second row, which only a view can have,
-// must be seen to be refused.
-const lookupCondition = " = ? LIMIT 2"
+// planned are the statements of a reading, and the first way that needs it; nil
+// for the primary key.
+type planned struct {
+	statements
+	via *Via
+}
 
 const (
 	nameUsername = -1
@@ -65,9 +76,8 @@ func (s *MySQL) check(ctx context.Context) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Preparing makes the server check the privileges on each column.
-	if p.lookup, err = s.prepare(ctx, p.selectSQL); err != nil {
-		return nil, s.setupFailed("preparing to read users", err)
+	if err := s.prepareReading(ctx, p); err != nil {
+		return nil, err
 	}
 	if err := s.prepareWrites(ctx, p); err != nil {
 		_ = p.close() // err says what is wrong
@@ -101,8 +111,33 @@ func (s *MySQL) prepare(ctx context.Context, statement string) (*sql.Stmt, error
 	return s.pool.db.PrepareContext(ctx, statement) //nolint:sqlclosecheck // the plan closes it
 }
 
-func (p *plan) close() error {
-	err := errors.Join(p.lookup.Close(), p.batches.close())
+// statements are those of a reading.
+type statements interface {
+	prepare(ctx context.Context) error
+	close() error
+}
+
+// prepareReading prepares the statements that read users.
+func (s *MySQL) prepareReading(ctx context.Context, p *plan) error {
+	for _, reads := range p.readings {
+		err := reads.prepare(ctx)
+		if err == nil {
+			continue
+		}
+		_ = p.close() // err says what is wrong
+		err = s.setupFailed("preparing to read users", err)
+		if reads.via != nil {
+			err = setting.In(reads.via.Name, err)
+		}
+		return err
+	}
+	return nil
+}
+
+func (p *plan) close() (err error) {
+	for _, reads := range p.readings {
+		err = errors.Join(err, reads.close())
+	}
 	for _, w := range p.writes {
 		if w.statement != nil {
 			err = errors.Join(err, w.statement.Close())
@@ -146,8 +181,15 @@ func (s *MySQL) newPlan(ctx context.Context, t table) (*plan, error) {
 	p.revokeSQL, p.forgetSQL = s.revokeStatements(&build)
 	p.width = len(build.columns)
 
-	p.selectSQL = "SELECT " + strings.Join(build.columns, ", ") + " FROM " + s.name.sql() +
-		" WHERE " + quote(p.key.name) + lookupCondition
+	p.selectSQL = "SELECT " + strings.Join(build.columns, ", ")
+	p.primary = s.newWay(p, p.key, 0, p.width)
+	p.primary.sql = func(size int) string {
+		return p.selectSQL + " FROM " + s.name.sql() + " WHERE " + quote(p.key.name) + oneOf(size) + atMost(size)
+	}
+	p.readings = []planned{{p.primary, nil}}
+	if err := s.chooseVias(ctx, &build); err != nil {
+		return nil, err
+	}
 	return p, s.chooseWrites(ctx, &build)
 }
 

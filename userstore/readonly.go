@@ -12,6 +12,7 @@ import (
 // right to write it is needed. It must be there only if needs say so.
 // Config.StartWithout makes no difference.
 func OpenReadOnly(ctx context.Context, cfg Config, needs Needs, logger *zap.Logger) (*MySQL, error) {
+	cfg.HasRelations = cfg.HasRelations || needs.refer()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -43,8 +44,8 @@ func (s *MySQL) checkReading(ctx context.Context) (*plan, error) {
 		return nil, err
 	}
 	p.writes = nil
-	if p.lookup, err = s.prepare(ctx, p.selectSQL); err != nil {
-		return nil, s.setupFailed("preparing to read users", err)
+	if err := s.prepareReading(ctx, p); err != nil {
+		return nil, err
 	}
 	return p, nil
 }

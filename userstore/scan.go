@@ -2,8 +2,8 @@ package userstore
 
 import (
 	"database/sql"
-	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
@@ -22,6 +22,21 @@ func newRow(width int) *row {
 	}
 	return r
 }
+
+// rowPool has rows for as many columns.
+type rowPool struct {
+	width int
+	pool  sync.Pool // of *row
+}
+
+func (p *rowPool) get() *row {
+	if r, ok := p.pool.Get().(*row); ok {
+		return r
+	}
+	return newRow(p.width)
+}
+
+func (p *rowPool) put(r *row) { p.pool.Put(r) }
 
 // get returns a column's value until the next row; i may be -1 for a column
 // that isn't read, which counts as NULL.
@@ -52,23 +67,15 @@ func (t *texts) add(raw sql.RawBytes) string {
 	return t.all.String()[start:]
 }
 
-// scan makes a user of the row that rows is at.
-func (s *MySQL) scan(p *plan, rows *sql.Rows, kind token.Kind) (*User, error) {
-	r, _ := s.rows.Get().(*row)
-	if r == nil {
-		r = newRow(p.width)
-	}
-	defer s.rows.Put(r)
-	if err := rows.Scan(r.dest...); err != nil {
-		return nil, fmt.Errorf("reading the user's row: %w", err)
-	}
+// user makes a user of a row, of which the plan's columns are the first.
+func (p *plan) user(r *row, kind token.Kind) (*User, error) {
 	key, err := p.key.parse(r.raw[0], kind)
 	if err != nil {
 		return nil, misfit{err}
 	}
 	u := &User{PrimaryKey: key, id: key.String(), plan: p}
 	var copies texts
-	copies.grow(r.raw[1:])
+	copies.grow(r.raw[1:p.width])
 	if err := u.readTokenValues(p, r, &copies); err != nil {
 		return nil, err
 	}
@@ -80,7 +87,7 @@ func (s *MySQL) scan(p *plan, rows *sql.Rows, kind token.Kind) (*User, error) {
 	if err := u.readRevocations(p, r); err != nil {
 		return nil, err
 	}
-	if extra := r.raw[p.extra:]; len(extra) > 0 {
+	if extra := r.raw[p.extra:p.width]; len(extra) > 0 {
 		u.extra = make([]nullable, len(extra))
 		for i, raw := range extra {
 			u.extra[i] = nullable{copies.add(raw), raw != nil}

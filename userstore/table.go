@@ -17,6 +17,8 @@ type column struct {
 	length     int64  // of text and binary strings
 	precision  int    // of a time
 	key        string // "PRI" and "UNI" stand for indexes
+
+	charset, collation string // of text
 }
 
 func (c column) unsigned() bool { return strings.Contains(c.columnType, "unsigned") }
@@ -84,7 +86,8 @@ func (t table) lacks(name, advice string) error {
 }
 
 const describeTable = `SELECT t.TABLE_TYPE, c.COLUMN_NAME, c.DATA_TYPE, c.COLUMN_TYPE,
-	COALESCE(c.CHARACTER_MAXIMUM_LENGTH, 0), COALESCE(c.DATETIME_PRECISION, 0), c.COLUMN_KEY
+	COALESCE(c.CHARACTER_MAXIMUM_LENGTH, 0), COALESCE(c.DATETIME_PRECISION, 0), c.COLUMN_KEY,
+	COALESCE(c.CHARACTER_SET_NAME, ''), COALESCE(c.COLLATION_NAME, '')
 FROM information_schema.TABLES t
 JOIN information_schema.COLUMNS c ON c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME
 WHERE t.TABLE_SCHEMA = ? AND t.TABLE_NAME = ? AND c.TABLE_SCHEMA = ? AND c.TABLE_NAME = ?
@@ -104,7 +107,7 @@ func (s *MySQL) describe(ctx context.Context, name tableName) (table, error) {
 	for rows.Next() {
 		var kind string
 		var c column
-		if err := rows.Scan(&kind, &c.name, &c.dataType, &c.columnType, &c.length, &c.precision, &c.key); err != nil {
+		if err := rows.Scan(&kind, &c.name, &c.dataType, &c.columnType, &c.length, &c.precision, &c.key, &c.charset, &c.collation); err != nil {
 			return t, fmt.Errorf("reading information_schema: %w", err)
 		}
 		c.dataType, c.columnType = strings.ToLower(c.dataType), strings.ToLower(c.columnType)

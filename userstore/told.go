@@ -1,0 +1,271 @@
+package userstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// A row of Django's sessions tells only in its own text whose it is, which MySQL
+// can't read. Session and user come in one query all the same: it is remembered
+// to whom a value led last time, and that user's row is read with the session's.
+// Only if the text then says another user, another query reads that one. What is
+// remembered is never believed.
+
+// told is the reading of rows whose text tells a user.
+type told struct {
+	reading[toldRow]
+	plan  *plan
+	via   *Via
+	led   ledFrom
+	whose byColumn // how the users are read whom the text tells
+	at    int      // where a row has the value; it is NULL in those of users
+	rows  rowPool
+	hints hints
+}
+
+// toldRow is a row, and the user that its value led to the last time.
+type toldRow struct {
+	row  *ViaRow
+	hint token.PrimaryKey // by the column of whose; zero for none
+	user *User            // may be nil
+}
+
+// chooseTold plans to read users by rows whose text tells them.
+func (s *MySQL) chooseTold(ctx context.Context, b *builder, via *Via) (viaReader, error) {
+	p := b.plan
+	whose, err := s.ownColumn(ctx, b, via, "")
+	if err != nil {
+		return nil, err
+	}
+	users := whose.way
+	t, err := s.viaTable(ctx, b, via, users.rows.width)
+	if err != nil {
+		return nil, err
+	}
+	v := &told{plan: p, via: via, led: t.led, whose: whose, at: users.rows.width, rows: rowPool{width: users.rows.width + len(t.columns)}, hints: newHints()}
+	v.s, v.column, v.executor = s, t.value, v
+	columns := p.selectSQL
+	if users != p.primary {
+		columns += ", " + quote(users.column.name)
+	}
+	ofUsers := "(" + columns + strings.Repeat(", NULL", len(t.columns)) + " FROM " + s.name.sql() + " WHERE " + quote(users.column.name)
+	ofRows := ") UNION ALL (SELECT " + strings.Repeat("NULL, ", users.rows.width) + strings.Join(t.columns, ", ") +
+		" FROM " + t.led.table.sql() + " WHERE " + quote(t.value.name)
+	v.sql = func(size int) string {
+		return ofUsers + oneOf(size) + atMost(size) + ofRows + oneOf(size) + atMost(size) + ")"
+	}
+	p.readings = append(p.readings, planned{v, via})
+	return v, nil
+}
+
+// user implements viaReader.
+func (v *told) user(ctx context.Context, value string) (*User, error) {
+	key, ok := v.column.keyOf(value, v.column.kind)
+	if !ok {
+		return nil, ErrNotFound
+	}
+	found, err := v.find(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	who, err := v.ask(found)
+	if err != nil {
+		return nil, err
+	}
+	user := found.user
+	if user == nil || who != found.hint {
+		if user, err = v.whose.way.find(ctx, who); err != nil {
+			return nil, err
+		}
+		v.hints.put(value, who)
+	}
+	return user.ledBy(found.row), nil
+}
+
+// ask asks Whose for the user of a row.
+func (v *told) ask(found toldRow) (token.PrimaryKey, error) {
+	text, err := v.via.Whose(found.row)
+	if err != nil {
+		return token.PrimaryKey{}, err
+	}
+	who, ok := v.whose.key(text)
+	if !ok {
+		return who, ErrNotFound
+	}
+	return who, nil
+}
+
+// ledBy is a copy of the user, who may be another lookup's too, with the row that
+// led to it.
+func (u *User) ledBy(row *ViaRow) *User {
+	led := *u
+	led.via = row
+	return &led
+}
+
+// users implements viaReader.
+func (v *told) users(ctx context.Context, values []string, found func(string, *User)) error {
+	keys := make([]token.PrimaryKey, 0, len(values))
+	for _, value := range values {
+		if key, ok := v.column.keyOf(value, v.column.kind); ok {
+			keys = append(keys, key)
+		}
+	}
+	rows, err := v.many(ctx, keys)
+	if err != nil {
+		return err
+	}
+	var missing []token.PrimaryKey
+	users := make(map[token.PrimaryKey]token.PrimaryKey, len(rows))
+	for key, row := range rows {
+		who, err := v.ask(row)
+		if err != nil {
+			continue
+		}
+		users[key] = who
+		if row.user == nil || who != row.hint {
+			missing = append(missing, who)
+		}
+	}
+	more, err := v.whose.way.many(ctx, missing)
+	if err != nil {
+		return err
+	}
+	for _, value := range values {
+		key, _ := v.column.keyOf(value, v.column.kind)
+		who, ok := users[key]
+		if !ok {
+			continue
+		}
+		user := rows[key].user
+		if user == nil || who != rows[key].hint {
+			if user = more[who]; user == nil {
+				continue
+			}
+			v.hints.put(value, who)
+		}
+		found(value, user.ledBy(rows[key].row))
+	}
+	return nil
+}
+
+// readOne implements executor.
+func (v *told) readOne(ctx context.Context, statement *sql.Stmt, of asked) (toldRow, error) {
+	found, err := v.readMany(ctx, statement, 1, []asked{of})
+	if err != nil {
+		return toldRow{}, err
+	}
+	row, ok := found[of.key]
+	if !ok {
+		return toldRow{}, ErrNotFound
+	}
+	return row, nil
+}
+
+// readMany implements executor.
+func (v *told) readMany(ctx context.Context, statement *sql.Stmt, size int, of []asked) (map[token.PrimaryKey]toldRow, error) {
+	hinted := make([]token.PrimaryKey, len(of))
+	rows, err := statement.QueryContext(ctx, v.params(size, of, hinted)...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	found := make(map[token.PrimaryKey]toldRow, len(of))
+	users := make(map[token.PrimaryKey]*User, len(of))
+	for number := 0; rows.Next(); {
+		isUser, err := v.scan(rows, found, users)
+		if err != nil {
+			return nil, err
+		}
+		if isUser {
+			continue
+		}
+		if number++; number > len(of) {
+			return nil, v.ambiguous()
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	for i, a := range of {
+		if row, ok := found[a.key]; ok && !hinted[i].IsZero() {
+			row.hint, row.user = hinted[i], users[hinted[i]]
+			found[a.key] = row
+		}
+	}
+	return found, nil
+}
+
+// params are the parameters of a statement: the keys of the users that values led
+// to the last time, and the values.
+func (v *told) params(size int, of []asked, hinted []token.PrimaryKey) []any {
+	params := make([]any, 2*size)
+	var some any // of the hints; without one NULL, which is nobody's key
+	for i, a := range of {
+		hint, ok := v.hints.get(a.key.Text())
+		if !ok {
+			continue
+		}
+		if param, ok := v.whose.way.column.param(hint); ok {
+			hinted[i], params[i], some = hint, param, param
+		}
+	}
+	for i := range size {
+		if params[i] == nil {
+			params[i] = some
+		}
+		params[size+i] = of[min(i, len(of)-1)].param
+	}
+	return params
+}
+
+// scan takes the row that rows is at: of a user, or one whose text tells a user.
+func (v *told) scan(rows *sql.Rows, found map[token.PrimaryKey]toldRow, users map[token.PrimaryKey]*User) (isUser bool, err error) {
+	r := v.rows.get()
+	defer v.rows.put(r)
+	if err := rows.Scan(r.dest...); err != nil {
+		return false, fmt.Errorf("reading the row: %w", err)
+	}
+	if r.raw[v.at] == nil {
+		user, key, err := v.whose.way.read(r, v.whose.kind)
+		if v.whose.way.isOther(err) {
+			return true, nil
+		}
+		if err != nil {
+			return true, err
+		}
+		if _, twice := users[key]; twice {
+			user = nil // which the query for that user tells
+		}
+		users[key] = user
+		return true, nil
+	}
+	key, err := v.column.parse(r.raw[v.at], v.column.kind)
+	if err != nil {
+		return false, misfit{err}
+	}
+	row, err := v.led.read(r)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	if _, twice := found[key]; twice {
+		return false, v.ambiguous()
+	}
+	found[key] = toldRow{row: row}
+	return false, nil
+}
+
+func (v *told) ambiguous() error {
+	return misfitf("%w: make %s unique in %s", ErrAmbiguous, v.column.name, v.led.table.sql())
+}
+
+// unsure implements executor. A row has a value byte for byte, or not at all.
+func (v *told) unsure([]asked, map[token.PrimaryKey]toldRow) []asked { return nil }

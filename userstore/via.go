@@ -1,0 +1,446 @@
+package userstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// errNoVia is a mistake in the calling code, not in the configuration.
+var errNoVia = errors.New("the store was opened without this way in Needs.Vias")
+
+// LookupVia reads the user of a key, from a query that is sent after the call and
+// to the primary server. Its errors are those of Lookup, and of Via.Whose. Values
+// that can't be in the column are not found.
+func (s *MySQL) LookupVia(ctx context.Context, key Key) (*User, error) {
+	if s.observe == nil {
+		return s.lookupVia(ctx, key)
+	}
+	began := time.Now()
+	user, err := s.lookupVia(ctx, key)
+	s.observe(time.Since(began))
+	return user, err
+}
+
+// lookupVia is LookupVia, which is observed.
+func (s *MySQL) lookupVia(ctx context.Context, key Key) (*User, error) {
+	const doing = "looking up a user"
+	p, err := s.readable(ctx, doing)
+	if err != nil {
+		return nil, err
+	}
+	if key.via == nil {
+		return p.primary.find(ctx, key.primary)
+	}
+	via, ok := p.vias[key.via]
+	if !ok {
+		return nil, unavailable(doing, errNoVia)
+	}
+	return via.user(ctx, key.value)
+}
+
+// LookupKeys is LookupMany for keys of any sort. A key that Via.Whose has an error
+// for is missing in the map.
+func (s *MySQL) LookupKeys(ctx context.Context, keys []Key) (map[Key]*User, error) {
+	const doing = "looking up users"
+	if err := ctx.Err(); err != nil {
+		return nil, s.failed(ctx, doing, err)
+	}
+	p, err := s.readable(ctx, doing)
+	if err != nil {
+		return nil, err
+	}
+	var primary []token.PrimaryKey
+	byVia := make(map[*Via][]string)
+	for _, key := range keys {
+		if key.via == nil {
+			primary = append(primary, key.primary)
+		} else {
+			byVia[key.via] = append(byVia[key.via], key.value)
+		}
+	}
+	found := make(map[Key]*User, len(keys))
+	users, err := p.primary.many(ctx, primary)
+	if err != nil {
+		return nil, err
+	}
+	for pk, user := range users {
+		found[ByPrimaryKey(pk)] = user
+	}
+	for via, values := range byVia {
+		reader, ok := p.vias[via]
+		if !ok {
+			return nil, unavailable(doing, errNoVia)
+		}
+		if err := reader.users(ctx, values, func(value string, user *User) { found[via.Key(value)] = user }); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// Resolve returns the primary key in the place of a key that is one in another
+// form: of a Via by the column that tokens hold. Other keys it returns as they
+// are, and all of them as long as the table wasn't checked.
+func (s *MySQL) Resolve(key Key) Key {
+	p := s.plan.Load()
+	if key.via == nil || p == nil {
+		return key
+	}
+	via, ok := p.vias[key.via].(byColumn)
+	if !ok || via.way != p.primary {
+		return key
+	}
+	pk, ok := via.key(key.value)
+	if !ok {
+		return key
+	}
+	return ByPrimaryKey(pk)
+}
+
+// viaReader reads the users to whom the values of a Via lead.
+type viaReader interface {
+	user(ctx context.Context, value string) (*User, error)
+
+	// users calls found for each value that leads to a user.
+	users(ctx context.Context, values []string, found func(value string, user *User)) error
+}
+
+// byColumn reads users by the text of a key.
+type byColumn struct {
+	way  *way
+	kind token.Kind
+}
+
+func (v byColumn) key(text string) (token.PrimaryKey, bool) { return v.way.column.keyOf(text, v.kind) }
+
+func (v byColumn) user(ctx context.Context, value string) (*User, error) {
+	key, ok := v.key(value)
+	if !ok {
+		return nil, ErrNotFound
+	}
+	return v.way.find(ctx, key)
+}
+
+func (v byColumn) users(ctx context.Context, values []string, found func(string, *User)) error {
+	keys := make([]token.PrimaryKey, 0, len(values))
+	for _, value := range values {
+		if key, ok := v.key(value); ok {
+			keys = append(keys, key)
+		}
+	}
+	users, err := v.way.many(ctx, keys)
+	if err != nil {
+		return err
+	}
+	for _, value := range values {
+		if key, ok := v.key(value); ok && users[key] != nil {
+			found(value, users[key])
+		}
+	}
+	return nil
+}
+
+// byName reads users by what people call them.
+type byName struct {
+	s      *MySQL
+	fields []Field
+}
+
+// user returns the user whom the first field names that names one. Where it names
+// several, it is open who is meant, and no other field is asked.
+func (v byName) user(ctx context.Context, value string) (*User, error) {
+	for _, field := range v.fields {
+		v.s.counts.add(1)
+		totals.add(1)
+		named, err := v.s.FindMany(ctx, field, []string{value})
+		switch whose := named[value]; {
+		case err != nil:
+			return nil, err
+		case len(whose) == 1:
+			return whose[0], nil
+		case len(whose) > 1:
+			return nil, ErrNotFound
+		}
+	}
+	return nil, ErrNotFound
+}
+
+func (v byName) users(ctx context.Context, values []string, found func(string, *User)) error {
+	for _, field := range v.fields {
+		if len(values) == 0 {
+			return nil
+		}
+		named, err := v.s.FindMany(ctx, field, values)
+		if err != nil {
+			return err
+		}
+		var left []string
+		for _, value := range values {
+			switch whose := named[value]; len(whose) {
+			case 0:
+				left = append(left, value)
+			case 1:
+				found(value, whose[0])
+			}
+		}
+		values = left
+	}
+	return nil
+}
+
+// chooseVias plans the other ways to users' rows.
+func (s *MySQL) chooseVias(ctx context.Context, b *builder) error {
+	b.plan.vias = make(map[*Via]viaReader, len(s.needs.Vias))
+	for _, via := range s.needs.Vias {
+		reader, err := s.chooseVia(ctx, b, via)
+		if err != nil {
+			return setting.In(via.Name, err)
+		}
+		b.plan.vias[via] = reader
+	}
+	return nil
+}
+
+func (s *MySQL) chooseVia(ctx context.Context, b *builder, via *Via) (viaReader, error) {
+	switch {
+	case len(via.Fields) > 0:
+		for _, field := range via.Fields {
+			if _, err := s.columnOf(b.plan, field); err != nil {
+				return nil, misfitf("users are to be found by %s, but %s has no column for it: name it with the %[1]s option of userstore (%[3]w)", field, b.table, err)
+			}
+		}
+		return byName{s, via.Fields}, nil
+	case via.Table == "":
+		return s.ownColumn(ctx, b, via, via.Column)
+	case via.User != "":
+		return s.chooseJoin(ctx, b, via)
+	default:
+		return s.chooseTold(ctx, b, via)
+	}
+}
+
+// ownColumn plans to read users by a column of their table; without a name, by
+// the one that other tables refer to.
+func (s *MySQL) ownColumn(ctx context.Context, b *builder, via *Via, name string) (byColumn, error) {
+	c, err := s.relationKey(b)
+	if name == "" {
+		if err != nil {
+			return byColumn{}, err
+		}
+		b.plan.relationKey = c.name
+	} else {
+		var ok bool
+		if c, ok = b.table.find(name); !ok {
+			return byColumn{}, b.table.lacks(name, "name the right one, or grant the dsn's user SELECT on it")
+		}
+	}
+	if strings.EqualFold(c.name, b.plan.key.name) {
+		return byColumn{b.plan.primary, b.plan.schema.Kind}, nil
+	}
+	for _, planned := range b.plan.readings {
+		if known, ok := planned.statements.(*way); ok && known.led == nil && known.column.name == c.name {
+			return byColumn{known, known.column.kind}, nil
+		}
+	}
+	column, err := s.valueColumn(ctx, b.table, c)
+	if err != nil {
+		return byColumn{}, err
+	}
+	b.plan.viaColumns = append(b.plan.viaColumns, Column{Option: via.Name, Name: c.name})
+	p := b.plan
+	w := s.newWay(p, column, p.width, p.width+1)
+	w.sql = func(size int) string {
+		return p.selectSQL + ", " + quote(c.name) + " FROM " + s.name.sql() + " WHERE " + quote(c.name) + oneOf(size) + atMost(size)
+	}
+	p.readings = append(p.readings, planned{w, via})
+	return byColumn{w, column.kind}, nil
+}
+
+// valueColumn classifies a column by whose values users are found. Two rows of a
+// value could be of two users.
+func (s *MySQL) valueColumn(ctx context.Context, t table, c column) (keyColumn, error) {
+	k, err := newKeyColumn(c)
+	if err != nil {
+		return k, misfitf("column %q of %s is of type %s: users can be found by text, binary strings, integers and UUIDs only; name another column",
+			c.name, t, c.columnType)
+	}
+	if t.view {
+		return k, nil
+	}
+	unique, err := s.isUnique(ctx, t, c)
+	if err != nil {
+		return k, fmt.Errorf("looking for a unique index on column %q: %w", c.name, err)
+	}
+	if !unique {
+		return k, misfitf("column %q of %s isn't unique, so that a value could be of several users: "+
+			"name a column with a unique index of its own, or make one for it", c.name, t)
+	}
+	return k, nil
+}
+
+// The names in the queries for rows of another table that lead to users.
+const (
+	aliasVia  = "`sesame via`"
+	viaUser   = "`sesame user`"
+	viaValue  = "`sesame value`"
+	viaPrefix = "sesame "
+)
+
+// ledFrom is what is read of a table whose rows lead to users.
+type ledFrom struct {
+	via      *Via
+	table    tableName
+	at       int // where a row has the first of via.Reads
+	until    int // where it has its end, or -1
+	location *time.Location
+}
+
+// viaTable is the table of a Via, when it is looked at.
+type viaTable struct {
+	related
+	led     ledFrom
+	value   keyColumn
+	columns []string // expressions: of the value, of via.Reads, and of via.Until
+}
+
+// viaTable looks at the table of a Via. A row will have its columns behind those
+// of width.
+func (s *MySQL) viaTable(ctx context.Context, b *builder, via *Via, width int) (*viaTable, error) {
+	t, err := s.lookAtRelated(ctx, b, via.Table)
+	if err != nil {
+		return nil, err
+	}
+	of := &viaTable{related: t, led: ledFrom{
+		via: via, table: tableName{t.schema, t.name}, at: width + 1, until: -1, location: s.location,
+	}}
+	value, err := t.column(b, via.Column)
+	if err != nil {
+		return nil, err
+	}
+	if of.value, err = s.valueColumn(ctx, t.table, value); err != nil {
+		return nil, err
+	}
+	if of.value.class == keyText {
+		of.value.kind = token.KindString // whatever Django takes such a column for
+	}
+	of.columns = []string{quote(value.name)}
+	for _, name := range via.Reads {
+		c, err := t.column(b, name)
+		if err != nil {
+			return nil, err
+		}
+		of.columns = append(of.columns, readText(c))
+	}
+	if via.Until == "" {
+		return of, nil
+	}
+	until, err := t.column(b, via.Until)
+	if err != nil {
+		return nil, err
+	}
+	if !until.isTime() {
+		return nil, misfitf("column %q of %s is of type %s: it must be DATETIME or TIMESTAMP; name the right one",
+			until.name, t.table, until.columnType)
+	}
+	of.led.until = width + len(of.columns)
+	of.columns = append(of.columns, readText(until))
+	return of, nil
+}
+
+// read takes the columns of a Via's table from a row. The error is ErrNotFound for
+// one whose time has passed.
+func (l *ledFrom) read(r *row) (*ViaRow, error) {
+	if l.until >= 0 {
+		passed, err := hasPassed(r.raw[l.until], time.Now(), l.location)
+		if err != nil {
+			return nil, misfitf("column %q of table %s: %w", l.via.Until, l.table.sql(), err)
+		}
+		if passed {
+			return nil, ErrNotFound
+		}
+	}
+	raw := r.raw[l.at : l.at+len(l.via.Reads)]
+	var copies texts
+	copies.grow(raw)
+	found := &ViaRow{led: l, values: make([]nullable, len(raw))}
+	for i := range raw {
+		found.values[i] = nullable{copies.add(raw[i]), raw[i] != nil}
+	}
+	return found, nil
+}
+
+// hasPassed reports whether a time that a column has, of a time zone, is not after
+// now. NULL never passes; what Django reads as NULL, but MySQL doesn't, has passed.
+func hasPassed(text []byte, now time.Time, location *time.Location) (bool, error) {
+	if text == nil {
+		return false, nil
+	}
+	at, ok, err := parseLastLogin(string(text))
+	if err != nil {
+		return false, errors.New("it isn't a date and time")
+	}
+	// Django compares what clocks show, too: no time zone is in the column.
+	local := now.In(location)
+	shown := time.Date(local.Year(), local.Month(), local.Day(), local.Hour(), local.Minute(), local.Second(), local.Nanosecond(), time.UTC)
+	return !ok || !at.After(shown), nil
+}
+
+// chooseJoin plans to read users by the rows of a table that refers to them.
+func (s *MySQL) chooseJoin(ctx context.Context, b *builder, via *Via) (viaReader, error) {
+	p := b.plan
+	t, err := s.viaTable(ctx, b, via, p.width)
+	if err != nil {
+		return nil, err
+	}
+	user, err := t.column(b, via.User)
+	if err != nil {
+		return nil, err
+	}
+	to, err := s.ownColumn(ctx, b, via, "")
+	if err != nil {
+		return nil, err
+	}
+	target, _ := b.table.find(to.way.column.name)
+	if _, err := sameKey(t.table, user, aliasVia, b.table, target, s.name.sql()); err != nil {
+		return nil, err
+	}
+	// The columns of the users' table are read by their bare names, so that those
+	// of the other table need names that no column has. The condition stands inside,
+	// where no server can read the whole table first.
+	inside := []string{quote(user.name) + " AS " + viaUser, t.columns[0] + " AS " + viaValue}
+	columns := []string{p.selectSQL, aliasVia + "." + viaValue}
+	for i, expression := range t.columns[1:] {
+		name := quote(viaPrefix + strconv.Itoa(i))
+		inside = append(inside, expression+" AS "+name)
+		columns = append(columns, aliasVia+"."+name)
+	}
+	before := strings.Join(columns, ", ") + " FROM " + s.name.sql() + " JOIN (SELECT " + strings.Join(inside, ", ") +
+		" FROM " + t.led.table.sql() + " WHERE " + quote(t.value.name)
+	after := ") AS " + aliasVia + " ON " + refersTo(aliasVia+"."+viaUser, user, s.name.sql()+"."+quote(target.name), target)
+	w := s.newWay(p, t.value, p.width, p.width+len(t.columns))
+	w.led = &t.led
+	w.sql = func(size int) string { return before + oneOf(size) + after + atMost(size) }
+	p.readings = append(p.readings, planned{w, via})
+	return byColumn{w, t.value.kind}, nil
+}
+
+// refersTo is the condition that the value of a column, which refers to another of
+// the same type, is the other's. Texts of two collations can't be compared, so
+// that it is made one of the other's, whose index is to be used.
+func refersTo(value string, c column, targetValue string, target column) string {
+	if !c.isText() {
+		return targetValue + " = " + value
+	}
+	converted := value
+	if c.collation != target.collation && target.collation != "" {
+		converted = "CONVERT(" + value + " USING " + target.charset + ") COLLATE " + target.collation
+	}
+	return targetValue + " = " + converted + " AND " + textBytes(targetValue) + " = " + textBytes(value)
+}

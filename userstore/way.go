@@ -1,0 +1,156 @@
+package userstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// A way is the reading of users by the values of a column: of their own table,
+// or of one that refers to it.
+type way struct {
+	reading[*User]
+	plan *plan
+	at   int      // where a row has the column's value; at 0 is the primary key
+	led  *ledFrom // the row of the other table; nil for none
+	rows rowPool
+}
+
+// newWay makes a way without its statement.
+func (s *MySQL) newWay(p *plan, column keyColumn, at, width int) *way {
+	w := &way{plan: p, at: at, rows: rowPool{width: width}}
+	w.s, w.column, w.executor = s, column, w
+	return w
+}
+
+// readOne implements executor.
+func (w *way) readOne(ctx context.Context, statement *sql.Stmt, of asked) (*User, error) {
+	rows, err := statement.QueryContext(ctx, of.param)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		if err := rows.Err(); err != nil {
+			return nil, err
+		}
+		return nil, ErrNotFound
+	}
+	user, value, err := w.scan(rows, of.key.Kind())
+	switch {
+	case w.isOther(err):
+		return nil, ErrNotFound
+	case err != nil:
+		return nil, err
+	case rows.Next():
+		return nil, w.ambiguous()
+	case !w.isSame(of.key, value):
+		return nil, ErrNotFound
+	}
+	return user, rows.Err()
+}
+
+// readMany implements executor.
+func (w *way) readMany(ctx context.Context, statement *sql.Stmt, size int, of []asked) (map[token.PrimaryKey]*User, error) {
+	params := make([]any, size)
+	for i := range params {
+		params[i] = of[min(i, len(of)-1)].param
+	}
+	rows, err := statement.QueryContext(ctx, params...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	found := make(map[token.PrimaryKey]*User, len(of))
+	for number := 0; rows.Next(); number++ {
+		user, value, err := w.scan(rows, of[0].key.Kind())
+		if w.isOther(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		// More rows than values are at least two of one of them, even where all
+		// are written differently.
+		if _, twice := found[value]; twice || number == len(of) {
+			return nil, w.ambiguous()
+		}
+		found[value] = user
+	}
+	return found, rows.Err()
+}
+
+// unsure implements executor. Only of text can a column have an equal that isn't
+// the same: 'Alice' for 'alice', where the collation says so. Whether that is the
+// primary key in another form, a query for it alone tells.
+func (w *way) unsure(of []asked, found map[token.PrimaryKey]*User) []asked {
+	if w.at != 0 || of[0].key.Kind() != token.KindString || w.column.class != keyText || len(found) == 0 {
+		return nil
+	}
+	var missing []asked
+	for _, a := range of {
+		if _, ok := found[a.key]; !ok {
+			missing = append(missing, a)
+		}
+	}
+	if w.plan.schema.View && len(of)-len(missing) < len(found) {
+		// A row that nobody asked for by its own name may be the second one of
+		// any key, since nothing makes keys unique in a view.
+		return of
+	}
+	return missing
+}
+
+// scan makes a user of the row that rows is at, and tells the value by which it
+// was found. kind is that of the values that were asked for.
+func (w *way) scan(rows *sql.Rows, kind token.Kind) (user *User, value token.PrimaryKey, err error) {
+	r := w.rows.get()
+	defer w.rows.put(r)
+	if err := rows.Scan(r.dest...); err != nil {
+		return nil, value, fmt.Errorf("reading the user's row: %w", err)
+	}
+	return w.read(r, kind)
+}
+
+// read is scan with the row's values.
+func (w *way) read(r *row, kind token.Kind) (user *User, value token.PrimaryKey, err error) {
+	if w.at == 0 {
+		if user, err = w.plan.user(r, kind); err != nil {
+			return nil, value, err
+		}
+		return user, user.PrimaryKey, nil
+	}
+	if value, err = w.column.parse(r.raw[w.at], kind); err != nil {
+		return nil, value, misfit{err}
+	}
+	if user, err = w.plan.user(r, w.plan.schema.Kind); err != nil {
+		return nil, value, err
+	}
+	if w.led == nil {
+		return user, value, nil
+	}
+	user.via, err = w.led.read(r)
+	return user, value, err
+}
+
+// isSame reports whether the value of a row is the one that was asked for.
+func (w *way) isSame(asked, found token.PrimaryKey) bool {
+	return isSame(asked, found, w.at == 0 && w.s.needs.HexKeys)
+}
+
+// isOther reports whether an error of scan says that a row isn't the one that was
+// asked for, or has no user that a token could be for.
+func (w *way) isOther(err error) bool {
+	return w.column.isOther(err) || w.plan.key.isOther(err) || errors.Is(err, ErrNotFound)
+}
+
+func (w *way) ambiguous() error {
+	in := w.s.name
+	if w.led != nil {
+		in = w.led.table
+	}
+	return misfitf("%w: make %s unique in %s", ErrAmbiguous, w.column.name, in.sql())
+}
