@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/directive"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
@@ -90,6 +91,15 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        update_last_login [on|off]
 //	        redirect on|off|safari_off
 //	        end_cookies <name>[:<path>]...
+//	    }
+//	    password {
+//	        basic [on|off]
+//	        identifier username|email...
+//	        hashers <name>...
+//	        django_version <version>
+//	        upgrade_hash [on|off]
+//	        max_concurrent <n>
+//	        second_factor reject|ignore
 //	    }
 //	    confirm always|one_time|off
 //	    reserved_path <path>|off
@@ -173,6 +183,7 @@ func (h *Handler) options() directive.Options {
 		"assertion":      identity.AssertionOption(&h.Assertion),
 		"cache":          userstore.CacheOption(&h.Cache),
 		"session":        sessionOption(&h.Session),
+		"password":       authn.PasswordOption(&h.Password),
 		"confirm":        directive.Text(&h.Confirm, "always, one_time or off"),
 		"reserved_path":  directive.Text(&h.ReservedPath, "a path such as /_sesame/, or off"),
 		"watch":          watchOption(&h.Watch),

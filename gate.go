@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -414,6 +415,10 @@ func (g builder) provisionConfigured() error {
 		Now:      g.now,
 		Logger:   g.logger,
 		Realm:    g.config.Realm,
+		Users:    usersID(g.config.UserStore),
+	}
+	if g.config.Password != nil && g.config.Password.Basic {
+		g.sources.ShareBasic() // a password may have the form of a token
 	}
 	for _, cfg := range schemesOf(g.config) {
 		scheme, err := cfg.New(env)
@@ -422,6 +427,9 @@ func (g builder) provisionConfigured() error {
 		}
 		g.configured = append(g.configured, scheme)
 		g.sources.AddCookies(scheme.Cookies()...)
+		if reader, ok := scheme.(authn.AuthorizationScheme); ok {
+			g.sources.AddAuthorization(reader.IsAuthorization)
+		}
 		g.addScheme(scheme)
 	}
 	return nil
@@ -443,6 +451,11 @@ func (g *gate) close() error {
 	if g.limiter != nil {
 		g.limiter.queue.Stop()
 		errs = append(errs, g.limiter.failures.Release())
+	}
+	for _, scheme := range g.configured {
+		if closer, ok := scheme.(io.Closer); ok {
+			errs = append(errs, closer.Close())
+		}
 	}
 	if g.cache != nil {
 		errs = append(errs, g.cache.Close())

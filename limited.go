@@ -40,7 +40,7 @@ func isRejection(err error) bool {
 // clientOf is the client that a request is from.
 func (l *limiter) clientOf(r *http.Request) limit.Client {
 	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	return l.failures.ClientOf(address)
+	return limit.ClientOf(address)
 }
 
 // isGuess reports whether a token that was rejected for a reason may have been

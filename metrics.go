@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
+	"github.com/caddy-sesame/caddy-sesame/internal/hashing"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/watch"
@@ -35,13 +36,14 @@ const (
 	outcomeUnavailable                // MySQL gave no answer
 	outcomeCanceled                   // the client went away
 	outcomeLimited                    // is refused, of a client over the limit
+	outcomeBusy                       // too many passwords are to be hashed
 	outcomes
 )
 
 // String is the outcome's name in metrics. It never changes.
 func (o outcome) String() string {
 	return [outcomes]string{
-		"token", "session", "anonymous", "login", "page", "ahead", "early", "refused", "forbidden", "unavailable", "canceled", "limited",
+		"token", "session", "anonymous", "login", "page", "ahead", "early", "refused", "forbidden", "unavailable", "canceled", "limited", "busy",
 	}[o]
 }
 
@@ -294,7 +296,7 @@ func collectStores(to chan<- prometheus.Metric) {
 // registerMetrics adds the metrics to a registry, of which each configuration
 // has its own, and each handler of it may be the first.
 func registerMetrics(registry *prometheus.Registry) error {
-	metrics := slices.Concat([]prometheus.Collector{collector{}, lookupSeconds}, authn.Metrics(), limit.Metrics(), watch.Metrics())
+	metrics := slices.Concat([]prometheus.Collector{collector{}, lookupSeconds}, authn.Metrics(), hashing.Metrics(), limit.Metrics(), watch.Metrics())
 	for _, metric := range metrics {
 		err := registry.Register(metric)
 		if _, isThere := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !isThere {

@@ -61,7 +61,7 @@ type TokenSource = claim.Source
 //
 // Placeholder | Description
 // ------------|---------------
-// `{http.auth.sesame.error}` | Why the request was refused: `missing`, `malformed`, `expired`, `invalid`, `forbidden`, `limited` or `unavailable`
+// `{http.auth.sesame.error}` | Why the request was refused: `missing`, `malformed`, `expired`, `invalid`, `forbidden`, `limited`, `second_factor` or `unavailable`
 type Handler struct {
 	// Django's SECRET_KEY. Keep it in the environment or a file:
 	// `{env.DJANGO_SECRET_KEY}`, `{file./run/secrets/key}`. Required.
@@ -188,6 +188,10 @@ type Handler struct {
 	// request only.
 	Session *SessionConfig `json:"session,omitempty"`
 
+	// Whether users are let in by the name and password that they have in Django.
+	// Default: they aren't.
+	Password *authn.PasswordConfig `json:"password,omitempty"`
+
 	// When a browser that opens a link gets a page with a button first, so
 	// that mail scanners and link previews don't use the link up: `always`,
 	// `one_time`, or `off`. A link that would replace another user's session
@@ -227,8 +231,11 @@ const (
 
 // schemesOf are the blocks of a configuration that turn on schemes beside tokens
 // and sessions, in the order in which their credentials are tried.
-func schemesOf(*Handler) []authn.Config {
+func schemesOf(h *Handler) []authn.Config {
 	var configured []authn.Config
+	if h.Password != nil {
+		configured = append(configured, h.Password)
+	}
 	return configured
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/hashing"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
@@ -38,8 +40,8 @@ type refusal struct {
 // routes.
 const errorPlaceholder = "http.auth.sesame.error"
 
-// retryAfter is how many seconds a client should wait for MySQL to come back.
-const retryAfter = 2
+// retryAfter is how long a client should wait for MySQL to come back.
+const retryAfter = 2 * time.Second
 
 // refuse answers a request whose credentials are rejected, or that has none. err
 // is the reason, or wraps it.
@@ -55,8 +57,8 @@ func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 }
 
 // refuseForNow answers a request that can't be checked.
-func (f *refuser) refuseForNow(w http.ResponseWriter, r *http.Request) error {
-	w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+func (f *refuser) refuseForNow(w http.ResponseWriter, r *http.Request, retryAfter time.Duration) error {
+	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(retryAfter.Seconds()))))
 	return f.answer(w, r, refusal{status: http.StatusServiceUnavailable, page: page.Data{Kind: page.Unavailable}})
 }
 
@@ -107,10 +109,14 @@ func (f *refuser) answer(w http.ResponseWriter, r *http.Request, answer refusal)
 
 // fail answers a request that doesn't go on: 401 for credentials that are rejected, 403 for a
 // user who doesn't meet what is required, 429 for a client over the limit, 503
-// where the store has no answer.
+// where the store has no answer, or too many passwords are to be hashed.
 func (f *refuser) fail(w http.ResponseWriter, r *http.Request, err error) error {
 	if limited, ok := errors.AsType[*limit.Exceeded](err); ok {
 		return f.refuseLimited(w, r, limited.Wait)
+	}
+	if busy, ok := errors.AsType[*hashing.Busy](err); ok {
+		counted.requests[outcomeBusy].Add(1)
+		return f.refuseForNow(w, r, busy.Wait)
 	}
 	switch {
 	case authn.IsRejection(err):
@@ -132,7 +138,7 @@ func (f *refuser) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	}
 	counted.requests[outcomeUnavailable].Add(1)
 	f.outages.report(f.g.logger, err)
-	return f.refuseForNow(w, r)
+	return f.refuseForNow(w, r, retryAfter)
 }
 
 // statusClientClosed is what Caddy logs for a client that went away.

@@ -2,6 +2,9 @@ package sesame
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -36,6 +39,9 @@ func (h *Handler) Validate() error {
 		if err := h.Cache.Validate(); err != nil {
 			return setting.In("cache", err)
 		}
+	}
+	if h.Password != nil && h.UserStore.Columns.Password == userstore.NoColumn {
+		return setting.Errorf("password", "password: the userstore has no column with passwords (password -): name it, or leave password out")
 	}
 	settings, err := h.tokenSettings(func(_, _ string) (string, error) { return "not resolved yet", nil })
 	if err != nil {
@@ -122,6 +128,17 @@ func (h *Handler) checkSettings(settings token.Settings) error {
 		return setting.Of("invalidate_on_password_change", err)
 	}
 	return err
+}
+
+// usersID tells a table of users from others, by its configuration. It holds no
+// secret.
+func usersID(store userstore.Config) string {
+	config, err := json.Marshal(store)
+	if err != nil {
+		config = []byte(store.DSN + "\x00" + store.Table)
+	}
+	sum := sha256.Sum256(config)
+	return hex.EncodeToString(sum[:])
 }
 
 // resolveStore replaces the placeholders in what is secret of a store, or names

@@ -35,8 +35,8 @@ type visitor struct {
 // visitor describes who was authenticated.
 func (g *gate) visitor(v authn.Visitor) visitor {
 	described := visitor{user: v.User, key: v.Key, scheme: v.Credential.Scheme()}
-	if via, _ := v.Key.Via(); via == nil {
-		described.key = userstore.ByPrimaryKey(v.User.PrimaryKey) // as the row has it
+	if via, _ := v.Key.Via(); via == nil || len(via.Fields) > 0 {
+		described.key = userstore.ByPrimaryKey(v.User.PrimaryKey) // as the row has it; a name may change
 	}
 	if cookie, ok := v.Credential.(*authn.SessionCookie); ok {
 		described.session = cookie.Parsed()

@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -67,14 +68,31 @@ func (a *Authenticator) note(r *http.Request, c Credential, err error) error {
 	return a.Rejected(r, c, err)
 }
 
+// ErrAgain says that a credential must be looked up again before it is proven:
+// the user's row has changed, or isn't the right one.
+var ErrAgain = errors.New("the user's row has changed")
+
+// mostLookups is how often one credential is looked up. See ErrAgain.
+const mostLookups = 4
+
 // one authenticates by one credential.
-func (a *Authenticator) one(r *http.Request, c Credential, at At, meets func(*userstore.User) error) (Visitor, error) {
+func (a *Authenticator) one(r *http.Request, c Credential, at At, meets func(*userstore.User) error) (visitor Visitor, err error) {
+	for range mostLookups {
+		if visitor, err = a.lookUp(r, c, at, meets); !errors.Is(err, ErrAgain) {
+			break
+		}
+	}
+	return visitor, err
+}
+
+// lookUp authenticates by one credential and one lookup.
+func (a *Authenticator) lookUp(r *http.Request, c Credential, at At, meets func(*userstore.User) error) (Visitor, error) {
 	key, err := c.Subject(r.Context(), at)
 	if err != nil {
 		return Visitor{}, err
 	}
 	user, err := a.Find(r, c, key, func(user *userstore.User) error {
-		if err := accepts(c, user); err != nil {
+		if err := accepts(r.Context(), c, user); err != nil {
 			return err
 		}
 		return meets(user)
@@ -93,25 +111,43 @@ var absent = func() *userstore.User {
 
 // accepts checks a credential against the row of its user: active, then proven,
 // then not revoked.
-func accepts(c Credential, user *userstore.User) error {
+func accepts(ctx context.Context, c Credential, user *userstore.User) error {
 	traits := c.Traits()
 	switch {
 	case user == nil:
-		_ = c.Prove(absent) // so that it takes as long as for a user who exists
+		// So that it takes as long as for a user who exists.
+		if err := prove(ctx, c, nil); err != nil && !IsRejection(err) {
+			return err
+		}
 		return traits.reasons().UnknownUser
 	case !user.IsActive:
-		if c.Prove(user) == nil {
+		err := prove(ctx, c, user)
+		if err == nil {
 			return Stale{traits.reasons().InactiveUser}
+		}
+		if !IsRejection(err) {
+			return err
 		}
 		return traits.reasons().InactiveUser
 	}
-	if err := c.Prove(user); err != nil {
+	if err := prove(ctx, c, user); err != nil {
 		return err
 	}
 	if user.HasRevocations() && user.IsRevoked(c.Origin()) {
 		return traits.reasons().Revoked
 	}
 	return nil
+}
+
+// prove checks a credential against the row of its user, or nil for none.
+func prove(ctx context.Context, c Credential, user *userstore.User) error {
+	if slow, ok := c.(SlowCredential); ok {
+		return slow.ProveSlowly(ctx, user)
+	}
+	if user == nil {
+		user = absent
+	}
+	return c.Prove(user)
 }
 
 // None says that none of a request's ambient credentials was accepted, and what
@@ -268,7 +304,7 @@ func (a *Authenticator) first(r *http.Request, g group, meets func(*userstore.Us
 	user, err := a.Find(r, g.credentials[0], g.key, func(user *userstore.User) error {
 		var err error
 		for _, accepted = range g.credentials {
-			if err = accepts(accepted, user); err == nil {
+			if err = accepts(r.Context(), accepted, user); err == nil {
 				return meets(user)
 			}
 		}

@@ -48,6 +48,16 @@ type Credential interface {
 	Traits() Traits
 }
 
+// A SlowCredential takes long to prove, as a password does, which must be hashed.
+type SlowCredential interface {
+	Credential
+
+	// ProveSlowly is called in the place of Prove. user is nil where there is no
+	// such user: that must take as long, and be rejected. Besides a Rejection, the
+	// error may be ErrAgain, or say why it isn't known.
+	ProveSlowly(ctx context.Context, user *userstore.User) error
+}
+
 // At is what credentials are judged at: the scope that the request is for, and
 // the time.
 type At struct {

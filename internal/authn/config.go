@@ -34,6 +34,13 @@ type ConfiguredScheme interface {
 	Cookies() []string
 }
 
+// An AuthorizationScheme takes credentials from Authorization.
+type AuthorizationScheme interface {
+	// IsAuthorization reports whether credentials, with the name of their scheme
+	// in front, are this scheme's.
+	IsAuthorization(credentials string) bool
+}
+
 // Environment is what a scheme finds where it is made.
 type Environment struct {
 	// Settings are those of tokens, with SECRET_KEY and its fallbacks.
@@ -48,6 +55,10 @@ type Environment struct {
 
 	Now    func() time.Time
 	Logger *zap.Logger
+
+	// Users tells the configured table of users from others, for what a scheme
+	// keeps beyond a reload.
+	Users string
 
 	// Realm is the configured one, which may be empty.
 	Realm string

@@ -15,8 +15,8 @@ type Rejection struct {
 	// logs.
 	Reason error
 
-	// Public is what a client may be told: "malformed", "expired", or "invalid",
-	// which doesn't tell whether a user exists. Empty is "invalid".
+	// Public is what a client may be told: Malformed, Expired, SecondFactor, or
+	// Invalid, which doesn't tell whether a user exists. Empty is Invalid.
 	Public string
 }
 
@@ -28,6 +28,9 @@ const (
 	Malformed = "malformed"
 	Expired   = "expired"
 	Invalid   = "invalid"
+	// SecondFactor: the password is right, and the user has a second factor, which
+	// Django would ask for now.
+	SecondFactor = "second_factor"
 )
 
 // Reject returns an error that rejects credentials for a reason.

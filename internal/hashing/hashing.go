@@ -10,9 +10,25 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/client_golang/prometheus"
 )
+
+// hashed counts the passwords that were hashed.
+var hashed atomic.Uint64
+
+// Hashed is how many passwords this process has hashed.
+func Hashed() uint64 { return hashed.Load() }
+
+var hashedTotal = prometheus.NewCounterFunc(prometheus.CounterOpts{
+	Name: "caddy_sesame_passwords_hashed_total",
+	Help: "Passwords that were hashed to check them, since they weren't known to be right.",
+}, func() float64 { return float64(Hashed()) })
+
+// Metrics are what this package counts, of all handlers of the process.
+func Metrics() []prometheus.Collector { return []prometheus.Collector{hashedTotal} }
 
 // Shared is what all handlers of a process share that check the passwords of the
 // same users in the same way, in this configuration and the next.
@@ -116,6 +132,7 @@ func (s *Shared) check(ctx context.Context, g Guess, check func() (isRight bool)
 		return false, err
 	}
 	err = s.queue.run(ctx, g.Client, made.rank, func() (isWrong bool) {
+		hashed.Add(1)
 		became = wrong // also if check panics
 		if check() {
 			became = right

@@ -28,6 +28,12 @@ func right100ms() bool {
 	return false
 }
 
+// pause lets time pass, and all that it makes happen.
+func pause(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func wrong100ms() bool {
 	time.Sleep(100 * time.Millisecond)
 	return true
@@ -47,7 +53,7 @@ func TestQueueHasSoManyChecksAtWorkAtATime(t *testing.T) {
 				}
 			}()
 		}
-		time.Sleep(30 * time.Second)
+		pause(30 * time.Second)
 		if count.most.Load() != 3 || failed.Load() != 0 {
 			t.Errorf("%d checks were at work at once and %d failed, want 3 and 0", count.most.Load(), failed.Load())
 		}
@@ -86,7 +92,7 @@ func TestQueueHasClientsTakeTurnsByRank(t *testing.T) {
 		}{{9, failing}, {1, clean}, {1, clean}, {1, clean}, {2, clean}, {3, known}} {
 			join(t, q, c.client, c.at, func(error) { order = append(order, c.client) })
 		}
-		time.Sleep(time.Second)
+		pause(time.Second)
 		if want := []Client{3, 1, 2, 1, 1, 9}; !slices.Equal(order, want) {
 			t.Errorf("checks began in the order %v, want %v", order, want)
 		}
@@ -113,8 +119,8 @@ func TestQueueGivesNoClientAllOfIt(t *testing.T) {
 		if busy[1] != 10 {
 			t.Fatalf("%d checks of a client beyond its share were turned away, want 10", busy[1])
 		}
-		for client := Client(2); q.waiting < queueLength; client++ {
-			join(t, q, client, clean, note(client))
+		for client := range Client(queueLength - queueShare) {
+			join(t, q, client+2, clean, note(client+2))
 		}
 		join(t, q, 1000, clean, note(1000))
 		if busy[1] != 11 || busy[1000] != 0 {
@@ -126,7 +132,7 @@ func TestQueueGivesNoClientAllOfIt(t *testing.T) {
 		if q.waiting != queueLength {
 			t.Errorf("%d checks wait, want %d", q.waiting, queueLength)
 		}
-		time.Sleep(time.Minute)
+		pause(time.Minute)
 	})
 }
 
@@ -159,7 +165,7 @@ func TestQueuePutsThoseWhoFailBehindOthers(t *testing.T) {
 		if busy[failing] != 12 || busy[clean] != 0 {
 			t.Errorf("turned away: %d failing and %d others, want 12 and 0", busy[failing], busy[clean])
 		}
-		time.Sleep(time.Minute)
+		pause(time.Minute)
 	})
 }
 
@@ -183,10 +189,11 @@ func TestQueueHasNoCheckWaitForEver(t *testing.T) {
 		if err := q.run(ctx, 1, known, never); !errors.Is(err, context.Canceled) {
 			t.Errorf("a client that had gone before: %v", err)
 		}
+		synctest.Wait()
 		if q.waiting != 0 || len(q.turns[known]) != 0 {
 			t.Errorf("%d checks still wait", q.waiting)
 		}
-		time.Sleep(time.Hour)
+		pause(time.Hour)
 		if q.working != 0 {
 			t.Errorf("%d checks are still at work", q.working)
 		}
@@ -208,7 +215,7 @@ func TestWrongPasswordsTakeAShareOfTheCPUs(t *testing.T) {
 				}
 			}()
 		}
-		time.Sleep(time.Hour)
+		pause(time.Hour)
 		cpus := time.Hour * time.Duration(runtime.GOMAXPROCS(0))
 		most := int64((cpus/guessShare + guessBurst) / (100 * time.Millisecond))
 		if got := checked.Load(); got > most+2 || got < most-10 {
@@ -220,7 +227,7 @@ func TestWrongPasswordsTakeAShareOfTheCPUs(t *testing.T) {
 			t.Errorf("the right password took %s: %v", time.Since(began), err)
 		}
 		cancel()
-		time.Sleep(time.Minute)
+		pause(time.Minute)
 	})
 }
 

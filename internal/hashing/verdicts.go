@@ -26,14 +26,13 @@ import (
 // of an answer tells nothing about what is kept. Memory doesn't grow: where there
 // is no room, the verdict is lost that was used least recently, of eight.
 type Verdicts struct {
-	key     [sha256.Size]byte
-	macs    sync.Pool // of hash.Hash
+	macers  sync.Pool // of *macer
 	clock   atomic.Uint64
 	buckets [verdictBuckets]verdictBucket
 }
 
 const (
-	verdictBuckets = 1 << 11
+	verdictBuckets = 1 << 13
 	verdictSlots   = 8
 	// mostSpellings is how many spellings of an identifier are known at once:
 	// Alice, alice. A further one replaces the first.
@@ -72,9 +71,10 @@ type Credentials struct {
 
 // NewVerdicts makes Verdicts under a new key.
 func NewVerdicts() *Verdicts {
+	var key [sha256.Size]byte
+	_, _ = rand.Read(key[:]) // it never fails
 	v := new(Verdicts)
-	_, _ = rand.Read(v.key[:]) // it never fails
-	v.macs.New = func() any { return hmac.New(sha256.New, v.key[:]) }
+	v.macers.New = func() any { return &macer{hmac: hmac.New(sha256.New, key[:])} }
 	return v
 }
 
@@ -84,16 +84,24 @@ const (
 	forHash        = 'h'
 )
 
+// macer makes MACs, and has memory for what they are made of.
+type macer struct {
+	hmac hash.Hash
+	text []byte
+}
+
 // mac is a MAC of two texts. The first one's length keeps them apart.
 func (v *Verdicts) mac(purpose byte, first, second string) (sum [sha256.Size]byte) {
-	mac := v.macs.Get().(hash.Hash)
-	defer v.macs.Put(mac)
-	defer mac.Reset()
-	head := binary.BigEndian.AppendUint64([]byte{purpose}, uint64(len(first)))
-	_, _ = mac.Write(head)
-	_, _ = mac.Write([]byte(first))
-	_, _ = mac.Write([]byte(second))
-	mac.Sum(sum[:0])
+	m := v.macers.Get().(*macer)
+	m.text = append(m.text[:0], purpose)
+	m.text = binary.BigEndian.AppendUint64(m.text, uint64(len(first)))
+	m.text = append(append(m.text, first...), second...)
+	_, _ = m.hmac.Write(m.text)
+	clear(m.text)
+	m.text = m.hmac.Sum(m.text[:0])
+	copy(sum[:], m.text)
+	m.hmac.Reset()
+	v.macers.Put(m)
 	return sum
 }
 

@@ -16,9 +16,12 @@ import (
 // that no client can choose addresses which fall together. It is never 0.
 type Client uint64
 
+// seed is the key of the process. See Client and Credential.
+var seed = maphash.MakeSeed()
+
 // ClientOf is the client with an address, as Caddy writes it. All whose address
 // isn't one, as over a Unix socket, are the same client.
-func (f *Failures) ClientOf(address string) Client {
+func ClientOf(address string) Client {
 	var text [9]byte // the kind, and what is told apart
 	if addr, err := netip.ParseAddr(address); err == nil {
 		if addr = addr.Unmap(); addr.Is4() {
@@ -31,7 +34,7 @@ func (f *Failures) ClientOf(address string) Client {
 			copy(text[1:], ip[:8])
 		}
 	}
-	return Client(max(maphash.Bytes(f.seed, text[:]), 1))
+	return Client(max(maphash.Bytes(seed, text[:]), 1))
 }
 
 // Failures counts the failures of clients, in memory that doesn't grow. All
@@ -46,7 +49,6 @@ type Failures struct {
 	limit     Config
 	interval  int64 // nanoseconds in which one failure is forgiven
 	most      int64 // how far ahead the time of a client can be
-	seed      maphash.Seed
 	began     time.Time
 	buckets   [failureBuckets]failureBucket
 	standings standings
@@ -113,7 +115,6 @@ func newFailures(limit Config) *Failures {
 		limit:    limit,
 		interval: interval,
 		most:     interval * int64(limit.Failures),
-		seed:     maphash.MakeSeed(),
 		began:    time.Now(),
 	}
 }

@@ -18,7 +18,6 @@ func newTestFailures(n int, per time.Duration) *Failures {
 // TestAddressesOfOneClientCountAsOne tells who is the same client.
 func TestAddressesOfOneClientCountAsOne(t *testing.T) {
 	t.Parallel()
-	f := newTestFailures(20, time.Minute)
 	for _, test := range []struct {
 		name, a, b string
 		same       bool
@@ -37,7 +36,7 @@ func TestAddressesOfOneClientCountAsOne(t *testing.T) {
 		{"no address and one of IPv6", "", "::", false},
 		{"IPv4 and an address of IPv6 with its bytes", "0.0.0.0", "::", false},
 	} {
-		if same := f.ClientOf(test.a) == f.ClientOf(test.b); same != test.same {
+		if same := ClientOf(test.a) == ClientOf(test.b); same != test.same {
 			t.Errorf("%s: %s and %s are the same client: %t", test.name, test.a, test.b, same)
 		}
 	}
@@ -49,7 +48,7 @@ func TestFailuresAreForgiven(t *testing.T) {
 	f := newTestFailures(20, time.Minute)
 	at := time.Now()
 	goTo := func(passed time.Duration) { f.began = at.Add(-passed) } // the clock shows passed
-	bad, good := f.ClientOf("192.0.2.1"), f.ClientOf("192.0.2.2")
+	bad, good := ClientOf("192.0.2.1"), ClientOf("192.0.2.2")
 	goTo(time.Hour)
 	for i := range 20 {
 		if noted := f.Note(bad); noted.Wait != 0 || noted.First {
@@ -98,14 +97,14 @@ func TestFailuresAreForgiven(t *testing.T) {
 // never failed aren't.
 func TestFailuresOfManyClients(t *testing.T) {
 	f := newTestFailures(20, time.Hour)
-	flooder := f.ClientOf("192.0.2.1")
+	flooder := ClientOf("192.0.2.1")
 	for range 30 {
 		f.Note(flooder)
 	}
 	address := func(i int) Client {
 		ip := [16]byte{0x20, 0x01}
 		binary.BigEndian.PutUint32(ip[4:], uint32(i)) //nolint:gosec // it is small
-		return f.ClientOf(netip.AddrFrom16(ip).String())
+		return ClientOf(netip.AddrFrom16(ip).String())
 	}
 	runtime.GC()
 	var before, after runtime.MemStats
@@ -163,7 +162,7 @@ func TestFailuresAreSharedByWhoeverHasTheLimit(t *testing.T) {
 		}
 	}
 	f := acquire(limit)
-	client := f.ClientOf("192.0.2.1")
+	client := ClientOf("192.0.2.1")
 	for range 4 {
 		f.Note(client)
 	}
@@ -226,12 +225,12 @@ func (f *Failures) mustWait(t *testing.T, in func(int) Client, want map[int]bool
 // TestFailuresAllocateNothing looks at what each request costs.
 func TestFailuresAllocateNothing(t *testing.T) {
 	f := newTestFailures(20, time.Minute)
-	f.Note(f.ClientOf("2001:db8::1"))
+	f.Note(ClientOf("2001:db8::1"))
 	for _, address := range []string{"192.0.2.1", "2001:db8::1"} {
-		if n := testing.AllocsPerRun(100, func() { f.Wait(f.ClientOf(address)) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { f.Wait(ClientOf(address)) }); n != 0 {
 			t.Errorf("asking for %s allocates %v times", address, n)
 		}
-		if n := testing.AllocsPerRun(100, func() { f.Note(f.ClientOf(address)) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { f.Note(ClientOf(address)) }); n != 0 {
 			t.Errorf("a failure of %s allocates %v times", address, n)
 		}
 	}

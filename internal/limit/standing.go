@@ -68,7 +68,7 @@ type Credential uint64
 // CredentialOf identifies a credential that a client has sent.
 func (f *Failures) CredentialOf(c Client, value string) Credential {
 	var hash maphash.Hash
-	hash.SetSeed(f.seed)
+	hash.SetSeed(seed)
 	var client [8]byte
 	binary.NativeEndian.PutUint64(client[:], uint64(c))
 	_, _ = hash.Write(client[:])

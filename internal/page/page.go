@@ -53,17 +53,19 @@ type Kind string
 
 // The pages. Those of rejected requests have the public names of token.Reason.
 const (
-	Confirm     Kind = "confirm"
-	Switch      Kind = "switch"
-	Logout      Kind = "logout"
-	LoggedOut   Kind = "logged_out"
-	Missing     Kind = "missing"
-	Malformed   Kind = "malformed"
-	Expired     Kind = "expired"
-	Invalid     Kind = "invalid"
-	Forbidden   Kind = "forbidden"
-	Limited     Kind = "limited"
-	Unavailable Kind = "unavailable"
+	Confirm   Kind = "confirm"
+	Switch    Kind = "switch"
+	Logout    Kind = "logout"
+	LoggedOut Kind = "logged_out"
+	Missing   Kind = "missing"
+	Malformed Kind = "malformed"
+	Expired   Kind = "expired"
+	Invalid   Kind = "invalid"
+	Forbidden Kind = "forbidden"
+	Limited   Kind = "limited"
+	// SecondFactor is for the right password of a user who has a second factor.
+	SecondFactor Kind = "second_factor"
+	Unavailable  Kind = "unavailable"
 )
 
 // Data is what a page shows.

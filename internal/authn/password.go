@@ -1,0 +1,384 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sesame/caddy-sesame/django/password"
+	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/hashing"
+	"github.com/caddy-sesame/caddy-sesame/internal/limit"
+	"github.com/caddy-sesame/caddy-sesame/internal/origin"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// Password is the scheme of user names and passwords.
+type Password struct {
+	config    *PasswordConfig
+	hashers   *password.Hashers
+	shared    *hashing.Shared
+	names     *userstore.Via
+	upgrade   func() upgrader
+	now       func() time.Time
+	logger    *zap.Logger
+	challenge string
+	warned    atomic.Int64 // when the log was told last of a hash that can't be checked
+}
+
+// upgrader is what writes hashes.
+type upgrader interface {
+	UpgradePassword(ctx context.Context, user *userstore.User, hash string) error
+}
+
+// defaultRealm is that of the challenge, which must have one (RFC 7617, section 2).
+const defaultRealm = "sesame"
+
+// Why a password is rejected.
+const (
+	passwordMalformed    = passwordReason("malformed")
+	passwordCrossSite    = passwordReason("cross_site")
+	passwordUnknownUser  = passwordReason("unknown_user")
+	passwordInactiveUser = passwordReason("inactive_user")
+	passwordWrong        = passwordReason("wrong_password")
+	passwordUnusable     = passwordReason("unusable_password")
+	passwordHash         = passwordReason("unsupported_hash")
+	passwordSecondFactor = passwordReason("second_factor")
+)
+
+// passwordReason is why a password is rejected, by its name in metrics and logs.
+type passwordReason string
+
+func (r passwordReason) String() string { return string(r) }
+
+func (r passwordReason) Error() string {
+	switch r {
+	case passwordMalformed:
+		return "the credentials of Basic are malformed"
+	case passwordCrossSite:
+		return "a page of another origin has sent the request"
+	case passwordUnknownUser:
+		return "no user, or several, have the name"
+	case passwordInactiveUser:
+		return "the user is inactive"
+	case passwordUnusable:
+		return "the user has no usable password"
+	case passwordHash:
+		return "the user's hash can't be checked"
+	case passwordSecondFactor:
+		return "the user has a second factor, for which Basic can't ask"
+	}
+	return "the password is wrong"
+}
+
+// Name implements Scheme.
+func (*Password) Name() string { return "password" }
+
+// Cookies implements ConfiguredScheme.
+func (*Password) Cookies() []string { return nil }
+
+// AddNeeds implements ConfiguredScheme.
+func (s *Password) AddNeeds(needs *userstore.Needs) {
+	needs.Vias = append(needs.Vias, s.names)
+	needs.SecondFactors = needs.SecondFactors || s.config.SecondFactor != secondFactorIgnore
+	needs.UpgradePassword = needs.UpgradePassword || s.config.UpgradeHash
+}
+
+// Close gives back what the scheme shares with others.
+func (s *Password) Close() error { return s.shared.Release() }
+
+// Challenge is the scheme's challenge in WWW-Authenticate, or empty if it takes
+// no credentials from Authorization.
+func (s *Password) Challenge() string {
+	if !s.config.Basic {
+		return ""
+	}
+	return s.challenge
+}
+
+// IsAuthorization reports whether credentials in Authorization are the scheme's.
+func (s *Password) IsAuthorization(credentials string) bool {
+	_, ok := claim.AfterScheme(credentials, "Basic")
+	return ok && s.config.Basic
+}
+
+// Take implements Scheme. Where there are several Basic credentials it isn't
+// clear whose request it is, so that none of them counts.
+func (s *Password) Take(r *http.Request) []Credential {
+	if !s.config.Basic || len(r.Header["Authorization"]) == 0 {
+		return nil
+	}
+	taken := claim.TakeAuthorization(r.Header, s.IsAuthorization)
+	if len(taken) == 0 {
+		return nil
+	}
+	if len(taken) > 1 {
+		return []Credential{s.rejected(r, RejectAs(Malformed, passwordMalformed))}
+	}
+	encoded, _ := claim.AfterScheme(taken[0], "Basic")
+	identifier, password, err := parseBasic(encoded)
+	if err != nil {
+		return []Credential{s.rejected(r, RejectAs(Malformed, basicError{err}))}
+	}
+	// A browser that has asked its user once sends Basic with each request, also
+	// with those that pages of other origins make.
+	if isOpener := len(r.Header["Upgrade"]) > 0; (isOpener || !origin.IsSafe(r.Method)) && origin.Of(r).IsOther() {
+		return []Credential{s.rejected(r, Reject(passwordCrossSite))}
+	}
+	return []Credential{s.Credential(r, identifier, password)}
+}
+
+// basicError says what is wrong with credentials of Basic.
+type basicError struct{ error }
+
+func (basicError) String() string { return passwordMalformed.String() }
+
+// rejected is a credential that is rejected whatever the row is.
+func (s *Password) rejected(r *http.Request, err error) *PasswordCredential {
+	return &PasswordCredential{scheme: s, client: clientOf(r), err: err}
+}
+
+// Credential is the credential of a user who is named by an identifier and has
+// sent a password, in whatever way.
+func (s *Password) Credential(r *http.Request, identifier, password string) *PasswordCredential {
+	c := &PasswordCredential{
+		scheme: s, client: clientOf(r), identifier: identifier, password: password,
+		credentials: s.shared.Verdicts.Of(identifier, password),
+	}
+	c.guessed = c.credentials.ID()
+	c.subject, c.isKnown = s.shared.Verdicts.Subject(c.credentials)
+	return c
+}
+
+// clientOf is the client that a request is from.
+func clientOf(r *http.Request) hashing.Client {
+	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return hashing.Client(limit.ClientOf(address))
+}
+
+// PasswordCredential is a user name and a password.
+type PasswordCredential struct {
+	scheme               *Password
+	client               hashing.Client
+	err                  error // why it is rejected already
+	identifier, password string
+	credentials          hashing.Credentials
+	guessed              string // tells the credentials from others
+	at                   time.Time
+
+	// subject is the user whom the credentials were right for, if isKnown.
+	subject hashing.Subject
+	isKnown bool
+
+	isUpgraded bool // or was tried to be
+}
+
+// Scheme implements Credential.
+func (*PasswordCredential) Scheme() string { return new(Password).Name() }
+
+// Subject implements Credential. The user of credentials that were right before
+// is looked up by the primary key, together with those of other requests.
+func (c *PasswordCredential) Subject(_ context.Context, at At) (userstore.Key, error) {
+	c.at = at.Now
+	switch {
+	case c.err != nil:
+		return userstore.Key{}, c.err
+	case c.isKnown:
+		return userstore.ByPrimaryKey(c.subject.PrimaryKey), nil
+	}
+	return c.scheme.names.Key(c.identifier), nil
+}
+
+// Prove implements Credential. It knows only credentials that were right before.
+func (c *PasswordCredential) Prove(user *userstore.User) error {
+	if user.Password != nil && c.scheme.shared.Verdicts.Accepts(c.credentials, user.PrimaryKey, *user.Password) {
+		return nil
+	}
+	return Reject(passwordWrong)
+}
+
+// ProveSlowly implements SlowCredential.
+func (c *PasswordCredential) ProveSlowly(ctx context.Context, user *userstore.User) error {
+	if c.isKnown && !c.isStillNamed(user) {
+		c.isKnown = false
+		return ErrAgain // the user was renamed, or has gone: another one may have the name now
+	}
+	if user == nil || c.Prove(user) != nil {
+		if err := c.guess(ctx, user); err != nil {
+			return err
+		}
+	} else if !c.isKnown {
+		c.remember(user, *user.Password) // by this spelling of the name, too
+	}
+	c.password = "" // the request may take long
+	return c.meetsSecondFactor(user)
+}
+
+// isStillNamed reports whether a row has the name by which it was found.
+func (c *PasswordCredential) isStillNamed(user *userstore.User) bool {
+	return user != nil && valueOf(user, userstore.Field(c.subject.Field)) == c.subject.Value
+}
+
+// valueOf is what a row has in the column of an identifier; empty for NULL.
+func valueOf(user *userstore.User, field userstore.Field) string {
+	switch {
+	case field == userstore.Username:
+		return user.Username
+	case user.Email != nil:
+		return *user.Email
+	}
+	return ""
+}
+
+// meetsSecondFactor rejects the right password of a user who has a second factor.
+// It isn't a guess. A client that has the right password may know why it is
+// rejected, as Django's own login asks for the second factor then.
+func (c *PasswordCredential) meetsSecondFactor(user *userstore.User) error {
+	if c.scheme.config.SecondFactor == secondFactorIgnore || !user.HasSecondFactor() {
+		return nil
+	}
+	return Stale{RejectAs(SecondFactor, passwordSecondFactor)}
+}
+
+// checked is what has become of a password that was hashed.
+type checked struct {
+	err     error  // of Hashers.Verify
+	upgrade string // the hash to write; empty for none
+}
+
+// guess hashes the password. user is nil for users who don't exist.
+func (c *PasswordCredential) guess(ctx context.Context, user *userstore.User) error {
+	guess := hashing.Guess{Client: c.client, User: "name " + strings.ToLower(c.identifier), Credentials: c.credentials}
+	if user != nil {
+		guess.User = "key " + user.PrimaryKey.String()
+		if user.Password != nil {
+			guess.Encoded = *user.Password
+		}
+	}
+	var became checked
+	isRight, err := c.scheme.shared.Check(ctx, guess, func() bool {
+		became = c.scheme.check(c.password, guess.Encoded, c.mayUpgrade(user))
+		return became.err == nil
+	})
+	if many, ok := errors.AsType[*hashing.TooMany](err); ok {
+		return &limit.Exceeded{Wait: many.Wait}
+	}
+	switch {
+	case err != nil:
+		return err
+	case user == nil:
+		return Reject(passwordUnknownUser)
+	case !isRight:
+		return c.scheme.whyNot(user, became.err)
+	}
+	c.remember(user, guess.Encoded)
+	if became.upgrade != "" {
+		return c.write(ctx, user, became.upgrade)
+	}
+	return nil
+}
+
+// mayUpgrade reports whether a better hash of the password may be written.
+func (c *PasswordCredential) mayUpgrade(user *userstore.User) bool {
+	return c.scheme.config.UpgradeHash && !c.isUpgraded && user != nil && user.IsActive && c.meetsSecondFactor(user) == nil
+}
+
+// check hashes a password, and compares it with a hash. An empty one is that of a
+// user who doesn't exist, or has none, and takes as long.
+func (s *Password) check(given, encoded string, mayUpgrade bool) checked {
+	if encoded == "" {
+		s.hashers.HardenRuntime(given)
+		return checked{err: password.ErrUnusable}
+	}
+	mustUpdate, err := s.hashers.Verify(given, encoded)
+	if err != nil || !mustUpdate || !mayUpgrade {
+		return checked{err: err}
+	}
+	made, err := s.hashers.Make(given)
+	if err != nil {
+		return checked{} // bcrypt can't take the password; the hash stays
+	}
+	return checked{upgrade: made}
+}
+
+// warnInterval is the least time between two warnings of hashes that can't be
+// checked.
+const warnInterval = time.Minute
+
+// whyNot returns why a password is rejected. It warns of a hash that can't be
+// checked, once in a while.
+func (s *Password) whyNot(user *userstore.User, err error) error {
+	switch {
+	case err == nil || errors.Is(err, password.ErrMismatch): // nil if another request has found it
+		return Reject(passwordWrong)
+	case errors.Is(err, password.ErrUnusable):
+		return Reject(passwordUnusable)
+	}
+	now := s.now().UnixNano()
+	if last := s.warned.Load(); now-last >= int64(warnInterval) && s.warned.CompareAndSwap(last, now) {
+		s.logger.Warn("a user's password hash can't be checked, and the password is rejected",
+			zap.Stringer("user", user.PrimaryKey), zap.Error(err))
+	}
+	return Reject(passwordHash)
+}
+
+// remember notes that the credentials are those of a user with a hash.
+func (c *PasswordCredential) remember(user *userstore.User, encoded string) {
+	for _, field := range c.scheme.names.Fields {
+		value := valueOf(user, field)
+		if strings.EqualFold(value, c.identifier) {
+			c.subject = hashing.Subject{PrimaryKey: user.PrimaryKey, Field: string(field), Value: value}
+			c.scheme.shared.Verdicts.Remember(c.credentials, c.subject, encoded)
+			return
+		}
+	}
+}
+
+// write writes a better hash of the password, and has the row read again. That it
+// can't be written is no reason to keep the user out.
+func (c *PasswordCredential) write(ctx context.Context, user *userstore.User, hash string) error {
+	c.isUpgraded = true
+	err := c.scheme.upgrade().UpgradePassword(ctx, user, hash)
+	switch {
+	case err == nil:
+		c.remember(user, hash)
+		c.subject.PrimaryKey, c.isKnown = user.PrimaryKey, c.subject.Field != ""
+		return ErrAgain
+	case errors.Is(err, userstore.ErrChanged):
+		return ErrAgain // the password isn't known to be right any more
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	c.scheme.logger.Warn("a better hash of a password could not be written", zap.Stringer("user", user.PrimaryKey), zap.Error(err))
+	return nil
+}
+
+// Origin implements Credential. No operator can revoke a password, other than by
+// another one: it is as old as the request.
+func (c *PasswordCredential) Origin() (fingerprint string, issued time.Time) { return "", c.at }
+
+// Traits implements Credential.
+func (c *PasswordCredential) Traits() Traits {
+	return Traits{NeedsFresh: true, Guess: c.guessed, Reasons: passwordReasons}
+}
+
+var passwordReasons = &Reasons{UnknownUser: Reject(passwordUnknownUser), InactiveUser: Reject(passwordInactiveUser), Revoked: Reject(passwordWrong)}
+
+// quoted is a quoted-string (RFC 9110, section 5.6.4).
+func quoted(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// Interface guards
+var (
+	_ Config              = (*PasswordConfig)(nil)
+	_ ConfiguredScheme    = (*Password)(nil)
+	_ SlowCredential      = (*PasswordCredential)(nil)
+	_ AuthorizationScheme = (*Password)(nil)
+)

@@ -1,0 +1,166 @@
+package authn
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/caddy-sesame/caddy-sesame/django/password"
+	"github.com/caddy-sesame/caddy-sesame/internal/directive"
+	"github.com/caddy-sesame/caddy-sesame/internal/hashing"
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// PasswordConfig lets users in by their user name and their password in Django.
+// The password is checked against the hash in the user's row, as Django does.
+//
+// Hashing is expensive on purpose. So a bounded number of checks is at work at
+// once, others wait, and a client that sends wrong passwords waits longer and
+// longer. Once a client's password was right, it isn't hashed again as long as
+// the user has it.
+type PasswordConfig struct {
+	// Whether `Authorization: Basic` is read, for programs such as curl, git and
+	// WebDAV clients. All such credentials end at the gateway then. Default: false.
+	Basic bool `json:"basic,omitempty"`
+
+	// By what users are named, in this order: `username`, `email`. An address that
+	// several users have names none of them. Default: `username`.
+	Identifier []string `json:"identifier,omitempty"`
+
+	// Django's PASSWORD_HASHERS, each by the name that its hashes begin with:
+	// `pbkdf2_sha256`, `pbkdf2_sha1`, `argon2`, `bcrypt_sha256`, `bcrypt`,
+	// `scrypt`, `md5`, `sha1`, `unsalted_md5`, `unsalted_sha1`. The hashes of others
+	// are rejected. The first one makes new hashes. Default: Django's default.
+	Hashers []string `json:"hashers,omitempty"`
+
+	// Django's version, such as `5.2`. How much work a new hash is depends on it:
+	// that of a user who doesn't exist, and one that `upgrade_hash` writes.
+	// Default: the newest that is known.
+	DjangoVersion string `json:"django_version,omitempty"`
+
+	// Whether a hash that Django would replace at a login is replaced: one of
+	// another hasher than the first, or with fewer iterations. That ends the
+	// user's sessions and tokens, as it does in Django. Default: false.
+	UpgradeHash bool `json:"upgrade_hash,omitempty"`
+
+	// How many passwords are hashed at a time. Argon2 takes 100 MiB for each.
+	// Default: half as many as there are CPUs, at least 1.
+	MaxConcurrent int `json:"max_concurrent,omitempty"`
+
+	// What becomes of the right password of a user who has a second factor in
+	// Django, with django-otp or allauth: `reject`, or `ignore`, which lets in by
+	// the password alone. Default: `reject`.
+	SecondFactor string `json:"second_factor,omitempty"`
+}
+
+// The values of PasswordConfig.SecondFactor.
+const (
+	secondFactorReject = "reject"
+	secondFactorIgnore = "ignore"
+)
+
+// PasswordOption is the option password with its block.
+func PasswordOption(to **PasswordConfig) directive.Option {
+	cfg := new(PasswordConfig)
+	return directive.Block(func() { *to = cfg }, directive.Options{
+		"basic":          directive.Switch(&cfg.Basic),
+		"identifier":     directive.Texts(&cfg.Identifier, "username, email or both"),
+		"hashers":        directive.Texts(&cfg.Hashers, "names of hashers, such as argon2 pbkdf2_sha256"),
+		"django_version": directive.Text(&cfg.DjangoVersion, "a version such as 5.2"),
+		"upgrade_hash":   directive.Switch(&cfg.UpgradeHash),
+		"max_concurrent": directive.Positive(&cfg.MaxConcurrent),
+		"second_factor":  directive.Text(&cfg.SecondFactor, "reject or ignore"),
+	}).Example("basic on")
+}
+
+// Option implements Config.
+func (*PasswordConfig) Option() string { return "password" }
+
+// Validate implements Config.
+func (c *PasswordConfig) Validate() error {
+	for i, name := range c.Identifier {
+		if f := userstore.Field(name); f != userstore.Username && f != userstore.Email {
+			return setting.Errorf("identifier", "identifier %q: it must be username or email", name)
+		}
+		if slices.Contains(c.Identifier[:i], name) {
+			return setting.Errorf("identifier", "identifier names %s twice", name)
+		}
+	}
+	if c.MaxConcurrent < 0 || c.MaxConcurrent > math.MaxInt16 {
+		return setting.Errorf("max_concurrent", "max_concurrent %d: it must be a number of hashes, at least 1", c.MaxConcurrent)
+	}
+	switch c.SecondFactor {
+	case "", secondFactorReject, secondFactorIgnore:
+	default:
+		return setting.Errorf("second_factor", "second_factor %q: it must be %s or %s", c.SecondFactor, secondFactorReject, secondFactorIgnore)
+	}
+	_, err := c.newHashers()
+	return err
+}
+
+// errHasher says how a hasher is named.
+var errHasher = errors.New("name a hasher as its hashes begin: pbkdf2_sha256, pbkdf2_sha1, argon2, bcrypt_sha256, bcrypt, scrypt, md5, sha1, unsalted_md5 or unsalted_sha1")
+
+// newHashers makes what checks passwords. The error names the option.
+func (c *PasswordConfig) newHashers() (*password.Hashers, error) {
+	var settings password.Settings
+	for i, name := range c.Hashers {
+		if _, err := password.New(password.Settings{Hashers: []password.Algorithm{password.Algorithm(name)}}); err != nil {
+			return nil, setting.Errorf("hashers", "hashers %q: %w", name, errHasher)
+		}
+		if slices.Contains(c.Hashers[:i], name) {
+			return nil, setting.Errorf("hashers", "hashers names %s twice", name)
+		}
+		settings.Hashers = append(settings.Hashers, password.Algorithm(name))
+	}
+	if c.DjangoVersion != "" {
+		if _, err := password.New(password.Settings{Version: c.DjangoVersion}); err != nil {
+			return nil, setting.Errorf("django_version", "django_version %q: it must be a version of Django that is known, such as 5.2; leave it out for a newer one", c.DjangoVersion)
+		}
+		settings.Version = c.DjangoVersion
+	}
+	hashers, err := password.New(settings)
+	return hashers, setting.Of("hashers", err)
+}
+
+// identifiers are the columns by which users are named.
+func (c *PasswordConfig) identifiers() []userstore.Field {
+	if len(c.Identifier) == 0 {
+		return []userstore.Field{userstore.Username}
+	}
+	fields := make([]userstore.Field, len(c.Identifier))
+	for i, name := range c.Identifier {
+		fields[i] = userstore.Field(name)
+	}
+	return fields
+}
+
+// New implements Config.
+func (c *PasswordConfig) New(env *Environment) (ConfiguredScheme, error) {
+	hashers, err := c.newHashers()
+	if err != nil {
+		return nil, err
+	}
+	how, err := json.Marshal(hashers.Settings()) // a hasher that is no longer in use ends verdicts
+	if err != nil {
+		return nil, fmt.Errorf("telling password checks apart: %w", err)
+	}
+	shared, err := hashing.Acquire(hashing.Key{AtWork: c.MaxConcurrent, Users: env.Users + "\x00" + string(how)})
+	if err != nil {
+		return nil, err
+	}
+	return &Password{
+		config:    c,
+		hashers:   hashers,
+		shared:    shared,
+		names:     &userstore.Via{Name: "identifier", Fields: c.identifiers()},
+		upgrade:   func() upgrader { return env.Store() },
+		now:       env.Now,
+		logger:    env.Logger,
+		challenge: "Basic realm=" + quoted(cmp.Or(env.Realm, defaultRealm)) + `, charset="UTF-8"`,
+	}, nil
+}
