@@ -2,15 +2,14 @@ package apitoken_test
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"math"
-	"os"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/django/apitoken"
+	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
 )
 
 // question is a header, and all that the verdict on it depends on.
@@ -192,17 +191,7 @@ func (q *question) newJWTs(t testing.TB) *apitoken.JWTs {
 
 func TestVectorsOfTheLibraries(t *testing.T) {
 	t.Parallel()
-	vectors, err := os.ReadFile("testdata/vectors.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []struct {
-		Question question `json:"question"`
-		Answer   answer   `json:"answer"`
-	}
-	if err := json.Unmarshal(vectors, &all); err != nil {
-		t.Fatal(err)
-	}
+	all := testpeer.Vectors[question, answer](t, "testdata/vectors.json")
 	accepted, refused := make(map[string]int), make(map[string]int)
 	for _, v := range all {
 		if v.Question.Do == "knox_create" {

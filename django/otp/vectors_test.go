@@ -3,9 +3,7 @@ package otp_test
 import (
 	"encoding/json"
 	"errors"
-	"flag"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"reflect"
 	"testing"
@@ -13,11 +11,6 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/django/otp"
 	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
-)
-
-var (
-	differentialPairs = flag.Int("pairs", 2_000, "how `many` verdicts the differential test compares")
-	differentialSeed  = flag.Uint64("seed", 0, "the `number` that the differential test's inputs follow from, or 0 for another each time")
 )
 
 type vector struct {
@@ -152,22 +145,19 @@ func TestVectorsOfTheLibraries(t *testing.T) {
 func TestDifferential(t *testing.T) {
 	t.Parallel()
 	sources := testpeer.Checkouts(t, "OTP_SRC", "django-otp, django-allauth and Django, all of them")
-	seed := *differentialSeed
-	if seed == 0 {
-		seed = rand.Uint64() >> 1
-	}
+	d := testpeer.NewDifferential(t, 2_000, 1)
 	peer := testpeer.Start(t, "testdata/peer.py", sources...)
-	compared, accepted := 0, 0
-	for ; compared < *differentialPairs && !t.Failed(); seed++ {
+	accepted := 0
+	for d.Goes(t) {
 		var vectors []vector
-		peer.Ask(t, []uint64{seed, 200}, &vectors)
+		peer.Ask(t, []uint64{d.Rand.Uint64() >> 1, 200}, &vectors)
 		for _, v := range vectors {
 			v.check(t)
 			if v.Answer.OK {
 				accepted++
 			}
 		}
-		compared += len(vectors)
+		d.Compared(len(vectors))
 	}
-	t.Logf("seeds up to %d: %d verdicts, %d codes accepted", seed, compared, accepted)
+	t.Logf("%d codes accepted", accepted)
 }

@@ -1,9 +1,7 @@
 package password_test
 
 import (
-	"flag"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,40 +11,28 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
 )
 
-var (
-	differentialPairs = flag.Int("pairs", 2_000, "how `many` verdicts the differential test compares with each Django")
-	differentialSeed  = flag.Uint64("seed", 0, "the `number` that the differential test's inputs follow from, or 0 for another each time")
-)
-
 // TestDifferential has both sides make hashes of random passwords, and judge
 // them, damaged and whole.
 func TestDifferential(t *testing.T) {
 	t.Parallel()
-	seed := *differentialSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	for stream, source := range testpeer.Checkouts(t, "DJANGO_SRC", "Django") {
-		t.Run(filepath.Base(source), func(t *testing.T) {
-			t.Parallel()
-			d := &differential{rnd: rand.New(rand.NewPCG(seed, uint64(stream))), django: testpeer.Start(t, "testdata/peer.py", source)}
-			d.django.Ask(t, nil, d)
-			accepted, compared := 0, 0
-			for compared < *differentialPairs && !t.Failed() {
-				checks := d.randomChecks(t)
-				var answers []answer
-				d.django.Ask(t, checks, &answers)
-				for i, q := range checks {
-					q.check(t, d.Argon2HashSize, answers[i])
-					if answers[i].Correct {
-						accepted++
-					}
+	testpeer.EachDjango(t, 2_000, func(t *testing.T, random *testpeer.Differential, django *testpeer.Process) {
+		d := &differential{rnd: random.Rand, django: django}
+		d.django.Ask(t, nil, d)
+		accepted := 0
+		for random.Goes(t) {
+			checks := d.randomChecks(t)
+			var answers []answer
+			d.django.Ask(t, checks, &answers)
+			for i, q := range checks {
+				q.check(t, d.Argon2HashSize, answers[i])
+				if answers[i].Correct {
+					accepted++
 				}
-				compared += len(checks)
 			}
-			t.Logf("seed %d: %d verdicts, %d passwords accepted", seed, compared, accepted)
-		})
-	}
+			random.Compared(len(checks))
+		}
+		t.Logf("%d passwords accepted", accepted)
+	})
 }
 
 // differential is one Django.

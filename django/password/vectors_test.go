@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/caddy-sesame/caddy-sesame/django/password"
+	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
 )
 
 // question is what Django is asked, and this package.
@@ -73,17 +74,7 @@ func (q *question) check(t testing.TB, argon2Size uint32, theirs answer) {
 
 func TestVectorsOfDjango(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("testdata/vectors.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var vectors []struct {
-		Question question `json:"question"`
-		Answer   answer   `json:"answer"`
-	}
-	if err := json.Unmarshal(text, &vectors); err != nil {
-		t.Fatal(err)
-	}
+	vectors := testpeer.Vectors[question, answer](t, "testdata/vectors.json")
 	accepted := make(map[password.Algorithm]int)
 	for _, v := range vectors {
 		if v.Question.Do != "check" {

@@ -3,11 +3,9 @@ package session_test
 import (
 	"cmp"
 	"encoding/base64"
-	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,43 +17,29 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
 )
 
-var (
-	differentialPairs = flag.Int("pairs", 1_000, "how `many` answers the differential test compares with each Django")
-	differentialSeed  = flag.Uint64("seed", 0, "the `number` that the differential test's inputs follow from, or 0 for another each time")
-)
-
 // TestDifferential has both sides log in to random sessions, read them and
 // judge them, damaged and whole.
 func TestDifferential(t *testing.T) {
 	t.Parallel()
-	seed := *differentialSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	for stream, source := range testpeer.Checkouts(t, "DJANGO_SRC", "Django") {
-		t.Run(filepath.Base(source), func(t *testing.T) {
-			t.Parallel()
-			rnd := rand.New(rand.NewPCG(seed, uint64(stream)))
-			django := testpeer.Start(t, "testdata/peer.py", source)
-			accepted, compared := 0, 0
-			for compared < *differentialPairs && !t.Failed() {
-				questions := make([]question, 200)
-				for i := range questions {
-					questions[i] = randomQuestion(t, rnd)
-				}
-				var answers []answer
-				django.Ask(t, questions, &answers)
-				for i, q := range questions {
-					q.check(t, answers[i])
-					if answers[i].User != nil && *answers[i].User != "" {
-						accepted++
-					}
-				}
-				compared += len(questions)
+	testpeer.EachDjango(t, 1_000, func(t *testing.T, d *testpeer.Differential, django *testpeer.Process) {
+		accepted := 0
+		for d.Goes(t) {
+			questions := make([]question, 200)
+			for i := range questions {
+				questions[i] = randomQuestion(t, d.Rand)
 			}
-			t.Logf("seed %d: %d answers, %d sessions accepted", seed, compared, accepted)
-		})
-	}
+			var answers []answer
+			django.Ask(t, questions, &answers)
+			for i, q := range questions {
+				q.check(t, answers[i])
+				if answers[i].User != nil && *answers[i].User != "" {
+					accepted++
+				}
+			}
+			d.Compared(len(questions))
+		}
+		t.Logf("%d sessions accepted", accepted)
+	})
 }
 
 func pick[T any](rnd *rand.Rand, choices ...T) T { return choices[rnd.IntN(len(choices))] }

@@ -3,12 +3,12 @@ package session_test
 import (
 	"encoding/json"
 	"math"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/django/session"
+	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
 )
 
 // question is what both Django and this package are asked. Sessions are JSON
@@ -190,17 +190,7 @@ func isSameJSON(t testing.TB, a, b string) bool {
 
 func TestVectorsOfDjango(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("testdata/vectors.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var vectors []struct {
-		Question question `json:"question"`
-		Answer   answer   `json:"answer"`
-	}
-	if err := json.Unmarshal(text, &vectors); err != nil {
-		t.Fatal(err)
-	}
+	vectors := testpeer.Vectors[question, answer](t, "testdata/vectors.json")
 	accepted, refused := 0, 0
 	for _, v := range vectors {
 		v.Question.check(t, v.Answer)

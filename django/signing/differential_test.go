@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"compress/zlib"
 	"encoding/base64"
-	"flag"
 	"math/rand/v2"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,34 +12,20 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
 )
 
-var (
-	differentialPairs = flag.Int("pairs", 5_000, "how `many` answers the differential test compares with each Django")
-	differentialSeed  = flag.Uint64("seed", 0, "the `number` that the differential test's inputs follow from, or 0 for another each time")
-)
-
 // TestDifferential signs random texts with both sides, damages some of them,
 // and has both sides check them.
 func TestDifferential(t *testing.T) {
 	t.Parallel()
-	seed := *differentialSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	for stream, source := range testpeer.Checkouts(t, "DJANGO_SRC", "Django") {
-		t.Run(filepath.Base(source), func(t *testing.T) {
-			t.Parallel()
-			rnd := rand.New(rand.NewPCG(seed, uint64(stream)))
-			django := testpeer.Start(t, "testdata/peer.py", source)
-			verdicts := make(map[string]int)
-			for compared := 0; compared < *differentialPairs && !t.Failed(); {
-				made := compare(t, django, randomSignings(rnd), verdicts)
-				checks := randomChecks(rnd, made)
-				compare(t, django, checks, verdicts)
-				compared += len(made) + len(checks)
-			}
-			t.Logf("seed %d, what Django said: %v", seed, verdicts)
-		})
-	}
+	testpeer.EachDjango(t, 5_000, func(t *testing.T, d *testpeer.Differential, django *testpeer.Process) {
+		verdicts := make(map[string]int)
+		for d.Goes(t) {
+			made := compare(t, django, randomSignings(d.Rand), verdicts)
+			checks := randomChecks(d.Rand, made)
+			compare(t, django, checks, verdicts)
+			d.Compared(len(made) + len(checks))
+		}
+		t.Logf("Django's verdicts: %v", verdicts)
+	})
 }
 
 // made is a signed text and the question that it is the answer to.

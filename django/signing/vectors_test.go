@@ -2,13 +2,12 @@ package signing_test
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"errors"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/django/signing"
+	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
 )
 
 // question is what both Django and this package are asked.
@@ -108,17 +107,7 @@ func (q *question) isEqual(t testing.TB, ours, theirs answer) bool {
 
 func TestVectorsOfDjango(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("testdata/vectors.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var vectors []struct {
-		Question question `json:"question"`
-		Answer   answer   `json:"answer"`
-	}
-	if err := json.Unmarshal(text, &vectors); err != nil {
-		t.Fatal(err)
-	}
+	vectors := testpeer.Vectors[question, answer](t, "testdata/vectors.json")
 	kinds := make(map[string]int)
 	for _, v := range vectors {
 		if v.Answer[0] == "error" {

@@ -94,3 +94,25 @@ func (p *Process) Ask(t testing.TB, question, answer any) {
 		t.Fatalf("asking the original: %v: %.500s", err, line)
 	}
 }
+
+// Vector is a recorded question and the original's answer.
+type Vector[Question, Answer any] struct {
+	Question Question `json:"question"`
+	Answer   Answer   `json:"answer"`
+}
+
+// Vectors reads a JSON file of vectors, of which there must be one at least.
+func Vectors[Question, Answer any](t testing.TB, file string) (vectors []Vector[Question, Answer]) {
+	t.Helper()
+	text, err := os.ReadFile(file) //nolint:gosec // the test names it
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &vectors); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	if len(vectors) == 0 {
+		t.Fatalf("%s has no vectors", file)
+	}
+	return vectors
+}
