@@ -145,3 +145,37 @@ func TestExtendNoLonger(t *testing.T) {
 		t.Errorf("a row that was deleted is extended: %t, %v", extended, err)
 	}
 }
+
+// TestExtendLooksAtTheRowThatWasRead: a row that needs no extension costs no write.
+func TestExtendLooksAtTheRowThatWasRead(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t, authUser, threeUsers, knoxTokens, "INSERT INTO knox_authtoken VALUES ('"+digest+"', NOW(), 1, '2999-01-01', '')")
+	via := knoxVia()
+	s := openStore(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{Vias: []*userstore.Via{via}})
+	lookup := func() *userstore.User {
+		t.Helper()
+		u, err := s.LookupVia(t.Context(), via.Key(digest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	by, now := userstore.Extension{By: time.Hour, AtLeast: time.Minute}, time.Now()
+	u := lookup()
+	// The row needs it by now, which that user doesn't know.
+	d.exec("UPDATE knox_authtoken SET expiry = UTC_TIMESTAMP() + INTERVAL 10 MINUTE")
+	for _, step := range []struct {
+		name string
+		user *userstore.User
+		want bool
+	}{
+		{"as it was read, it ends late", u, false},
+		{"as it is read now, it ends soon", lookup(), true},
+		{"as it was read then, but another request was first", lookup(), false},
+	} {
+		extended, err := s.Extend(t.Context(), via.Key(digest), step.user, now, by)
+		if err != nil || extended != step.want {
+			t.Errorf("%s: extended: %t, %v", step.name, extended, err)
+		}
+	}
+}

@@ -189,8 +189,15 @@ func TestSecondFactorsWithLeastRights(t *testing.T) {
 // that isn't.
 func TestGrantsThatCheckPrintsAreEnough(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t, authUser, threeUsers, contentTypes, totpDevices, authenticators)
-	needs := userstore.Needs{LastLogin: true, SecondFactors: true}
+	d := newDatabase(t, authUser, threeUsers, contentTypes, totpDevices, authenticators, djangoSession, knoxTokens)
+	sessions := &userstore.Via{
+		Name: "django_session", Table: "django_session", Column: "session_key", Until: "expire_date", Extends: true,
+		Reads: []string{"session_data", "expire_date"}, Whose: func(*userstore.ViaRow) (string, error) { return "1", nil },
+	}
+	needs := userstore.Needs{
+		LastLogin: true, SecondFactors: true, UpgradePassword: true, SessionTable: "django_session",
+		Vias: []*userstore.Via{sessions, knoxVia(), {Name: "simplejwt", Column: "username"}, {Name: "password", Fields: []userstore.Field{userstore.Email}}},
+	}
 	least := d.least(userstore.Config{DSN: d.dsn()}, needs)
 	cfg := d.account()
 	for _, statement := range least {
