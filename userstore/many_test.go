@@ -134,6 +134,7 @@ func TestLookupManyOfEveryType(t *testing.T) {
 			for _, key := range test.keys {
 				wantSameAsLookup(t, s, keys{key})
 				wantSameAsLookup(t, s, keys{key, key})
+				wantSameAsLookup(t, s, keys{key, test.keys[0]})
 			}
 		})
 	}

@@ -223,16 +223,19 @@ func (r *reading[R]) readBatch(ctx context.Context, batch []asked, found map[tok
 	return r.readEach(ctx, r.executor.unsure(batch, rows), found)
 }
 
-// erIllegalMixOfSeveral is what a list of values has in the place of
-// erIllegalMixOfCollations.
-const erIllegalMixOfSeveral = 1271
+// What a list of values has in the place of erIllegalMixOfCollations: one of two
+// values, and of more.
+const (
+	erIllegalMixOfThree   = 1270
+	erIllegalMixOfSeveral = 1271
+)
 
 // isCharset reports whether MySQL refused a batch because it couldn't compare
 // one of its values with the column. The others may be there, and only alone can
 // tell which it is.
 func isCharset(err error) bool {
 	switch numberOf(err) {
-	case erIllegalMixOfCollations, erIllegalMixOfSeveral, erImpossibleConversion:
+	case erIllegalMixOfCollations, erIllegalMixOfThree, erIllegalMixOfSeveral, erImpossibleConversion:
 		return true
 	}
 	return false

@@ -54,10 +54,10 @@ func (s *MySQL) chooseTold(ctx context.Context, b *builder, via *Via) (viaReader
 		columns += ", " + quote(users.column.name)
 	}
 	ofUsers := "(" + columns + strings.Repeat(", NULL", len(t.columns)) + " FROM " + s.name.sql() + " WHERE " + quote(users.column.name)
-	ofRows := ") UNION ALL (SELECT " + strings.Repeat("NULL, ", users.rows.width) + strings.Join(t.columns, ", ") +
-		" FROM " + t.led.table.sql() + " WHERE " + quote(t.value.name)
+	ofRows, inside := t.from()
+	ofRows = ") UNION ALL (SELECT " + strings.Repeat("NULL, ", users.rows.width) + ofRows + " FROM " + inside
 	v.sql = func(size int) string {
-		return ofUsers + oneOf(size) + atMost(size) + ofRows + oneOf(size) + atMost(size) + ")"
+		return ofUsers + oneOf(size) + atMost(size) + ofRows + oneOf(size) + ") AS " + aliasVia + atMost(size) + ")"
 	}
 	p.readings = append(p.readings, planned{v, via})
 	return v, nil

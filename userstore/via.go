@@ -392,6 +392,22 @@ func hasPassed(text []byte, now time.Time, location *time.Location) (bool, error
 	return !ok || !at.After(shown), nil
 }
 
+// from returns the columns of the table for a SELECT, and what it has them from, up
+// to the number of values. The columns of the users' table are read by their bare
+// names, so that those of this table need names that no column has. The condition
+// stands inside, where no server can read the whole table first. And in a UNION
+// without a query inside, go-mysql-server takes one row of a table for all rows.
+func (t *viaTable) from(more ...string) (columns, inside string) {
+	all := append(more, t.columns[0]+" AS "+viaValue)
+	columns = aliasVia + "." + viaValue
+	for i, expression := range t.columns[1:] {
+		name := quote(viaPrefix + strconv.Itoa(i))
+		all = append(all, expression+" AS "+name)
+		columns += ", " + aliasVia + "." + name
+	}
+	return columns, "(SELECT " + strings.Join(all, ", ") + " FROM " + t.led.table.sql() + " WHERE " + quote(t.value.name)
+}
+
 // chooseJoin plans to read users by the rows of a table that refers to them.
 func (s *MySQL) chooseJoin(ctx context.Context, b *builder, via *Via) (viaReader, error) {
 	p := b.plan
@@ -411,18 +427,8 @@ func (s *MySQL) chooseJoin(ctx context.Context, b *builder, via *Via) (viaReader
 	if _, err := sameKey(t.table, user, aliasVia, b.table, target, s.name.sql()); err != nil {
 		return nil, err
 	}
-	// The columns of the users' table are read by their bare names, so that those
-	// of the other table need names that no column has. The condition stands inside,
-	// where no server can read the whole table first.
-	inside := []string{quote(user.name) + " AS " + viaUser, t.columns[0] + " AS " + viaValue}
-	columns := []string{p.selectSQL, aliasVia + "." + viaValue}
-	for i, expression := range t.columns[1:] {
-		name := quote(viaPrefix + strconv.Itoa(i))
-		inside = append(inside, expression+" AS "+name)
-		columns = append(columns, aliasVia+"."+name)
-	}
-	before := strings.Join(columns, ", ") + " FROM " + s.name.sql() + " JOIN (SELECT " + strings.Join(inside, ", ") +
-		" FROM " + t.led.table.sql() + " WHERE " + quote(t.value.name)
+	before, inside := t.from(quote(user.name) + " AS " + viaUser)
+	before = p.selectSQL + ", " + before + " FROM " + s.name.sql() + " JOIN " + inside
 	after := ") AS " + aliasVia + " ON " + refersTo(aliasVia+"."+viaUser, user, s.name.sql()+"."+quote(target.name), target)
 	w := s.newWay(p, t.value, p.width, p.width+len(t.columns))
 	w.led = &t.led

@@ -1,12 +1,17 @@
 package userstore_test
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/testdevmysql"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -64,12 +69,43 @@ func wantVia(t *testing.T, s *userstore.MySQL, via *userstore.Via, value, userna
 	return user
 }
 
-func TestRowThatRefersToAUserLeadsToIt(t *testing.T) {
+// onEachServer runs a test on MariaDB, and on the server for tests that is a part
+// of this repository. dsn is that of an empty database.
+func onEachServer(t *testing.T, test func(t *testing.T, d *database, dsn string)) {
+	t.Helper()
 	t.Parallel()
-	d := newDatabase(t, authUser, threeUsers, apiTokenTable,
+	t.Run("MariaDB", func(t *testing.T) {
+		t.Parallel()
+		d := newDatabase(t)
+		test(t, d, d.dsn())
+	})
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		dsn, stop, err := testdevmysql.Start("../internal/devmysql", t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(stop)
+		db, err := sql.Open("mysql", dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = db.Close() })
+		d := &database{t: t, name: "django", db: db}
+		d.exec("DROP TABLE auth_user_user_permissions", "DROP TABLE auth_user_groups", "DROP TABLE auth_user")
+		test(t, d, dsn)
+	})
+}
+
+func TestRowThatRefersToAUserLeadsToIt(t *testing.T) {
+	onEachServer(t, testRowThatRefersToAUser)
+}
+
+func testRowThatRefersToAUser(t *testing.T, d *database, dsn string) {
+	d.exec(authUser, threeUsers, apiTokenTable,
 		"INSERT INTO authtoken_token VALUES ('abc', '2024-02-29 23:59:59.5', 1), ('ABCD', '2024-01-01', 3), ('gone', '2024-01-01', 99), ('o', '2024-01-01', 2)")
 	via := apiTokens()
-	s := openStore(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{Vias: []*userstore.Via{via}})
+	s := openStore(t, userstore.Config{DSN: dsn}, userstore.Needs{Vias: []*userstore.Via{via}})
 	user := wantVia(t, s, via, "abc", "alice")
 	if key, _ := user.Via().Value("key"); key != "abc" || user.PrimaryKey != token.IntKey(1) || *user.Password != "pbkdf2_sha256$1$a$b" {
 		t.Errorf("the row says %q, and the user is %s", key, describe(user))
@@ -87,12 +123,15 @@ func TestRowThatRefersToAUserLeadsToIt(t *testing.T) {
 }
 
 func TestRowWhoseTextTellsAUserLeadsToIt(t *testing.T) {
-	t.Parallel()
-	d := newDatabase(t, authUser, threeUsers, sessionTable,
+	onEachServer(t, testRowWhoseTextTellsAUser)
+}
+
+func testRowWhoseTextTellsAUser(t *testing.T, d *database, dsn string) {
+	d.exec(authUser, threeUsers, sessionTable,
 		"INSERT INTO django_session VALUES ('aaa', '1', '9999-01-01'), ('BBB', '3', '9999-01-01'), ('old', '1', '2020-01-01'), "+
 			"('anonymous', '', '9999-01-01'), ('text', 'x', '9999-01-01'), ('gone', '99', '9999-01-01')")
 	via := sessions()
-	s := openStore(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{Vias: []*userstore.Via{via}})
+	s := openStore(t, userstore.Config{DSN: dsn}, userstore.Needs{Vias: []*userstore.Via{via}})
 	for range 2 {
 		user := wantVia(t, s, via, "aaa", "alice")
 		if text, _ := user.Via().Value("session_data"); text != "1" || user.PrimaryKey != token.IntKey(1) || *user.Password != "pbkdf2_sha256$1$a$b" {
@@ -147,6 +186,48 @@ func TestLookupsViaShareQueries(t *testing.T) {
 			if n := stats.Lookups - counted.Lookups; round > 0 && n != workers*each {
 				t.Errorf("the store counts %d lookups of %d", n, workers*each)
 			}
+		}
+	}
+}
+
+// BenchmarkLookupVia measures lookups by Django's sessions and by API tokens that
+// wait together, beside those by primary keys of the same users.
+func BenchmarkLookupVia(b *testing.B) {
+	d := newDatabase(b)
+	manyUsers(d, 1000)
+	d.exec(sessionTable, "INSERT INTO django_session SELECT CONCAT(REPEAT('s', 25), id), id, '9999-01-01' FROM auth_user",
+		apiTokenTable, "INSERT INTO authtoken_token SELECT CONCAT(REPEAT('t', 35), id), '2024-01-01', id FROM auth_user")
+	session, apiToken := sessions(), apiTokens()
+	s := openStore(b, userstore.Config{DSN: d.dsn()}, userstore.Needs{Vias: []*userstore.Via{session, apiToken}})
+	ways := map[string]func(id int) userstore.Key{
+		"primary":   func(id int) userstore.Key { return userstore.ByPrimaryKey(token.IntKey(int64(id))) },
+		"session":   func(id int) userstore.Key { return session.Key(strings.Repeat("s", 25) + strconv.Itoa(id)) },
+		"api token": func(id int) userstore.Key { return apiToken.Key(strings.Repeat("t", 35) + strconv.Itoa(id)) },
+	}
+	for _, way := range slices.Sorted(maps.Keys(ways)) {
+		for _, waiters := range []int{1, 8, 64} {
+			keys := make([]userstore.Key, 1000)
+			for i := range keys {
+				keys[i] = ways[way](i + 1)
+				if _, err := s.LookupVia(b.Context(), keys[i]); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.Run(way+"/"+strconv.Itoa(waiters), func(b *testing.B) {
+				b.ReportAllocs()
+				var lookups sync.WaitGroup
+				for worker := range waiters {
+					lookups.Go(func() {
+						for i := worker; i < b.N; i += waiters {
+							if _, err := s.LookupVia(b.Context(), keys[i%1000]); err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					})
+				}
+				lookups.Wait()
+			})
 		}
 	}
 }
