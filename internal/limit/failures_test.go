@@ -210,7 +210,16 @@ func TestFewestFailuresAreForgottenFirst(t *testing.T) {
 	if noted := f.Note(in(failureSlots + 1)); noted.Crowded {
 		t.Errorf("that a client was forgotten is told twice: %+v", noted)
 	}
-	f.mustWait(t, in, map[int]bool{0: false, 1: true, 2: true, 3: true, 4: true, 5: true, 6: true, 7: true, 8: false})
+	told := 0
+	for range 25 {
+		if f.Note(in(failureSlots + 1)).First {
+			told++
+		}
+	}
+	if told != 1 {
+		t.Errorf("that the client in the slot of another is limited is told %d times, want once", told)
+	}
+	f.mustWait(t, in, map[int]bool{0: false, 1: true, 2: true, 3: true, 4: true, 5: true, 6: true, 7: true, 8: false, 9: true})
 }
 
 func (f *Failures) mustWait(t *testing.T, in func(int) Client, want map[int]bool) {
@@ -218,6 +227,19 @@ func (f *Failures) mustWait(t *testing.T, in func(int) Client, want map[int]bool
 	for i, isLimited := range want {
 		if got := f.Wait(in(i)) > 0; got != isLimited {
 			t.Errorf("client %d is limited: %t, want %t", i, got, isLimited)
+		}
+	}
+}
+
+// TestFirstFailureOverTheLimitIsToldSoonAfterTheStart, when the clock of the
+// limit has hardly begun.
+func TestFirstFailureOverTheLimitIsToldSoonAfterTheStart(t *testing.T) {
+	t.Parallel()
+	f := newTestFailures(20, time.Hour)
+	client := f.ClientOf("192.0.2.1")
+	for i := range 22 {
+		if noted := f.Note(client); noted.First != (i == 20) {
+			t.Errorf("failure %d: %+v", i+1, noted)
 		}
 	}
 }

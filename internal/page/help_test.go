@@ -13,26 +13,32 @@ import (
 func TestHelpURLsThatLeadNowhereAreRejected(t *testing.T) {
 	t.Parallel()
 	for helpURL, want := range map[string]string{
-		"help.example.com":                         "write https://help.example.com",
-		"www.example.com/help?x=1":                 "write https://www.example.com/help",
-		"//help.example.com/x":                     "write https://help.example.com/x",
-		"help":                                     "write /help",
-		"./help":                                   "must begin with a slash",
-		"?help":                                    "must begin with a slash",
-		"localhost:8080/help":                      "it must be an https: or mailto: URL, or a path",
-		"https:/help":                              "it must be an https: or mailto: URL, or a path",
-		"https:help.example.com":                   "it must be an https: or mailto: URL, or a path",
-		"javascript:alert(1)":                      "it must be an https: or mailto: URL, or a path",
-		"data:text/html,x":                         "it must be an https: or mailto: URL, or a path",
-		"mailto:":                                  "must be followed by an address",
-		"https://{http.request.host}/help":         "placeholders can stand in its parameters only",
-		"/{http.request.uri.path}":                 "placeholders can stand in its parameters only",
-		"{http.vars.help}":                         "placeholders can stand in its parameters only",
-		"/help?x={http.request.header.Cookie}":     "{http.request.header.Cookie} may hold a credential",
-		"/help?x={http.request.cookie.sesame}":     "may hold a credential",
-		"/help?x={http.request.body}":              "may hold a credential",
-		"/help?x={http.reqest.uri}":                "{http.reqest.uri} may hold a credential, or is unknown",
-		"/help#x={http.request.tls.client.issuer}": "or is unknown",
+		"help.example.com":                     "write https://help.example.com",
+		"www.example.com/help?x=1":             "write https://www.example.com/help",
+		"//help.example.com/x":                 "write https://help.example.com/x",
+		"help":                                 "write /help",
+		"./help":                               "must begin with a slash",
+		"?help":                                "must begin with a slash",
+		"localhost:8080/help":                  "it must be an https: or mailto: URL, or a path",
+		"https:/help":                          "it must be an https: or mailto: URL, or a path",
+		"https:help.example.com":               "it must be an https: or mailto: URL, or a path",
+		"javascript:alert(1)":                  "it must be an https: or mailto: URL, or a path",
+		"data:text/html,x":                     "it must be an https: or mailto: URL, or a path",
+		"mailto:":                              "must be followed by an address",
+		"https://{http.request.host}/help":     "placeholders can stand in its parameters only",
+		"/{http.request.uri.path}":             "placeholders can stand in its parameters only",
+		"{http.vars.help}":                     "placeholders can stand in its parameters only",
+		"/help?x={http.request.header.Cookie}": "{http.request.header.Cookie} may hold a credential",
+		"/help?x={http.request.cookie.sesame}": "may hold a credential",
+		"/help?x={http.request.body}":          "may hold a credential",
+		"/help?x={http.reqest.uri}":            "{http.reqest.uri} may hold a credential, or is unknown",
+		"//help/x":                             "write https://help/x",
+		"ftp://files.example.com/help":         "it must be an https: or mailto: URL, or a path",
+		"http://[::1/help":                     "it must be an https: or mailto: URL, or a path",
+		"/%zz":                                 "it must be an https: or mailto: URL, or a path",
+		"/help?x={http.request.uri":            "a brace of a placeholder is missing",
+		"/help?x={http.request.body}&y={http.request.cookie.x}": "may hold a credential",
+		"/help#x={http.request.tls.client.issuer}":              "or is unknown",
 	} {
 		_, err := New(&Config{HelpURL: helpURL})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "help_url ") {
@@ -66,6 +72,9 @@ func TestPlaceholdersOfHelpURLsArePercentEncoded(t *testing.T) {
 		}
 		r := httptest.NewRequest(http.MethodGet, test.target, nil)
 		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), httptest.NewRecorder(), nil)
+		if plain := httptest.NewRequest(http.MethodGet, test.target, nil); !strings.Contains(test.helpURL, "{") && p.HelpURL(plain, nil) != test.want {
+			t.Errorf("%s needs what Caddy has of a request", test.helpURL)
+		}
 		if got := p.HelpURL(r, func(text string) string { return strings.ReplaceAll(text, "secret", "clean") }); got != test.want {
 			t.Errorf("%s of %s is %s, want %s", test.helpURL, test.target, got, test.want)
 		}

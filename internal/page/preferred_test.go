@@ -2,6 +2,7 @@ package page
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -27,6 +28,9 @@ func TestPagesComeInTheTypeThatIsPreferred(t *testing.T) {
 		{"HTML before JSON", []string{"text/html, application/json"}, HTML, JSON},
 		{"JSON rather than HTML", []string{"text/html;q=0.5, application/json;q=0.6"}, JSON, JSON},
 		{"HTML rather than JSON, in two lines", []string{"application/json;q=0.5", "text/html"}, HTML, JSON},
+		{"a weight that is none", []string{"text/html;q=x, application/json;q=0.1"}, JSON, JSON},
+		{"a weight beyond all numbers", []string{"text/html;q=1e999, application/json;q=0.1"}, JSON, JSON},
+		{"a weight among other parameters", []string{"text/html;level=1; Q=0.2;x, application/json;q=0.3"}, JSON, JSON},
 		{"JSON is excluded", []string{"application/json;q=0"}, Text, Text},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -53,6 +57,15 @@ func TestColoursAreNamesOrHexadecimal(t *testing.T) {
 	} {
 		if got := isColor(text); got != want {
 			t.Errorf("%q: %t, want %t", text, got, want)
+		}
+	}
+}
+
+func TestColorNamesAreThoseOfCSS(t *testing.T) {
+	t.Parallel()
+	for _, name := range strings.Fields("brown darksalmon dimgray green lemonchiffon lightsalmon limegreen mediumslateblue navy papayawhip sandybrown tan Transparent highlighttext CurrentColor Canvas") {
+		if _, err := New(&Config{Colors: map[string][]string{"accent": {name}}}); err != nil {
+			t.Error(err)
 		}
 	}
 }

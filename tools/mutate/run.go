@@ -131,11 +131,15 @@ func (r *runner) try(ctx context.Context, m *mutant, worker int) (verdict, error
 	if err != nil {
 		return "", err
 	}
-	if !r.reached.reaches(m, inFunction(m, text)) {
-		return unreached, nil
-	}
+	isReached := r.reached.reaches(m, inFunction(m, text))
 	if number := r.numbers[m]; number != 0 {
-		return r.tryBuilt(ctx, number)
+		// The conditions of cases are in no profile: running it tells.
+		if v, err := r.tryBuilt(ctx, number); v != survived || isReached {
+			return v, err
+		}
+	}
+	if !isReached {
+		return unreached, nil
 	}
 	overlay, err := r.overlay(m, text, worker)
 	if err != nil {
