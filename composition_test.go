@@ -166,6 +166,13 @@ var compositions = []composition{
 		upstream: []string{"/new?x=1"},
 	},
 	{
+		name:     "rewrite before it, and the query as it came behind it",
+		site:     "route {\nrewrite /old /new?{query}&y=2\nSESAME {\n}\nrequest_header X-Query {http.request.orig_uri.query}\nreverse_proxy UPSTREAM\n}",
+		uri:      "/old?x=1",
+		upstream: []string{"/new?x=1&y=2"},
+		fields:   map[string]string{"X-Query": "x=1", "Remote-User": "alice"},
+	},
+	{
 		name:     "rewrite behind it, to the URI as it came",
 		site:     "route {\nSESAME {\n}\nrewrite * /new?from={http.request.orig_uri}&q={http.request.orig_uri.query}\nreverse_proxy UPSTREAM\n}",
 		uri:      "/old?x=1",
