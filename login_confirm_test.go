@@ -121,3 +121,31 @@ func TestConfirmOption(t *testing.T) {
 		})
 	})
 }
+
+// TestLinkWithAnAbsoluteTargetLeadsToItsPath: proxies in front may send the
+// whole URL, as clients do to them.
+func TestLinkWithAnAbsoluteTargetLeadsToItsPath(t *testing.T) {
+	db := anyDatabase(t)
+	up := startUpstream(t)
+	g := startGateway(t, db, up, sessionSite(""))
+	request := "GET http://app.example.com/a?x=1&sesame=" + tokenFor(t, alice) + " HTTP/1.1\r\nHost: app.example.com\r\nAccept: text/html\r\nConnection: close\r\n\r\n"
+	got := sendHTTP1(t, g.addr, request, "")
+	if len(got.statuses) != 1 || got.statuses[0] != http.StatusSeeOther || !strings.Contains(string(got.raw), "\r\nLocation: /a?x=1\r\n") {
+		t.Errorf("%v %s", got.statuses, got.raw)
+	}
+	up.takeNone(t)
+}
+
+// TestReservedPathOffLeavesItsPathsToTheUpstream, to which a session is worth as
+// much there as elsewhere.
+func TestReservedPathOffLeavesItsPathsToTheUpstream(t *testing.T) {
+	db := anyDatabase(t)
+	up := startUpstream(t)
+	g := startGateway(t, db, up, sessionSite("reserved_path off"))
+	b := newBrowser(g)
+	b.get(t, "/?sesame="+tokenFor(t, alice)).wantStatus(t, http.StatusSeeOther)
+	for _, path := range []string{"/_sesame/logout", "/_sesame/whoami", "/_sesame/"} {
+		b.do(t, http.MethodPost, path, "Sec-Fetch-Site", "same-origin").wantStatus(t, http.StatusOK)
+		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
+	}
+}

@@ -149,6 +149,9 @@ func TestFailuresOfManyClients(t *testing.T) {
 func TestFailuresAreSharedByWhoeverHasTheLimit(t *testing.T) {
 	limit := Config{Failures: 3, Per: caddy.Duration(17 * time.Minute)}
 	before := InUse()
+	if before != 0 {
+		t.Errorf("%d limits are in use before any is", before)
+	}
 	acquire := func(limit Config) *Failures {
 		f, err := Acquire(limit)
 		if err != nil {
@@ -236,7 +239,7 @@ func (f *Failures) mustWait(t *testing.T, in func(int) Client, want map[int]bool
 func TestFirstFailureOverTheLimitIsToldSoonAfterTheStart(t *testing.T) {
 	t.Parallel()
 	f := newTestFailures(20, time.Hour)
-	client := f.ClientOf("192.0.2.1")
+	client := ClientOf("192.0.2.1")
 	for i := range 22 {
 		if noted := f.Note(client); noted.First != (i == 20) {
 			t.Errorf("failure %d: %+v", i+1, noted)

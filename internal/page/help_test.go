@@ -100,6 +100,8 @@ func TestRequestsOfTheHelpPageAreToldByHostAndPath(t *testing.T) {
 		{"https://app.example.com", "http://app.example.com/help", false},
 		{"mailto:help@example.com", "http://app.example.com/", false},
 		{"", "http://app.example.com/", false},
+		{"", "http://app.example.com", false},
+		{"mailto:help@example.com", "http://app.example.com", false},
 	} {
 		p, err := New(&Config{HelpURL: test.helpURL})
 		if err != nil {
