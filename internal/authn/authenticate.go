@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -116,7 +117,7 @@ func accepts(ctx context.Context, c Credential, user *userstore.User) error {
 	switch {
 	case user == nil:
 		// So that it takes as long as for a user who exists.
-		if err := prove(ctx, c, nil); err != nil && !IsRejection(err) {
+		if err := prove(ctx, c, nil); !isVerdict(err) {
 			return err
 		}
 		return traits.reasons().UnknownUser
@@ -125,7 +126,7 @@ func accepts(ctx context.Context, c Credential, user *userstore.User) error {
 		if err == nil {
 			return Stale{traits.reasons().InactiveUser}
 		}
-		if !IsRejection(err) {
+		if !isVerdict(err) {
 			return err
 		}
 		return traits.reasons().InactiveUser
@@ -137,6 +138,13 @@ func accepts(ctx context.Context, c Credential, user *userstore.User) error {
 		return traits.reasons().Revoked
 	}
 	return nil
+}
+
+// isVerdict reports whether an error rejects a credential, or is nil. It isn't one
+// for a client that has sent too many to check this one.
+func isVerdict(err error) bool {
+	_, isOver := errors.AsType[*limit.Exceeded](err)
+	return err == nil || IsRejection(err) && !isOver
 }
 
 // prove checks a credential against the row of its user, or nil for none.

@@ -50,6 +50,7 @@ const (
 	passwordUnusable     = passwordReason("unusable_password")
 	passwordHash         = passwordReason("unsupported_hash")
 	passwordSecondFactor = passwordReason("second_factor")
+	passwordTooMany      = passwordReason("too_many")
 )
 
 // passwordReason is why a password is rejected, by its name in metrics and logs.
@@ -71,6 +72,8 @@ func (r passwordReason) Error() string {
 		return "the user has no usable password"
 	case passwordHash:
 		return "the user's hash can't be checked"
+	case passwordTooMany:
+		return "the client has sent too many wrong passwords, and this one wasn't checked"
 	case passwordSecondFactor:
 		return "the user has a second factor, for which Basic can't ask"
 	}
@@ -267,7 +270,7 @@ func (c *PasswordCredential) guess(ctx context.Context, user *userstore.User) er
 		return became.err == nil
 	})
 	if many, ok := errors.AsType[*hashing.TooMany](err); ok {
-		return &limit.Exceeded{Wait: many.Wait}
+		return &limit.Exceeded{Wait: many.Wait, Reason: Reject(passwordTooMany)} // which limit_failures counts
 	}
 	switch {
 	case err != nil:

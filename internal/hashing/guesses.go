@@ -69,10 +69,11 @@ type guess struct {
 	user   string
 	rank   rank
 	delay  time.Duration
-	// counted is how much this guess has moved the failures of the pair, the
-	// client and the user on: it counts as a failure until it turns out to be none,
-	// so that nothing is gained by sending many at once.
-	counted [3]time.Duration
+	// counted is how much this guess has moved the failures of the pair and of the
+	// user on: it counts as a failure until it turns out to be none, so that nothing
+	// is gained by sending many at once. For the client it counts later, since many
+	// users may share an address.
+	counted [2]time.Duration
 }
 
 // begin counts a guess, and says how long it is to wait. The error is a *TooMany;
@@ -105,8 +106,7 @@ func (g *guesses) begin(client Client, user string) (*guess, error) {
 	}
 	made.counted[0] = slot.fail(now)
 	if made.rank != known { // whose wrong passwords are a former one, or a slip
-		made.counted[1] = g.counts.slotFor(g.client(client), now).fail(now)
-		made.counted[2] = g.counts.slotFor(g.user(user), now).fail(now)
+		made.counted[1] = g.counts.slotFor(g.user(user), now).fail(now)
 	}
 	return made, nil
 }
@@ -139,13 +139,17 @@ const (
 // end says what has become of a guess. A right one forgives nothing to others, and
 // to its client only what it did to this user.
 func (g *guesses) end(made *guess, became outcome) {
-	if became == wrong {
-		return // as which it counts already
-	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	now := time.Now()
+	if became == wrong {
+		if made.rank != known {
+			g.counts.slotFor(g.client(made.client), now).fail(now)
+		}
+		return
+	}
 	pair := g.pair(made.client, made.user)
-	for i, id := range [3]uint64{pair, g.client(made.client), g.user(made.user)} {
+	for i, id := range [2]uint64{pair, g.user(made.user)} {
 		if slot := g.counts.slotOf(id); slot != nil {
 			slot.until = slot.until.Add(-made.counted[i])
 		}
@@ -153,7 +157,6 @@ func (g *guesses) end(made *guess, became outcome) {
 	if became != right {
 		return
 	}
-	now := time.Now()
 	g.known.slotFor(pair, now).until = now.Add(knownFor)
 	if slot := g.counts.slotOf(pair); slot != nil {
 		*slot = forgotten

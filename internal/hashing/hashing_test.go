@@ -121,6 +121,28 @@ func TestGuessesSentAtOnceAreDelayedLikeOthers(t *testing.T) {
 	})
 }
 
+// TestManyUsersOfOneAddressAreNotDelayed: an office comes to work.
+func TestManyUsersOfOneAddressAreNotDelayed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newTried()
+		began := time.Now()
+		for i := range queueShare {
+			go func() {
+				g := Guess{Client: 1, User: fmt.Sprint("user", i), Credentials: s.Verdicts.Of(fmt.Sprint("user", i), "right")}
+				isRight, err := s.Check(t.Context(), g, func() bool { time.Sleep(100 * time.Millisecond); s.checked.Add(1); return true })
+				if took := time.Since(began); !isRight || took > queueShare*100*time.Millisecond {
+					t.Errorf("user %d: %t after %s: %v", i, isRight, took, err)
+				}
+			}()
+		}
+		pause(time.Minute)
+		if s.checked.Load() != queueShare {
+			t.Errorf("%d checks, want %d", s.checked.Load(), queueShare)
+		}
+	})
+}
+
 func TestNothingIsForgivenToAClientThatGoesAway(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

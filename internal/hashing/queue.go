@@ -87,8 +87,13 @@ func (b *Busy) Error() string {
 	return fmt.Sprintf("too many password checks are waiting; try again in %s", b.Wait)
 }
 
-// busyWait is Busy.Wait.
-const busyWait = 5 * time.Second
+const (
+	// busyWait is Busy.Wait.
+	busyWait = 5 * time.Second
+	// busyHold is how long a client waits for the answer that there is no room. It
+	// would ask again at once otherwise, and each time a user is looked up.
+	busyHold = time.Second
+)
 
 // newQueue makes a queue that has so many checks at work at a time; 0 is half as
 // many as there are CPUs, and at least one.
@@ -118,7 +123,7 @@ func (q *queue) wait(ctx context.Context, client Client, at rank) error {
 	}
 	w, err := q.join(client, at)
 	if err != nil {
-		return err
+		return hold(ctx, err)
 	}
 	timer := time.NewTimer(queueWait)
 	defer timer.Stop()
@@ -138,6 +143,18 @@ func (q *queue) wait(ctx context.Context, client Client, at rank) error {
 	}
 	q.end(0, false) // it was given a place just now, and doesn't use it
 	return err
+}
+
+// hold returns an error after busyHold, or the context's.
+func hold(ctx context.Context, err error) error {
+	timer := time.NewTimer(busyHold)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // join adds a check to those that wait, and begins it if it can.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -67,12 +68,38 @@ func TestQueueHasHalfTheCPUsByDefault(t *testing.T) {
 	}
 }
 
+// turnedAway counts the checks that the queue had no room for.
+type turnedAway[K comparable] struct {
+	mu     sync.Mutex
+	counts map[K]int
+}
+
+// of returns what notes that a check was one of these.
+func (a *turnedAway[K]) of(key K) func(error) {
+	return func(err error) {
+		if _, isBusy := errors.AsType[*Busy](err); !isBusy {
+			return
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.counts == nil {
+			a.counts = make(map[K]int)
+		}
+		a.counts[key]++
+	}
+}
+
+func (a *turnedAway[K]) count(key K) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.counts[key]
+}
+
 // join has a check of a client wait that takes no time and notes when it began.
 func join(t *testing.T, q *queue, client Client, at rank, note func(error)) {
 	t.Helper()
 	go func() {
-		err := q.run(t.Context(), client, at, func() bool { note(nil); return false })
-		if err != nil {
+		if err := q.run(t.Context(), client, at, func() bool { note(nil); return false }); err != nil {
 			note(err)
 		}
 	}()
@@ -85,14 +112,21 @@ func TestQueueHasClientsTakeTurnsByRank(t *testing.T) {
 		q := newQueue(1)
 		go func() { _ = q.run(t.Context(), 0, clean, right100ms) }()
 		synctest.Wait()
+		var mu sync.Mutex
 		var order []Client
 		for _, c := range []struct {
 			client Client
 			at     rank
 		}{{9, failing}, {1, clean}, {1, clean}, {1, clean}, {2, clean}, {3, known}} {
-			join(t, q, c.client, c.at, func(error) { order = append(order, c.client) })
+			join(t, q, c.client, c.at, func(error) {
+				mu.Lock()
+				defer mu.Unlock()
+				order = append(order, c.client)
+			})
 		}
 		pause(time.Second)
+		mu.Lock()
+		defer mu.Unlock()
 		if want := []Client{3, 1, 2, 1, 1, 9}; !slices.Equal(order, want) {
 			t.Errorf("checks began in the order %v, want %v", order, want)
 		}
@@ -103,35 +137,32 @@ func TestQueueGivesNoClientAllOfIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(1)
-		go func() { _ = q.run(t.Context(), 0, clean, right100ms) }()
+		go func() { _ = q.run(t.Context(), 0, clean, func() bool { time.Sleep(8 * time.Second); return false }) }()
 		synctest.Wait()
-		busy := make(map[Client]int)
-		note := func(client Client) func(error) {
-			return func(err error) {
-				if _, isBusy := errors.AsType[*Busy](err); isBusy {
-					busy[client]++
-				}
-			}
-		}
+		var busy turnedAway[Client]
 		for range queueShare + 10 {
-			join(t, q, 1, clean, note(1))
+			join(t, q, 1, clean, busy.of(1))
 		}
-		if busy[1] != 10 {
-			t.Fatalf("%d checks of a client beyond its share were turned away, want 10", busy[1])
+		pause(busyHold)
+		if busy.count(1) != 10 {
+			t.Fatalf("%d checks of a client beyond its share were turned away, want 10", busy.count(1))
 		}
 		for client := range Client(queueLength - queueShare) {
-			join(t, q, client+2, clean, note(client+2))
+			join(t, q, client+2, clean, busy.of(client+2))
 		}
-		join(t, q, 1000, clean, note(1000))
-		if busy[1] != 11 || busy[1000] != 0 {
-			t.Errorf("turned away: %d of the client with the most and %d of the new one, want 11 and 0", busy[1], busy[1000])
+		join(t, q, 1000, clean, busy.of(1000))
+		pause(busyHold)
+		if busy.count(1) != 11 || busy.count(1000) != 0 {
+			t.Errorf("turned away: %d of the client with the most and %d of the new one, want 11 and 0", busy.count(1), busy.count(1000))
 		}
 		for range queueShare {
-			join(t, q, 1, failing, note(1))
+			join(t, q, 1, failing, busy.of(1))
 		}
+		q.mu.Lock()
 		if q.waiting != queueLength {
 			t.Errorf("%d checks wait, want %d", q.waiting, queueLength)
 		}
+		q.mu.Unlock()
 		pause(time.Minute)
 	})
 }
@@ -142,28 +173,22 @@ func TestQueuePutsThoseWhoFailBehindOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(1)
-		go func() { _ = q.run(t.Context(), 0, clean, right100ms) }()
+		go func() { _ = q.run(t.Context(), 0, clean, func() bool { time.Sleep(8 * time.Second); return false }) }()
 		synctest.Wait()
-		busy := make(map[rank]int)
+		var busy turnedAway[rank]
 		for client := range Client(queueLength + 5) {
-			join(t, q, client, failing, func(err error) {
-				if err != nil {
-					busy[failing]++
-				}
-			})
+			join(t, q, client, failing, busy.of(failing))
 		}
-		if busy[failing] != 5 {
-			t.Errorf("%d of 5 too many were turned away", busy[failing])
+		pause(busyHold)
+		if busy.count(failing) != 5 {
+			t.Errorf("%d of 5 too many were turned away", busy.count(failing))
 		}
 		for client := range Client(7) {
-			join(t, q, client+1000, clean, func(err error) {
-				if err != nil {
-					busy[clean]++
-				}
-			})
+			join(t, q, client+1000, clean, busy.of(clean))
 		}
-		if busy[failing] != 12 || busy[clean] != 0 {
-			t.Errorf("turned away: %d failing and %d others, want 12 and 0", busy[failing], busy[clean])
+		pause(busyHold)
+		if busy.count(failing) != 12 || busy.count(clean) != 0 {
+			t.Errorf("turned away: %d failing and %d others, want 12 and 0", busy.count(failing), busy.count(clean))
 		}
 		pause(time.Minute)
 	})
