@@ -20,7 +20,7 @@ const modulePath = "github.com/caddy-sesame/caddy-sesame"
 var layers = [][]string{
 	{""}, // the root
 	{"internal/operator"},
-	{"internal/authn"},
+	{"internal/authn", "internal/loginurl"},
 	{"internal/accesslog", "internal/claim", "internal/cookie", "internal/hashing", "internal/identity", "internal/limit", "internal/page", "internal/place", "internal/require", "internal/scope", "internal/watch", "django/settings"},
 	{"session", "userstore", "internal/claim/rawuri", "internal/origin"},
 	{"token", "internal/directive", "internal/secret", "internal/strictjson"},

@@ -39,6 +39,7 @@ type Cookie struct {
 	path     string
 	sameSite http.SameSite
 	secure   string // on, off, auto
+	isExact  bool   // no prefix is put in front of the name
 }
 
 // The values of Config.Secure.
@@ -192,7 +193,7 @@ func (c *Cookie) make(r *http.Request, value string, maxAge int) *http.Cookie {
 
 // nameFor returns the cookie's full name for the scheme of a request.
 func (c *Cookie) nameFor(r *http.Request) string {
-	if c.domain == "" && c.path == "/" && c.isSecure(r) {
+	if !c.isExact && c.domain == "" && c.path == "/" && c.isSecure(r) {
 		return hostPrefix + c.name
 	}
 	return c.name

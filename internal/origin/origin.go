@@ -196,3 +196,37 @@ func isAll(values []string, allowed ...string) bool {
 	}
 	return true
 }
+
+// SiteOf is the scheme and the host by which the browser knows the site that a
+// request is for, as in https://www.example.com. A proxy that is trusted may say
+// it.
+func SiteOf(r *http.Request) string {
+	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	scheme, host := "http", r.Host
+	if r.TLS != nil || trusted && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
+		scheme = "https"
+	}
+	if forwarded := r.Header.Get("X-Forwarded-Host"); trusted && isHost(forwarded) {
+		host = forwarded
+	}
+	return scheme + "://" + host
+}
+
+// isHost reports whether a text is a host, which may have a port.
+func isHost(text string) bool {
+	isOther := func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(".-_:[]", c)
+	}
+	return text != "" && !strings.ContainsFunc(text, isOther)
+}
+
+// MayAct reports whether a request does no more than a page of this origin, or
+// its user, could have asked for: it asks for no change, and opens no WebSocket,
+// or the browser says that this origin sent it. What doesn't say counts as
+// another's.
+func MayAct(r *http.Request) bool {
+	if IsSafe(r.Method) && len(r.Header["Upgrade"]) == 0 {
+		return true
+	}
+	return initiatorOf(r) == Own
+}

@@ -173,3 +173,33 @@ func TestOriginOfAHostWithAPortOrAnAddress(t *testing.T) {
 		})
 	}
 }
+
+func TestOnlyPagesOfThisOriginAskForChangesOrWebSockets(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		method string
+		header []string
+		want   bool
+	}{
+		"a GET of a program":                     {"GET", nil, true},
+		"a GET of another site":                  {"GET", []string{"Sec-Fetch-Site", "cross-site"}, true},
+		"a HEAD":                                 {"HEAD", nil, true},
+		"an OPTIONS":                             {"OPTIONS", []string{"Origin", "http://evil.example"}, true},
+		"a POST of a program":                    {"POST", nil, false},
+		"a DELETE of a program":                  {"DELETE", nil, false},
+		"a method of one's own":                  {"PURGE", nil, false},
+		"a POST of this origin":                  {"POST", []string{"Origin", "http://app.example.com"}, true},
+		"a POST that says same-origin":           {"POST", []string{"Sec-Fetch-Site", "same-origin"}, true},
+		"a POST of a sibling host":               {"POST", []string{"Sec-Fetch-Site", "same-site", "Origin", "http://www.example.com"}, false},
+		"a POST of another site":                 {"POST", []string{"Origin", "http://evil.example"}, false},
+		"a POST of a page that hides its origin": {"POST", []string{"Origin", "null"}, false},
+		"a WebSocket of a program":               {"GET", []string{"Upgrade", "websocket"}, false},
+		"a WebSocket of this origin":             {"GET", []string{"Upgrade", "websocket", "Origin", "http://app.example.com"}, true},
+		"a WebSocket of another site":            {"GET", []string{"Upgrade", "websocket", "Origin", "http://evil.example"}, false},
+		"a WebSocket over HTTP/2":                {"CONNECT", nil, false},
+	} {
+		if got := origin.MayAct(request(test.method, test.header...)); got != test.want {
+			t.Errorf("%s: %t, want %t", name, got, test.want)
+		}
+	}
+}

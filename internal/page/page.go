@@ -44,7 +44,7 @@ type Config struct {
 
 	// A file with your own template (Go's html/template) for all pages. It
 	// gets the same fields as the built-in one: Page, Title, Message, Button,
-	// Action, HelpURL, HelpText, Language, Style.
+	// Action, HelpURL, HelpText, LoginURL, LoginText, Language, Style.
 	Template string `json:"template,omitempty"`
 }
 
@@ -62,7 +62,11 @@ const (
 	Expired   Kind = "expired"
 	Invalid   Kind = "invalid"
 	Forbidden Kind = "forbidden"
-	Limited   Kind = "limited"
+	// CrossSite is for what a page of another site may have sent, OtherLogin for a
+	// login in Django that does not count.
+	CrossSite  Kind = "cross_site"
+	OtherLogin Kind = "other_login"
+	Limited    Kind = "limited"
 	// SecondFactor is for the right password of a user who has a second factor.
 	SecondFactor Kind = "second_factor"
 	Unavailable  Kind = "unavailable"
@@ -75,6 +79,8 @@ type Data struct {
 	User    string // name of the user that the button logs in
 	Current string // name of the user who is logged in
 	HelpURL string // replaces the configured one
+
+	LoginURL string // Django's page for logging in, or empty
 }
 
 // view has the fields that a template can use.
@@ -88,6 +94,8 @@ type view struct {
 	HelpText string
 	Language string
 	Style    template.CSS
+
+	LoginURL, LoginText string
 }
 
 // Pages writes the pages of the gateway.
@@ -97,6 +105,7 @@ type Pages struct {
 	texts     map[Kind]wording
 	helpText  string
 	ownerText string
+	loginText string
 	style     template.CSS
 	policy    string // Content-Security-Policy
 
@@ -109,7 +118,7 @@ var builtInPage string
 // New returns the pages of a configuration, which may be nil. The error names
 // the option that is wrong.
 func New(cfg *Config) (*Pages, error) {
-	p := &Pages{helpText: helpText, ownerText: ownerText}
+	p := &Pages{helpText: helpText, ownerText: ownerText, loginText: loginText}
 	if cfg != nil {
 		p.config = *cfg
 	}
@@ -220,6 +229,7 @@ func (p *Pages) view(data Data) view {
 		if data.HelpURL != "" {
 			view.HelpURL = data.HelpURL
 		}
+		view.LoginURL, view.LoginText = data.LoginURL, p.loginText
 	}
 	return view
 }

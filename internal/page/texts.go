@@ -62,6 +62,16 @@ var builtInTexts = map[Kind]wording{
 		"You have set up a second factor, which can't be asked for here. Log in to the website instead, or use an access token if your program can.",
 		"",
 	},
+	CrossSite: {
+		"This request came from another site",
+		"Your browser didn't say that a page of this site has sent it, so nothing was done. Open the page again and try once more.",
+		"",
+	},
+	OtherLogin: {
+		"Your login is not accepted here",
+		"You are logged in, but in a way that this site doesn't accept. Logging in again won't help. Ask whoever runs the site.",
+		"",
+	},
 	Unavailable: {
 		"Please try again in a moment",
 		"We can't check who you are right now. Nothing is wrong with your link.",
@@ -74,11 +84,12 @@ var builtInTexts = map[Kind]wording{
 	},
 }
 
-// helpText is the text of the link to help_url. ownerText names the user of an
-// expired link.
+// helpText is the text of the link to help_url, loginText of that to Django's page
+// for logging in. ownerText names the user of an expired link.
 const (
 	helpText  = "Get a new link"
 	ownerText = "It was for {user}."
+	loginText = "Log in"
 )
 
 // setTexts replaces built-in texts with the operator's.
@@ -95,6 +106,9 @@ func (p *Pages) setTexts() error {
 		case "owner":
 			p.ownerText = text
 			continue
+		case "login":
+			p.loginText = text
+			continue
 		}
 		page, part, _ := strings.Cut(name, ".")
 		texts, ok := p.texts[Kind(page)]
@@ -106,7 +120,7 @@ func (p *Pages) setTexts() error {
 		case ok && part == "button" && texts.button != "":
 			texts.button = text
 		default:
-			return setting.Errorf("text "+name, "text %s: there is no such text; it must be like confirm.title, expired.message, logout.button, help or owner%s", name, nearest.Hint(name, textNames()))
+			return setting.Errorf("text "+name, "text %s: there is no such text; it must be like confirm.title, expired.message, logout.button, help, owner or login%s", name, nearest.Hint(name, textNames()))
 		}
 		p.texts[Kind(page)] = texts
 	}
@@ -115,7 +129,7 @@ func (p *Pages) setTexts() error {
 
 // textNames are the names of all texts.
 func textNames() []string {
-	names := []string{"help", "owner"}
+	names := []string{"help", "owner", "login"}
 	for kind, texts := range builtInTexts {
 		names = append(names, string(kind)+".title", string(kind)+".message")
 		if texts.button != "" {

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"hash/maphash"
 	"net/http"
 	"sync"
 	"time"
@@ -9,17 +10,20 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// A Session is the login that a response belongs to. Sessions have no ID, so
-// two logins of a user within one second count as the same session.
+// A Session is the login that a response belongs to. The gateway's own sessions
+// have no ID, so two logins of a user within one second count as the same session.
+// A session of Django's has a Mark alone.
 type Session struct {
 	Audience string // hash of the keys that the session is signed with
 	User     token.PrimaryKey
 	Login    int64 // in Unix seconds
+
+	Mark string // identifies a session that is in a table
 }
 
 // responses are the open responses of sessions, of all watchers: a logout at
 // one handler ends responses of other handlers. They are in shards by the time
-// of the login, so that requests of different sessions mostly take different
+// of the login or by the mark, so that requests of different sessions mostly take different
 // locks.
 var responses [64]shard
 
@@ -30,12 +34,19 @@ type shard struct {
 }
 
 func (s *Session) shard() *shard {
-	return &responses[uint64(s.Login)%uint64(len(responses))] //nolint:gosec // any number will do
+	number := uint64(s.Login) //nolint:gosec // any number will do
+	if s.Mark != "" {
+		number = maphash.String(seed, s.Mark)
+	}
+	return &responses[number%uint64(len(responses))]
 }
 
+// seed is for the shards of marks.
+var seed = maphash.MakeSeed()
+
 // GuardSession is Guard for a response of a session, which EndSession can end.
-func (w *Watcher) GuardSession(to http.ResponseWriter, r *http.Request, session Session, until time.Time, why func(*userstore.User) Reason) (http.ResponseWriter, *http.Request, func()) {
-	g, writer, r := w.guard(to, r, userstore.ByPrimaryKey(session.User), until, why)
+func (w *Watcher) GuardSession(to http.ResponseWriter, r *http.Request, session Session, key userstore.Key, until time.Time, why func(*userstore.User) Reason) (http.ResponseWriter, *http.Request, func()) {
+	g, writer, r := w.guard(to, r, key, until, why)
 	s := session.shard()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -36,6 +36,7 @@ const (
 	Over      Reason = "the session is over"
 	Forbidden Reason = "the user no longer meets what is required"
 	LoggedOut Reason = "the user logged out"
+	Ended     Reason = "the session or API token has ended"
 )
 
 // A Watcher ends WebSockets, event streams, downloads and other long responses
@@ -166,7 +167,7 @@ func (g *guarded) end(why Reason) {
 	}
 	g.state.ended = true
 	level := zap.InfoLevel
-	if why == Over || why == LoggedOut {
+	if why == Over || why == LoggedOut || why == Ended {
 		level = zap.DebugLevel // as expected
 	}
 	if c := g.watcher.logger.Check(level, "a response was ended before its time"); c != nil {
@@ -346,6 +347,12 @@ func userField(key userstore.Key) zap.Field {
 	return zap.Stringer("user", pk)
 }
 
+// isVia reports whether a user is found by a session or an API token.
+func isVia(key userstore.Key) bool {
+	via, _ := key.Via()
+	return via != nil
+}
+
 // endOver ends the response if the session is over.
 func (g *guarded) endOver() {
 	g.mu.Lock()
@@ -362,6 +369,8 @@ func (g *guarded) endUnlessFor(user *userstore.User) {
 	defer g.mu.Unlock()
 	switch {
 	case g.state.finished:
+	case user == nil && isVia(g.key):
+		g.end(Ended) // or its user was deleted
 	case user == nil:
 		g.end(Unknown)
 	case !user.IsActive:
