@@ -41,25 +41,25 @@ func newAudit(ctx caddy.Context) audit {
 }
 
 // login notes that a session began.
-func (a *audit) login(r *http.Request, user *userstore.User, fingerprint string) {
-	a.note(r, eventLogin, "login", user.PrimaryKey, fingerprint)
+func (a *audit) login(r *http.Request, user *userstore.User, scheme, fingerprint string) {
+	a.note(r, eventLogin, "login", user.PrimaryKey, scheme, fingerprint)
 }
 
 // logout notes that a session was ended by its user.
-func (a *audit) logout(r *http.Request, user token.PrimaryKey) {
-	a.note(r, eventLogout, "logout", user, "")
+func (a *audit) logout(r *http.Request, user token.PrimaryKey, scheme string) {
+	a.note(r, eventLogout, "logout", user, scheme, "")
 }
 
 // consumed notes that a one-time token was used up.
 func (a *audit) consumed(r *http.Request, user *userstore.User, fingerprint string) {
-	a.note(r, eventConsumed, "one-time token used", user.PrimaryKey, fingerprint)
+	a.note(r, eventConsumed, "one-time token used", user.PrimaryKey, outcomeToken.String(), fingerprint)
 }
 
-func (a *audit) note(r *http.Request, event, message string, user token.PrimaryKey, fingerprint string) {
+func (a *audit) note(r *http.Request, event, message string, user token.PrimaryKey, scheme, fingerprint string) {
 	id := requestID(r)
 	if c := a.logger.Check(zap.InfoLevel, message); c != nil {
 		fields := append([]zap.Field{zap.Stringer("user", user)}, requestFields(r)...)
-		fields = append(fields, zap.String("request_id", id))
+		fields = append(fields, zap.String("request_id", id), zap.String("scheme", scheme))
 		if fingerprint != "" {
 			fields = append(fields, zap.String("token", fingerprint))
 		}
@@ -69,7 +69,7 @@ func (a *audit) note(r *http.Request, event, message string, user token.PrimaryK
 		return
 	}
 	data := requestData(r, id)
-	data["user"] = user.String()
+	data["user"], data["scheme"] = user.String(), scheme
 	if fingerprint != "" {
 		data["token"] = fingerprint
 	}

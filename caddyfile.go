@@ -101,6 +101,23 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        max_concurrent <n>
 //	        second_factor reject|ignore
 //	    }
+//	    django_session {
+//	        engine db|cached_db|signed_cookies
+//	        cookie_name <name>
+//	        cookie_domain <domain>
+//	        cookie_path <path>
+//	        cookie_age <duration>|<seconds>
+//	        cookie_secure auto|on|off
+//	        cookie_samesite lax|strict|none
+//	        expire_at_browser_close [on|off]
+//	        table <table>
+//	        key_salt <text>
+//	        backends <dotted.path>...
+//	        touch <duration>|off
+//	        write [on|off]
+//	        login_url <url>
+//	        pass_cookie [on|off]
+//	    }
 //	    confirm always|one_time|off
 //	    reserved_path <path>|off
 //	    watch <duration>|off
@@ -184,6 +201,7 @@ func (h *Handler) options() directive.Options {
 		"cache":          userstore.CacheOption(&h.Cache),
 		"session":        sessionOption(&h.Session),
 		"password":       authn.PasswordOption(&h.Password),
+		"django_session": authn.DjangoSessionOption(&h.DjangoSession),
 		"confirm":        directive.Text(&h.Confirm, "always, one_time or off"),
 		"reserved_path":  directive.Text(&h.ReservedPath, "a path such as /_sesame/, or off"),
 		"watch":          watchOption(&h.Watch),

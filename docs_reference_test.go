@@ -406,9 +406,13 @@ func isOpen(metric, label string) bool {
 	return label == "server" || metric == "caddy_sesame_credentials_rejected_total"
 }
 
-// isOfScheme reports whether an outcome is that of a scheme which has a block of
-// the configuration: it is there once a handler of the process has had it.
+// isOfScheme reports whether an outcome, or the reason of a refusal, is that of a
+// scheme which has a block of the configuration: it is there once a handler of the
+// process has had it.
 func isOfScheme(outcome string) bool {
+	if strings.HasSuffix(outcome, " reason=cross_site") || strings.HasSuffix(outcome, " reason=other_login") {
+		return true
+	}
 	for _, scheme := range []string{"django_session", "password", "drf", "knox", "simplejwt"} {
 		if strings.HasSuffix(outcome, " outcome="+scheme) {
 			return true

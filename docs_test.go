@@ -53,6 +53,7 @@ func TestDocsCaddyfiles(t *testing.T) {
 		t.Cleanup(func() { db.mustExec(t, "DROP VIEW gateway_user") })
 		// The other table and the other key that docs/tables.md reads.
 		db.mustExec(t, "CREATE TABLE accounts_customer (id int PRIMARY KEY, email varchar(254) NOT NULL, password varchar(128) NOT NULL, last_login datetime(6), enabled tinyint NOT NULL, display_name varchar(50) NOT NULL)")
+		db.addSessions(t)
 		db.mustExec(t, "ALTER TABLE auth_user ADD COLUMN object_id char(24) NULL UNIQUE")
 		t.Cleanup(func() {
 			db.mustExec(t, "DROP TABLE accounts_customer")

@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
+	"github.com/caddy-sesame/caddy-sesame/internal/loginurl"
 	"github.com/caddy-sesame/caddy-sesame/internal/operator"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/scope"
@@ -70,7 +71,9 @@ type gate struct {
 	confirmer  confirmer
 	reserved   reserved
 	tokenLogin tokenLogin
-	logins     *logins // nil without sessions
+	logins     *logins              // nil where no link logs in
+	django     *authn.DjangoSession // nil without
+	loginPage  *loginurl.Page       // nil without
 
 	forOperator *operator.Handler // as commands and the admin API know it
 }
@@ -206,7 +209,10 @@ func (g builder) provisionAssertion() error {
 // provisionLogin prepares sessions and pages.
 func (g builder) provisionLogin() error {
 	var err error
-	if g.config.Session != nil {
+	if err := checkSchemes(g.config); err != nil {
+		return err
+	}
+	if g.config.Session != nil || writesDjango(g.config) {
 		if g.logins, err = newLogins(g.config.Session); err != nil {
 			return err
 		}
@@ -228,15 +234,16 @@ func (g builder) provisionLogin() error {
 	}
 	g.sources.Recognize(tokenForm(g))
 	g.sources.AddCookies(g.confirmer.cookie.Name())
-	if g.logins != nil {
+	if hasOwnSession(g.config) {
 		g.sources.AddCookies(g.logins.cookie.Name())
 	}
-	g.provisionSchemes()
-	for _, cfg := range schemesOf(g.config) {
-		if err := cfg.Validate(); err != nil {
-			return setting.In(cfg.Option(), err)
+	if cfg := g.config.DjangoSession; cfg != nil && cfg.LoginURL != "" {
+		if g.loginPage, err = loginurl.New(cfg.LoginURL, cfg.CookieSecure); err != nil {
+			return setting.In(cfg.Option(), setting.Of("login_url", err))
 		}
+		g.sources.AddCookies(g.loginPage.Cookie())
 	}
+	g.provisionSchemes()
 	if g.pages, err = page.New(g.config.Pages); err != nil {
 		return setting.In("pages", err)
 	}
@@ -385,7 +392,7 @@ func (g builder) provisionSchemes() {
 		LogsIn:          g.logins != nil,
 	}
 	g.served = map[string]*atomic.Uint64{g.token.Name(): counted.servedBy(g.token.Name())}
-	if g.logins == nil {
+	if !hasOwnSession(g.config) {
 		return
 	}
 	g.addScheme(&authn.Session{
@@ -408,11 +415,17 @@ func (g builder) addScheme(scheme authn.Scheme) {
 
 // provisionConfigured makes the schemes that have a block of the configuration.
 func (g builder) provisionConfigured() error {
+	store := g.config.storeConfig()
+	location, err := store.Location()
+	if err != nil {
+		return err
+	}
 	env := &authn.Environment{
 		Settings: g.settings,
 		Resolve:  secret.Resolve,
 		Store:    func() *userstore.MySQL { return g.mysql },
 		Now:      g.now,
+		TimeZone: location,
 		Logger:   g.logger,
 		Realm:    g.config.Realm,
 		Users:    usersID(g.config.UserStore),
@@ -431,6 +444,9 @@ func (g builder) provisionConfigured() error {
 			g.sources.AddAuthorization(reader.IsAuthorization)
 		}
 		g.addScheme(scheme)
+		if django, ok := scheme.(*authn.DjangoSession); ok {
+			g.django = django
+		}
 	}
 	return nil
 }
@@ -448,6 +464,11 @@ func (g *gate) stop() {
 // close closes the store. Requests must be through.
 func (g *gate) close() error {
 	var errs []error
+	for _, scheme := range g.configured {
+		if closer, ok := scheme.(io.Closer); ok {
+			errs = append(errs, closer.Close())
+		}
+	}
 	if g.limiter != nil {
 		g.limiter.queue.Stop()
 		errs = append(errs, g.limiter.failures.Release())

@@ -3,6 +3,7 @@ package sesame
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -36,6 +37,7 @@ type taken struct {
 	explicit, ambient []authn.Credential
 	confirmation      confirmation
 	at                authn.At
+	timesAtLogin      int    // how often the browser was sent to the page for logging in
 	target            string // where a login by the token leads; empty for the request's own URI
 }
 
@@ -88,6 +90,9 @@ func (g *gate) take(r *http.Request, isExposed bool) taken {
 	for _, scheme := range g.schemes {
 		c.add(scheme.Take(r))
 	}
+	if g.loginPage != nil {
+		c.timesAtLogin = g.loginPage.Take(r)
+	}
 	return c
 }
 
@@ -107,7 +112,7 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 	}
 
 	if c.isEmpty() {
-		return g.serveNobody(w, r, next)
+		return g.serveNobody(w, r, next, c)
 	}
 	scope, err := g.scope.Of(r)
 	if err != nil {
@@ -138,6 +143,9 @@ func (g *gate) serveTaken(w http.ResponseWriter, r *http.Request, next caddyhttp
 // serveAmbient passes on a request that has nothing but ambient credentials.
 func (g *gate) serveAmbient(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken) error {
 	v, err := g.visitorUnasked(r, c, g.meets)
+	if err == nil {
+		err = g.refuser.mayAct(r, &v)
+	}
 	switch {
 	case err == nil:
 		if err := g.logins.renew(w, r, &v); err != nil {
@@ -151,20 +159,30 @@ func (g *gate) serveAmbient(w http.ResponseWriter, r *http.Request, next caddyht
 	if limited, ok := errors.AsType[*limit.Exceeded](err); ok && !g.config.Optional {
 		return g.refuser.fail(w, r, limited)
 	}
-	return g.serveNobody(w, r, next)
+	if none, ok := errors.AsType[*authn.None](err); ok && !g.config.Optional && hasOtherLogin(none) {
+		return g.refuser.fail(w, r, errOtherLogin)
+	}
+	return g.serveNobody(w, r, next, c)
+}
+
+// hasOtherLogin reports whether a user is logged in to Django in a way that isn't
+// accepted. Sent to log in, Django would send them back.
+func hasOtherLogin(none *authn.None) bool {
+	isOther := func(rejected authn.Rejected) bool { return authn.IsUnlistedBackend(rejected.Err) }
+	return slices.ContainsFunc(none.Rejected, isOther)
 }
 
 // serveNobody answers a request that has neither a token nor a session.
-func (g *gate) serveNobody(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+func (g *gate) serveNobody(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken) error {
 	if g.config.Optional && len(g.config.Require) > 0 {
-		return g.serveProven(w, r, next)
+		return g.serveProven(w, r, next, c)
 	}
 	if g.config.Optional && !origin.IsPreflight(r) {
 		counted.requests[outcomeAnonymous].Add(1)
 		g.identity.Restore(r, g.logger)
 		return next.ServeHTTP(w, r)
 	}
-	return g.refuser.fail(w, r, g.rejected(r, nil, token.Missing))
+	return g.refuser.refuseNobody(w, r, c)
 }
 
 // serveBesideRejected answers a request whose explicit credentials were
@@ -184,6 +202,9 @@ func (g *gate) serveBesideRejected(w http.ResponseWriter, r *http.Request, next 
 		r.Method == http.MethodGet && g.logins != nil && g.logins.redirects(r) && asksForPage(r):
 		counted.requests[outcomeSession].Add(1)
 		return seeOther(w, c.loginTarget(r))
+	}
+	if err := g.refuser.mayAct(r, &v); err != nil {
+		return g.refuser.fail(w, r, err)
 	}
 	return g.serveVisitor(w, r, next, &v)
 }

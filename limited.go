@@ -174,15 +174,31 @@ func (f *refuser) refuseLimited(w http.ResponseWriter, r *http.Request, wait tim
 func (l *limiter) chargeForged(r *http.Request, none *authn.None) error {
 	client := l.clientOf(r)
 	for _, rejected := range none.Rejected {
-		cookie, ok := rejected.Credential.(*authn.SessionCookie)
-		if !ok || !errors.Is(rejected.Err, session.BadSignature) {
+		guess := guessOf(rejected)
+		if guess == "" {
 			continue // what isn't a session is another application's
 		}
-		isNew := l.failures.RememberRejected(l.failures.CredentialOf(client, cookie.Value()))
+		isNew := l.failures.RememberRejected(l.failures.CredentialOf(client, guess))
 		err := l.charge(r, rejected.Err, isNew)
 		if _, isOver := errors.AsType[*limit.Exceeded](err); isOver {
 			return err
 		}
 	}
 	return nil
+}
+
+// guessOf tells a rejected session that may have been made up from others. It is
+// empty for one that was not.
+func guessOf(rejected authn.Rejected) string {
+	switch c := rejected.Credential.(type) {
+	case *authn.SessionCookie:
+		if errors.Is(rejected.Err, session.BadSignature) {
+			return c.Value()
+		}
+	case *authn.DjangoCookie:
+		if c.IsForged(rejected.Err) {
+			return c.Value()
+		}
+	}
+	return ""
 }

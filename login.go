@@ -85,7 +85,7 @@ func (f *tokenLogin) useToken(w http.ResponseWriter, r *http.Request, next caddy
 		return f.g.refuser.fail(w, r, err)
 	}
 	fingerprint, _ := given.Origin()
-	f.g.audit.login(r, user, fingerprint)
+	f.g.audit.login(r, user, given.Scheme(), fingerprint)
 	if l.isConfirmed || r.Method == http.MethodGet && f.g.logins.redirects(r) {
 		counted.requests[outcomeLogin].Add(1)
 		return seeOther(w, c.loginTarget(r))

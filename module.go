@@ -61,7 +61,7 @@ type TokenSource = claim.Source
 //
 // Placeholder | Description
 // ------------|---------------
-// `{http.auth.sesame.error}` | Why the request was refused: `missing`, `malformed`, `expired`, `invalid`, `forbidden`, `limited`, `second_factor` or `unavailable`
+// `{http.auth.sesame.error}` | Why the request was refused: `missing`, `malformed`, `expired`, `invalid`, `forbidden`, `cross_site`, `other_login`, `limited`, `second_factor` or `unavailable`
 type Handler struct {
 	// Django's SECRET_KEY. Keep it in the environment or a file:
 	// `{env.DJANGO_SECRET_KEY}`, `{file./run/secrets/key}`. Required.
@@ -192,6 +192,9 @@ type Handler struct {
 	// Default: they aren't.
 	Password *authn.PasswordConfig `json:"password,omitempty"`
 
+	// Whether users who are logged in to Django are logged in here. Default: no.
+	DjangoSession *authn.DjangoSessionConfig `json:"django_session,omitempty"`
+
 	// When a browser that opens a link gets a page with a button first, so
 	// that mail scanners and link previews don't use the link up: `always`,
 	// `one_time`, or `off`. A link that would replace another user's session
@@ -205,7 +208,7 @@ type Handler struct {
 
 	// How often the users behind open WebSockets and other long responses are
 	// looked up, to end those of users who may no longer log in. 0 is never.
-	// Default: 30s where sessions are on, else never.
+	// Default: 30s where sessions or django_session are on, else never.
 	Watch *caddy.Duration `json:"watch,omitempty"`
 
 	// How often a client may come with what is refused. Default: 100 times at
@@ -235,6 +238,9 @@ func schemesOf(h *Handler) []authn.Config {
 	var configured []authn.Config
 	if h.Password != nil {
 		configured = append(configured, h.Password)
+	}
+	if h.DjangoSession != nil {
+		configured = append(configured, h.DjangoSession)
 	}
 	return configured
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
-	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -111,10 +110,10 @@ func (p *proven) update(r *http.Request, user *userstore.User) (*userstore.User,
 // serveProven answers a request that has neither a token nor a session, by the
 // user whom an earlier handler has proven: without one, no requirement is met. A
 // row that may be old can let the user in, but only a fresh one can reject.
-func (g *gate) serveProven(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+func (g *gate) serveProven(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken) error {
 	user, ok := identity.UserOf(r)
 	if !ok {
-		return g.refuser.fail(w, r, g.rejected(r, nil, token.Missing))
+		return g.refuser.refuseNobody(w, r, c)
 	}
 	p := provenIn(r)
 	err := g.meets(user)

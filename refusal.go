@@ -20,8 +20,10 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/hashing"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
+	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
+	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
 // refuser answers requests that don't go on.
@@ -49,11 +51,49 @@ func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 	counted.refuse(err)
 	f.g.hints.warnOfHelp(r)
 	answer := refusal{status: http.StatusUnauthorized, page: page.Data{Kind: page.Kind(authn.Public(err)), HelpURL: f.g.hints.helpURL(r)}}
+	if f.g.loginPage != nil && asksForPage(r) {
+		answer.page.LoginURL = f.g.loginPage.Link(r, f.targetOf(r))
+	}
 	if expired, ok := errors.AsType[*expiredLink](err); ok {
 		answer.page.User, answer.page.HelpURL = expired.name, expired.helpURL
 	}
 	w.Header().Set("WWW-Authenticate", f.challenge(answer))
 	return f.answer(w, r, answer)
+}
+
+// targetOf is where a link for logging in leads from the page that a request asks
+// for: back to it, unless the request was to change something.
+func (f *refuser) targetOf(r *http.Request) string {
+	if r.Method != http.MethodGet {
+		return ""
+	}
+	return f.g.sources.Clean(ownURI(r))
+}
+
+// refuseNobody sends a browser that asks for a page to log in, where there is a
+// page for that, and rejects what else has neither a token nor a session.
+func (f *refuser) refuseNobody(w http.ResponseWriter, r *http.Request, c taken) error {
+	err := f.g.rejected(r, nil, token.Missing)
+	if f.g.loginPage != nil && asksForPage(r) && !origin.IsAhead(r) &&
+		f.g.loginPage.Send(w, r, f.targetOf(r), c.timesAtLogin) {
+		counted.refuse(err)
+		return nil
+	}
+	return f.fail(w, r, err)
+}
+
+// mayAct returns errCrossSite for a visitor's request that a page of another
+// origin may have made the browser send.
+func (f *refuser) mayAct(r *http.Request, v *visitor) error {
+	if !v.needsOrigin || origin.MayAct(r) {
+		return nil
+	}
+	if logged := f.g.logger.Check(zap.DebugLevel, "credentials refused"); logged != nil {
+		fields := []zap.Field{zap.Error(errCrossSite), zap.String("scheme", v.scheme), zap.Stringer("reason", errCrossSite)}
+		logged.Write(append(fields, requestFields(r)...)...)
+	}
+	f.g.audit.rejected(r, v.scheme, errCrossSite)
+	return errCrossSite
 }
 
 // refuseForNow answers a request that can't be checked.
@@ -118,6 +158,9 @@ func (f *refuser) fail(w http.ResponseWriter, r *http.Request, err error) error 
 		counted.requests[outcomeBusy].Add(1)
 		return f.refuseForNow(w, r, busy.Wait)
 	}
+	if denied, ok := errors.AsType[denial](err); ok {
+		return f.deny(w, r, denied)
+	}
 	switch {
 	case authn.IsRejection(err):
 		return f.refuse(w, r, err)
@@ -139,6 +182,26 @@ func (f *refuser) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	counted.requests[outcomeUnavailable].Add(1)
 	f.outages.report(f.g.logger, err)
 	return f.refuseForNow(w, r, retryAfter)
+}
+
+// denial is why a user's request is answered 403, besides requirements: the name
+// of the page.
+type denial page.Kind
+
+func (d denial) Error() string  { return "sesame: " + string(d) }
+func (d denial) String() string { return string(d) }
+
+// errCrossSite: a page of another origin may have made the browser send it.
+// errOtherLogin: the user has logged in to Django by a backend that isn't listed.
+const (
+	errCrossSite  = denial(page.CrossSite)
+	errOtherLogin = denial(page.OtherLogin)
+)
+
+// deny answers a request with 403.
+func (f *refuser) deny(w http.ResponseWriter, r *http.Request, d denial) error {
+	counted.refuse(d)
+	return f.answer(w, r, refusal{status: http.StatusForbidden, page: page.Data{Kind: page.Kind(d)}})
 }
 
 // statusClientClosed is what Caddy logs for a client that went away.

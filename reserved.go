@@ -42,7 +42,7 @@ const nextParameter = "next"
 // pageOf is the page below the reserved path that a request is for, or
 // empty.
 func (p *reserved) pageOf(r *http.Request) string {
-	if p.g.logins == nil && p.g.assertions == nil {
+	if p.g.logins == nil && p.g.assertions == nil && p.g.config.DjangoSession == nil {
 		return ""
 	}
 	prefix := p.g.config.ReservedPath
@@ -57,12 +57,17 @@ func (p *reserved) pageOf(r *http.Request) string {
 		return ""
 	}
 	switch {
-	case p.g.logins == nil && page != reservedKeySet:
-		return "" // all others are about logins
+	case p.g.logins == nil && !p.isAlone(page):
+		return "" // it is about logins
 	case page == "":
 		return "/" // nothing is there, but it is ours
 	}
 	return page
+}
+
+// isAlone reports whether a page is there also where no link logs in.
+func (p *reserved) isAlone(page string) bool {
+	return page == reservedKeySet && p.g.assertions != nil || page == reservedWhoami && p.g.config.DjangoSession != nil
 }
 
 // serve answers a request below the reserved path. None goes on to the
@@ -127,7 +132,9 @@ func (p *reserved) serveLogout(w http.ResponseWriter, r *http.Request, c taken) 
 		w.WriteHeader(http.StatusForbidden)
 		return nil
 	}
-	p.g.logins.end(w, r, c)
+	if err := p.g.logins.end(w, r, c); err != nil {
+		return p.g.refuser.fail(w, r, err)
+	}
 	if next != "" {
 		return seeOther(w, next)
 	}
@@ -180,6 +187,10 @@ func (p *reserved) serveWhoami(w http.ResponseWriter, r *http.Request, c taken) 
 	if v.session != nil {
 		since, until := v.session.Issued(), v.session.Expires()
 		told.Since, told.Until = &since, &until
+	}
+	if v.django != nil {
+		until := v.django.Ends()
+		told.Until = &until
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)

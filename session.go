@@ -111,7 +111,12 @@ type logins struct {
 	updateLastLogin bool
 }
 
+// newLogins makes the logins of a configuration, which is nil where only
+// django_session has them.
 func newLogins(cfg *SessionConfig) (*logins, error) {
+	if cfg == nil {
+		cfg = new(SessionConfig)
+	}
 	l := &logins{redirect: cfg.Redirect, updateLastLogin: cfg.UpdateLastLogin == nil || *cfg.UpdateLastLogin}
 	var err error
 	if l.cookie, err = cookie.New(cfg.cookie()); err != nil {
@@ -139,7 +144,7 @@ type keys struct {
 
 // sessionsFor makes the sessions that go with tokens.
 func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
-	if h.Session == nil {
+	if !hasOwnSession(h) {
 		return nil, nil
 	}
 	made := tokens.Settings()
@@ -157,6 +162,9 @@ func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
 // start sets the cookie of a user who logs in. Sessions of applications
 // end, unless the browser had one of the same user.
 func (l *logins) start(w http.ResponseWriter, r *http.Request, user *userstore.User, c taken) error {
+	if writesDjango(l.g.config) {
+		return l.startDjango(w, r, user, c)
+	}
 	made, err := l.g.keys(r.Context())
 	if err != nil {
 		return err
@@ -185,8 +193,28 @@ func (l *logins) start(w http.ResponseWriter, r *http.Request, user *userstore.U
 	return nil
 }
 
-// renew sets the cookie anew where that is due.
+// startDjango is start where a login begins a session of Django's.
+func (l *logins) startDjango(w http.ResponseWriter, r *http.Request, user *userstore.User, c taken) error {
+	begun, err := l.g.django.Begin(w, r, user, c.ambient)
+	if err != nil {
+		return err
+	}
+	counted.logins.Add(1)
+	if !begun.IsSame {
+		l.ending.Expire(w, r)
+	}
+	for _, mark := range begun.Ended {
+		watch.EndSession(watch.Session{Mark: mark})
+	}
+	return nil
+}
+
+// renew extends a session, or sets its cookie anew, where that is due.
 func (l *logins) renew(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	if v.django != nil {
+		v.django.Touch(w, r, v.user, v.key)
+		return nil
+	}
 	if v.session == nil {
 		return nil
 	}
@@ -223,26 +251,13 @@ func (l *logins) note(ctx context.Context, user *userstore.User) {
 // not send it, on a site of these hosts. None of it keeps Caddy from starting:
 // other hosts of the site may be right.
 func (h *Handler) cookieWarnings(hosts []string) []operator.Warning {
+	if h.DjangoSession != nil && (h.Session == nil || writesDjango(h)) {
+		return domainWarnings("django_session cookie_domain", h.DjangoSession.CookieDomain, hosts)
+	}
 	if h.Session == nil {
 		return nil
 	}
-	var warnings []operator.Warning
-	domain := strings.TrimPrefix(strings.ToLower(h.Session.Domain), ".")
-	for _, host := range hosts {
-		if domain == "" || isBelow(host, domain) {
-			continue
-		}
-		warnings = append(warnings, operator.Warning{
-			Text:   fmt.Sprintf("session domain %s is not a parent of the host %s: browsers reject the cookie there, and nobody stays logged in", domain, host),
-			Advice: "set it to a domain that " + host + " is in, or leave it out for a cookie of the host alone",
-		})
-	}
-	if domain != "" && domain != "localhost" && !strings.Contains(domain, ".") {
-		warnings = append(warnings, operator.Warning{
-			Text:   fmt.Sprintf("session domain %s is a whole top-level domain: browsers reject the cookie, and nobody stays logged in", domain),
-			Advice: "set it to a domain of your own, such as example." + domain + ", or leave it out for a cookie of the host alone",
-		})
-	}
+	warnings := domainWarnings("session domain", h.Session.Domain, hosts)
 	switch h.Session.Name {
 	case "sessionid", "csrftoken", "messages", "PHPSESSID":
 		warnings = append(warnings, operator.Warning{
@@ -256,6 +271,27 @@ func (h *Handler) cookieWarnings(hosts []string) []operator.Warning {
 		warnings = append(warnings, operator.Warning{
 			Text:   fmt.Sprintf("session path %s leaves out %s: browsers don't send the cookie to its pages, and nobody can log out there", path, reserved),
 			Advice: fmt.Sprintf("set reserved_path %s, and let no matcher keep it away from sesame", below),
+		})
+	}
+	return warnings
+}
+
+// domainWarnings are those about the domain of a cookie.
+func domainWarnings(option, domain string, hosts []string) (warnings []operator.Warning) {
+	domain = strings.TrimPrefix(strings.ToLower(domain), ".")
+	for _, host := range hosts {
+		if domain == "" || isBelow(host, domain) {
+			continue
+		}
+		warnings = append(warnings, operator.Warning{
+			Text:   fmt.Sprintf("%s %s is not a parent of the host %s: browsers reject the cookie there, and nobody stays logged in", option, domain, host),
+			Advice: "set it to a domain that " + host + " is in, or leave it out for a cookie of the host alone",
+		})
+	}
+	if domain != "" && domain != "localhost" && !strings.Contains(domain, ".") {
+		warnings = append(warnings, operator.Warning{
+			Text:   fmt.Sprintf("%s %s is a whole top-level domain: browsers reject the cookie, and nobody stays logged in", option, domain),
+			Advice: "set it to a domain of your own, such as example." + domain + ", or leave it out for a cookie of the host alone",
 		})
 	}
 	return warnings
@@ -297,11 +333,17 @@ func (g builder) warnAboutCookie(ctx caddy.Context) {
 // Applications lose what they keep of the user, where there was a session.
 func (l *logins) forget(w http.ResponseWriter, r *http.Request, c taken, err error) {
 	none, ok := errors.AsType[*authn.None](err)
+	if ok && l != nil && writesDjango(l.g.config) {
+		l.forgetDjango(w, r, c, none)
+	}
 	if !ok || sessionsIn(c.ambient) == 0 {
 		return
 	}
 	hasEnded := none.IsAmbiguous
 	for _, rejected := range none.Rejected {
+		if _, isOurs := rejected.Credential.(*authn.SessionCookie); !isOurs {
+			continue
+		}
 		switch {
 		case errors.Is(rejected.Err, session.WrongScope) && !none.IsAmbiguous:
 			return // it may be valid for another page of the site
@@ -320,12 +362,25 @@ func (l *logins) forget(w http.ResponseWriter, r *http.Request, c taken, err err
 	}
 }
 
+// forgetDjango is forget for sessions of Django's. What isn't accepted for the
+// gateway's own reasons stays.
+func (l *logins) forgetDjango(w http.ResponseWriter, r *http.Request, c taken, none *authn.None) {
+	if l.g.django.Forget(w, r, c.ambient, none) {
+		l.ending.Expire(w, r)
+	}
+}
+
 // end makes a browser forget its session, and what applications have of
 // the user, and ends the responses that are open in the session.
-func (l *logins) end(w http.ResponseWriter, r *http.Request, c taken) {
+//
+// The error says why the store has no answer: then a session of Django's goes on.
+func (l *logins) end(w http.ResponseWriter, r *http.Request, c taken) error {
+	if writesDjango(l.g.config) {
+		return l.endDjango(w, r, c)
+	}
 	l.ending.Expire(w, r)
 	if sessionsIn(c.ambient) == 0 {
-		return
+		return nil
 	}
 	counted.logouts.Add(1)
 	sent := l.ended(r, c)
@@ -333,7 +388,7 @@ func (l *logins) end(w http.ResponseWriter, r *http.Request, c taken) {
 	if len(sent) > 0 {
 		user = sent[0].PrimaryKey()
 	}
-	l.g.audit.logout(r, user)
+	l.g.audit.logout(r, user, outcomeSession.String())
 	for i := range sent {
 		watch.EndSession(l.watched(&sent[i]))
 	}
@@ -342,6 +397,24 @@ func (l *logins) end(w http.ResponseWriter, r *http.Request, c taken) {
 	} else {
 		l.cookie.Clear(w, r)
 	}
+	return nil
+}
+
+// endDjango is end where sessions are Django's.
+func (l *logins) endDjango(w http.ResponseWriter, r *http.Request, c taken) error {
+	ended, err := l.g.django.End(w, r, c.ambient)
+	if err != nil {
+		return err
+	}
+	l.ending.Expire(w, r)
+	for _, mark := range ended.Marks {
+		watch.EndSession(watch.Session{Mark: mark})
+	}
+	if !ended.User.IsZero() {
+		counted.logouts.Add(1)
+		l.g.audit.logout(r, ended.User, l.g.django.Name())
+	}
+	return nil
 }
 
 // ended are the sessions of a request that logs out, for whichever

@@ -1,6 +1,7 @@
 package sesame
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -16,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/token"
@@ -176,7 +178,7 @@ func (h *Handler) watchInterval() time.Duration {
 	switch {
 	case h.Watch != nil:
 		return time.Duration(*h.Watch)
-	case h.Session != nil:
+	case h.Session != nil, h.DjangoSession != nil:
 		return defaultWatch
 	}
 	return 0
@@ -192,6 +194,69 @@ func (h *Handler) storeConfig() userstore.Config {
 	cfg.PrimaryKeyField, cfg.UseTZ, cfg.TimeZone = h.PrimaryKeyField, h.UseTZ, h.TimeZone
 	cfg.HasRelations = len(schemesOf(h)) > 0
 	return cfg
+}
+
+// writesDjango reports whether logins begin sessions of Django's.
+func writesDjango(h *Handler) bool { return h.DjangoSession != nil && h.DjangoSession.Write }
+
+// hasOwnSession reports whether logins begin sessions of the gateway's own. Where
+// they begin one of Django's, that is the only one: else a logout in Django would
+// leave the other.
+func hasOwnSession(h *Handler) bool { return h.Session != nil && !writesDjango(h) }
+
+// checkSchemes checks the blocks of schemes.
+func checkSchemes(h *Handler) error {
+	for _, cfg := range schemesOf(h) {
+		if err := cfg.Validate(); err != nil {
+			return setting.In(cfg.Option(), err)
+		}
+	}
+	if h.DjangoSession != nil {
+		return checkDjangoSession(h)
+	}
+	return nil
+}
+
+// checkDjangoSession checks what Django's sessions need of other options.
+func checkDjangoSession(h *Handler) error {
+	columns := h.UserStore.Columns
+	if columns.Password == userstore.NoColumn {
+		return setting.Errorf("userstore: password", "userstore: password -: django_session needs the column, as Django ends a user's sessions when the password changes")
+	}
+	if h.Session != nil && cmp.Or(h.Session.Name, cookie.DefaultName) == h.DjangoSession.Cookie() {
+		return setting.Errorf("session: name", "session: name %s: that is the cookie of django_session: choose another", h.DjangoSession.Cookie())
+	}
+	if !h.DjangoSession.Write {
+		return nil
+	}
+	if field := h.PrimaryKeyField; field != "" && field != "pk" && field != "id" {
+		return setting.Errorf("django_session: write", "django_session: write on: Django's sessions hold the primary key, and primary_key_field %s is another field: remove write", field)
+	}
+	if key := columns.RelationKey; key != "" && !strings.EqualFold(key, cmp.Or(columns.PrimaryKey, "id")) {
+		return setting.Errorf("django_session: write", "django_session: write on: Django's sessions hold the column %s, and tokens another: remove write", key)
+	}
+	if h.Session == nil {
+		return nil
+	}
+	for _, option := range []struct {
+		name  string
+		isSet bool
+		of    string
+	}{
+		{"name", h.Session.Name != "", "cookie_name"},
+		{"max_age", h.Session.MaxAge != 0, "cookie_age"},
+		{"idle", h.Session.Idle != 0, "cookie_age"},
+		{"domain", h.Session.Domain != "", "cookie_domain"},
+		{"path", h.Session.Path != "", "cookie_path"},
+		{"same_site", h.Session.SameSite != "", "cookie_samesite"},
+		{"secure", h.Session.Secure != "", "cookie_secure"},
+	} {
+		if option.isSet {
+			return setting.Errorf("session: "+option.name, "session: %s has no effect beside django_session with write on, since a login begins a session of Django's instead: remove it; %s in django_session is that session's",
+				option.name, option.of)
+		}
+	}
+	return nil
 }
 
 // checkRequire checks the requirements, and that what they need is read.

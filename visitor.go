@@ -22,13 +22,15 @@ type visitor struct {
 	user    *userstore.User
 	key     userstore.Key // by which the user is found again
 	scheme  string
-	session *session.Parsed // nil for a user without one
+	session *session.Parsed     // nil for a user without one
+	django  *authn.DjangoCookie // nil for a user without a session of Django's
 
 	// What an operator can revoke the credentials by, where that is looked at
 	// later.
 	fingerprint string
 	since       time.Time
 
+	needsOrigin      bool // whether pages of other origins could have sent the request
 	outlivesPassword bool // whether the credentials stay valid when the password changes
 }
 
@@ -42,7 +44,9 @@ func (g *gate) visitor(v authn.Visitor) visitor {
 		described.session = cookie.Parsed()
 		return described
 	}
-	described.outlivesPassword = v.Credential.Traits().OutlivesPassword
+	described.django, _ = v.Credential.(*authn.DjangoCookie)
+	traits := v.Credential.Traits()
+	described.needsOrigin, described.outlivesPassword = traits.NeedsOrigin, traits.OutlivesPassword
 	if g.config.UserStore.Revocations != "" && (g.watcher != nil || g.config.mayReadOld()) {
 		described.fingerprint, described.since = v.Credential.Origin()
 	}
@@ -71,7 +75,7 @@ func (g *gate) noteRejected(r *http.Request, c authn.Credential, err error) erro
 		fields := []zap.Field{zap.Error(err), zap.String("scheme", c.Scheme()), zap.String("reason", authn.ReasonOf(err))}
 		logged.Write(append(fields, requestFields(r)...)...)
 	}
-	if g.limiter != nil && c.Traits().Guess != "" {
+	if traits := c.Traits(); g.limiter != nil && traits.Guess != "" && !traits.IsAmbient {
 		err = g.limiter.chargeOther(r, g.limiter.credentialOf(r, c), err)
 		if _, isOver := errors.AsType[*limit.Exceeded](err); isOver {
 			return err
@@ -143,9 +147,12 @@ func (g *gate) serveVisitor(w http.ResponseWriter, r *http.Request, next caddyht
 // user may no longer see it.
 func (g *gate) serveWatched(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, v *visitor, mayEnter func(*userstore.User) error) error {
 	var done func()
-	if v.session != nil {
-		w, r, done = g.watcher.GuardSession(w, r, g.logins.watched(v.session), v.session.Expires(), v.whyEnded(mayEnter))
-	} else {
+	switch {
+	case v.session != nil:
+		w, r, done = g.watcher.GuardSession(w, r, g.logins.watched(v.session), v.key, v.session.Expires(), v.whyEnded(mayEnter))
+	case v.django != nil:
+		w, r, done = g.watcher.GuardSession(w, r, watch.Session{Mark: v.django.Mark()}, v.key, v.django.Until(), v.whyEnded(mayEnter))
+	default:
 		w, r, done = g.watcher.Guard(w, r, v.key, time.Time{}, v.whyEnded(mayEnter))
 	}
 	defer done()
@@ -159,7 +166,7 @@ func (v *visitor) whyEnded(mayEnter func(*userstore.User) error) func(*userstore
 	held := *v // which need not be on the heap where nothing is watched
 	return func(now *userstore.User) watch.Reason {
 		switch {
-		case held.isRevoked(now), !held.outlivesPassword && held.hasNewPassword(now):
+		case now.PrimaryKey != held.user.PrimaryKey, held.isRevoked(now), !held.outlivesPassword && held.hasNewPassword(now):
 			return watch.Changed
 		case mayEnter(now) != nil:
 			return watch.Forbidden

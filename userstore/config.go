@@ -406,6 +406,9 @@ func (c *Config) limits() poolLimits {
 	}
 }
 
+// Location is the time zone of times in the database, as USE_TZ and TIME_ZONE say.
+func (c *Config) Location() (*time.Location, error) { return c.location() }
+
 // location is the time zone in which last_login is written.
 func (c *Config) location() (*time.Location, error) {
 	// A time zone without a use may stand there, as it does in Django's settings.

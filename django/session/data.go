@@ -14,6 +14,7 @@ const (
 	backendName = "_auth_user_backend"
 	hashName    = "_auth_user_hash"
 	expiryName  = "_session_expiry"
+	csrfName    = "_csrftoken" // with CSRF_USE_SESSIONS
 )
 
 // Data is what a session holds. The zero value is an empty session.
@@ -95,8 +96,9 @@ func unquoteID(value string) (string, bool) {
 // the password, is dropped. keepsKey tells that the session keeps its key;
 // otherwise it gets another, and the row with the former key is deleted.
 //
-// Django does more at a login, which isn't in the session: it writes
-// last_login, and gives the browser another CSRF token.
+// Django does more at a login, which isn't in the session: it writes last_login,
+// and gives the browser another CSRF token. With CSRF_USE_SESSIONS that is in the
+// session: the former one is dropped, and Django makes another when it needs one.
 func (s *Sessions) Login(previous Data, userID, backend string, user User) (data Data, keepsKey bool) {
 	hash := s.AuthHash(user)
 	if previous.UserID != "" {
@@ -121,7 +123,7 @@ func (d Data) with(userID, backend, hash string) Data {
 	}
 	_ = python.Object(d.JSON(), func(m python.Member) { // it was read before
 		name, _ := unquote(m.Name)
-		if _, isSet := values[name]; !isSet {
+		if _, isSet := values[name]; !isSet && name != csrfName {
 			add(m.Name, m.Value)
 		}
 	})

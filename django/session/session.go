@@ -183,10 +183,15 @@ type Parsed struct {
 	by      *Sessions // what parsed it: nil in the zero value
 	refused Reason    // why it was refused, or 0
 	data    Data
+	saved   time.Time
 }
 
 // Data is what the session holds. It is empty if the signature isn't valid.
 func (p *Parsed) Data() Data { return p.data }
+
+// Saved is when the session was saved last, in whole seconds. It is zero if the
+// signature isn't valid.
+func (p *Parsed) Saved() time.Time { return p.saved }
 
 // UserID is the primary key of the row that Verify needs, as Django writes it
 // in a session: in decimal, or a UUID with hyphens. It is empty where the
@@ -226,7 +231,7 @@ func (s *Sessions) ParseCookie(value string, now time.Time) (Parsed, error) {
 }
 
 func (s *Sessions) parse(p *Parsed, signed string, maxAge *time.Duration, now time.Time) Reason {
-	text, _, err := s.signer.Loads(signed, maxAge, now)
+	text, saved, err := s.signer.Loads(signed, maxAge, now)
 	switch {
 	case errors.Is(err, signing.ErrBadSignature):
 		return BadSignature
@@ -235,6 +240,7 @@ func (s *Sessions) parse(p *Parsed, signed string, maxAge *time.Duration, now ti
 	case err != nil:
 		return Malformed
 	}
+	p.saved = saved
 	data, err := parseData(string(text))
 	switch {
 	case err != nil:

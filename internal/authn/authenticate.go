@@ -63,8 +63,12 @@ func (a *Authenticator) Explicit(r *http.Request, credentials []Credential, at A
 	return Visitor{}, first
 }
 
-// note counts that a credential was rejected, and has it noted.
+// note counts that a credential was rejected, and has it noted. What turned out to
+// be no credential isn't rejected.
 func (a *Authenticator) note(r *http.Request, c Credential, err error) error {
+	if IsAbsent(err) {
+		return err
+	}
 	rejected.WithLabelValues(c.Scheme(), ReasonOf(err)).Inc()
 	return a.Rejected(r, c, err)
 }
@@ -121,7 +125,7 @@ func accepts(ctx context.Context, c Credential, user *userstore.User) error {
 			return err
 		}
 		return traits.reasons().UnknownUser
-	case !user.IsActive:
+	case !user.IsActive && !traits.ChecksActive:
 		err := prove(ctx, c, user)
 		if err == nil {
 			return Stale{traits.reasons().InactiveUser}
@@ -184,6 +188,13 @@ func (n *None) Error() string {
 	return ErrNone.Error()
 }
 
+// add adds a credential that was rejected.
+func (n *None) add(c Credential, err error) {
+	if !IsAbsent(err) {
+		n.Rejected = append(n.Rejected, Rejected{c, err})
+	}
+}
+
 // isOf notes users whose credentials make it ambiguous whose a request is, as far
 // as they are known without a lookup.
 func (n *None) isOf(groups []group) {
@@ -225,8 +236,8 @@ func (a *Authenticator) Ambient(r *http.Request, credentials []Credential, at At
 	for i, group := range groups {
 		visitor, err := a.first(r, group, meets)
 		if IsRejection(err) {
-			none.Rejected = append(none.Rejected, Rejected{group.credentials[0], err})
 			_ = a.note(r, group.credentials[0], err)
+			none.add(group.credentials[0], err)
 			continue
 		}
 		user := visitor.User
@@ -258,7 +269,9 @@ func (a *Authenticator) onlyAmbient(r *http.Request, c Credential, at At, meets 
 	visitor, err := a.one(r, c, at, meets)
 	if IsRejection(err) {
 		_ = a.note(r, c, err)
-		return Visitor{}, &None{Rejected: []Rejected{{c, err}}}
+		none := new(None)
+		none.add(c, err)
+		return Visitor{}, none
 	}
 	return visitor, err
 }
@@ -302,7 +315,7 @@ func (a *Authenticator) noteOnce(r *http.Request, c Credential, err error, none 
 	if !slices.ContainsFunc(none.Rejected, isSame) {
 		_ = a.note(r, c, err)
 	}
-	none.Rejected = append(none.Rejected, Rejected{c, err})
+	none.add(c, err)
 }
 
 // first authenticates by the first of the credentials that the user's row

@@ -34,8 +34,8 @@ type Credential interface {
 	// be trusted yet. The error is a Rejection, or says why the key can't be told.
 	Subject(ctx context.Context, at At) (userstore.Key, error)
 
-	// Prove checks the credential against the row of its user, who is active. It
-	// does no I/O, and compares secrets in constant time. The error is a
+	// Prove checks the credential against the row of its user, who is active unless
+	// Traits.ChecksActive is set. It does no I/O, and compares secrets in constant time. The error is a
 	// Rejection.
 	Prove(user *userstore.User) error
 
@@ -88,6 +88,14 @@ type Traits struct {
 
 	// OutlivesPassword: the credential stays valid when the password changes.
 	OutlivesPassword bool
+
+	// NeedsOrigin: the credential is sent with what pages of other origins ask for,
+	// too. Where a request could change something, or opens a WebSocket, the
+	// browser must say that a page of this origin has sent it.
+	NeedsOrigin bool
+
+	// ChecksActive: Prove says whether a user who isn't active may enter.
+	ChecksActive bool
 
 	// Reasons are the scheme's own names of what the Authenticator finds; nil
 	// for those of tokens.

@@ -53,7 +53,11 @@ type Environment struct {
 	// Store returns the store, once requests come.
 	Store func() *userstore.MySQL
 
-	Now    func() time.Time
+	Now func() time.Time
+
+	// TimeZone is that of times in the database which have none.
+	TimeZone *time.Location
+
 	Logger *zap.Logger
 
 	// Users tells the configured table of users from others, for what a scheme

@@ -18,6 +18,8 @@ type Rejection struct {
 	// Public is what a client may be told: Malformed, Expired, SecondFactor, or
 	// Invalid, which doesn't tell whether a user exists. Empty is Invalid.
 	Public string
+
+	isAbsent bool
 }
 
 func (r *Rejection) Error() string { return r.Reason.Error() }
@@ -38,6 +40,17 @@ func Reject(reason error) error { return &Rejection{Reason: reason} }
 
 // RejectAs is Reject for a reason of which a client may be told something.
 func RejectAs(public string, reason error) error { return &Rejection{Reason: reason, Public: public} }
+
+// Absent returns an error for what has the form of a credential and names no user,
+// as the session of a visitor who hasn't logged in. The request counts as one
+// without it.
+func Absent(reason error) error { return &Rejection{Reason: reason, isAbsent: true} }
+
+// IsAbsent reports whether an error is of Absent.
+func IsAbsent(err error) bool {
+	rejection, ok := errors.AsType[*Rejection](err)
+	return ok && rejection.isAbsent
+}
 
 // IsRejection reports whether an error rejects credentials. The reasons of
 // tokens and sessions do so by themselves.

@@ -1,0 +1,242 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	djangosession "github.com/caddy-sesame/caddy-sesame/django/session"
+	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// csrfCookie is Django's CSRF_COOKIE_NAME, unless its settings say otherwise.
+const csrfCookie = "csrftoken"
+
+// maxGiven is how many sessions of a request are looked at when a login or logout
+// ends them.
+const maxGiven = 16
+
+// given are the sessions of Django's among credentials, each once.
+func (s *DjangoSession) given(credentials []Credential) (given []*DjangoCookie) {
+	for _, credential := range credentials {
+		c, ok := credential.(*DjangoCookie)
+		isSame := func(other *DjangoCookie) bool { return other.value == c.value }
+		if ok && len(given) < maxGiven && !slices.ContainsFunc(given, isSame) {
+			given = append(given, c)
+		}
+	}
+	return given
+}
+
+// find reads a session and its user. held is what the session holds, also where
+// the error, a Rejection, says that it isn't accepted. Any other error says why
+// the store has no answer.
+func (s *DjangoSession) find(ctx context.Context, c *DjangoCookie) (user *userstore.User, held djangosession.Data, err error) {
+	key, err := c.Subject(ctx, At{Now: s.env.Now()})
+	if err != nil {
+		return nil, held, err
+	}
+	user, err = s.env.Store().LookupVia(ctx, key)
+	switch {
+	case errors.Is(err, userstore.ErrNotFound):
+		return nil, held, rowReasons.UnknownUser
+	case err != nil:
+		if found, ok := errors.AsType[*unusable](err); ok {
+			held = found.data
+		}
+		return nil, held, err
+	}
+	err = accepts(ctx, c, user)
+	return user, c.parsed.Data(), err
+}
+
+// former is the session that a browser has before a login.
+type former struct {
+	key  string // empty where there is none in the table
+	data djangosession.Data
+}
+
+// formerOf is the session that a login goes on with or replaces. Where the
+// browser has several, other hosts may have set them: they all end.
+func (s *DjangoSession) formerOf(ctx context.Context, given []*DjangoCookie) (former, error) {
+	if len(given) != 1 {
+		return former{}, nil
+	}
+	_, held, err := s.find(ctx, given[0])
+	if err != nil && !IsRejection(err) {
+		return former{}, err
+	}
+	if _, isThere := errors.AsType[*unusable](err); s.isInCookie || err != nil && !isThere && !IsStale(err) {
+		return former{data: held}, nil
+	}
+	return former{given[0].value, held}, nil
+}
+
+// Begun is a session of Django's that has begun with a login.
+type Begun struct {
+	IsSame bool     // the browser's session was the same user's, and goes on
+	Ended  []string // the marks of those that have ended for it
+}
+
+// Begin begins a session of Django's for a user who has logged in, as Django's
+// login() does, and sets its cookie. What the browser's session holds of a
+// visitor who wasn't logged in stays; that of another user ends. The error says
+// why the store has no answer.
+func (s *DjangoSession) Begin(w http.ResponseWriter, r *http.Request, user *userstore.User, ambient []Credential) (Begun, error) {
+	var begun Begun
+	given := s.given(ambient)
+	before, err := s.formerOf(r.Context(), given)
+	if err != nil {
+		return begun, err
+	}
+	value, data, age, keepsKey, err := s.save(r.Context(), before, user)
+	if err != nil {
+		return begun, err
+	}
+	begun.IsSame = keepsKey
+	for _, c := range given {
+		if keepsKey && c.value == before.key {
+			continue
+		}
+		begun.Ended = append(begun.Ended, c.Mark())
+		if c.value == before.key || s.isInCookie || !djangosession.IsKey(c.value) {
+			continue // it has been replaced, or isn't in the table
+		}
+		if err := s.env.Store().DeleteSession(r.Context(), c.value); err != nil {
+			return begun, err
+		}
+	}
+	if len(given) > 1 {
+		s.cookie.ClearAll(w, r) // what other hosts have set would be sent beside this one
+	}
+	s.cookie.Expire(w, r, csrfCookie) // Django makes another
+	s.setCookie(w, r, value, data, age)
+	return begun, nil
+}
+
+// setCookie sets Django's cookie as its middleware does.
+func (s *DjangoSession) setCookie(w http.ResponseWriter, r *http.Request, value string, data djangosession.Data, age time.Duration) {
+	if s.sessions.ExpiresAtBrowserClose(data) {
+		age = 0
+	}
+	w.Header().Add("Cache-Control", "private") // no cache that others share may hand it on
+	s.cookie.Set(w, r, value, age, s.env.Now())
+}
+
+// keyAttempts is how often another key is made where one is taken, which only a
+// broken source of random numbers would need.
+const keyAttempts = 3
+
+// save writes the session of a user who has logged in. value is that of the
+// cookie.
+func (s *DjangoSession) save(ctx context.Context, before former, user *userstore.User) (value string, data djangosession.Data, age time.Duration, keepsKey bool, err error) {
+	now := s.env.Now()
+	id, err := s.idOf(ctx, user)
+	if err != nil {
+		return "", data, 0, false, err
+	}
+	data, keepsKey = s.sessions.Login(before.data, id, s.backend, djangoUser(user))
+	ends, err := s.sessions.ExpireDate(data, now)
+	if err != nil || !ends.After(now) {
+		// It has an end of its own that can't be read, or is over.
+		data, keepsKey = s.sessions.Login(djangosession.Data{}, id, s.backend, djangoUser(user))
+		ends = now.Add(s.sessions.Settings().CookieAge)
+	}
+	age = ends.Sub(now)
+	row := userstore.SessionRow{Key: before.key, Data: s.sessions.Encode(data, now), Age: age}
+	if s.isInCookie {
+		return row.Data, data, s.sessions.Settings().CookieAge, keepsKey, nil
+	}
+	store := s.env.Store()
+	if keepsKey {
+		err = store.SaveSession(ctx, row, now)
+		if errors.Is(err, userstore.ErrGone) {
+			return s.save(ctx, former{}, user) // it was logged out at the same time
+		}
+		return row.Key, data, age, true, err
+	}
+	for range keyAttempts {
+		row.Key = djangosession.NewKey()
+		if before.key == "" {
+			err = store.CreateSession(ctx, row, now)
+		} else {
+			err = store.ReplaceSession(ctx, before.key, row, now)
+		}
+		if !errors.Is(err, userstore.ErrExists) {
+			break
+		}
+	}
+	return row.Key, data, age, false, err
+}
+
+// idOf is the key of a user as Django writes it into a session.
+func (s *DjangoSession) idOf(_ context.Context, user *userstore.User) (string, error) {
+	return user.PrimaryKey.String(), nil
+}
+
+// Ended are sessions of Django's that a logout has ended.
+type Ended struct {
+	User  token.PrimaryKey // whose they were; the zero value where none was valid
+	Marks []string
+}
+
+// End ends the sessions of Django's that a request has, as Django's logout()
+// does. The error says why the store has no answer: then they go on, and so does
+// the cookie.
+func (s *DjangoSession) End(w http.ResponseWriter, r *http.Request, ambient []Credential) (Ended, error) {
+	var ended Ended
+	given := s.given(ambient)
+	if len(given) == 0 {
+		return ended, nil
+	}
+	for i, c := range given {
+		if i < MaxAmbientUsers && ended.User.IsZero() {
+			user, _, err := s.find(r.Context(), c)
+			if err != nil && !IsRejection(err) {
+				return ended, err
+			}
+			if err == nil {
+				ended.User = user.PrimaryKey
+			}
+		}
+		ended.Marks = append(ended.Marks, c.Mark())
+	}
+	for _, c := range given {
+		if s.isInCookie || !djangosession.IsKey(c.value) {
+			continue
+		}
+		if err := s.env.Store().DeleteSession(r.Context(), c.value); err != nil {
+			return ended, err
+		}
+	}
+	if len(given) > 1 {
+		s.cookie.ClearAll(w, r)
+	} else {
+		s.cookie.Clear(w, r)
+	}
+	return ended, nil
+}
+
+// Mark tells a session from others in this process. It is a secret.
+func (c *DjangoCookie) Mark() string { return c.scheme.table + "\x00" + c.value }
+
+// Forget makes a browser forget sessions that have ended, or that are valid for
+// several users. It reports whether there were any.
+func (s *DjangoSession) Forget(w http.ResponseWriter, r *http.Request, ambient []Credential, none *None) bool {
+	if none.IsAmbiguous && len(s.given(ambient)) > 0 {
+		// All of them: with one left, its user would be taken for this one.
+		s.cookie.ClearAll(w, r)
+		return true
+	}
+	for _, rejected := range none.Rejected {
+		if _, isOurs := rejected.Credential.(*DjangoCookie); !isOurs || IsUnlistedBackend(rejected.Err) || errors.Is(rejected.Err, djangosession.Malformed) {
+			continue
+		}
+		s.cookie.Clear(w, r)
+		return true
+	}
+	return false
+}
