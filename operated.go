@@ -10,11 +10,14 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/operator"
 	"github.com/caddy-sesame/caddy-sesame/internal/secret"
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -51,15 +54,21 @@ func operatedOf(handler caddyhttp.MiddlewareHandler) *operator.Handler {
 // not be provisioned.
 func (h *Handler) operated() *operator.Handler {
 	o := &operator.Handler{
-		Issues:          issuesOf(h),
-		Settings:        h.namedSettings,
-		Store:           h.readingStore,
-		Validate:        func() error { _, err := newRequestGate(h); return err },
-		Warnings:        h.cookieWarnings,
-		LogsAssertions:  h.Assertion != nil && cmp.Or(h.Assertion.Header, identity.DefaultAssertionHeader) != identity.DefaultAssertionHeader,
-		HasReplicas:     len(h.UserStore.Replicas)+len(h.UserStore.ReplicaFiles) > 0,
-		Sessions:        h.sessionsFor,
+		Issues:         issuesOf(h),
+		Settings:       h.namedSettings,
+		Store:          h.readingStore,
+		Validate:       func() error { _, err := newRequestGate(h); return err },
+		Warnings:       h.cookieWarnings,
+		LogsAssertions: h.Assertion != nil && cmp.Or(h.Assertion.Header, identity.DefaultAssertionHeader) != identity.DefaultAssertionHeader,
+		HasReplicas:    len(h.UserStore.Replicas)+len(h.UserStore.ReplicaFiles) > 0,
+		Sessions:       h.sessionsFor,
+		Schemes: func(store func() *userstore.MySQL, now func() time.Time) ([]authn.ConfiguredScheme, error) {
+			return explainedSchemes(h, store, now)
+		},
 		WritesLastLogin: h.Session != nil && (h.Session.UpdateLastLogin == nil || *h.Session.UpdateLastLogin),
+	}
+	if h.Password != nil {
+		o.Passwords = h.Password.Checks
 	}
 	if h.Pages != nil && !h.Optional {
 		o.HelpURL = h.Pages.HelpURL
@@ -102,6 +111,30 @@ func issuesOf(h *Handler) operator.Issues {
 		PackerEncoding: h.PackerEncoding,
 		Store:          store,
 	}
+}
+
+// explainedSchemes makes the schemes whose credentials commands explain: those
+// that take no hashing. They neither log nor count.
+func explainedSchemes(h *Handler, store func() *userstore.MySQL, now func() time.Time) ([]authn.ConfiguredScheme, error) {
+	settings, err := h.namedSettings()
+	if err != nil {
+		return nil, err
+	}
+	env := &authn.Environment{
+		Settings: settings, Resolve: secret.Resolve, Store: store, Now: now, Logger: zap.NewNop(), Realm: h.Realm, Users: usersID(h.UserStore),
+	}
+	var schemes []authn.ConfiguredScheme
+	for _, cfg := range schemesOf(h) {
+		if _, isHashed := cfg.(*authn.PasswordConfig); isHashed {
+			continue
+		}
+		scheme, err := cfg.New(env)
+		if err != nil {
+			return nil, setting.In(cfg.Option(), err)
+		}
+		schemes = append(schemes, scheme)
+	}
+	return schemes, nil
 }
 
 // live is what the admin API needs of a handler that runs.

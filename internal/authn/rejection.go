@@ -88,8 +88,10 @@ func ReasonOf(err error) string {
 	if reason, ok := errors.AsType[session.Reason](err); ok {
 		return reason.String()
 	}
-	if named, ok := err.(fmt.Stringer); ok { //nolint:errorlint // it is the reason itself
-		return named.String()
+	for ; err != nil; err = errors.Unwrap(err) { // a Stale may be around the reason
+		if named, ok := err.(fmt.Stringer); ok { //nolint:errorlint // it is the reason itself
+			return named.String()
+		}
 	}
 	return Invalid
 }

@@ -252,6 +252,9 @@ func (a api) serveExplain(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return storeError(err)
 	}
+	if explanation.credential != nil {
+		return writeJSON(w, explanation.credential)
+	}
 	return writeJSON(w, explainAnswer{explanation.Explanation, explanation.openScope})
 }
 

@@ -1,14 +1,11 @@
 package operator
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
 func (m maker) explainCommand() *cobra.Command {
@@ -65,14 +62,14 @@ func runExplain(cmd *command, args []string) (int, error) {
 	if err != nil {
 		return exitUnknown, err
 	}
-	if err := writeExplanation(cmd.OutOrStdout(), explanation.Explanation, cmd.isOn("json")); err != nil {
+	if err := explanation.write(cmd.OutOrStdout(), cmd.isOn("json")); err != nil {
 		return exitUnknown, err
 	}
 	switch {
 	case explanation.openScope:
 		return exitUnknown, fmt.Errorf("the handler's scope is the template %s, so that it depends on the request whether the token is valid: "+
 			"give the whole link, or the scope with --scope", t.Issues.Scope)
-	case explanation.Reason != 0 || explanation.otherUser:
+	case explanation.isRejected(q.user):
 		return exitFailed, nil
 	}
 	return exitOK, nil
@@ -87,12 +84,13 @@ func readText(stdin io.Reader) (string, error) {
 	return strings.TrimRight(string(text), "\r\n"), nil
 }
 
-func writeExplanation(w io.Writer, e *token.Explanation, asJSON bool) error {
+// write prints the explanation.
+func (e *explained) write(w io.Writer, asJSON bool) error {
+	if e.credential != nil {
+		return e.credential.write(w, asJSON)
+	}
 	if asJSON {
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(e)
+		return writeIndented(w, e.Explanation)
 	}
 	_, err := e.WriteTo(w)
 	return err

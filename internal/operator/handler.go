@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/django/password"
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -54,6 +56,15 @@ type Handler struct {
 	// Sessions returns what makes the session cookies that go with tokens, or nil
 	// without sessions.
 	Sessions func(*token.Tokens) (*session.Sessions, error)
+
+	// Schemes returns the configured schemes of credentials other than tokens,
+	// sessions of the gateway and passwords, as they are at the time that now
+	// returns. store returns a store that was opened with what they need.
+	Schemes func(store func() *userstore.MySQL, now func() time.Time) ([]authn.ConfiguredScheme, error)
+
+	// Passwords returns what checks passwords, and whether users with a second
+	// factor are rejected. It is nil if passwords aren't accepted.
+	Passwords func() (hashers *password.Hashers, rejectsSecondFactor bool, err error)
 
 	// SessionMaxAge is how long sessions last, or 0 without sessions.
 	SessionMaxAge time.Duration

@@ -22,6 +22,8 @@ type issuer struct {
 	*Handler
 	tokens *token.Tokens
 	users  Users
+
+	queryTimeout time.Duration // 0 for that of the configuration
 }
 
 // openIssuer opens the store of a handler, which need not be provisioned, to
@@ -54,7 +56,7 @@ func openIssuer(ctx context.Context, h *Handler, queryTimeout time.Duration) (ma
 	if err != nil {
 		return nil, nil, errors.Join(err, store.Close())
 	}
-	return &issuer{Handler: h, tokens: tokens, users: store}, store.Close, nil
+	return &issuer{Handler: h, tokens: tokens, users: store, queryTimeout: queryTimeout}, store.Close, nil
 }
 
 // reading is the configuration of the handler's store, and what its tokens need

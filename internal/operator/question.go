@@ -28,6 +28,17 @@ type explained struct {
 	*token.Explanation
 	openScope bool
 	otherUser bool // it isn't the token of the user whose it should be
+
+	credential *credentialExplanation // nil for a token
+}
+
+// isRejected reports whether it isn't a valid credential of the user whose it
+// should be.
+func (e *explained) isRejected(of *userstore.User) bool {
+	if e.credential != nil {
+		return !e.credential.isValid() || !e.credential.isOf(of)
+	}
+	return e.Reason != 0 || e.otherUser
 }
 
 // explain answers a question.
@@ -53,6 +64,14 @@ func (i *issuer) explain(ctx context.Context, q question) (explained, error) {
 	e := explained{Explanation: explanation}
 	if i.addSession(&e, text, q.at); e.isAnswered() {
 		return e, nil
+	}
+	if e.Reason != 0 && !e.Authentic && !isLink {
+		if e.credential, err = i.explainCredential(ctx, &q); e.credential != nil || err != nil {
+			return e, err
+		}
+		if err := i.addHash(ctx, &e, text, &q); err != nil {
+			return e, err
+		}
 	}
 	i.addOtherHandler(ctx, &e, text, u, &q)
 	e.addDamage(damage)
