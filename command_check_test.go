@@ -117,13 +117,13 @@ var checkCases = []struct {
 			"SELECT (user_id, permission_id) ON django.auth_user_user_permissions", "SELECT (group_id, permission_id) ON django.auth_group_permissions",
 			"SELECT (id, content_type_id, codename) ON django.auth_permission", "SELECT (id, app_label) ON django.django_content_type",
 		},
-		verdicts: map[string]string{"privileges": "ok", "rights": "ok"},
+		verdicts: map[string]string{"privileges": "ok", "tables": "ok"},
 		want:     []string{"no others", "django.auth_user_groups (user_id, group_id)", "django.django_content_type (id, app_label)"},
 	},
 	{
 		name: "groups, with rights that aren't needed", options: "max_age 10m", store: "groups",
 		grants:   []string{checkReads, "SELECT (user_id, group_id) ON django.auth_user_groups", "SELECT (id, name), INSERT ON django.auth_group"},
-		verdicts: map[string]string{"privileges": "warn", "rights": "ok"},
+		verdicts: map[string]string{"privileges": "warn", "tables": "ok"},
 		want:     []string{"INSERT on django.auth_group as a whole", "GRANT SELECT (`id`, `name`) ON `django`.`auth_group` TO 'gateway'@'%'"},
 	},
 	{
@@ -132,7 +132,7 @@ var checkCases = []struct {
 	},
 	{
 		name: "groups of a table that refers to another column", options: "max_age 10m\nprimary_key_field username", store: "groups",
-		verdicts: map[string]string{"privileges": "warn", "rights": "ok"}, want: []string{"`username`, `password`, `is_active`, `email`, `id`)"},
+		verdicts: map[string]string{"privileges": "warn", "tables": "ok"}, want: []string{"`username`, `password`, `is_active`, `email`, `id`)"},
 	},
 	{
 		name: "no right to the table", sql: []string{"CREATE TABLE IF NOT EXISTS other (id int)"}, grants: []string{"SELECT ON django.other"}, options: "max_age 10m", status: 1,

@@ -190,7 +190,7 @@ type Needs struct {
 	Staff, Superuser bool
 
 	// Vias are other ways to users' rows, each once, with a name of its own.
-	Vias []*Via
+	Vias []*Via `json:"-"`
 
 	// SecondFactors: User.HasSecondFactor is asked for. It is read in
 	// SecondFactorTables, or else in all tables of django-otp, of well-known

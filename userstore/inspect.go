@@ -110,9 +110,11 @@ type Table struct {
 	Name    string // database.table
 	Columns []Column
 
-	// Reads says what is read of a user's rights, and Related in which columns of
-	// which other tables, in words.
-	Reads   Reads
+	// Reads says what is read of a user's rights.
+	Reads Reads
+
+	// Related are the other tables that are read, each with its columns, and what
+	// may be written there, in words.
 	Related []string
 }
 
@@ -144,7 +146,7 @@ func (i *Inspector) Table(ctx context.Context) (*Table, error) {
 	i.table, i.plan = t, p
 	found := &Table{Schema: p.schema, Name: t.schema + "." + t.name, Reads: p.reads}
 	for _, r := range p.related {
-		found.Related = append(found.Related, r.schema+"."+r.table+" ("+strings.Join(r.columns, ", ")+")")
+		found.Related = append(found.Related, r.String())
 	}
 	for _, c := range i.read() {
 		if found.Columns, err = i.addColumn(ctx, found.Columns, c.Option, c.Name); err != nil {
@@ -222,15 +224,8 @@ func (i *Inspector) Needed(ctx context.Context) error {
 	if err := i.s.prepareReading(ctx, i.plan); err != nil {
 		return err
 	}
-	defer i.plan.close()
-	for _, w := range i.plan.writes {
-		write, err := i.s.prepare(ctx, w.sql)
-		if err != nil {
-			return i.s.setupFailed("preparing to "+w.doing, i.s.lacksRight(ctx, w, err))
-		}
-		_ = write.Close() // nothing is left of it but its name on the server
-	}
-	return nil
+	defer i.plan.close() //nolint:errcheck // the server has answered
+	return i.s.prepareWrites(ctx, i.plan)
 }
 
 // Privileges compares what the account may do with what is needed, after Table.

@@ -24,6 +24,18 @@ type relatedColumns struct {
 	deletes           bool // rows
 }
 
+// String tells what is needed, in words.
+func (r relatedColumns) String() string {
+	text := r.schema + "." + r.table + " (" + strings.Join(r.columns, ", ")
+	if len(r.inserted) > 0 {
+		return text + "; rows are inserted, updated and deleted)"
+	}
+	if len(r.updated) > 0 {
+		text += "; " + strings.Join(r.updated, ", ") + " is written"
+	}
+	return text + ")"
+}
+
 // privileges are what to grant on the table, as GRANT lists it.
 func (r relatedColumns) privileges() string {
 	var all []string
@@ -57,14 +69,17 @@ func grantee(account string) string {
 
 // grantTo is the statement that grants the DSN's user what is needed of a table,
 // for an error that says so.
-func (s *MySQL) grantTo(ctx context.Context, r relatedColumns) string {
+func (s *MySQL) grantTo(ctx context.Context, r relatedColumns) string { return r.grant(s.grantee(ctx)) }
+
+// grantee is the DSN's user as GRANT writes it.
+func (s *MySQL) grantee(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	var account string
 	if err := s.pool.db.QueryRowContext(ctx, "SELECT CURRENT_USER()").Scan(&account); err != nil {
-		return r.grant("the dsn's user")
+		return "the dsn's user"
 	}
-	return r.grant(grantee(account))
+	return grantee(account)
 }
 
 // lookAtRelated describes a table beside that of the users, and in its database
@@ -99,7 +114,8 @@ func (s *MySQL) whyNotRelated(ctx context.Context, t table) error {
 	case erNoSuchTable, erUnknownDatabase:
 		return misfitf("table %q doesn't exist in database %q: name the right one, or make it with manage.py migrate (%w)", t.name, t.schema, err)
 	case erTableAccessDenied, erDatabaseAccessDenied:
-		return misfitf("the dsn's user may not read table %q in database %q: grant it SELECT on it, if it exists (%w)", t.name, t.schema, err)
+		return misfitf("the dsn's user may not read table %q in database %q, if it exists: execute GRANT SELECT ON %s TO %s (%w)",
+			t.name, t.schema, tableName{t.schema, t.name}.sql(), s.grantee(ctx), err)
 	}
 	return err
 }

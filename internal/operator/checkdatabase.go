@@ -80,7 +80,9 @@ func (c *checker) checkTable(ctx context.Context) (*userstore.Table, bool) {
 	}
 	c.ok("table", "%s %s", kind, table.Name)
 	c.ok("columns", "%s", strings.Join(columns, ", "))
-	c.checkRights(table)
+	if len(table.Related) > 0 {
+		c.ok("tables", "also read: %s", strings.Join(table.Related, ", "))
+	}
 	switch active := c.Issues.Store.Columns.IsActive; {
 	case table.HasIsActive:
 	case active == userstore.NoColumn:
@@ -90,13 +92,6 @@ func (c *checker) checkTable(ctx context.Context) (*userstore.Table, bool) {
 			"name it with the is_active option, or say with is_active - that there is none")
 	}
 	return table, true
-}
-
-// checkRights is about what is read of a user's groups and permissions.
-func (c *checker) checkRights(table *userstore.Table) {
-	if len(table.Related) > 0 {
-		c.ok("rights", "they are read from %s", strings.Join(table.Related, ", "))
-	}
 }
 
 // lacksPrivilege reports whether MySQL refused for want of a privilege
