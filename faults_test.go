@@ -189,9 +189,9 @@ func TestFaultsOfMySQL(t *testing.T) {
 			end:   func(_ *testing.T, at *faulty) { at.proxy.Pass() },
 		},
 		{
-			name:     "slow by 1 s",
+			name:     "slow by 300 ms", // which is more than the breaker's interval
 			store:    "query_timeout 15s",
-			begin:    func(_ *testing.T, at *faulty) { at.proxy.Delay(time.Second) },
+			begin:    func(_ *testing.T, at *faulty) { at.proxy.Delay(300 * time.Millisecond) },
 			end:      func(_ *testing.T, at *faulty) { at.proxy.Pass() },
 			isServed: true,
 		},
@@ -203,6 +203,7 @@ func TestFaultsOfMySQL(t *testing.T) {
 		{name: "max_connections reached", begin: fillConnections, end: func(_ *testing.T, at *faulty) { at.undo() }},
 		{
 			name:  "table locked",
+			store: "query_timeout 500ms", // each request waits for it
 			begin: func(t *testing.T, at *faulty) { at.undo = lockTable(t, at.db) },
 			end:   func(_ *testing.T, at *faulty) { at.undo() },
 		},
