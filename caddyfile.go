@@ -118,6 +118,29 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        login_url <url>
 //	        pass_cookie [on|off]
 //	    }
+//	    api_token drf|knox|simplejwt {
+//	        table <table>
+//	        keyword <word>
+//	        prefix <word>
+//	        generation 4|5
+//	        auto_refresh [on|off]
+//	        token_ttl|min_refresh_interval|max_ttl <duration>
+//	        algorithm <name>
+//	        signing_key <key>
+//	        verifying_key <key>
+//	        audience <name>...
+//	        issuer <name>...
+//	        leeway <duration>
+//	        header_types <word>...
+//	        user_id_field <column>
+//	        user_id_claim <claim>
+//	        token_types <type>...
+//	        token_type_claim|jti_claim <claim>|-
+//	        check_revoke_token [on|off]
+//	        revoke_token_claim <claim>
+//	        check_user_is_active [on|off]
+//	        blacklist [<outstanding table> <blacklisted table>]
+//	    }
 //	    confirm always|one_time|off
 //	    reserved_path <path>|off
 //	    watch <duration>|off
@@ -202,6 +225,7 @@ func (h *Handler) options() directive.Options {
 		"session":        sessionOption(&h.Session),
 		"password":       authn.PasswordOption(&h.Password),
 		"django_session": authn.DjangoSessionOption(&h.DjangoSession),
+		"api_token":      authn.APITokenOption(&h.APIToken),
 		"confirm":        directive.Text(&h.Confirm, "always, one_time or off"),
 		"reserved_path":  directive.Text(&h.ReservedPath, "a path such as /_sesame/, or off"),
 		"watch":          watchOption(&h.Watch),

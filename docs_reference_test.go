@@ -120,13 +120,13 @@ func TestReferenceOptions(t *testing.T) {
 func resolvedOptions(t *testing.T) []string {
 	t.Helper()
 	var names []string
-	for _, pattern := range []string{"*.go", "internal/identity/*.go"} {
+	for _, pattern := range []string{"*.go", "internal/authn/*.go", "internal/identity/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, file := range files {
-			for _, match := range regexp.MustCompile(`resolve\("(?:\w+: )?(\w+)"|\{"(\w+)", &cfg\.`).FindAllStringSubmatch(readFile(t, file), -1) {
+			for _, match := range regexp.MustCompile(`[rR]esolve\("(?:\w+: )?(\w+)"|\{"(\w+)", &cfg\.`).FindAllStringSubmatch(readFile(t, file), -1) {
 				names = append(names, match[1]+match[2])
 			}
 		}

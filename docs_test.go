@@ -46,7 +46,7 @@ func guides(t *testing.T) map[string]string {
 // as the text says it does, and the handlers are provisioned.
 func TestDocsCaddyfiles(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
-		db = db.asAdministrator()
+		db = db.withAPITokens(t)
 		db.addRights(t)
 		// The view that docs/mysql.md makes.
 		db.mustExec(t, "CREATE VIEW gateway_user AS SELECT id, username, email, password, is_active FROM auth_user")
@@ -62,7 +62,7 @@ func TestDocsCaddyfiles(t *testing.T) {
 		for name, value := range map[string]string{
 			"SESAME_DSN": db.dsn, "DJANGO_SECRET_KEY": secretKey, "DJANGO_SECRET_KEY_OLD": "old " + secretKey,
 			"ASSERTION_KEY": newAssertionKey(t), "ASSERTION_KEY_NEXT": newAssertionKey(t),
-			"DJANGO_SECRET_KEY_NEW": "new " + secretKey, "SESAME_KEY": "key",
+			"DJANGO_SECRET_KEY_NEW": "new " + secretKey, "SESAME_KEY": "key", "SIMPLE_JWT_VERIFYING_KEY": publicKey(t),
 		} {
 			t.Setenv(name, value)
 		}

@@ -410,7 +410,13 @@ func (g builder) provisionSchemes() {
 // addScheme adds a scheme beside tokens.
 func (g builder) addScheme(scheme authn.Scheme) {
 	g.schemes = append(g.schemes, scheme)
-	g.served[scheme.Name()] = counted.servedBy(scheme.Name())
+	names := []string{scheme.Name()}
+	if group, ok := scheme.(authn.SchemeGroup); ok {
+		names = group.Names()
+	}
+	for _, name := range names {
+		g.served[name] = counted.servedBy(name)
+	}
 }
 
 // provisionConfigured makes the schemes that have a block of the configuration.
@@ -430,8 +436,9 @@ func (g builder) provisionConfigured() error {
 		Realm:    g.config.Realm,
 		Users:    usersID(g.config.UserStore),
 	}
-	if g.config.Password != nil && g.config.Password.Basic {
-		g.sources.ShareBasic() // a password may have the form of a token
+	g.refuser.challenges.asksBrowsers = asksBrowsers(g.config)
+	if g.sources.Reads(claim.FromBasic) {
+		g.refuser.challenges.add([]string{authn.BasicChallenge(g.config.Realm)})
 	}
 	for _, cfg := range schemesOf(g.config) {
 		scheme, err := cfg.New(env)
@@ -442,6 +449,7 @@ func (g builder) provisionConfigured() error {
 		g.sources.AddCookies(scheme.Cookies()...)
 		if reader, ok := scheme.(authn.AuthorizationScheme); ok {
 			g.sources.AddAuthorization(reader.IsAuthorization)
+			g.refuser.challenges.add(reader.Challenges())
 		}
 		g.addScheme(scheme)
 		if django, ok := scheme.(*authn.DjangoSession); ok {

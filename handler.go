@@ -35,6 +35,7 @@ func (g *gate) serveHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 // taken are the credentials that a request has, and what they are judged at.
 type taken struct {
 	explicit, ambient []authn.Credential
+	unsure            []authn.Credential // which may be the application's own
 	confirmation      confirmation
 	at                authn.At
 	timesAtLogin      int    // how often the browser was sent to the page for logging in
@@ -43,21 +44,21 @@ type taken struct {
 
 // add sorts credentials of a scheme by whether browsers send them unasked.
 func (c *taken) add(taken []authn.Credential) {
-	isAmbient := func(credential authn.Credential) bool { return credential.Traits().IsAmbient }
-	if len(taken) == 1 && !isAmbient(taken[0]) && c.explicit == nil {
-		c.explicit = taken // as mostly, without a copy
-		return
-	}
 	for _, credential := range taken {
-		if isAmbient(credential) {
+		switch traits := credential.Traits(); {
+		case traits.IsUnsure:
+			c.unsure = append(c.unsure, credential)
+		case traits.IsAmbient:
 			c.ambient = append(c.ambient, credential)
-		} else {
+		case len(taken) == 1 && c.explicit == nil:
+			c.explicit = taken // as mostly, without a copy
+		default:
 			c.explicit = append(c.explicit, credential)
 		}
 	}
 }
 
-// isEmpty reports whether a request has no credentials.
+// isEmpty reports whether a request has no credentials that are ours for certain.
 func (c *taken) isEmpty() bool { return len(c.explicit)+len(c.ambient) == 0 }
 
 // token is the request's token, or nil.
@@ -134,6 +135,9 @@ func (g *gate) serveTaken(w http.ResponseWriter, r *http.Request, next caddyhttp
 	}
 	given, ok := visitor.Credential.(*authn.TokenCredential)
 	if !ok {
+		if refreshed, ok := visitor.Credential.(authn.RefreshedCredential); ok {
+			refreshed.Refresh(r, visitor.User)
+		}
 		v := g.visitor(visitor)
 		return g.serveVisitor(w, r, next, &v)
 	}
@@ -172,7 +176,8 @@ func hasOtherLogin(none *authn.None) bool {
 	return slices.ContainsFunc(none.Rejected, isOther)
 }
 
-// serveNobody answers a request that has neither a token nor a session.
+// serveNobody answers a request without credentials that were accepted. Those that
+// may be the application's own are rejected where the request needs some.
 func (g *gate) serveNobody(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken) error {
 	if g.config.Optional && len(g.config.Require) > 0 {
 		return g.serveProven(w, r, next, c)

@@ -195,6 +195,9 @@ type Handler struct {
 	// Whether users who are logged in to Django are logged in here. Default: no.
 	DjangoSession *authn.DjangoSessionConfig `json:"django_session,omitempty"`
 
+	// Lets in programs by API tokens that Django has issued. Default: none.
+	APIToken authn.APITokensConfig `json:"api_token,omitempty"`
+
 	// When a browser that opens a link gets a page with a button first, so
 	// that mail scanners and link previews don't use the link up: `always`,
 	// `one_time`, or `off`. A link that would replace another user's session
@@ -241,6 +244,9 @@ func schemesOf(h *Handler) []authn.Config {
 	}
 	if h.DjangoSession != nil {
 		configured = append(configured, h.DjangoSession)
+	}
+	if len(h.APIToken) > 0 {
+		configured = append(configured, h.APIToken)
 	}
 	return configured
 }

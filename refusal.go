@@ -3,9 +3,9 @@ package sesame
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/django/apitoken"
 	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
@@ -28,8 +29,9 @@ import (
 
 // refuser answers requests that don't go on.
 type refuser struct {
-	g       *gate
-	outages outageLog
+	g          *gate
+	challenges challenges
+	outages    outageLog
 }
 
 // refusal is an answer of the gateway's own, in the place of the upstream's.
@@ -57,7 +59,7 @@ func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 	if expired, ok := errors.AsType[*expiredLink](err); ok {
 		answer.page.User, answer.page.HelpURL = expired.name, expired.helpURL
 	}
-	w.Header().Set("WWW-Authenticate", f.challenge(answer))
+	f.challenge(w.Header(), r, err)
 	return f.answer(w, r, answer)
 }
 
@@ -73,7 +75,12 @@ func (f *refuser) targetOf(r *http.Request) string {
 // refuseNobody sends a browser that asks for a page to log in, where there is a
 // page for that, and rejects what else has neither a token nor a session.
 func (f *refuser) refuseNobody(w http.ResponseWriter, r *http.Request, c taken) error {
-	err := f.g.rejected(r, nil, token.Missing)
+	var err error
+	if len(c.unsure) > 0 {
+		_, err = f.g.authn.Explicit(r, c.unsure, c.at, f.g.meets)
+	} else {
+		err = f.g.rejected(r, nil, token.Missing)
+	}
 	if f.g.loginPage != nil && asksForPage(r) && !origin.IsAhead(r) &&
 		f.g.loginPage.Send(w, r, f.targetOf(r), c.timesAtLogin) {
 		counted.refuse(err)
@@ -102,28 +109,82 @@ func (f *refuser) refuseForNow(w http.ResponseWriter, r *http.Request, retryAfte
 	return f.answer(w, r, refusal{status: http.StatusServiceUnavailable, page: page.Data{Kind: page.Unavailable}})
 }
 
-// challenge is the value of WWW-Authenticate, as in RFC 6750, section 3: no
-// error where the request had no token.
-func (f *refuser) challenge(answer refusal) string {
-	challenge := "Bearer"
-	if f.g.config.Realm != "" {
-		challenge += " realm=" + quotedString(f.g.config.Realm)
+// challenge writes WWW-Authenticate: one field for each scheme, since clients that
+// know commas in it only as a part of a challenge read the first of several. Basic
+// comes first, as it is the one that old clients know.
+func (f *refuser) challenge(header http.Header, r *http.Request, err error) {
+	header.Del("WWW-Authenticate")
+	if basic := f.challenges.basic; basic != "" && (f.challenges.asksBrowsers || !isBrowser(r)) {
+		header.Add("WWW-Authenticate", basic)
 	}
-	if answer.page.Kind == page.Missing {
-		return challenge
+	header.Add("WWW-Authenticate", f.bearerChallenge(err))
+	for _, challenge := range f.challenges.others {
+		header.Add("WWW-Authenticate", challenge)
 	}
-	if f.g.config.Realm != "" {
-		challenge += ","
-	}
-	if answer.page.Kind == page.Forbidden {
-		return challenge + ` error="insufficient_scope", error_description="The user may not do this"`
-	}
-	return fmt.Sprintf(`%s error="invalid_token", error_description="The token is %s"`, challenge, answer.page.Kind)
 }
 
-// quotedString is RFC 9110's, section 5.6.4.
-func quotedString(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+// challenges are those of schemes beside Bearer, which is always there.
+type challenges struct {
+	basic  string
+	others []string
+
+	// asksBrowsers: browsers get the challenge of Basic, too, so that they ask
+	// their users for a name and a password.
+	asksBrowsers bool
+}
+
+// add adds the challenges of a scheme, each once.
+func (c *challenges) add(all []string) {
+	for _, challenge := range all {
+		switch scheme, _, _ := strings.Cut(challenge, " "); {
+		case strings.EqualFold(scheme, "Basic"):
+			c.basic = challenge
+		case !strings.EqualFold(scheme, "Bearer") && !slices.Contains(c.others, challenge):
+			c.others = append(c.others, challenge)
+		}
+	}
+}
+
+// asksBrowsers reports whether browsers are to ask their users for a name and a
+// password: where the gateway accepts that, and has no other way to log them in.
+func asksBrowsers(h *Handler) bool {
+	return h.Password != nil && h.Password.Basic && h.Session == nil && h.DjangoSession == nil
+}
+
+// isBrowser reports whether a request comes from a browser: that somebody navigates,
+// or that a page or its script makes.
+func isBrowser(r *http.Request) bool {
+	return page.Wanted(r) == page.HTML || len(r.Header["Sec-Fetch-Mode"]) > 0 || len(r.Header["X-Requested-With"]) > 0
+}
+
+// bearerChallenge is the challenge of RFC 6750, section 3, for a request that is
+// refused: without an error where it had no token.
+func (f *refuser) bearerChallenge(err error) string {
+	challenge := "Bearer"
+	if f.g.config.Realm != "" {
+		challenge += " realm=" + authn.Quote(f.g.config.Realm)
+	}
+	problem := ""
+	switch {
+	case require.IsForbidden(err):
+		problem = ` error="insufficient_scope", error_description="The user may not do this"`
+	case isOfToken(err):
+		problem = ` error="invalid_token", error_description="The token is ` + authn.Public(err) + `"`
+	}
+	if problem != "" && f.g.config.Realm != "" {
+		challenge += ","
+	}
+	return challenge + problem
+}
+
+// isOfToken reports whether an error rejects a token that could have come as a
+// bearer token.
+func isOfToken(err error) bool {
+	if reason, ok := errors.AsType[token.Reason](err); ok {
+		return reason != token.Missing
+	}
+	_, ok := errors.AsType[apitoken.Reason](err)
+	return ok
 }
 
 // answer answers through the server's error routes, or with a small page where
@@ -265,6 +326,6 @@ func (f *refuser) refuseUser(w http.ResponseWriter, r *http.Request, err error) 
 	forbidden, _ := errors.AsType[*require.Forbidden](err)
 	counted.requests[outcomeForbidden].Add(1)
 	answer := refusal{status: http.StatusForbidden, page: page.Data{Kind: page.Forbidden, User: displayName(forbidden.User)}}
-	w.Header().Set("WWW-Authenticate", f.challenge(answer))
+	w.Header().Set("WWW-Authenticate", f.bearerChallenge(err))
 	return f.answer(w, r, answer)
 }

@@ -20,7 +20,6 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
-	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -446,7 +445,7 @@ func FuzzChallenge(f *testing.F) {
 	f.Fuzz(func(t *testing.T, realm string, reason uint8) {
 		g := &gate{config: &Handler{Realm: realm}}
 		g.refuser.g = g
-		challenge := g.refuser.challenge(refusal{page: page.Data{Kind: page.Kind(token.Reason(reason).Public())}})
+		challenge := g.refuser.bearerChallenge(token.Reason(reason))
 		rest, ok := strings.CutPrefix(challenge, "Bearer")
 		if !ok {
 			t.Fatalf("challenge %q", challenge)

@@ -206,6 +206,9 @@ type Needs struct {
 	// UpgradePassword: hashes of passwords are replaced by others.
 	UpgradePassword bool
 
+	// Blacklists are asked by MySQL.IsBlacklisted.
+	Blacklists []*Blacklist
+
 	// Kind is what the operator's packer encodes, or 0 if none is named and it
 	// follows from the column.
 	Kind token.Kind

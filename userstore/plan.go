@@ -46,6 +46,7 @@ type plan struct {
 	consume, upgrade *written
 	sessions         *sessionStatements
 	extensions       map[*Via]extension
+	blacklists       map[*Blacklist]blacklistQuery
 	writes           []*written
 }
 
@@ -188,6 +189,9 @@ func (s *MySQL) newPlan(ctx context.Context, t table) (*plan, error) {
 	}
 	p.readings = []planned{{p.primary, nil}}
 	if err := s.chooseVias(ctx, &build); err != nil {
+		return nil, err
+	}
+	if err := s.chooseBlacklists(ctx, &build); err != nil {
 		return nil, err
 	}
 	return p, s.chooseWrites(ctx, &build)

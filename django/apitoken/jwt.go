@@ -59,15 +59,21 @@ type User struct {
 // ParsedJWT is a token of which all is known that can be without the user's
 // row.
 type ParsedJWT struct {
-	by      *JWTs  // what parsed it: nil in the zero value
-	refused Reason // why it was refused, or 0
+	by       *JWTs  // what parsed it: nil in the zero value
+	refused  Reason // why it was refused, or 0
+	isSigned bool
 
 	userID    string
 	id        string
 	tokenType string
 	revoke    string
 	expires   time.Time
+	issued    time.Time
 }
+
+// IsSigned reports whether the token is signed with the key of the settings, be it
+// refused or not. One that isn't may be another application's.
+func (p *ParsedJWT) IsSigned() bool { return p.isSigned }
 
 // UserID is the primary key of the row that Verify needs: the text of the
 // claim, or a whole number in decimal. It is empty where Parse refused the
@@ -84,11 +90,14 @@ func (p *ParsedJWT) TokenType() string { return p.tokenType }
 // Expires is when the token ends, in UTC, without the leeway.
 func (p *ParsedJWT) Expires() time.Time { return p.expires }
 
+// Issued is when the token was made, the claim iat; the zero time if it has none.
+func (p *ParsedJWT) Issued() time.Time { return p.issued }
+
 // Parse checks signature and claims of a token. The error is a Reason.
 func (j *JWTs) Parse(token string, now time.Time) (ParsedJWT, error) {
 	p := ParsedJWT{by: j}
 	if p.refused = j.parse(&p, token, now); p.refused != 0 {
-		return ParsedJWT{by: j, refused: p.refused}, p.refused
+		return ParsedJWT{by: j, refused: p.refused, isSigned: p.isSigned}, p.refused
 	}
 	return p, nil
 }
@@ -114,6 +123,7 @@ func (j *JWTs) parse(p *ParsedJWT, token string, now time.Time) Reason {
 	if !j.verify(signed, signature) {
 		return BadSignature
 	}
+	p.isSigned = true
 	payload, err := python.DecodeBase64(payloadPart)
 	if err != nil {
 		return Malformed
@@ -351,6 +361,10 @@ func (j *JWTs) fill(p *ParsedJWT, c claims) Reason {
 	p.revoke, _ = unquote(c.revoke)
 	seconds, _ := wholeSeconds(c.expires)
 	p.expires = time.Unix(int64(seconds), 0).UTC()
+	if c.issued != "" {
+		seconds, _ = secondsOrText(c.issued)
+		p.issued = time.Unix(int64(seconds), 0).UTC()
+	}
 	return 0
 }
 

@@ -20,6 +20,12 @@ import (
 // verifier reports whether a signature is that of a text.
 type verifier func(signed string, signature []byte) bool
 
+// CheckAlgorithm returns an error for a name that isn't one of JWTSettings.Algorithm.
+func CheckAlgorithm(name string) error {
+	_, _, err := algorithmOf(name)
+	return err
+}
+
 // algorithmOf splits a name of RFC 7518, section 3.1.
 func algorithmOf(name string) (family string, hash crypto.Hash, err error) {
 	hashes := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512}

@@ -58,6 +58,15 @@ type SlowCredential interface {
 	ProveSlowly(ctx context.Context, user *userstore.User) error
 }
 
+// A RefreshedCredential lasts longer by its use.
+type RefreshedCredential interface {
+	Credential
+
+	// Refresh extends the credential, which was accepted for a user, where that is
+	// due.
+	Refresh(r *http.Request, user *userstore.User)
+}
+
 // At is what credentials are judged at: the scope that the request is for, and
 // the time.
 type At struct {
@@ -85,6 +94,10 @@ type Traits struct {
 
 	// IsConsumed: the credential is good for one use.
 	IsConsumed bool
+
+	// IsUnsure: the credential may be the application's own, and has stayed in the
+	// request. It is looked at only where no other one is accepted.
+	IsUnsure bool
 
 	// OutlivesPassword: the credential stays valid when the password changes.
 	OutlivesPassword bool

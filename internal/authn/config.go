@@ -39,6 +39,18 @@ type AuthorizationScheme interface {
 	// IsAuthorization reports whether credentials, with the name of their scheme
 	// in front, are this scheme's.
 	IsAuthorization(credentials string) bool
+
+	// Challenges are what WWW-Authenticate has of the scheme (RFC 9110, section
+	// 11.6.1).
+	Challenges() []string
+}
+
+// A SchemeGroup is a Scheme whose credentials bear other names than its own.
+type SchemeGroup interface {
+	Scheme
+
+	// Names are those names.
+	Names() []string
 }
 
 // Environment is what a scheme finds where it is made.

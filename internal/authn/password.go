@@ -37,9 +37,6 @@ type upgrader interface {
 	UpgradePassword(ctx context.Context, user *userstore.User, hash string) error
 }
 
-// defaultRealm is that of the challenge, which must have one (RFC 7617, section 2).
-const defaultRealm = "sesame"
-
 // Why a password is rejected.
 const (
 	passwordMalformed    = passwordReason("malformed")
@@ -96,13 +93,12 @@ func (s *Password) AddNeeds(needs *userstore.Needs) {
 // Close gives back what the scheme shares with others.
 func (s *Password) Close() error { return s.shared.Release() }
 
-// Challenge is the scheme's challenge in WWW-Authenticate, or empty if it takes
-// no credentials from Authorization.
-func (s *Password) Challenge() string {
+// Challenges implements AuthorizationScheme.
+func (s *Password) Challenges() []string {
 	if !s.config.Basic {
-		return ""
+		return nil
 	}
-	return s.challenge
+	return []string{s.challenge}
 }
 
 // IsAuthorization reports whether credentials in Authorization are the scheme's.
@@ -372,11 +368,6 @@ func (c *PasswordCredential) Traits() Traits {
 }
 
 var passwordReasons = &Reasons{UnknownUser: Reject(passwordUnknownUser), InactiveUser: Reject(passwordInactiveUser), Revoked: Reject(passwordWrong)}
-
-// quoted is a quoted-string (RFC 9110, section 5.6.4).
-func quoted(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
-}
 
 // Interface guards
 var (

@@ -440,7 +440,7 @@ func TestPasswordTakesAllOfBasic(t *testing.T) {
 				t.Errorf("%q, and %q is left; want %q and %q", got, r.Header["Authorization"], test.want, test.left)
 			}
 			off := &Password{config: new(PasswordConfig)}
-			if taken := off.Take(basicRequest("192.0.2.1", "alice:secret")); taken != nil || off.Challenge() != "" {
+			if taken := off.Take(basicRequest("192.0.2.1", "alice:secret")); taken != nil || len(off.Challenges()) > 0 {
 				t.Error("with basic off, Basic is taken")
 			}
 		})
@@ -449,10 +449,10 @@ func TestPasswordTakesAllOfBasic(t *testing.T) {
 
 func TestPasswordChallenge(t *testing.T) {
 	tbl := newTable(t, PasswordConfig{})
-	if got, want := tbl.scheme.Challenge(), `Basic realm="sesame", charset="UTF-8"`; got != want {
+	if got, want := tbl.scheme.Challenges()[0], `Basic realm="sesame", charset="UTF-8"`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	if got, want := quoted(`a "b" \`), `"a \"b\" \\"`; got != want {
+	if got, want := Quote(`a "b" \`), `"a \"b\" \\"`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }

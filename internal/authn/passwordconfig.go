@@ -1,7 +1,6 @@
 package authn
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -161,6 +160,6 @@ func (c *PasswordConfig) New(env *Environment) (ConfiguredScheme, error) {
 		upgrade:   func() upgrader { return env.Store() },
 		now:       env.Now,
 		logger:    env.Logger,
-		challenge: "Basic realm=" + quoted(cmp.Or(env.Realm, defaultRealm)) + `, charset="UTF-8"`,
+		challenge: BasicChallenge(env.Realm),
 	}, nil
 }

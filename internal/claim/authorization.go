@@ -75,11 +75,41 @@ func hasCredentials(header http.Header, isOurs func(credentials string) bool) bo
 	return false
 }
 
+// peekAuthorization is TakeAuthorization, but takes nothing out.
+func peekAuthorization(header http.Header, isOurs func(credentials string) bool) (found []string) {
+	for _, value := range header["Authorization"] {
+		for credentials := range strings.SplitSeq(value, ",") {
+			if isOurs(credentials) {
+				found = append(found, credentials)
+			}
+		}
+	}
+	return found
+}
+
+// takeTokens is TakeAuthorization for tokens of the handler. Those that another
+// scheme of it can read as well stay, for that to take: an API token, or a
+// password, can have the form of a token.
+func (s *Sources) takeTokens(header http.Header, isToken func(credentials string) bool) []string {
+	if len(s.others) == 0 {
+		return TakeAuthorization(header, isToken)
+	}
+	var taken []string
+	TakeAuthorization(header, func(credentials string) bool {
+		if !isToken(credentials) {
+			return false
+		}
+		taken = append(taken, credentials)
+		return !isAny(s.others, credentials)
+	})
+	return taken
+}
+
 // isOurs reports whether credentials are the handler's, of any of its schemes. It
 // is a reader.
 func (s *Sources) isOurs(credentials string) bool {
-	return s.reads(FromBearer) && s.isBearerToken(credentials) ||
-		s.reads(FromBasic) && s.isBasicToken(credentials) ||
+	return s.Reads(FromBearer) && s.isBearerToken(credentials) ||
+		s.Reads(FromBasic) && s.isBasicToken(credentials) ||
 		isAny(s.others, credentials)
 }
 

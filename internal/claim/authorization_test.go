@@ -97,16 +97,24 @@ func wordFor(token Token) string {
 	return token.Value
 }
 
-func TestSharedBasicStaysForTheOtherScheme(t *testing.T) {
+func TestTokensThatAnotherSchemeReadsStayForIt(t *testing.T) {
 	t.Parallel()
-	s := sourcesOf(t, FromBasic)
-	s.ShareBasic()
-	r := requestOf(basic("u:token567"))
-	if got := s.Take(r, false); got.Value != "token567" {
-		t.Errorf("took %+v", got)
-	}
-	if got := r.Header.Get("Authorization"); got != basic("u:token567") {
-		t.Errorf("%q is left", got)
+	s := sourcesOf(t, FromBearer, FromBasic)
+	s.AddAuthorization(func(credentials string) bool { return !strings.Contains(credentials, "eyJ") })
+	for _, test := range []struct{ value, token, left string }{
+		{"Bearer token567", "token567", "Bearer token567"},
+		{basic("u:token567"), "token567", basic("u:token567")},
+		{`Bearer "token567"`, "none", `Bearer "token567"`}, // which would be a damaged token else
+		{"Bearer", "none", "Bearer"},
+		{"Bearer eyJ-token567,Bearer token567", "token567", "Bearer eyJ-token567,Bearer token567"},
+	} {
+		r := requestOf(test.value)
+		if got := wordFor(s.Take(r, false)); got != test.token {
+			t.Errorf("of %q, %q was taken, want %q", test.value, got, test.token)
+		}
+		if got := r.Header.Get("Authorization"); got != test.left {
+			t.Errorf("of %q, %q is left", test.value, got)
+		}
 	}
 }
 

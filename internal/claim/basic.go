@@ -11,11 +11,7 @@ import (
 // with any user-id. A password that doesn't have the form of a token is for other
 // schemes, or for the application. Where there are several tokens, none counts.
 func (s *Sources) takeBasic(header http.Header) (token string, found bool) {
-	take := TakeAuthorization
-	if s.sharesBasic {
-		take = peekAuthorization
-	}
-	switch taken := take(header, s.isBasicToken); len(taken) {
+	switch taken := s.takeTokens(header, s.isBasicToken); len(taken) {
 	case 0:
 		return "", false
 	case 1:
@@ -23,24 +19,6 @@ func (s *Sources) takeBasic(header http.Header) (token string, found bool) {
 		return token, true
 	}
 	return "", true
-}
-
-// ShareBasic leaves Basic credentials whose password has the form of a token in
-// the request, for another scheme of the handler, which takes all Basic
-// credentials: a user's password can have that form, too. It is called before
-// Register.
-func (s *Sources) ShareBasic() { s.sharesBasic = true }
-
-// peekAuthorization is TakeAuthorization, but takes nothing out.
-func peekAuthorization(header http.Header, isOurs func(credentials string) bool) (found []string) {
-	for _, value := range header["Authorization"] {
-		for credentials := range strings.SplitSeq(value, ",") {
-			if isOurs(credentials) {
-				found = append(found, credentials)
-			}
-		}
-	}
-	return found
 }
 
 // isBasicToken reports whether credentials are Basic with a token for the

@@ -9,7 +9,7 @@ import (
 // of other schemes stay. Where there are several tokens it isn't clear whose
 // request this is, so that none of them counts.
 func (s *Sources) takeBearer(header http.Header) (token string, found bool) {
-	switch taken := TakeAuthorization(header, s.isBearerToken); len(taken) {
+	switch taken := s.takeTokens(header, s.isBearerToken); len(taken) {
 	case 0:
 		return "", false
 	case 1:
@@ -20,16 +20,17 @@ func (s *Sources) takeBearer(header http.Header) (token string, found bool) {
 }
 
 // isBearerToken reports whether credentials are a bearer token that may be the
-// handler's.
+// handler's. Without a form to tell it by, each may be. What another scheme can read
+// isn't taken for a damaged token.
 func (s *Sources) isBearerToken(credentials string) bool {
 	token, ok := bearerOf(credentials)
-	return ok && s.mayBeToken(token)
-}
-
-// mayBeToken reports whether a bearer token may be the handler's. Without a form
-// to tell it by, each may be.
-func (s *Sources) mayBeToken(token string) bool {
-	return s.form == nil || mayHoldToken(token, s.form)
+	switch {
+	case !ok:
+		return false
+	case s.form == nil, s.form.IsToken(token):
+		return true
+	}
+	return mayHoldToken(token, s.form) && !isAny(s.others, credentials)
 }
 
 // bearerOf returns the token of RFC 6750, section 2.1.

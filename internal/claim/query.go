@@ -32,7 +32,7 @@ func (s *Sources) takeParameters(r *http.Request, names []string) (token paramet
 		}
 		switch {
 		case !p.isRead:
-		case name == s.Name && s.reads(FromQuery):
+		case name == s.Name && s.Reads(FromQuery):
 			token = p
 		default:
 			others = append(others, p)

@@ -81,11 +81,10 @@ type Sources struct {
 	ConfirmName string   // of the one that confirms it
 	Ordered     []Source // header names are canonical
 
-	form        Form // of the handler's tokens; nil where it isn't known
-	sharesBasic bool
-	cookies     []string                        // names, without __Host-
-	others      []func(credentials string) bool // readers of schemes beside tokens
-	shared      *shared
+	form    Form                            // of the handler's tokens; nil where it isn't known
+	cookies []string                        // names, without __Host-
+	others  []func(credentials string) bool // readers of schemes beside tokens
+	shared  *shared
 }
 
 // DefaultName is that of the query parameter where token_name is not set.
@@ -137,8 +136,8 @@ func (s *Sources) AddCookies(names ...string) {
 	s.share(new(shared))
 }
 
-// reads reports whether tokens come from a kind of place.
-func (s *Sources) reads(from string) bool {
+// Reads reports whether tokens come from a kind of place.
+func (s *Sources) Reads(from string) bool {
 	return slices.ContainsFunc(s.Ordered, func(source Source) bool { return source.From == from })
 }
 
@@ -167,7 +166,7 @@ func (s *Sources) Take(r *http.Request, isExposed bool) (first Token) {
 		cutFromFields(r.Header, all.parameters)
 	}
 	if kept != nil {
-		if s.reads(FromQuery) {
+		if s.Reads(FromQuery) {
 			kept.takeParameter(s.Name, &fromQuery)
 		}
 		kept.restore(r.Header, s)

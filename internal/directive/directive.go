@@ -174,7 +174,19 @@ func (l *Lines) readOption(d *caddyfile.Dispenser, path, name string, option Opt
 		}
 		return nil
 	}
-	return l.readBlock(d, join(path, name), option.block, tree)
+	block := join(path, name)
+	if option.key != nil {
+		block = join(block, option.key(args))
+		l.begin(block, line)
+	}
+	return l.readBlock(d, block, option.block, tree)
+}
+
+// begin begins a block of an option that may be there several times, each time with
+// lines of its own.
+func (l *Lines) begin(block string, line int) {
+	maps.DeleteFunc(l.options, func(path string, _ int) bool { return strings.HasPrefix(path, block+": ") })
+	l.options[block] = line
 }
 
 // wronglyQuoted returns the index of a value that begins with a quote of
