@@ -238,16 +238,24 @@ func (s *MySQL) revoke(ctx context.Context, u *User, fingerprint []byte, revoked
 	if !expires.IsZero() {
 		end = expires.UTC().Add(time.Second).Format(wholeSeconds)
 	}
-	limited, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	result, err := s.pool.db.ExecContext(limited, p.revokeSQL, fingerprint, revoked.UTC().Format(wholeSeconds), end, fingerprint, key)
+	var changed int64
+	err = s.write(ctx, doing, func(ctx context.Context) error {
+		result, err := s.pool.db.ExecContext(ctx, p.revokeSQL, fingerprint, revoked.UTC().Format(wholeSeconds), end, fingerprint, key)
+		if err != nil {
+			return err
+		}
+		changed, err = result.RowsAffected()
+		return err
+	})
 	if err != nil {
-		return s.failed(ctx, doing, err)
+		return err
 	}
-	if changed, err := result.RowsAffected(); err != nil || changed == 0 {
-		return errors.Join(ErrNotFound, err)
+	if changed == 0 {
+		return ErrNotFound
 	}
 	// What has expired is of no use. That it stays is no harm.
+	limited, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
 	_, _ = s.pool.db.ExecContext(limited, p.forgetSQL, time.Now().UTC().Add(-forgetMargin).Format(wholeSeconds))
 	return nil
 }

@@ -247,11 +247,12 @@ func TestWritesAreRepeatedAfterADeadlock(t *testing.T) {
 			d := newDatabase(t, authUser, threeUsers, djangoSession,
 				// MyISAM isn't rolled back with the statement.
 				"CREATE TABLE deadlocks (n int) ENGINE=MyISAM", "INSERT INTO deadlocks VALUES (0)")
-			s := openStore(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{SessionTable: "django_session", UpgradePassword: true, LastLogin: true})
+			addRevocations(t, d)
+			s := openStore(t, userstore.Config{DSN: d.dsn(), Revocations: "revoked"}, userstore.Needs{SessionTable: "django_session", UpgradePassword: true, LastLogin: true})
 			raise := " FOR EACH ROW BEGIN IF (SELECT n FROM deadlocks) > 0 THEN UPDATE deadlocks SET n = n - 1;" +
 				" SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = " + number + "; END IF; END"
 			d.exec("CREATE TRIGGER users BEFORE UPDATE ON auth_user"+raise, "CREATE TRIGGER created BEFORE INSERT ON django_session"+raise,
-				"CREATE TRIGGER deleted BEFORE DELETE ON django_session"+raise)
+				"CREATE TRIGGER deleted BEFORE DELETE ON django_session"+raise, "CREATE TRIGGER revoked BEFORE INSERT ON revoked"+raise)
 			row := userstore.SessionRow{Key: sessionKey, Data: sessionText, Age: time.Hour}
 			for _, write := range []struct {
 				name string
@@ -264,6 +265,7 @@ func TestWritesAreRepeatedAfterADeadlock(t *testing.T) {
 					return s.ReplaceSession(t.Context(), sessionKey, userstore.SessionRow{Key: otherKey, Age: time.Hour}, time.Now())
 				}},
 				{"delete", func() error { return s.DeleteSession(t.Context(), otherKey) }},
+				{"revoke", func() error { return s.Revoke(t.Context(), d.lookup(s, 1), "0123456789abcdef0123", time.Time{}) }},
 			} {
 				d.exec("UPDATE deadlocks SET n = 3")
 				if err := write.do(); err != nil {
