@@ -100,6 +100,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        upgrade_hash [on|off]
 //	        max_concurrent <n>
 //	        second_factor reject|ignore
+//	        second_factor_tables <table>...
 //	    }
 //	    django_session {
 //	        engine db|cached_db|signed_cookies

@@ -199,7 +199,7 @@ func (s *MySQL) cantTell(ctx context.Context, hidden []factorModel, err error) e
 	}
 	types := relatedColumns{tableName: tableName{s.schema, djangoTypeTable}, columns: []string{djangoAppLabel, djangoModel}}
 	return misfitf("it can't be told whether users have second factors: the dsn's user may read neither the tables %s, if they exist, "+
-		"nor %s, which lists those that do. Execute %s, name the tables there are with second_factor, or write second_factor ignore (%w)",
+		"nor %s, which lists those that do. Execute %s, name the tables there are with second_factor_tables, or write second_factor ignore (%w)",
 		strings.Join(names, ", "), djangoTypeTable, s.grantTo(ctx, types), err)
 }
 
@@ -227,7 +227,7 @@ func (s *MySQL) factorCondition(ctx context.Context, b *builder, t related) (str
 		needed := s.factorAccess(t.name, column)
 		needed.schema = t.schema
 		return "", misfitf("%s has no columns %s and %s that the dsn's user may read, as tables of second factors have: execute %s, "+
-			"name other tables with second_factor, or write second_factor ignore", t.table, djangoUserColumn, column, s.grantTo(ctx, needed))
+			"name other tables with second_factor_tables, or write second_factor ignore", t.table, djangoUserColumn, column, s.grantTo(ctx, needed))
 	}
 	ofUser, err := s.ofUser(b, t, user, aliasFactor)
 	if err != nil {

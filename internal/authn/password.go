@@ -87,6 +87,7 @@ func (*Password) Cookies() []string { return nil }
 func (s *Password) AddNeeds(needs *userstore.Needs) {
 	needs.Vias = append(needs.Vias, s.names)
 	needs.SecondFactors = needs.SecondFactors || s.config.SecondFactor != secondFactorIgnore
+	needs.SecondFactorTables = append(needs.SecondFactorTables, s.config.SecondFactorTables...)
 	needs.UpgradePassword = needs.UpgradePassword || s.config.UpgradeHash
 }
 

@@ -54,6 +54,12 @@ type PasswordConfig struct {
 	// Django, with django-otp or allauth: `reject`, or `ignore`, which lets in by
 	// the password alone. Default: `reject`.
 	SecondFactor string `json:"second_factor,omitempty"`
+
+	// The tables with second factors, each with the columns `user_id` and
+	// `confirmed` as those of django-otp, or `user_id` and `type` as allauth's.
+	// Default: those of well-known packages that exist when the configuration is
+	// loaded.
+	SecondFactorTables []string `json:"second_factor_tables,omitempty"`
 }
 
 // The values of PasswordConfig.SecondFactor.
@@ -66,13 +72,14 @@ const (
 func PasswordOption(to **PasswordConfig) directive.Option {
 	cfg := new(PasswordConfig)
 	return directive.Block(func() { *to = cfg }, directive.Options{
-		"basic":          directive.Switch(&cfg.Basic),
-		"identifier":     directive.Texts(&cfg.Identifier, "username, email or both"),
-		"hashers":        directive.Texts(&cfg.Hashers, "names of hashers, such as argon2 pbkdf2_sha256"),
-		"django_version": directive.Text(&cfg.DjangoVersion, "a version such as 5.2"),
-		"upgrade_hash":   directive.Switch(&cfg.UpgradeHash),
-		"max_concurrent": directive.Positive(&cfg.MaxConcurrent),
-		"second_factor":  directive.Text(&cfg.SecondFactor, "reject or ignore"),
+		"basic":                directive.Switch(&cfg.Basic),
+		"identifier":           directive.Texts(&cfg.Identifier, "username, email or both"),
+		"hashers":              directive.Texts(&cfg.Hashers, "names of hashers, such as argon2 pbkdf2_sha256"),
+		"django_version":       directive.Text(&cfg.DjangoVersion, "a version such as 5.2"),
+		"upgrade_hash":         directive.Switch(&cfg.UpgradeHash),
+		"max_concurrent":       directive.Positive(&cfg.MaxConcurrent),
+		"second_factor":        directive.Text(&cfg.SecondFactor, "reject or ignore"),
+		"second_factor_tables": directive.Texts(&cfg.SecondFactorTables, "tables, such as otp_totp_totpdevice"),
 	}).Example("basic on")
 }
 
@@ -96,6 +103,9 @@ func (c *PasswordConfig) Validate() error {
 	case "", secondFactorReject, secondFactorIgnore:
 	default:
 		return setting.Errorf("second_factor", "second_factor %q: it must be %s or %s", c.SecondFactor, secondFactorReject, secondFactorIgnore)
+	}
+	if c.SecondFactor == secondFactorIgnore && len(c.SecondFactorTables) > 0 {
+		return setting.Errorf("second_factor_tables", "second_factor_tables has no effect with second_factor ignore: remove one of the two")
 	}
 	_, err := c.newHashers()
 	return err
