@@ -9,3 +9,26 @@ func PoolReferences(cfg Config) int {
 
 // RetryInterval is for tests that wait for a retry.
 const RetryInterval = retryInterval
+
+// HasPassed is for tests of what ends at a time.
+var HasPassed = hasPassed
+
+// Waiting tells how many lookups by a way to users wait for their query.
+func Waiting(s *MySQL, via *Via) int {
+	switch v := s.plan.Load().vias[via].(type) {
+	case *told:
+		return v.batcher.waitingLookups()
+	case byColumn:
+		return v.way.batcher.waitingLookups()
+	}
+	return 0
+}
+
+func (b *batcher[R]) waitingLookups() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.next == nil {
+		return 0
+	}
+	return b.next.waiting
+}
