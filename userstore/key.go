@@ -68,7 +68,8 @@ func (v *Via) Key(value string) Key { return Key{via: v, value: value} }
 // ViaRow is a row that has led to a user.
 type ViaRow struct {
 	led    *ledFrom
-	values []nullable // of Reads
+	values []nullable  // of Reads
+	few    [3]nullable // what values is of where that is enough
 }
 
 // Value returns the text of one of the columns that a Via reads. ok is false for

@@ -155,16 +155,41 @@ func (v *told) users(ctx context.Context, values []string, found func(string, *U
 }
 
 // readOne implements executor.
-func (v *told) readOne(ctx context.Context, statement *sql.Stmt, of asked) (toldRow, error) {
-	found, err := v.readMany(ctx, statement, 1, []asked{of})
+func (v *told) readOne(ctx context.Context, statement *sql.Stmt, of asked) (found toldRow, err error) {
+	var param any // of the hint; without one NULL, which is nobody's key
+	if hint, ok := v.hints.get(of.key.Text()); ok {
+		if param, ok = v.whose.way.column.param(hint); ok {
+			found.hint = hint
+		}
+	}
+	rows, err := statement.QueryContext(ctx, param, of.param)
 	if err != nil {
-		return toldRow{}, err
+		return found, err
 	}
-	row, ok := found[of.key]
-	if !ok {
-		return toldRow{}, ErrNotFound
+	defer rows.Close()
+	for number := 0; rows.Next(); {
+		read, err := v.scan(rows)
+		switch {
+		case err != nil:
+			return found, err
+		case !read.isUser:
+			if number++; number > 1 {
+				return found, v.ambiguous()
+			}
+			if read.key == of.key {
+				found.row = read.row
+			}
+		case read.user != nil && read.key == found.hint:
+			found.user = read.user
+		}
 	}
-	return row, nil
+	if err := rows.Err(); err != nil {
+		return found, err
+	}
+	if found.row == nil {
+		return found, ErrNotFound
+	}
+	return found, nil
 }
 
 // readMany implements executor.
@@ -178,15 +203,24 @@ func (v *told) readMany(ctx context.Context, statement *sql.Stmt, size int, of [
 	found := make(map[token.PrimaryKey]toldRow, len(of))
 	users := make(map[token.PrimaryKey]*User, len(of))
 	for number := 0; rows.Next(); {
-		isUser, err := v.scan(rows, found, users)
-		if err != nil {
+		read, err := v.scan(rows)
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if isUser {
+		case read.isUser:
+			if read.user != nil {
+				users[read.key] = read.user
+			}
 			continue
 		}
 		if number++; number > len(of) {
 			return nil, v.ambiguous()
+		}
+		if _, twice := found[read.key]; twice {
+			return nil, v.ambiguous()
+		}
+		if read.row != nil {
+			found[read.key] = toldRow{row: read.row}
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -202,10 +236,10 @@ func (v *told) readMany(ctx context.Context, statement *sql.Stmt, size int, of [
 }
 
 // params are the parameters of a statement: the keys of the users that values led
-// to the last time, and the values.
+// to the last time, which hinted gets, and the values.
 func (v *told) params(size int, of []asked, hinted []token.PrimaryKey) []any {
 	params := make([]any, 2*size)
-	var some any // of the hints; without one NULL, which is nobody's key
+	var some any // of the hints, for places without one
 	for i, a := range of {
 		hint, ok := v.hints.get(a.key.Text())
 		if !ok {
@@ -224,43 +258,36 @@ func (v *told) params(size int, of []asked, hinted []token.PrimaryKey) []any {
 	return params
 }
 
-// scan takes the row that rows is at: of a user, or one whose text tells a user.
-func (v *told) scan(rows *sql.Rows, found map[token.PrimaryKey]toldRow, users map[token.PrimaryKey]*User) (isUser bool, err error) {
+// toldPart is what a row of a statement has: a user, or a row whose text tells one.
+type toldPart struct {
+	isUser bool
+	key    token.PrimaryKey // of the user by the column of whose, or the row's value
+	user   *User            // nil for one that no token could be for
+	row    *ViaRow          // nil for one whose time has passed
+}
+
+// scan takes the row that rows is at.
+func (v *told) scan(rows *sql.Rows) (read toldPart, err error) {
 	r := v.rows.get()
 	defer v.rows.put(r)
 	if err := rows.Scan(r.dest...); err != nil {
-		return false, fmt.Errorf("reading the row: %w", err)
+		return read, fmt.Errorf("reading the row: %w", err)
 	}
 	if r.raw[v.at] == nil {
-		user, key, err := v.whose.way.read(r, v.whose.kind)
+		read.isUser = true
+		read.user, read.key, err = v.whose.way.read(r, v.whose.kind)
 		if v.whose.way.isOther(err) {
-			return true, nil
+			return toldPart{isUser: true}, nil
 		}
-		if err != nil {
-			return true, err
-		}
-		if _, twice := users[key]; twice {
-			user = nil // which the query for that user tells
-		}
-		users[key] = user
-		return true, nil
+		return read, err
 	}
-	key, err := v.column.parse(r.raw[v.at], v.column.kind)
-	if err != nil {
-		return false, misfit{err}
+	if read.key, err = v.column.parse(r.raw[v.at], v.column.kind); err != nil {
+		return read, misfit{err}
 	}
-	row, err := v.led.read(r)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return false, nil
-	case err != nil:
-		return false, err
+	if read.row, err = v.led.read(r); errors.Is(err, ErrNotFound) {
+		return toldPart{key: read.key}, nil
 	}
-	if _, twice := found[key]; twice {
-		return false, v.ambiguous()
-	}
-	found[key] = toldRow{row: row}
-	return false, nil
+	return read, err
 }
 
 func (v *told) ambiguous() error {

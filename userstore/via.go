@@ -369,7 +369,10 @@ func (l *ledFrom) read(r *row) (*ViaRow, error) {
 	raw := r.raw[l.at : l.at+len(l.via.Reads)]
 	var copies texts
 	copies.grow(raw)
-	found := &ViaRow{led: l, values: make([]nullable, len(raw))}
+	found := &ViaRow{led: l}
+	if found.values = found.few[:]; len(raw) > len(found.few) {
+		found.values = make([]nullable, len(raw))
+	}
 	for i := range raw {
 		found.values[i] = nullable{copies.add(raw[i]), raw[i] != nil}
 	}
