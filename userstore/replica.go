@@ -54,8 +54,10 @@ func (c *Config) replicaConfigs() []Config {
 // openReplicas opens the stores of the replicas. One that doesn't answer is
 // checked later; one whose table doesn't fit is an error.
 func (s *MySQL) openReplicas(ctx context.Context) error {
+	needs := s.needs
+	needs.Vias = nil // LookupVia asks the primary
 	for i, cfg := range s.cfg.replicaConfigs() {
-		replica, err := newMySQL(cfg, s.needs, s.logger)
+		replica, err := newMySQL(cfg, needs, s.logger)
 		if err != nil {
 			return setting.Errorf(s.replicaOption(i), "replica %d: %w", i+1, err)
 		}

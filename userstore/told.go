@@ -28,7 +28,8 @@ type told struct {
 	hints hints
 }
 
-// toldRow is a row, and the user that its value led to the last time.
+// toldRow is a row, and the user that its value led to the last time, whose Via is
+// that row.
 type toldRow struct {
 	row  *ViaRow
 	hint token.PrimaryKey // by the column of whose; zero for none
@@ -77,13 +78,14 @@ func (v *told) user(ctx context.Context, value string) (*User, error) {
 	if err != nil {
 		return nil, err
 	}
-	user := found.user
-	if user == nil || who != found.hint {
-		if user, err = v.whose.way.find(ctx, who); err != nil {
-			return nil, err
-		}
-		v.hints.put(value, who)
+	if found.user != nil && who == found.hint {
+		return found.user, nil
 	}
+	user, err := v.whose.way.find(ctx, who)
+	if err != nil {
+		return nil, err
+	}
+	v.hints.put(value, who)
 	return user.ledBy(found.row), nil
 }
 
@@ -142,14 +144,12 @@ func (v *told) users(ctx context.Context, values []string, found func(string, *U
 		if !ok {
 			continue
 		}
-		user := rows[key].user
-		if user == nil || who != rows[key].hint {
-			if user = more[who]; user == nil {
-				continue
-			}
+		if user := rows[key].user; user != nil && who == rows[key].hint {
+			found(value, user)
+		} else if user = more[who]; user != nil {
 			v.hints.put(value, who)
+			found(value, user.ledBy(rows[key].row))
 		}
-		found(value, user.ledBy(rows[key].row))
 	}
 	return nil
 }
@@ -189,6 +189,9 @@ func (v *told) readOne(ctx context.Context, statement *sql.Stmt, of asked) (foun
 	if found.row == nil {
 		return found, ErrNotFound
 	}
+	if found.user != nil {
+		found.user.via = found.row
+	}
 	return found, nil
 }
 
@@ -227,10 +230,18 @@ func (v *told) readMany(ctx context.Context, statement *sql.Stmt, size int, of [
 		return nil, err
 	}
 	for i, a := range of {
-		if row, ok := found[a.key]; ok && !hinted[i].IsZero() {
-			row.hint, row.user = hinted[i], users[hinted[i]]
-			found[a.key] = row
+		row, ok := found[a.key]
+		user := users[hinted[i]]
+		if !ok || user == nil {
+			continue
 		}
+		if user.via == nil {
+			user.via = row.row
+		} else {
+			user = user.ledBy(row.row) // another row's user, too
+		}
+		row.hint, row.user = hinted[i], user
+		found[a.key] = row
 	}
 	return found, nil
 }

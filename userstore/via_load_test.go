@@ -134,11 +134,32 @@ func TestSessionsThatChangeHands(t *testing.T) {
 			t.Fatalf("%v, %v, want the password that was set", user, err)
 		}
 	}
-	d.exec("DELETE FROM django_session WHERE session_key = 's20'", "DELETE FROM auth_user WHERE id = 1", "UPDATE django_session SET session_data = '1' WHERE session_key = 's19'")
 	stop()
 	others.Wait()
+	d.exec("DELETE FROM django_session WHERE session_key = 's20'", "DELETE FROM auth_user WHERE id = 1", "UPDATE django_session SET session_data = '1' WHERE session_key = 's19'")
 	wantVia(t, s, via, "s20", "")
 	wantVia(t, s, via, "s19", "")
+}
+
+// TestSessionsOfOneUserKeepTheirRows has sessions of the same user in one query.
+func TestSessionsOfOneUserKeepTheirRows(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t, authUser, threeUsers, sessionTable, "INSERT INTO django_session VALUES ('a', '01', '9999-01-01'), ('b', '1', '9999-01-01'), ('c', '001', '9999-01-01')")
+	via := sessions()
+	s := openStore(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{Vias: []*userstore.Via{via}})
+	keys := []userstore.Key{via.Key("a"), via.Key("b"), via.Key("c")}
+	for range 2 {
+		found, err := s.LookupKeys(t.Context(), keys)
+		if err != nil || len(found) != len(keys) {
+			t.Fatalf("%v, %v", found, err)
+		}
+		for i, want := range []string{"01", "1", "001"} {
+			user := found[keys[i]]
+			if text, _ := user.Via().Value("session_data"); text != want || user.Username != "alice" || *user.Password != "pbkdf2_sha256$1$a$b" {
+				t.Errorf("row %q led to %s", text, describe(user))
+			}
+		}
+	}
 }
 
 // TestLookupsViaWithoutAnswer say so, and never that there is no such user.
@@ -317,5 +338,28 @@ func TestSeveralRowsOfAValueAreNobodys(t *testing.T) {
 				t.Errorf("got %v, %v", users, err)
 			}
 		}
+	}
+}
+
+// TestLookupViaAllocatesLittle counts what a lookup by another row allocates beyond
+// one by primary key: the row's own columns, and what the driver makes of them.
+func TestLookupViaAllocatesLittle(t *testing.T) {
+	d := newDatabase(t)
+	manySessions(d, 3)
+	session, apiToken := sessions(), apiTokens()
+	s := openStore(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{Vias: []*userstore.Via{session, apiToken}})
+	allocs := func(key userstore.Key) float64 {
+		return testing.AllocsPerRun(100, func() {
+			if _, err := s.LookupVia(t.Context(), key); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	primary := allocs(userstore.ByPrimaryKey(token.IntKey(2)))
+	if n := allocs(session.Key("s2")) - primary; n > 10 {
+		t.Errorf("%.0f allocations more for a session", n)
+	}
+	if n := allocs(apiToken.Key("t2")) - primary; n > 9 {
+		t.Errorf("%.0f allocations more for an API token", n)
 	}
 }
