@@ -43,9 +43,11 @@ func (r *Runner) durationFor(g *peer.Gateway) time.Duration {
 }
 
 // pause lets what is left of the last load come to its end.
-func pause(ctx context.Context) error {
+func pause(ctx context.Context) error { return pauseFor(ctx, 50*time.Millisecond) }
+
+func pauseFor(ctx context.Context, d time.Duration) error {
 	select {
-	case <-time.After(50 * time.Millisecond):
+	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -68,6 +68,10 @@ func (r *Runner) besideBare(ctx context.Context, bare, g *peer.Gateway, connecti
 	return beside, measured, nil
 }
 
+// besideFor is how long other load is on a gateway before it is measured: what the
+// gateway allows at once is over then.
+const besideFor = 6 * time.Second
+
 // throughput measures one gateway once.
 func (r *Runner) throughput(ctx context.Context, g *peer.Gateway, connections int, duration time.Duration) (results.Throughput, error) {
 	none := results.Throughput{}
@@ -77,6 +81,12 @@ func (r *Runner) throughput(ctx context.Context, g *peer.Gateway, connections in
 	load := wrk.Load{
 		URL: g.URL, Requests: g.RequestsFile, Connections: connections,
 		Duration: duration, MinBody: upstream.Size,
+	}
+	if g.Beside != nil {
+		defer g.Beside(ctx)()
+		if err := pauseFor(ctx, besideFor); err != nil {
+			return none, err
+		}
 	}
 	if g.Warm {
 		load.Duration = max(duration/4, time.Second)

@@ -45,6 +45,7 @@ const (
 
 	DjangoSession = "django_session"
 	Password      = "password"
+	Guessed       = "guessed"
 
 	BasicAuth   = "basic_auth"
 	ForwardAuth = "forward_auth"
@@ -106,6 +107,13 @@ var All = []Peer{
 		start:   startPassword,
 	},
 	{
+		Name: Guessed, Title: "sesame, guessed at",
+		What: fmt.Sprintf("As sesame, with option password, while %d clients with addresses of their own send wrong passwords, each when the one before is answered. "+
+			"They begin some seconds before the measurement.", guessers),
+		Variant: true,
+		start:   startGuessed,
+	},
+	{
 		Name: BasicAuth, Title: "basic_auth",
 		What: fmt.Sprintf("Caddy's own: %d accounts in the Caddyfile, bcrypt at its lowest cost, "+
 			"and all results in Caddy's cache of them when the measurement begins.", accounts),
@@ -159,6 +167,8 @@ type Gateway struct {
 	Requests []wrk.Request
 	// RequestsFile has them for wrk.
 	RequestsFile string
+	// Beside begins other load on the gateway, which stop ends; nil for none.
+	Beside func(ctx context.Context) (stop func())
 
 	users   []string // whom the application sees with each request, or nil
 	asserts bool     // whether it sees an assertion

@@ -37,6 +37,7 @@ func (r *Results) Targets() []Target {
 		atLeast("sesame with cache over bare, requests per second at 64 connections", r.Ratio(peer.Cache, peer.Bare, 64), 0.96, 2),
 		atLeast("a Django session over a token, requests per second at 64 connections, each over bare", r.Quotient(peer.DjangoSession, peer.Sesame, peer.Bare, 64), 1, 2),
 		atLeast("Basic with a known verdict over a token, requests per second at 64 connections, each over bare", r.Quotient(peer.Password, peer.Sesame, peer.Bare, 64), 0.95, 2),
+		atLeast("tokens while 64 clients guess passwords over tokens alone, requests per second at 64 connections, each over bare", r.Quotient(peer.Guessed, peer.Sesame, peer.Bare, 64), 0.90, 2),
 		atLeast("sesame over forward_auth to Django, requests per second at 64 connections", r.Ratio(peer.Sesame, peer.ForwardAuth, 64), 10, 1),
 		below("latency that sesame adds with 1 connection, over that of a prepared SELECT", r.AddedPerSelect(), 1.15, 2),
 		below("queries per request at 64 connections", r.QueriesPerRequest(peer.Sesame, 64), 0.25, 3),
