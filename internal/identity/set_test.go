@@ -144,6 +144,24 @@ func TestFieldsOfHandlersInFrontStay(t *testing.T) {
 	}
 }
 
+func TestConnectionNamesNoFieldOfTheGateway(t *testing.T) {
+	t.Parallel()
+	fields := newFields(t, Header{"X-Who", "{http.auth.user.id}"})
+	for _, test := range []struct{ given, want []string }{
+		{[]string{"close,  keep-alive"}, []string{"close,  keep-alive"}},
+		{[]string{"X-Who"}, nil},
+		{[]string{" x_who\t, remote.user"}, nil},
+		{[]string{"close, X-Who", "Keep-Alive,,"}, []string{"close, Keep-Alive"}},
+		{[]string{"close", "\tX-WHO"}, []string{"close"}},
+	} {
+		r, _ := newHandled(t, http.Header{"Connection": test.given})
+		fields.Remove(r)
+		if got, has := r.Header["Connection"]; !slices.Equal(got, test.want) || has != (test.want != nil) {
+			t.Errorf("%q became %q, want %q", test.given, got, test.want)
+		}
+	}
+}
+
 func equalHeader(a, b http.Header) bool {
 	if len(a) != len(b) {
 		return false

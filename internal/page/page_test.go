@@ -190,7 +190,7 @@ func TestEachTextCanBeReplaced(t *testing.T) {
 		t.Errorf("the page of a link whose user isn't told names one: %s", body)
 	}
 	for name, hint := range map[string]string{
-		"confirm.titel": "did you mean confirm.title", "confirm": "", "expired.button": "", "title": "", "nothing.title": "", "": "", "Help": "help",
+		"confirm.titel": "did you mean confirm.title", "confirm": "", "expired.button": "", "title": "", "nothing.title": "", "nothing.message": "", "nothing.button": "", "nothing": "", "": "", "Help": "help",
 	} {
 		_, err := New(&Config{Texts: map[string]string{name: "x"}})
 		if err == nil || !strings.HasPrefix(err.Error(), "text "+name+": there is no such text") || !strings.Contains(err.Error(), hint) {
@@ -201,7 +201,7 @@ func TestEachTextCanBeReplaced(t *testing.T) {
 
 func TestLanguageIsATag(t *testing.T) {
 	t.Parallel()
-	for _, language := range []string{"de", "DE", "pt-BR", "gsw", "zh-Hant-TW", "de-1996", "az", "AZ-az", "en-12345678"} {
+	for _, language := range []string{"de", "DE", "pt-BR", "gsw", "zh-Hant-TW", "de-1996", "de-09azAZ", "az", "AZ-az", "en-12345678"} {
 		p, err := New(&Config{Language: language})
 		if err != nil || p.Config().Language != language {
 			t.Errorf("%s: %v", language, err)

@@ -31,6 +31,7 @@ func TestPagesComeInTheTypeThatIsPreferred(t *testing.T) {
 		{"a weight that is none", []string{"text/html;q=x, application/json;q=0.1"}, JSON, JSON},
 		{"a weight beyond all numbers", []string{"text/html;q=1e999, application/json;q=0.1"}, JSON, JSON},
 		{"a weight among other parameters", []string{"text/html;level=1; Q=0.2;x, application/json;q=0.3"}, JSON, JSON},
+		{"another type with more weight", []string{"image/png, application/json;q=0.5"}, JSON, JSON},
 		{"JSON is excluded", []string{"application/json;q=0"}, Text, Text},
 	} {
 		t.Run(test.name, func(t *testing.T) {
