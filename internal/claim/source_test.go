@@ -136,35 +136,45 @@ func TestConfirmationIsThatOfTheRequest(t *testing.T) {
 }
 
 // TestCredentialsOfAnotherHandlerAreKeptForIt, and no upstream in between gets
-// them.
+// them, whichever of the handlers was provisioned first.
 func TestCredentialsOfAnotherHandlerAreKeptForIt(t *testing.T) {
 	t.Parallel()
-	first, err := New("one", []Source{{From: FromQuery}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	second, err := New("two", []Source{{From: FromQuery}, {FromHeader, "X-Two"}, {From: FromBearer}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	second.Recognize(eights{})
-	second.AddCookies("two")
-	app := new(caddyhttp.App)
-	defer first.Register(app)()
-	defer second.Register(app)()
-	r := requestOf("Bearer tbearer1", "Bearer application")
-	r.URL.RawQuery, r.RequestURI = "one=1&two=2&a=b", "/?one=1&two=2&a=b"
-	r.Header["X-Two"], r.Header["Cookie"] = []string{"header"}, []string{"a=1; __Host-two=session"}
-	if got := first.Take(r, first.IsExposed(r)); got != (Token{"1", FromQuery, true}) {
-		t.Errorf("the first handler's token is %+v", got)
-	}
-	if r.URL.RawQuery != "a=b" || r.Header["X-Two"] != nil || !slices.Equal(r.Header["Cookie"], []string{"a=1"}) || !slices.Equal(r.Header["Authorization"], []string{"Bearer application"}) {
-		t.Errorf("between the two there are %s and %q", r.RequestURI, r.Header)
-	}
-	if got := second.Take(r, second.IsExposed(r)); got != (Token{"2", FromQuery, true}) {
-		t.Errorf("the second handler's token is %+v", got)
-	}
-	if r.Header["X-Two"] != nil || !slices.Equal(r.Header["Cookie"], []string{"a=1", "__Host-two=session"}) || !slices.Equal(r.Header["Authorization"], []string{"Bearer application"}) {
-		t.Errorf("the second handler, which takes its cookie itself, leaves %q", r.Header)
+	for _, secondIsFirst := range []bool{false, true} {
+		first, err := New("one", []Source{{From: FromQuery}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := New("two", []Source{{From: FromQuery}, {FromHeader, "X-Two"}, {From: FromBearer}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		second.Recognize(eights{})
+		second.AddCookies("two")
+		app, order := new(caddyhttp.App), []*Sources{first, second}
+		if secondIsFirst {
+			slices.Reverse(order)
+		}
+		for _, s := range order {
+			defer s.Register(app)()
+		}
+		r := requestOf("Bearer tbearer1", "Bearer application")
+		r.URL.RawQuery, r.RequestURI = "one=1&two=2&a=b", "/?one=1&two=2&a=b"
+		r.Header["X-Two"], r.Header["Cookie"] = []string{"header"}, []string{"a=1; __Host-two=session"}
+		r.Header["Referer"] = []string{"https://app.example.com/?two=2&one=1&a=b"}
+		if got := first.Take(r, first.IsExposed(r)); got != (Token{"1", FromQuery, true}) {
+			t.Errorf("the first handler's token is %+v", got)
+		}
+		if r.URL.RawQuery != "a=b" || r.Header["X-Two"] != nil || !slices.Equal(r.Header["Cookie"], []string{"a=1"}) || !slices.Equal(r.Header["Authorization"], []string{"Bearer application"}) {
+			t.Errorf("between the two there are %s and %q", r.RequestURI, r.Header)
+		}
+		if referer := r.Header.Get("Referer"); strings.Contains(referer, "one=1") || strings.Contains(referer, "two=2") {
+			t.Errorf("Referer %s", referer)
+		}
+		if got := second.Take(r, second.IsExposed(r)); got != (Token{"2", FromQuery, true}) {
+			t.Errorf("the second handler's token is %+v", got)
+		}
+		if r.Header["X-Two"] != nil || !slices.Equal(r.Header["Cookie"], []string{"a=1", "__Host-two=session"}) || !slices.Equal(r.Header["Authorization"], []string{"Bearer application"}) {
+			t.Errorf("the second handler, which takes its cookie itself, leaves %q", r.Header)
+		}
 	}
 }
