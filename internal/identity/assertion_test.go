@@ -18,6 +18,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/go-jose/go-jose/v4"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -148,6 +150,47 @@ func TestAssertionIsInItsFieldAlone(t *testing.T) {
 		if HideAssertion(r) != nil {
 			t.Error("the client's credentials are hidden")
 		}
+	}
+}
+
+func TestClaimOfGroupsAloneIsAList(t *testing.T) {
+	t.Parallel()
+	store := userstore.Config{Groups: new(userstore.GroupsConfig)}
+	for value, isList := range map[string]bool{"{http.auth.user.groups}": true, "x{http.auth.user.groups}": false, "{http.auth.user.groups}{http.auth.user.id}": false} {
+		a, err := NewAssertions(&AssertionConfig{Audience: []string{"app"}, Claims: []AssertionClaim{{"roles", value}, {"again", value}}}, store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.Equal(a.lists, []string{"groups"}) != isList || slices.Contains(a.columns, "groups") == isList {
+			t.Errorf("%s reads the lists %q and the columns %q", value, a.lists, a.columns)
+		}
+	}
+	a, err := NewAssertions(&AssertionConfig{Audience: []string{"app"}}, store)
+	if err != nil || len(a.claims) != 3 || a.claims[2].name != "groups" || !slices.Equal(a.columns, []string{"username", "email"}) {
+		t.Errorf("by default the claims are %+v, %v", a.claims, err)
+	}
+	if a, err = NewAssertions(&AssertionConfig{Audience: []string{"app"}}, userstore.Config{}); err != nil || len(a.claims) != 2 || a.header != "Authorization" || a.ttl != time.Minute {
+		t.Errorf("without groups the defaults are %+v, %v", a, err)
+	}
+}
+
+func TestUserWhomNoAssertionCanNameGetsNoneWithAWarning(t *testing.T) {
+	t.Parallel()
+	logs, seen := observer.New(zapcore.WarnLevel)
+	fields := newFields(t, Header{"X-Who", "x"})
+	if err := fields.UseAssertions(newTestAssertions(t, AssertionConfig{}, nil)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		r, _ := newHandled(t, http.Header{"Authorization": {"Bearer client"}})
+		fields.Remove(r)
+		fields.Set(r, &userstore.User{PrimaryKey: token.StringKey("a\xff")}, zap.New(logs))
+		if strings.Contains(r.Header.Get("Authorization"), "ey") {
+			t.Errorf("%q", r.Header)
+		}
+	}
+	if seen.Len() != 1 || seen.All()[0].Message != "assertion left out" || !strings.Contains(seen.All()[0].ContextMap()["error"].(string), "UTF-8") {
+		t.Errorf("%+v", seen.All())
 	}
 }
 

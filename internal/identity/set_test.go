@@ -2,10 +2,12 @@ package identity
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -74,6 +76,12 @@ func TestFieldsAndPlaceholdersAreTheUsers(t *testing.T) {
 	if fields.Restore(r, zap.NewNop()); r.Header.Get("X-Who") != "7" {
 		t.Errorf("restored: %q", r.Header)
 	}
+	alone, repl := newHandled(t, nil) // without basic_auth
+	fields.Set(alone, seven, zap.NewNop())
+	SetUser(alone, eight)
+	if got, _ := repl.GetString(Placeholder + "id"); got != "8" {
+		t.Errorf("after a newer row the id is %q", got)
+	}
 	nobody, _ := newHandled(t, nil)
 	if fields.Restore(nobody, zap.NewNop()); len(nobody.Header) != 1 {
 		t.Errorf("restored for nobody: %q", nobody.Header)
@@ -141,6 +149,52 @@ func TestFieldsOfHandlersInFrontStay(t *testing.T) {
 	}
 	if known != 3 {
 		t.Errorf("%d handlers are known to have set fields, want 3", known)
+	}
+}
+
+// TestAssertionOfAHandlerInFrontStays in a field that applications trust, and no
+// other such field does.
+func TestAssertionOfAHandlerInFrontStays(t *testing.T) {
+	t.Parallel()
+	outer, inner := newFields(t, Header{"X-Who", "{http.auth.user.id}"}), newFields(t, Header{"X-Me", "{http.auth.user.id}"})
+	if err := outer.UseAssertions(newTestAssertions(t, AssertionConfig{Header: "Remote-Assertion"}, nil)); err != nil {
+		t.Fatal(err)
+	}
+	r, _ := newHandled(t, http.Header{"Remote-Assertion": {"client's"}, "Remote-Other": {"client's"}})
+	outer.Remove(r)
+	outer.Set(r, seven, zap.NewNop())
+	r.Header["Remote-Other"] = []string{"another handler's, which is no gateway"}
+	inner.Remove(r)
+	if got := r.Header.Get("Remote-Assertion"); !strings.HasPrefix(got, "ey") || r.Header["Remote-Other"] != nil || r.Header.Get("X-Who") != "7" {
+		t.Errorf("%q", r.Header)
+	}
+}
+
+// TestTrailersAreRemovedWhenTheyArrive, which is at the end of the body.
+func TestTrailersAreRemovedWhenTheyArrive(t *testing.T) {
+	t.Parallel()
+	fields := newFields(t, Header{"X-Who", "{http.auth.user.id}"})
+	r, _ := newHandled(t, nil)
+	r.Trailer = http.Header{"X-Checksum": nil, "Remote_User": nil}
+	r.Body = io.NopCloser(iotest.OneByteReader(strings.NewReader("body")))
+	fields.Remove(r)
+	if _, has := r.Trailer["Remote_User"]; has || len(r.Trailer) != 1 {
+		t.Errorf("announced: %q", r.Trailer)
+	}
+	trailer := r.Trailer
+	for _, name := range []string{"X-Checksum", "X-Who", "remote.user", "Authorization", "Proxy_Authorization"} {
+		trailer[name] = []string{"x"} // as net/http does
+	}
+	first := make([]byte, 1)
+	if _, err := r.Body.Read(first); err != nil || len(trailer) != 5 {
+		t.Errorf("before the end of the body, %q; %v", trailer, err)
+	}
+	if rest, err := io.ReadAll(r.Body); err != nil || string(rest) != "ody" || !equalHeader(trailer, http.Header{"X-Checksum": {"x"}}) {
+		t.Errorf("%q, %v; trailers %q", rest, err, trailer)
+	}
+	r.Body = http.NoBody
+	if fields.Remove(r); r.Body != http.NoBody {
+		t.Error("a request without a body gets one")
 	}
 }
 
@@ -218,6 +272,15 @@ func TestNamesThatCantCarryAnIdentityAreRejected(t *testing.T) {
 	for _, same := range []string{"X-Who", "x_who", "XWho", "X.WHO"} {
 		if _, err := New([]Header{{Name: "X-Who", Value: "x"}, {Name: same, Value: "y"}}, Columns{}); err == nil || !strings.Contains(err.Error(), "named twice") {
 			t.Errorf("X-Who and %s: %v", same, err)
+		}
+	}
+	for value, want := range map[string]string{
+		"{http.auth.user.id": "lacks a brace: write {http.auth.user.id}", "http.auth.user.id}": "lacks a brace: write {http.auth.user.id}",
+		"{http.auth.user.id x}": "lacks a brace: write {http.auth.user.id}", "{http.auth.user.id} {http.auth.user.email": "write {http.auth.user.email}",
+		"{username}": "did you mean {http.auth.user.username}", "{user.email}": "did you mean {http.auth.user.email}", "{auth.user.id}": "did you mean {http.auth.user.id}",
+	} {
+		if _, err := New([]Header{{Name: "X-Who", Value: value}}, Columns{}); err == nil || !strings.HasPrefix(err.Error(), "identity X-Who: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", value, err, want)
 		}
 	}
 	groups := Columns{Store: userstore.Config{Groups: new(userstore.GroupsConfig)}}
