@@ -178,3 +178,28 @@ func TestCredentialsOfAnotherHandlerAreKeptForIt(t *testing.T) {
 		}
 	}
 }
+
+// TestParameterOfAnotherHandlerIsNotTakenByItsName: a handler that reads no
+// query leaves the parameter to one that does.
+func TestParameterOfAnotherHandlerIsNotTakenByItsName(t *testing.T) {
+	t.Parallel()
+	first, err := New("", []Source{{From: FromBearer}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := New("", []Source{{From: FromQuery}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := new(caddyhttp.App)
+	defer first.Register(app)()
+	defer second.Register(app)()
+	r := requestOf()
+	r.URL.RawQuery, r.RequestURI = "sesame=t", "/?sesame=t"
+	if got := first.Take(r, first.IsExposed(r)); got.Found || r.URL.RawQuery != "" {
+		t.Errorf("%+v, and %q is left", got, r.URL.RawQuery)
+	}
+	if got := second.Take(r, second.IsExposed(r)); got != (Token{"t", FromQuery, true}) {
+		t.Errorf("%+v", got)
+	}
+}
