@@ -149,3 +149,35 @@ func TestReservedPathOffLeavesItsPathsToTheUpstream(t *testing.T) {
 		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
 	}
 }
+
+// TestLinkBesideASessionThatHasEndedAsksNobody: there is no account to switch
+// from.
+func TestLinkBesideASessionThatHasEndedAsksNobody(t *testing.T) {
+	db := anyDatabase(t)
+	up := startUpstream(t)
+	g := startGateway(t, db, up, sessionSite(""))
+	b := newBrowser(g)
+	b.get(t, "/?sesame="+tokenFor(t, carol)).wantStatus(t, http.StatusSeeOther)
+	db.mustExec(t, "UPDATE auth_user SET password = 'new' WHERE id = ?", carol.id)
+	b.get(t, "/a?sesame="+tokenFor(t, alice)).wantStatus(t, http.StatusSeeOther)
+	b.follow(t).wantStatus(t, http.StatusOK)
+	wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
+	db.reset(t)
+}
+
+// TestReservedPagesOfAnAmbiguousTargetAreRejected: it isn't known which scope
+// is asked for.
+func TestReservedPagesOfAnAmbiguousTargetAreRejected(t *testing.T) {
+	db := anyDatabase(t)
+	up := startUpstream(t)
+	g := startGateway(t, db, up, sessionSite("scope report:{http.request.uri.query.id}"))
+	b := newBrowser(g)
+	b.get(t, "/?id=7&sesame="+tokenAt(t, alice, "report:7", time.Now())).wantStatus(t, http.StatusSeeOther)
+	b.get(t, "/_sesame/whoami?id=7").wantStatus(t, http.StatusOK)
+	for _, uri := range []string{"/_sesame/whoami?id=7&id=8", "/_sesame/whoami?id=8", "/_sesame/login?next=/%3Fid=7%26id=8", "/_sesame/login?next=/%3Fid=8"} {
+		b.get(t, uri).wantStatus(t, http.StatusUnauthorized)
+	}
+	up.takeNone(t)
+	b.get(t, "/?id=7").wantStatus(t, http.StatusOK)
+	wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
+}

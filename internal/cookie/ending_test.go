@@ -105,6 +105,26 @@ func TestEndingExpiresCookiesOnEachPathAndDomain(t *testing.T) {
 	}
 }
 
+// TestOverHTTPSCookiesExpireWithSecure: browsers let no other response overwrite
+// a cookie that is Secure.
+func TestOverHTTPSCookiesExpireWithSecure(t *testing.T) {
+	t.Parallel()
+	own, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ending, err := ParseEnding([]string{"sid"}, &own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest(http.MethodGet, "https://localhost/", nil)
+	w := httptest.NewRecorder()
+	ending.Expire(w, r)
+	if got, want := w.Header()["Set-Cookie"], []string{"sid=; Path=/; Max-Age=0; Secure"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestEndingNamesOptionAndRemedyOfWrongCookies(t *testing.T) {
 	t.Parallel()
 	own, err := New(Config{Name: "login"})
