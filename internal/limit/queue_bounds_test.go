@@ -44,8 +44,8 @@ func TestQueueHasRoomForSoManyLookups(t *testing.T) {
 					}
 				}
 				synctest.Wait()
-				if lookups, _, _ := q.state(); lookups != test.waiting {
-					t.Errorf("%d lookups wait, want %d", lookups, test.waiting)
+				if lookups, clients, _ := q.state(); lookups != test.waiting || clients > test.waiting {
+					t.Errorf("%d lookups of %d clients wait, want %d", lookups, clients, test.waiting)
 				}
 				first.wait.Wait()
 				got.wait.Wait()
@@ -59,6 +59,38 @@ func TestQueueHasRoomForSoManyLookups(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestQueueMakesRoomForAClientThatAsksLess, by one of those that ask more, and
+// for none that would have as much as they.
+func TestQueueMakesRoomForAClientThatAsksLess(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		queries := recordedQueries{takes: 10 * time.Millisecond}
+		q := NewQueue(queries.lookup, time.Hour)
+		defer q.Stop()
+		var got answers
+		got.find(q, 1_000_000, userstore.ByPrimaryKey(token.IntKey(1)))
+		synctest.Wait() // that is on its way
+		for from := range queueLength / 2 {
+			for range 2 {
+				got.find(q, Client(1+from), userstore.ByPrimaryKey(token.IntKey(1)))
+			}
+		}
+		synctest.Wait()
+		for range 2 { // there is room for the first only
+			got.find(q, 2_000_000, userstore.ByPrimaryKey(token.IntKey(2)))
+			synctest.Wait()
+		}
+		got.wait.Wait()
+		turnedAway := 0
+		for from := range queueLength / 2 {
+			turnedAway += got.counts[fmt.Sprintf("%d: turned away", 1+from)]
+		}
+		if turnedAway != 1 || got.counts["2000000: found"] != 1 || got.counts["2000000: turned away"] != 1 {
+			t.Errorf("%d of the others were turned away; %v", turnedAway, got.counts["2000000: found"])
+		}
+	})
 }
 
 // TestQueueSendsBatchesOfItsSize has more keys wait than one query reads.

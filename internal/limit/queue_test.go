@@ -211,9 +211,17 @@ func TestQueueAnswersLookupsThatWaitFailOrAreGivenUp(t *testing.T) {
 	})
 }
 
-// TestQueueTellsWhoseErrorItIs has one key that several rows have, among others.
+// TestQueueTellsWhoseErrorItIs has one key that several rows have, among others
+// or beside one.
 func TestQueueTellsWhoseErrorItIs(t *testing.T) {
 	t.Parallel()
+	for _, keys := range [][]int{{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, {0, 7, 8}} {
+		tellsWhoseErrorItIs(t, keys)
+	}
+}
+
+func tellsWhoseErrorItIs(t *testing.T, keys []int) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ambiguous := fmt.Errorf("%w: %w", userstore.ErrUnavailable, userstore.ErrAmbiguous)
 		q := NewQueue(func(_ context.Context, keys []userstore.Key) (map[userstore.Key]*userstore.User, error) {
@@ -229,11 +237,14 @@ func TestQueueTellsWhoseErrorItIs(t *testing.T) {
 		}, time.Second)
 		defer q.Stop()
 		var got answers
-		for i := range 10 {
+		for n, i := range keys {
+			if n == 1 {
+				synctest.Wait() // the first is on its way, and the others follow together
+			}
 			got.find(q, Client(1+i), userstore.ByPrimaryKey(token.IntKey(int64(i))))
 		}
 		got.wait.Wait()
-		for i := range 10 {
+		for _, i := range keys {
 			want := fmt.Sprintf("%d: found", 1+i)
 			if i == 7 {
 				want = fmt.Sprintf("%d: %s", 1+i, ambiguous)
