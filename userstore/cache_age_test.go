@@ -2,6 +2,7 @@ package userstore_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,5 +96,51 @@ func TestAgeOfACachedRowCountsFromWhenItWasAskedFor(t *testing.T) {
 				t.Errorf("%s is kept longer than since it was asked for", describe(u))
 			}
 		})
+	}
+}
+
+// TestCacheTellsWhatItKeepsWithoutAsking is for clients over the limit, for whom
+// MySQL isn't asked.
+func TestCacheTellsWhatItKeepsWithoutAsking(t *testing.T) {
+	t.Parallel()
+	d := newUsers(t, 2)
+	c := newCache(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{}, userstore.CacheConfig{For: caddy.Duration(userstore.LongestCache)})
+	wantKept := func(key int64, user, known bool) {
+		t.Helper()
+		u, isKnown := c.Kept(token.IntKey(key))
+		if (u != nil) != user || isKnown != known || u != nil && u.PrimaryKey != token.IntKey(key) {
+			t.Errorf("of user %d, %v is kept (%t)", key, describe(u), isKnown)
+		}
+	}
+	wantKept(1, false, false)
+	wantPassword(t, c, "p", true)
+	if _, _, err := c.Lookup(t.Context(), token.IntKey(3)); !errors.Is(err, userstore.ErrNotFound) {
+		t.Fatal(err)
+	}
+	if _, err := c.LookupFresh(t.Context(), token.IntKey(2)); err != nil {
+		t.Fatal(err)
+	}
+	wantKept(1, true, true)
+	wantKept(2, true, true)
+	wantKept(3, false, true)
+	wantKept(4, false, false)
+	wantPassword(t, c, "p", false)
+	if _, _, err := c.Lookup(t.Context(), token.IntKey(3)); !errors.Is(err, userstore.ErrNotFound) {
+		t.Fatal(err)
+	}
+	if stats := c.Stats(); stats.Hits != 1 || stats.Misses != 2 || stats.Denied != 1 || stats.Users != 2 || stats.Absent != 1 {
+		t.Errorf("%+v", stats)
+	}
+}
+
+func TestCacheThatCannotBeIsRejected(t *testing.T) {
+	t.Parallel()
+	for want, cfg := range map[string]userstore.CacheConfig{
+		"is missing": {}, "is too long": {For: caddy.Duration(userstore.LongestCache + 1)},
+		"max_users is negative": {For: 1, MaxUsers: -1}, "max_size is negative": {For: 1, MaxSize: -1},
+	} {
+		if c, err := userstore.NewCache(nil, cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, %v; want %q", cfg, c, err, want)
+		}
 	}
 }

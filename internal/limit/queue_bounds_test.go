@@ -246,3 +246,21 @@ func TestQueueSaysUnavailableWhereMySQLIsWhatItWaitsFor(t *testing.T) {
 		})
 	})
 }
+
+// TestQueueLetsGoOfAClientThatHasGone, also in the time that a rejection takes
+// longer than the answer.
+func TestQueueLetsGoOfAClientThatHasGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		queries := recordedQueries{takes: time.Millisecond}
+		q := NewQueue(queries.lookup, time.Hour)
+		defer q.Stop()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		user, err := q.Find(ctx, 1, userstore.ByPrimaryKey(token.IntKey(1000)), exists)
+		if user != nil || !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 2*time.Millisecond {
+			t.Errorf("%v, %v after %s", user, err, time.Since(began))
+		}
+	})
+}

@@ -2,8 +2,11 @@ package scope_test
 
 import (
 	"bufio"
+	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/scope"
 )
 
 func bufioReader(text string) *bufio.Reader { return bufio.NewReader(strings.NewReader(text)) }
@@ -86,5 +89,55 @@ func TestPathsWithSeveralReadingsAreRejected(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCharactersThatBecomeDotsOrSeparatorsAreRejected takes each by itself.
+// Unicode's compatibility forms (UAX 15), and Windows, make them such.
+func TestCharactersThatBecomeDotsOrSeparatorsAreRejected(t *testing.T) {
+	t.Parallel()
+	for name, characters := range map[string]string{
+		"slashes": "\u2044\u2215\u29f8\uff0f", "backslashes": "\u2216\u29f5\ufe68\uff3c", "semicolons": "\u037e\ufe54\uff1b",
+		"other separators": "\ufe56\uff1f\ufe5f\uff03\ufe6a\uff05",
+	} {
+		for _, c := range characters {
+			r, ok := receive(t, "/reports/7"+url.PathEscape(string(c))+"8")
+			if !ok {
+				t.Fatalf("%s: %q isn't received", name, c)
+			}
+			wantScope(t, r, byPath, "")
+		}
+	}
+	for _, c := range ". +\u00a0\u3000\u2024\u2025\u2026\ufe52\uff0e\u3002\uff61" {
+		for _, segment := range []string{string(c), "." + string(c), string(c) + "..", string(c) + string(c)} {
+			r, ok := receive(t, "/reports/7/"+url.PathEscape(segment)+"/8")
+			if !ok {
+				t.Fatalf("%q isn't received", segment)
+			}
+			wantScope(t, r, byPath, "")
+		}
+		if r, ok := receive(t, "/reports/x"+url.PathEscape(string(c))+"y"); ok { // within a name it is a character
+			wantScope(t, r, byPath, "report:x"+string(c)+"y")
+		}
+	}
+	for _, c := range "!-,/0:;<=>@[_`{|}~\u2043\u2045\u2027\u3001\uff0d\uff60" { // next to them, and no dots
+		if r, ok := receive(t, "/reports/"+url.PathEscape("x"+string(c))); ok && !strings.ContainsRune("/;", c) {
+			wantScope(t, r, byPath, "report:x"+string(c))
+		}
+	}
+}
+
+// TestParametersOfAnyPlainNameHaveAScope: of other names, servers differ in how
+// they read them.
+func TestParametersOfAnyPlainNameHaveAScope(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"a", "z", "A", "Z", "0", "9", "_", "-", "aZ_0-9"} {
+		r, _ := receive(t, "/reports?"+name+"=7")
+		wantScope(t, r, "report:{http.request.uri.query."+name+"}", "report:7")
+	}
+	for _, name := range []string{"a b", "a@", "a[", "a`", "a/", "a:", "ä", "a]", "a+", "a%41"} {
+		if _, err := scope.Parse("report:{http.request.uri.query." + name + "}"); err == nil {
+			t.Errorf("the name %q has a scope", name)
+		}
 	}
 }
