@@ -283,6 +283,14 @@ func TestNamesThatCantCarryAnIdentityAreRejected(t *testing.T) {
 			t.Errorf("%q: %v, want %q", value, err, want)
 		}
 	}
+	for _, value := range []string{
+		"{http.request.tls.client.subject}", "{http.request.local.host}", "{http.request.body}", "{http.request.uuid}", "{http.request.header.X-A}", "{http.request.remote.host}",
+		"{http.vars.x}", "{http.regexp.x.1}", "{env.X}", "{file./x}", "{system.hostname}", "{time.now}", "{another.module}", "text", "{http.auth.user.id}",
+	} {
+		if _, err := New([]Header{{Name: "X-Who", Value: value}}, Columns{}); err != nil {
+			t.Errorf("%s: %v", value, err)
+		}
+	}
 	groups := Columns{Store: userstore.Config{Groups: new(userstore.GroupsConfig)}}
 	fields, err := New(nil, groups)
 	if err != nil || !fields.IsOurs("remote_groups") || len(fields.folded) != 4 {

@@ -32,6 +32,7 @@ func TestTemplatesKeepBracesThatArentPlaceholders(t *testing.T) {
 		`{"name":"{evil}"}`:                         `{"name":"x\",\"admin\":true,\"y\":\"\\"}`,
 		`{"name":{evil}}`:                           `{"name":"x\",\"admin\":true,\"y\":\"\\"}`,
 		`{"na\"me":"{http.auth.user.username}"}`:    `{"na\"me":"alice"}`,
+		`{"na\"me":{http.auth.user.username}}`:      `{"na\"me":"alice"}`,
 		`\{http.auth.user.username\}`:               "{http.auth.user.username}",
 		"{":                                         "{",
 		"{}":                                        "{}",
