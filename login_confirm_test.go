@@ -133,6 +133,12 @@ func TestLinkWithAnAbsoluteTargetLeadsToItsPath(t *testing.T) {
 	if len(got.statuses) != 1 || got.statuses[0] != http.StatusSeeOther || !strings.Contains(string(got.raw), "\r\nLocation: /a?x=1\r\n") {
 		t.Errorf("%v %s", got.statuses, got.raw)
 	}
+	// The URL that it leads from has the token.
+	for _, line := range []string{"Cache-Control: no-store", "Referrer-Policy: no-referrer"} {
+		if !strings.Contains(string(got.raw), "\r\n"+line+"\r\n") {
+			t.Errorf("%s is missing in %s", line, got.raw)
+		}
+	}
 	up.takeNone(t)
 }
 

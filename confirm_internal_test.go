@@ -1,0 +1,67 @@
+package sesame
+
+import (
+	"crypto/rand"
+	"strings"
+	"testing"
+)
+
+// TestConfirmValuesAreThoseThatThePageMakes: what another host of the domain has
+// planted is replaced, as it may be known to others.
+func TestConfirmValuesAreThoseThatThePageMakes(t *testing.T) {
+	t.Parallel()
+	made := rand.Text()
+	fresh := func(cookies ...string) string {
+		c := confirmation{cookies: cookies}
+		return c.newConfirmValue()
+	}
+	for _, value := range []string{made, strings.Repeat("AZ27", 6) + "MP"} {
+		if got := fresh("x", value, strings.Repeat("B", 26)); got != value {
+			t.Errorf("%s is replaced by %s", value, got)
+		}
+	}
+	for _, value := range []string{
+		"", made[1:], made + "A", strings.Repeat("a", 26), strings.Repeat("1", 26), strings.Repeat("8", 26), strings.Repeat("@", 26), strings.Repeat("[", 26), "é" + made[2:], made[:25] + "=",
+	} {
+		if got := fresh(value); got == value || !isConfirmValue(got) {
+			t.Errorf("%q becomes %q", value, got)
+		}
+	}
+	if fresh() == fresh() {
+		t.Error("two browsers get the same value")
+	}
+}
+
+func TestSafariIsToldFromThoseThatNameIt(t *testing.T) {
+	t.Parallel()
+	for agent, want := range map[string]bool{
+		"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/605.1.15":                  true,
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/140.0 Mobile/15E148 Safari/604.1": true,
+		"Mozilla/5.0 (iPad; CPU OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) FxiOS/140.0 Mobile/15E148":                       true,
+		"Mozilla/5.0 (iPod touch; CPU iPhone OS 15_0 like Mac OS X) AppleWebKit/605.1.15":                                                        true,
+		"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36":                                  false,
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 Edg/140.0":              false,
+		"Mozilla/5.0 (X11; Linux) AppleWebKit/537.36 (KHTML, like Gecko) Chromium/140.0 Safari/537.36":                                           false,
+		"Opera (X11) AppleWebKit/537.36 Safari/537.36 OPR/120.0":                                                                                 false,
+		"Mozilla/5.0 (Linux; U; Android 4.0; de) AppleWebKit/534.30 (KHTML, like Gecko) Version/4.0 Mobile Safari/534.30":                        false,
+		"Edge/18 Safari/537.36": false,
+		"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0": false,
+		"Safari": false,
+		"":       false,
+	} {
+		if got := isSafari(agent); got != want {
+			t.Errorf("%s: %t", agent, got)
+		}
+	}
+}
+
+func TestLocationIsEscapedWhereURIsNeedIt(t *testing.T) {
+	t.Parallel()
+	for target, want := range map[string]string{
+		"/a?b=%20c#d": "/a?b=%20c#d", "/a b": "/a%20b", "/é": "/%C3%A9", "/\x00\x1f\x7f\xff": "/%00%1F%7F%FF", "/!~": "/!~", "": "",
+	} {
+		if got := escaped(target); got != want {
+			t.Errorf("%q becomes %q, want %q", target, got, want)
+		}
+	}
+}
