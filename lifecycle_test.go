@@ -24,8 +24,12 @@ import (
 // replaced, and Linux resets what waits at it. Of a socket, too, a server that
 // is being shut down closes some connections unread, in any Caddy; no request of
 // theirs was begun, and clients send it again.
-func startOnSocket(t *testing.T, db *database, up *upstream, s *site) (*gateway, *http.Client) {
+//
+// The function closes the client's connections. Of those that were dialed and not
+// used, a server that is being shut down waits for requests, for seconds.
+func startOnSocket(t *testing.T, db *database, up *upstream, s *site) (*gateway, *http.Client, func()) {
 	t.Helper()
+	var dialed sync.Map
 	socket := filepath.Join(t.TempDir(), "s")
 	s.before = "bind unix/" + socket
 	g := &gateway{addr: freeAddr(t), logs: filepath.Join(t.TempDir(), "caddy.log")}
@@ -37,11 +41,20 @@ func startOnSocket(t *testing.T, db *database, up *upstream, s *site) (*gateway,
 		Transport: &http.Transport{
 			MaxIdleConnsPerHost: 16,
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, "unix", socket)
+				conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+				if err == nil {
+					dialed.Store(conn, true)
+				}
+				return conn, err
 			},
 		},
 	}
-	return g, client
+	return g, client, func() {
+		dialed.Range(func(conn, _ any) bool {
+			_ = conn.(net.Conn).Close()
+			return true
+		})
+	}
 }
 
 // ask sends a request with a token, and returns the status.
@@ -70,7 +83,7 @@ func reloadUnderLoad(t *testing.T, db *database, up *upstream, times int) {
 		// configuration in memory for two minutes, in any Caddy.
 		after: "respond {http.auth.user.username}",
 	}
-	g, client := startOnSocket(t, db, up, &s)
+	g, client, hangUp := startOnSocket(t, db, up, &s)
 	valid := tokenFor(t, alice)
 	var done atomic.Bool
 	var answered atomic.Int64
@@ -117,7 +130,7 @@ func reloadUnderLoad(t *testing.T, db *database, up *upstream, times int) {
 	}
 	done.Store(true)
 	requests.Wait()
-	client.CloseIdleConnections()
+	hangUp()
 	up.take()
 	if answered.Load() < int64(times) {
 		t.Errorf("%d requests were answered during %d reloads", answered.Load(), times)
@@ -173,7 +186,7 @@ func TestOneTimeAcrossReloads(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		s := site{options: "one_time\nconfirm off", logLevel: "ERROR"}
-		g, client := startOnSocket(t, db, up, &s)
+		g, client, _ := startOnSocket(t, db, up, &s)
 		defer func() {
 			if err := caddy.Stop(); err != nil {
 				t.Error(err)
