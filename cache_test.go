@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestCachedRowLetsIn sees what a kept row is good for, and what it isn't.
-func TestCachedRowLetsIn(t *testing.T) {
+// TestCachedRowIsAccepted sees what a kept row is good for, and what it isn't.
+func TestCachedRowIsAccepted(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{options: "cache 5m\nmax_age 1h"})

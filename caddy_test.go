@@ -235,7 +235,7 @@ func TestTokensOfOtherScopesAreRefused(t *testing.T) {
 	})
 }
 
-func TestOptionalServesRequestsOfNobody(t *testing.T) {
+func TestOptionalServesRequestsWithoutAUser(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{options: "optional"})

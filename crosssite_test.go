@@ -40,9 +40,9 @@ var forced = map[string]struct {
 	"a WebSocket of a page that hides its origin": {http.MethodGet, []string{"Connection", "Upgrade", "Upgrade", "websocket", "Origin", "null"}},
 }
 
-// TestForcedRequestsLogNobodyIn has alice logged in, or nobody, and a page of
+// TestForcedRequestsStartNoSession has alice logged in, or nobody, and a page of
 // another origin send carol's token.
-func TestForcedRequestsLogNobodyIn(t *testing.T) {
+func TestForcedRequestsStartNoSession(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		for _, options := range []string{"", "confirm always", "confirm off", "one_time"} {
@@ -103,9 +103,9 @@ func TestForcedRequestsDontPressTheButton(t *testing.T) {
 	})
 }
 
-// TestPagesOfOtherOriginsLogNobodyOut leaves the user logged in; the own origin, and a program,
+// TestPagesOfOtherOriginsCantLogOut leaves the user logged in; the own origin, and a program,
 // log out.
-func TestPagesOfOtherOriginsLogNobodyOut(t *testing.T) {
+func TestPagesOfOtherOriginsCantLogOut(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, sessionSite(""))

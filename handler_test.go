@@ -241,10 +241,10 @@ func TestOutageIsLoggedOncePerInterval(t *testing.T) {
 	}
 }
 
-// TestRequestWithoutATokenIsNobodys: a request without a token is nobody's, or of the user that
+// TestRequestWithoutATokenHasNoIdentity: a request without a token is nobody's, or of the user that
 // an earlier handler has found; not of whom the client says. The next handler's
 // error is the server's business.
-func TestRequestWithoutATokenIsNobodys(t *testing.T) {
+func TestRequestWithoutATokenHasNoIdentity(t *testing.T) {
 	const preflight = "Origin: https://other.example\nAccess-Control-Request-Method: PUT"
 	failed := errors.New("of next")
 	for name, test := range map[string]struct {

@@ -245,8 +245,8 @@ func TestPHPSeesTheUserAndNoForgedIdentity(t *testing.T) {
 	g.wantNoToken(t, valid)
 }
 
-// TestPHPSeesNobodyWhereNobodyIsLoggedIn has PHP serve requests of nobody, too.
-func TestPHPSeesNobodyWhereNobodyIsLoggedIn(t *testing.T) {
+// TestPHPSeesNoUserWithoutALogin has PHP serve requests of nobody, too.
+func TestPHPSeesNoUserWithoutALogin(t *testing.T) {
 	root := t.TempDir()
 	if err := os.WriteFile(filepath.Join(root, "index.php"), []byte(phpPage), 0o644); err != nil {
 		t.Fatal(err)

@@ -37,9 +37,9 @@ func innerAdmins(db *database, up *upstream) string {
 	return fmt.Sprintf("handle /admin {\nsesame {\nsecret_key x\noptional\nrequire group admins\nuserstore mysql {\ndsn %q\nquery_timeout 20s\ngroups\n}\n}\nreverse_proxy %s\n}\nreverse_proxy %s", db.dsn, up.addr, up.addr)
 }
 
-// TestStaleRowRejectsNobodyInALaterHandler has an outer handler read users from a
+// TestStaleRowRejectsNoUserInALaterHandler has an outer handler read users from a
 // replica, or keep their rows.
-func TestStaleRowRejectsNobodyInALaterHandler(t *testing.T) {
+func TestStaleRowRejectsNoUserInALaterHandler(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		for _, from := range []string{"a replica", "a cache"} {
 			t.Run(from, func(t *testing.T) {
@@ -87,9 +87,9 @@ handle /admin {
 }
 reverse_proxy UPSTREAM`
 
-// TestStaleRowRejectsNobodyByTheMatcher has routes that depend on a group, by a
+// TestStaleRowRejectsNoUserByTheMatcher has routes that depend on a group, by a
 // row of a replica or a cache.
-func TestStaleRowRejectsNobodyByTheMatcher(t *testing.T) {
+func TestStaleRowRejectsNoUserByTheMatcher(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		for _, from := range []string{"a replica", "a cache"} {
 			t.Run(from, func(t *testing.T) {
@@ -124,9 +124,9 @@ func TestStaleRowRejectsNobodyByTheMatcher(t *testing.T) {
 	})
 }
 
-// TestNewerRowLetsOnlyInWhoseTokenStillHolds changes the password, in the row that
+// TestNewerRowAcceptsOnlyTokensThatAreStillValid changes the password, in the row that
 // a requirement needs and the replica doesn't have.
-func TestNewerRowLetsOnlyInWhoseTokenStillHolds(t *testing.T) {
+func TestNewerRowAcceptsOnlyTokensThatAreStillValid(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		for _, survives := range []bool{false, true} {
 			t.Run(fmt.Sprintf("the token survives a new password: %v", survives), func(t *testing.T) {

@@ -56,9 +56,9 @@ var requirements = []struct {
 	{"require permission blog.delete_post blog.change_post\nrequire user carol", "c"},
 }
 
-// TestRequireLetsInOnlyWhomItNames: Alice is an editor, an admin and of the
+// TestRequireAcceptsOnlyTheUsersThatItNames: Alice is an editor, an admin and of the
 // staff; Carol is an editor and may change posts; Dora is a superuser, and nothing else.
-func TestRequireLetsInOnlyWhomItNames(t *testing.T) {
+func TestRequireAcceptsOnlyTheUsersThatItNames(t *testing.T) {
 	dora := testUser{4, "dora", "p", "dora@example.com", "", true}
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		db = db.asAdministrator()

@@ -272,9 +272,9 @@ func TestTheLoginPageHasTheScopeOfItsTarget(t *testing.T) {
 	}
 }
 
-// TestAnAmbiguousTargetIsNotForwardedAsNobodys: a handler that is optional
+// TestAnAmbiguousTargetIsNotForwardedWithoutAUser: a handler that is optional
 // rejects it with credentials, and lets others pass.
-func TestAnAmbiguousTargetIsNotForwardedAsNobodys(t *testing.T) {
+func TestAnAmbiguousTargetIsNotForwardedWithoutAUser(t *testing.T) {
 	s := startScopeSite(t, "optional\nscope report:{http.request.uri.path.1}")
 	const target = "/reports/7/../8"
 	if got := s.send(t, s.addr, target, "Authorization: Bearer "+s.token); len(got.statuses) != 1 || got.statuses[0] != http.StatusUnauthorized {

@@ -7,8 +7,8 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 module=github.com/caddy-sesame/caddy-sesame
 cd -- "$root"
 
-# A checkout that belongs to somebody else, or that isn't one, has no version
-# that git would tell; that is no reason not to build it.
+# A checkout that belongs to another user, or a folder that isn't one, has no
+# version that git would tell; that is no reason not to build it.
 export GOFLAGS="${GOFLAGS:-} -buildvcs=false"
 # go.work files above this directory are not meant for it.
 export GOWORK=off
@@ -122,7 +122,7 @@ sbom() {
 		cat .cache/sbom.log >&2
 		fail "the list wasn't made"
 	}
-	# The name that compile gives this checkout is nobody else's.
+	# The name that compile gives this checkout is unique.
 	sed -i.bak -e "s#pkg:golang/\./sesame@#pkg:golang/$module@#g" -e "s#\"name\": \"\./sesame\"#\"name\": \"$module\"#" "$file"
 	rm -f -- "$file.bak"
 	echo "Wrote $file"

@@ -71,7 +71,7 @@ func startChromium(program, profile string) (*chromium, error) {
 	return c, nil
 }
 
-// tab is a tab of a browser profile that nobody else uses.
+// tab is a tab of a browser profile of its own.
 type tab struct {
 	t   *testing.T
 	ctx context.Context

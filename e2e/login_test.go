@@ -238,7 +238,7 @@ func TestButtonPressedTwiceLogsInOnce(t *testing.T) {
 	})
 }
 
-// TestWithoutScripts is for people who have switched JavaScript off.
+// TestWithoutScripts is for users who have switched JavaScript off.
 func TestWithoutScripts(t *testing.T) {
 	up := startUpstream(t)
 	g := startGateway(t, up, site{options: "session\none_time"})
@@ -283,7 +283,8 @@ func TestAppThatRedirects(t *testing.T) {
 	}
 }
 
-// TestSwitchingAccounts has somebody send their own link to another.
+// TestSwitchingAccounts opens another user's link in the browser of a user who
+// is logged in.
 func TestSwitchingAccounts(t *testing.T) {
 	up := startUpstream(t)
 	g := startGateway(t, up, site{options: "session"})

@@ -1,6 +1,6 @@
 // Package e2e_test proves the login in a real browser: Debian's Chromium, with
-// a real Caddy and a real MySQL server behind it. It is a module of its own, so
-// that nobody's Caddy depends on what drives a browser.
+// a real Caddy and a real MySQL server behind it. It is a module of its own,
+// so that no Caddy depends on what drives a browser.
 package e2e_test
 
 import (

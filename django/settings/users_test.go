@@ -123,9 +123,9 @@ func startMariaDB(t *testing.T, arguments ...string) *testmariadb.Server {
 	return server
 }
 
-// TestImportLetsInWhomDjangoLetsIn imports the settings of projects with all sorts of user models,
+// TestImportAcceptsTheUsersThatDjangoAccepts imports the settings of projects with all sorts of user models,
 // does what the import says, and lets in whom Django lets in, and no others.
-func TestImportLetsInWhomDjangoLetsIn(t *testing.T) {
+func TestImportAcceptsTheUsersThatDjangoAccepts(t *testing.T) {
 	installed := pythons(t)
 	server := startMariaDB(t)
 	t.Setenv("DJANGO_SECRET_KEY", usersSecret)

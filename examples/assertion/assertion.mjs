@@ -1,4 +1,4 @@
-// Who the user is, by the assertions of caddy-sesame. Needs nothing but Node 18
+// Identifies the user by caddy-sesame's assertions. Needs nothing but Node 18
 // or later.
 
 import { createPublicKey, verify as verifySignature } from "node:crypto";
@@ -45,7 +45,7 @@ export class Assertions {
     if (![].concat(claims.aud).includes(this.audience)) throw new Refused("it is for another application");
     if (!(claims.exp > now - LEEWAY)) throw new Refused("it has expired");
     if (!(claims.nbf <= now + LEEWAY)) throw new Refused("it isn't valid yet");
-    if (typeof claims.sub !== "string") throw new Refused("it names nobody");
+    if (typeof claims.sub !== "string") throw new Refused("it names no user");
     return claims;
   }
 
@@ -58,7 +58,7 @@ export class Assertions {
   }
 
   async #readKeys() {
-    // Anybody can name keys that don't exist: that must not become a request each.
+    // Clients can name keys that don't exist: this must not cause a request each time.
     const now = performance.now();
     if (now - this.#tried < PAUSE) return;
     this.#tried = now;

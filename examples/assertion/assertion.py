@@ -1,4 +1,4 @@
-"""Who the user is, by the assertions of caddy-sesame.
+"""Identifies the user by caddy-sesame's assertions.
 
 Needs PyJWT and cryptography (Debian: python3-jwt python3-cryptography).
 """
@@ -61,7 +61,8 @@ class Assertions:
             return self._keys[kid]
 
     def _read_keys(self, now):
-        # Anybody can name keys that don't exist: that must not become a request each.
+        # Clients can name keys that don't exist: this must not cause a request
+        # each time.
         if now - self._tried < self.PAUSE:
             return
         self._tried = now

@@ -85,7 +85,7 @@ func read(t *testing.T, cfg userstore.Config) (users map[string]*userstore.User)
 	return users
 }
 
-func TestRequirementsAreMetByWhomTheyNameAndNoOther(t *testing.T) {
+func TestRequirementsAreMetByTheNamedUsersOnly(t *testing.T) {
 	t.Parallel()
 	dsn := startPeople(t)
 	users := read(t, userstore.Config{

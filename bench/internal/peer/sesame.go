@@ -21,7 +21,7 @@ const sesameDirective = `sesame {
 		}
 	}`
 
-// Table is that of the users whom all peers know.
+// Table is the table of users for all peers.
 const Table = "auth_user"
 
 func (s *Site) startSesame(ctx context.Context, name, table, options string, all []users.User) (*Gateway, error) {
@@ -38,7 +38,7 @@ func startSesame(ctx context.Context, s *Site) (*Gateway, error) {
 	return s.startSesame(ctx, Sesame, Table, "", s.Users)
 }
 
-// StartTable runs a gateway for another table, whose users are given.
+// StartTable runs a gateway for another table, with the given users.
 func (s *Site) StartTable(ctx context.Context, title, table string, all []users.User) (*Gateway, error) {
 	return s.Start(ctx, Peer{
 		Name: table, Title: title,

@@ -14,9 +14,9 @@ import (
 // slowSample is how many requests of a slow peer are verified.
 const slowSample = 100
 
-// verify makes each request once. It must reach the application, which must see
-// the right user; and a request of nobody must not reach it. That also warms
-// the gateway up: connections, caches, results of hashing.
+// verify makes each request once. It must reach the application, which must
+// see the right user; and a request without credentials must not reach it.
+// That also warms the gateway up: connections, caches, results of hashing.
 func (g *Gateway) verify(ctx context.Context) error {
 	client := newClient()
 	defer client.CloseIdleConnections()
@@ -48,7 +48,7 @@ func (g *Gateway) verify(ctx context.Context) error {
 		return err
 	}
 	if answer.status != http.StatusUnauthorized {
-		return fmt.Errorf("a request of nobody was answered %d", answer.status)
+		return fmt.Errorf("a request without credentials was answered %d", answer.status)
 	}
 	return nil
 }

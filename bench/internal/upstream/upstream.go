@@ -16,7 +16,8 @@ import (
 // Size of the answer, in bytes.
 const Size = 1024
 
-// SeenUser is a header field of the answer: whom the gateway said the user is.
+// SeenUser is a header field of the answer with the user that the gateway
+// named.
 const SeenUser = "Seen-User"
 
 // SeenAssertion is a header field of the answer where the gateway sent what

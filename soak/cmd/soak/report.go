@@ -25,7 +25,7 @@ func (s *site) report(w io.Writer) error {
 	for _, r := range s.figures.rows() {
 		fmt.Fprintf(w, "%-40s %10d %10d %10d %s\n", r.name, r.first, r.last, r.most, r.unit)
 	}
-	fmt.Fprintf(w, "\nuntil people were let in again at both gateways, at most\n")
+	fmt.Fprintf(w, "\nuntil users were accepted again at both gateways, at most\n")
 	for _, r := range s.faults.Recoveries() {
 		remark := ""
 		if r.Slowest > fault.BackWithin {
@@ -36,7 +36,7 @@ func (s *site) report(w io.Writer) error {
 
 	violations, omitted := s.books.Violations()
 	if len(violations) == 0 {
-		fmt.Fprintf(w, "\nNothing was lost, nobody was let in who might not be, no one-time token was used twice, nothing grew, and no token is in a log.\n")
+		fmt.Fprintf(w, "\nNo request was lost, no user was accepted without the right to log in, no one-time token was used twice, nothing grew, and no token is in a log.\n")
 		return nil
 	}
 	fmt.Fprintf(w, "\n%d violations:\n", len(violations)+omitted)

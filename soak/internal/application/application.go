@@ -16,10 +16,12 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/soak/internal/people"
 )
 
-// SeenUser is a header field of the answer: whom the gateway said the user is.
+// SeenUser is a header field of the answer with the user that the gateway
+// named.
 const SeenUser = "Seen-User"
 
-// PathLong ends the paths whose responses go on until somebody ends them.
+// PathLong ends the paths of responses that continue until the gateway or the
+// client ends them.
 const PathLong = "long"
 
 // Tick is what a long response consists of, and Interval how often it comes.
@@ -122,7 +124,7 @@ func serveUpgraded(w http.ResponseWriter, r *http.Request) {
 	serveLong(ctx, conn, func() error { return nil })
 }
 
-// serveLong writes until nobody reads any more.
+// serveLong writes until the connection is closed.
 func serveLong(ctx context.Context, w io.Writer, flush func() error) {
 	next := time.NewTicker(Interval)
 	defer next.Stop()

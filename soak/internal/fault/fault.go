@@ -98,7 +98,7 @@ func between(random *rand.Rand, least, most time.Duration) time.Duration {
 }
 
 // outage runs what takes MySQL away and brings it back. It is over when all
-// gateways let somebody in again.
+// gateways accept a user again.
 func (s *Site) outage(ctx context.Context, name string, takeAway func() error) error {
 	end := s.Books.MySQL.Begin()
 	defer end()
@@ -116,7 +116,7 @@ const (
 	backLimit  = 15 * time.Second
 )
 
-// awaitService waits until every gateway lets somebody in, and notes how long
+// awaitService waits until every gateway accepts a user, and notes how long
 // that took.
 func (s *Site) awaitService(ctx context.Context, name string) error {
 	begin := time.Now()
@@ -138,7 +138,7 @@ func (s *Site) awaitService(ctx context.Context, name string) error {
 	return nil
 }
 
-// Recovery is how long people weren't let in after a fault was over.
+// Recovery is how long users weren't accepted after a fault was over.
 type Recovery struct {
 	Fault   string
 	Slowest time.Duration
@@ -159,7 +159,7 @@ func (s *Site) Recoveries() []Recovery {
 
 var probes = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
-// serves reports whether a gateway lets somebody in.
+// serves reports whether a gateway accepts a valid token.
 func (s *Site) serves(ctx context.Context, g *gateway.Gateway) bool {
 	password, _ := s.Probe.Now()
 	made, err := s.Tokens.Create(token.IntKey(s.Probe.ID), token.User{Password: &password}, "", time.Now())

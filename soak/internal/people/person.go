@@ -8,7 +8,7 @@ import (
 )
 
 // Person is a user whose password changes, and who is deactivated at times.
-// Nobody but this program changes them.
+// Only this program changes them.
 type Person struct {
 	ID   int64
 	Name string
@@ -31,7 +31,7 @@ type state struct {
 // lets reports whether a state lets a token in that was made with a password.
 func (s *state) lets(password string) bool { return s.active && s.password == password }
 
-// newPerson is a person whose row is there.
+// newPerson returns a person with a row in the table.
 func newPerson(id int64, name, password string) *Person {
 	long := time.Unix(0, 0)
 	return &Person{ID: id, Name: name, states: []state{{password, true, long, long}}}

@@ -22,14 +22,14 @@ var pages atomic.Int64
 
 // use is what became of a one-time token.
 type use struct {
-	passed  atomic.Int32 // requests that were let in
+	passed  atomic.Int32 // accepted requests
 	unclear atomic.Int32 // requests after which nobody knows: 503, or no answer
 	refused atomic.Int32
 }
 
 // useOnce has several clients use one token at once, over all gateways, each
 // until it is let in or refused. In front of them, and among them, scanners
-// open the link. Nobody else has to do with the person's row.
+// open the link. No other goroutine changes the person's row.
 func (t *Traffic) useOnce(random *rand.Rand, p *people.Person) {
 	ctx := context.Background()
 	before, err := t.Table.LastLogin(ctx, p)
@@ -128,7 +128,7 @@ func (t *Traffic) judgeUse(ctx context.Context, p *people.Person, path string, b
 	}
 }
 
-// scan opens a link as scanners and browsers do before anybody clicks. late:
+// scan opens a link as scanners and browsers do before the user clicks. late:
 // the token may be used up meanwhile.
 func (t *Traffic) scan(random *rand.Rand, link string, late bool) {
 	method, good, more := http.MethodHead, http.StatusOK, []string(nil)

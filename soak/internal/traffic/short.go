@@ -107,7 +107,7 @@ func (t *Traffic) useSession(random *rand.Rand) {
 	t.judge(kind, a, s.person, s.password, http.StatusOK)
 }
 
-// refused sends what is never let in.
+// refused sends requests that must be rejected.
 func (t *Traffic) refused(random *rand.Rand) {
 	p := pick(random, t.Table.People)
 	password, _ := p.Now()
