@@ -37,7 +37,7 @@ func (s *DjangoSession) given(credentials []Credential) (given []*DjangoCookie) 
 func (s *DjangoSession) find(ctx context.Context, c *DjangoCookie) (user *userstore.User, held djangosession.Data, err error) {
 	key, err := c.Subject(ctx, At{Now: s.env.Now()})
 	if err != nil {
-		return nil, held, err
+		return nil, c.parsed.Data(), err
 	}
 	user, err = s.env.Store().LookupVia(ctx, key)
 	switch {
@@ -112,7 +112,9 @@ func (s *DjangoSession) Begin(w http.ResponseWriter, r *http.Request, user *user
 	if len(given) > 1 {
 		s.cookie.ClearAll(w, r) // what other hosts have set would be sent beside this one
 	}
-	s.cookie.Expire(w, r, csrfCookie) // Django makes another
+	if _, err := r.Cookie(csrfCookie); err == nil {
+		s.cookie.Expire(w, r, csrfCookie) // Django makes another
+	}
 	s.setCookie(w, r, value, data, age)
 	return begun, nil
 }
