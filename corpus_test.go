@@ -74,6 +74,7 @@ func corpusMounts() []*corpusMount {
 			site: "handle_path /app/* {\nSESAME {\noptional\n}\nreverse_proxy UPSTREAM\n}\nhandle {\nSESAME {\noptional\n}\nreverse_proxy UPSTREAM\n}",
 		},
 		{name: "session", named: true, exact: true, requests: 1, site: "SESAME {\noptional\nsession\n}\nreverse_proxy UPSTREAM"},
+		{name: "django", named: true, exact: true, requests: 1, site: "SESAME {\noptional\ndjango_session {\nengine signed_cookies\n}\n}\nreverse_proxy UPSTREAM"},
 		{name: "one_time", named: true, exact: true, requests: 1, nobodysCanary: true, site: "SESAME {\noptional\none_time\n}\nreverse_proxy UPSTREAM"},
 	}
 }
@@ -281,6 +282,10 @@ func (run *corpusRun) values(t *testing.T, m *corpusMount, addr string) map[stri
 		"wrong":   at(2*time.Second, alice, withKey("x")),
 		"expired": at(2*time.Hour, alice),
 		"session": run.session,
+
+		"django":       djangoCookie(t, alice, secretKey, run.began),
+		"django-carol": djangoCookie(t, carol, secretKey, run.began),
+		"django-wrong": djangoCookie(t, alice, "x", run.began),
 	}
 	if m.name == "one_time" {
 		run.db.mustExec(t, "UPDATE auth_user SET last_login = ? WHERE id = ?", alice.lastLogin, alice.id)
@@ -297,6 +302,7 @@ func (run *corpusRun) values(t *testing.T, m *corpusMount, addr string) map[stri
 	// A good token, in a place where none belongs: it proves nothing there, and
 	// whoever puts it there has given it away.
 	values["misplaced"] = at(0, mallory)
+	values["django-misplaced"] = djangoCookie(t, mallory, secretKey, run.began)
 	values["token:1"], values["token:2"] = values["token"][:10], values["token"][10:]
 	values["basic-misplaced"] = base64.StdEncoding.EncodeToString([]byte(values["misplaced"] + ":password"))
 	values["token%"] = fmt.Sprintf("%%%X%s", values["token"][0], values["token"][1:])

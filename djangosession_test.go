@@ -3,6 +3,7 @@ package sesame_test
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -53,15 +54,12 @@ func (db *database) logIn(t testing.TB, l djangoLogin) (cookie []string) {
 	}
 	data := djangosession.Data{}
 	if !l.isNobody {
-		data, _ = sessions.Login(data, idOf(l.user), l.backend, djangosession.User{Password: &l.user.password})
+		data, _ = sessions.Login(data, strconv.FormatInt(l.user.id, 10), l.backend, djangosession.User{Password: &l.user.password})
 	}
 	key := djangosession.NewKey()
 	db.mustExec(t, "INSERT INTO django_session VALUES (?, ?, ?)", key, sessions.Encode(data, time.Now()), time.Now().UTC().Add(l.lasts))
 	return []string{"Cookie", "sessionid=" + key}
 }
-
-// idOf is a user's primary key as Django writes it.
-func idOf(u testUser) string { return string('0' + rune(u.id)) }
 
 // keyOf is the key of a session in what the browser sends.
 func keyOf(cookie []string) string { return strings.TrimPrefix(cookie[1], "sessionid=") }
@@ -230,4 +228,16 @@ func TestBrowserWithoutASessionIsSentToDjangosLoginPage(t *testing.T) {
 		}
 		up.takeNone(t)
 	})
+}
+
+// djangoCookie is a session of Django's in a cookie, with the engine
+// signed_cookies.
+func djangoCookie(t testing.TB, u testUser, key string, at time.Time) string {
+	t.Helper()
+	sessions, err := djangosession.New(djangosession.Settings{SecretKey: key, Engine: djangosession.SignedCookies})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, _ := sessions.Login(djangosession.Data{}, strconv.FormatInt(u.id, 10), djangosession.ModelBackend, djangosession.User{Password: &u.password})
+	return sessions.Encode(data, at)
 }
