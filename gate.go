@@ -419,23 +419,21 @@ func (g builder) addScheme(scheme authn.Scheme) {
 	}
 }
 
+// environmentOf is what schemes find where they are made, but for the store, the
+// clock and the log.
+func environmentOf(h *Handler, settings token.Settings) (*authn.Environment, error) {
+	store := h.storeConfig()
+	location, err := store.Location()
+	return &authn.Environment{Settings: settings, Resolve: secret.Resolve, TimeZone: location, Realm: h.Realm, Users: usersID(h.UserStore)}, err
+}
+
 // provisionConfigured makes the schemes that have a block of the configuration.
 func (g builder) provisionConfigured() error {
-	store := g.config.storeConfig()
-	location, err := store.Location()
+	env, err := environmentOf(g.config, g.settings)
 	if err != nil {
 		return err
 	}
-	env := &authn.Environment{
-		Settings: g.settings,
-		Resolve:  secret.Resolve,
-		Store:    func() *userstore.MySQL { return g.mysql },
-		Now:      g.now,
-		TimeZone: location,
-		Logger:   g.logger,
-		Realm:    g.config.Realm,
-		Users:    usersID(g.config.UserStore),
-	}
+	env.Store, env.Now, env.Logger = func() *userstore.MySQL { return g.mysql }, g.now, g.logger
 	g.refuser.challenges.asksBrowsers = asksBrowsers(g.config)
 	if g.sources.Reads(claim.FromBasic) {
 		g.refuser.challenges.add([]string{authn.BasicChallenge(g.config.Realm)})

@@ -120,9 +120,11 @@ func explainedSchemes(h *Handler, store func() *userstore.MySQL, now func() time
 	if err != nil {
 		return nil, err
 	}
-	env := &authn.Environment{
-		Settings: settings, Resolve: secret.Resolve, Store: store, Now: now, Logger: zap.NewNop(), Realm: h.Realm, Users: usersID(h.UserStore),
+	env, err := environmentOf(h, settings)
+	if err != nil {
+		return nil, err
 	}
+	env.Store, env.Now, env.Logger = store, now, zap.NewNop()
 	var schemes []authn.ConfiguredScheme
 	for _, cfg := range schemesOf(h) {
 		if _, isHashed := cfg.(*authn.PasswordConfig); isHashed {

@@ -1,6 +1,8 @@
 package authn
 
 import (
+	"errors"
+	"strconv"
 	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/django/password"
@@ -21,6 +23,30 @@ func Describe(c Credential, err error, now time.Time) []string {
 		return described.Describe(err, now)
 	}
 	return nil
+}
+
+// Describe implements Described.
+func (c *DjangoCookie) Describe(err error, _ time.Time) []string {
+	data, ends := c.parsed.Data(), c.ends
+	if row, ok := errors.AsType[*unusable](err); ok {
+		data, ends = row.data, row.ends
+	}
+	var facts []string
+	if err != nil && data.UserID != "" {
+		facts = append(facts, "for primary key "+strconv.Quote(data.UserID))
+	}
+	if data.Backend != "" {
+		facts = append(facts, "logged in by "+strconv.Quote(data.Backend))
+	}
+	return appendEnd(facts, ends)
+}
+
+// appendEnd appends when a credential ends, if that is known.
+func appendEnd(facts []string, ends time.Time) []string {
+	if ends.IsZero() {
+		return facts
+	}
+	return append(facts, "until "+ends.UTC().Format(time.RFC3339))
 }
 
 // Checks returns what checks passwords, for operators, and whether users with a

@@ -208,7 +208,7 @@ func (s *DjangoSession) parse(row *userstore.ViaRow) (parsed djangosession.Parse
 		if !errors.Is(err, djangosession.Anonymous) {
 			err = Stale{err} // the key is that of a row
 		}
-		err = &unusable{rejectDjango(err), parsed.Data()}
+		err = &unusable{rejectDjango(err), parsed.Data(), ends}
 	}
 	return parsed, ends, err
 }
@@ -217,6 +217,7 @@ func (s *DjangoSession) parse(row *userstore.ViaRow) (parsed djangosession.Parse
 type unusable struct {
 	error
 	data djangosession.Data
+	ends time.Time // when the row ends
 }
 
 func (u *unusable) Unwrap() error { return u.error }
