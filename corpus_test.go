@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -181,7 +182,9 @@ var tagIn = regexp.MustCompile(`(?:/|%2F)t([0-9]+)(?:/|%2F)`)
 func newCorpusRun(t *testing.T) *corpusRun {
 	t.Helper()
 	run := &corpusRun{db: anyDatabase(t), began: time.Now(), mounts: corpusMounts(), distinct: make(map[string]bool), allowed: make(map[string][]string), logged: make(map[string]bool)}
+	run.db = run.db.withAPITokens(t)
 	run.db.insert(t, mallory)
+	run.addAPITokens(t)
 	run.seen = startCorpusUpstream(t)
 	run.php = startCorpusPHP(t)
 	run.traces = startCorpusTraces(t)
@@ -201,7 +204,7 @@ func newCorpusRun(t *testing.T) *corpusRun {
 		// What stands in front of sesame logs tokens: README, "What the logs
 		// never hold".
 		site := strings.NewReplacer(
-			"SESAME {", fmt.Sprintf("sesame {\nsecret_key %q\nmax_age 1h\nlimit_failures off\ntoken_from query bearer basic header X-Token\nuserstore mysql {\ndsn %q\nquery_timeout 20s\n}\n", secretKey, run.db.dsn),
+			"SESAME {", fmt.Sprintf("sesame {\nsecret_key %q\nmax_age 1h\nlimit_failures off\ntoken_from query bearer basic header X-Token\napi_token drf\napi_token knox {\nprefix Knox\n}\napi_token simplejwt\nuserstore mysql {\ndsn %q\nquery_timeout 20s\n}\n", secretKey, run.db.dsn),
 			"UPSTREAM", run.seen.addr, "PHPROOT", run.php.root, "PHP", run.php.addr,
 		).Replace(m.site)
 		for _, address := range []string{"http://:" + portOf(m.plain), "https://:" + portOf(m.secure)} {
@@ -245,6 +248,17 @@ func otherAddr(t *testing.T, taken map[string]bool) string {
 			return addr
 		}
 	}
+}
+
+// malloryDRF is a token of Django REST framework's.
+const malloryDRF = "4d0e5c1b2a39486776859403122130405f6e7d8c"
+
+// addAPITokens adds those of alice and mallory.
+func (run *corpusRun) addAPITokens(t *testing.T) {
+	t.Helper()
+	run.db.addDRF(t, aliceDRF, alice)
+	run.db.addDRF(t, malloryDRF, mallory)
+	run.db.addKnox(t, aliceKnox, alice, 0)
 }
 
 // logIn gets a session of alice's.
@@ -291,6 +305,11 @@ func (run *corpusRun) values(t *testing.T, m *corpusMount, addr string) map[stri
 		run.db.mustExec(t, "UPDATE auth_user SET last_login = ? WHERE id = ?", alice.lastLogin, alice.id)
 		values["one-time"] = at(0, alice, oneTime)
 	}
+	maps.Copy(values, map[string]string{
+		"drf": aliceDRF, "knox": aliceKnox,
+		"jwt":         jwtFor(t, secretKey, alice, map[string]any{"exp": run.began.Unix() + 3600}),
+		"jwt-expired": jwtFor(t, secretKey, alice, map[string]any{"exp": run.began.Unix() - 3600}),
+	})
 	for _, name := range []string{"token", "carol", "wrong", "expired"} {
 		values["basic-"+name] = base64.StdEncoding.EncodeToString([]byte("user:" + values[name]))
 	}
@@ -305,6 +324,7 @@ func (run *corpusRun) values(t *testing.T, m *corpusMount, addr string) map[stri
 	values["django-misplaced"] = djangoCookie(t, mallory, secretKey, run.began)
 	values["token:1"], values["token:2"] = values["token"][:10], values["token"][10:]
 	values["basic-misplaced"] = base64.StdEncoding.EncodeToString([]byte(values["misplaced"] + ":password"))
+	values["drf-misplaced"], values["jwt-misplaced"] = malloryDRF, jwtFor(t, secretKey, mallory, nil)
 	values["token%"] = fmt.Sprintf("%%%X%s", values["token"][0], values["token"][1:])
 	return values
 }

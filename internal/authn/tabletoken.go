@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -132,6 +133,9 @@ func (t *tokenTable) read(credentials string) (Credential, certainty) {
 	}
 	value, ok := t.valueOf(token)
 	if !ok {
+		if _, isQuoted := t.valueOf(strings.Trim(token, "\"'`<>()[]{};")); isQuoted {
+			return &rejectedToken{t.scheme, errMalformedToken}, own
+		}
 		return nil, others
 	}
 	return &tableToken{table: t, value: value, isLikely: t.isLikely(token)}, own
