@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	gotoken "go/token"
 	"maps"
+	"net/http"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -160,7 +161,8 @@ func jsonFields(path string, of reflect.Type) []string {
 // what is collected.
 func TestReferenceMetrics(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
-		startGateway(t, db, startUpstream(t), site{store: fmt.Sprintf("replica %q", db.dsn)})
+		g := startGateway(t, db, startUpstream(t), site{store: fmt.Sprintf("replica %q", db.dsn)})
+		g.get(t, "/?sesame=bad").wantStatus(t, http.StatusUnauthorized) // a count of rejections is there from the first one on
 		var documented, collected []string
 		for _, row := range rows(reference(t, "## Metrics")) {
 			name := codes(row[0])[0] + " " + row[1]
