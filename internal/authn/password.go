@@ -261,6 +261,7 @@ func (c *PasswordCredential) guess(ctx context.Context, user *userstore.User) er
 			guess.Encoded = *user.Password
 		}
 	}
+	guess.Threads = c.scheme.threads(guess.Encoded)
 	var became checked
 	isRight, err := c.scheme.shared.Check(ctx, guess, func() bool {
 		became = c.scheme.check(c.password, guess.Encoded, c.mayUpgrade(user))
@@ -305,6 +306,22 @@ func (s *Password) check(given, encoded string, mayUpgrade bool) checked {
 		return checked{} // bcrypt can't take the password; the hash stays
 	}
 	return checked{upgrade: made}
+}
+
+// argon2Threads is Argon2's parallelism by default: hashing one password takes so
+// many CPUs, if there are.
+const argon2Threads = 8
+
+// threads is how many CPUs hashing takes at once, for a hash or for none.
+func (s *Password) threads(encoded string) int {
+	algorithm, err := password.Identify(encoded)
+	if err != nil {
+		algorithm = s.hashers.Settings().Hashers[0]
+	}
+	if algorithm == password.Argon2 {
+		return argon2Threads
+	}
+	return 1
 }
 
 // warnInterval is the least time between two warnings of hashes that can't be

@@ -86,6 +86,7 @@ type Guess struct {
 	User        string // see guesses.user
 	Credentials Credentials
 	Encoded     string // the hash that the password is checked against
+	Threads     int    // how many CPUs the check takes at once; 0 is one
 }
 
 // Check has check called for a guess: after the delay that failures have earned
@@ -131,7 +132,7 @@ func (s *Shared) check(ctx context.Context, g Guess, check func() (isRight bool)
 	if err := s.guesses.wait(ctx, made); err != nil {
 		return false, err
 	}
-	err = s.queue.run(ctx, g.Client, made.rank, func() (isWrong bool) {
+	err = s.queue.run(ctx, g.Client, made.rank, max(g.Threads, 1), func() (isWrong bool) {
 		hashed.Add(1)
 		became = wrong // also if check panics
 		if check() {

@@ -104,14 +104,15 @@ func newQueue(atWork int) *queue {
 	return &queue{slots: atWork}
 }
 
-// run calls check when it is its turn. check reports whether the password was
-// wrong. The error is a *Busy, or the context's; then check hasn't been called.
-func (q *queue) run(ctx context.Context, client Client, at rank, check func() (isWrong bool)) error {
+// run calls check when it is its turn. check takes so many CPUs at once, if there
+// are, and reports whether the password was wrong. The error is a *Busy, or the
+// context's; then check hasn't been called.
+func (q *queue) run(ctx context.Context, client Client, at rank, threads int, check func() (isWrong bool)) error {
 	if err := q.wait(ctx, client, at); err != nil {
 		return err
 	}
 	began, isWrong := time.Now(), false
-	defer func() { q.end(time.Since(began), isWrong) }()
+	defer func() { q.end(time.Since(began)*time.Duration(min(threads, runtime.GOMAXPROCS(0))), isWrong) }()
 	isWrong = check()
 	return nil
 }
@@ -245,7 +246,7 @@ func (q *queue) leave(client Client, at rank, w *waiter) bool {
 	return true
 }
 
-// end makes the place of a check free that has taken so long.
+// end makes the place of a check free that has taken so much time of the CPUs.
 func (q *queue) end(took time.Duration, isWrong bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -48,7 +48,7 @@ func TestQueueHasSoManyChecksAtWorkAtATime(t *testing.T) {
 		var failed atomic.Int64
 		for client := range 20 {
 			go func() {
-				err := q.run(t.Context(), Client(client), clean, func() bool { count.work(time.Second); return false })
+				err := q.run(t.Context(), Client(client), clean, 1, func() bool { count.work(time.Second); return false })
 				if err != nil {
 					failed.Add(1)
 				}
@@ -99,7 +99,7 @@ func (a *turnedAway[K]) count(key K) int {
 func join(t *testing.T, q *queue, client Client, at rank, note func(error)) {
 	t.Helper()
 	go func() {
-		if err := q.run(t.Context(), client, at, func() bool { note(nil); return false }); err != nil {
+		if err := q.run(t.Context(), client, at, 1, func() bool { note(nil); return false }); err != nil {
 			note(err)
 		}
 	}()
@@ -110,7 +110,7 @@ func TestQueueHasClientsTakeTurnsByRank(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(1)
-		go func() { _ = q.run(t.Context(), 0, clean, right100ms) }()
+		go func() { _ = q.run(t.Context(), 0, clean, 1, right100ms) }()
 		synctest.Wait()
 		var mu sync.Mutex
 		var order []Client
@@ -137,7 +137,7 @@ func TestQueueGivesNoClientAllOfIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(1)
-		go func() { _ = q.run(t.Context(), 0, clean, func() bool { time.Sleep(8 * time.Second); return false }) }()
+		go func() { _ = q.run(t.Context(), 0, clean, 1, func() bool { time.Sleep(8 * time.Second); return false }) }()
 		synctest.Wait()
 		var busy turnedAway[Client]
 		for range queueShare + 10 {
@@ -173,7 +173,7 @@ func TestQueuePutsThoseWhoFailBehindOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(1)
-		go func() { _ = q.run(t.Context(), 0, clean, func() bool { time.Sleep(8 * time.Second); return false }) }()
+		go func() { _ = q.run(t.Context(), 0, clean, 1, func() bool { time.Sleep(8 * time.Second); return false }) }()
 		synctest.Wait()
 		var busy turnedAway[rank]
 		for client := range Client(queueLength + 5) {
@@ -198,20 +198,20 @@ func TestQueueHasNoCheckWaitForEver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(1)
-		go func() { _ = q.run(t.Context(), 0, clean, func() bool { time.Sleep(time.Hour); return false }) }()
+		go func() { _ = q.run(t.Context(), 0, clean, 1, func() bool { time.Sleep(time.Hour); return false }) }()
 		synctest.Wait()
 		never := func() bool { t.Error("it was checked"); return false }
 		began := time.Now()
-		err := q.run(t.Context(), 1, known, never)
+		err := q.run(t.Context(), 1, known, 1, never)
 		if busy, ok := errors.AsType[*Busy](err); !ok || busy.Wait <= 0 || time.Since(began) != queueWait {
 			t.Errorf("after %s: %v, want a Busy after %s", time.Since(began), err, queueWait)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		if err := q.run(ctx, 1, known, never); !errors.Is(err, context.Canceled) {
+		if err := q.run(ctx, 1, known, 1, never); !errors.Is(err, context.Canceled) {
 			t.Errorf("a client that has gone: %v", err)
 		}
-		if err := q.run(ctx, 1, known, never); !errors.Is(err, context.Canceled) {
+		if err := q.run(ctx, 1, known, 1, never); !errors.Is(err, context.Canceled) {
 			t.Errorf("a client that had gone before: %v", err)
 		}
 		synctest.Wait()
@@ -236,7 +236,7 @@ func TestWrongPasswordsTakeAShareOfTheCPUs(t *testing.T) {
 		for client := range Client(64) {
 			go func() {
 				for ctx.Err() == nil {
-					_ = q.run(ctx, client, failing, func() bool { checked.Add(1); return wrong100ms() })
+					_ = q.run(ctx, client, failing, 1, func() bool { checked.Add(1); return wrong100ms() })
 				}
 			}()
 		}
@@ -248,7 +248,7 @@ func TestWrongPasswordsTakeAShareOfTheCPUs(t *testing.T) {
 		}
 		// One that sends the right password meanwhile has its turn before theirs.
 		began := time.Now()
-		if err := q.run(t.Context(), 1000, known, right100ms); err != nil || time.Since(began) > time.Second {
+		if err := q.run(t.Context(), 1000, known, 1, right100ms); err != nil || time.Since(began) > time.Second {
 			t.Errorf("the right password took %s: %v", time.Since(began), err)
 		}
 		cancel()
@@ -262,7 +262,7 @@ func TestRightPasswordsAreFreeOfThatShare(t *testing.T) {
 		q := newQueue(1)
 		began := time.Now()
 		for client := range Client(1000) {
-			if err := q.run(t.Context(), client, clean, right100ms); err != nil {
+			if err := q.run(t.Context(), client, clean, 1, right100ms); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -277,9 +277,9 @@ func TestACheckThatPanicsFreesItsPlace(t *testing.T) {
 	q := newQueue(1)
 	func() {
 		defer func() { _ = recover() }()
-		_ = q.run(t.Context(), 1, clean, func() bool { panic("a hasher's") })
+		_ = q.run(t.Context(), 1, clean, 1, func() bool { panic("a hasher's") })
 	}()
-	if err := q.run(t.Context(), 1, clean, func() bool { return false }); err != nil {
+	if err := q.run(t.Context(), 1, clean, 1, func() bool { return false }); err != nil {
 		t.Error(err)
 	}
 }
