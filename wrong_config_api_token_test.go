@@ -1,0 +1,27 @@
+package sesame
+
+import "testing"
+
+// TestWrongAPITokensNamePlaceCauseAndRemedy does the same in blocks of api_token, of
+// which there may be several.
+func TestWrongAPITokensNamePlaceCauseAndRemedy(t *testing.T) {
+	t.Parallel()
+	wantWrong(t, []wrongConfig{
+		{options: "api_token", line: 3, want: "wrong argument count: api_token takes one value, drf, knox or simplejwt; there is none"},
+		{options: "api_token jwt", line: 3, want: "api_token: \"jwt\": it must be drf, knox or simplejwt"},
+		{options: "api_token drf {\ngeneration 5\n}", line: 4, want: "api_token: drf: generation is no option of drf"},
+		{options: "api_token drf\napi_token knox {\nkeyword Knox\n}", line: 5, want: "api_token: knox: keyword is no option of knox"},
+		{options: "api_token drf\napi_token drf", line: 4, want: "api_token: drf is there twice for the same tokens"},
+		{options: "api_token drf {\ntable a\n}\napi_token drf {\ntable b\ntable c\n}", line: 8, want: "api_token: drf: table is already set in line 7"},
+		{options: "api_token drf {\nkeyword\n}", line: 4, want: "wrong argument count: keyword takes one value, a word such as Token; there is none"},
+		{options: "api_token knox {\ngeneration 3\n}", line: 4, want: "api_token: knox: generation 3: it must be 4, or 5 for knox from 5.0"},
+		{options: "api_token knox {\ntoken_ttl 1h\n}", line: 3, want: "api_token: knox: token_ttl, min_refresh_interval and max_ttl matter with auto_refresh only: add that"},
+		{options: "api_token simplejwt {\nalgorithm HS999\n}", line: 4, want: "api_token: simplejwt: the Algorithm \"HS999\" isn't supported: it must be HS256, HS384, HS512, RS256, RS384, RS512, ES256 or ES384"},
+		{options: "api_token simplejwt {\nalgorithm RS256\n}", line: 3, want: "api_token: simplejwt: algorithm RS256 needs a verifying_key"},
+		{options: "api_token simplejwt {\nverifying_key x\n}", line: 4, want: "api_token: simplejwt: verifying_key is for RS256, ES256 and the like: with HS256, tokens are checked by signing_key"},
+		{options: "api_token simplejwt {\nalgorithm ES256\nverifying_key x\nsigning_key y\n}", line: 6, want: "api_token: simplejwt: signing_key is Django's alone with ES256: leave it out, the gateway needs the verifying_key"},
+		{options: "api_token simplejwt {\nrevoke_token_claim x\n}", line: 4, want: "api_token: simplejwt: revoke_token_claim matters with check_revoke_token only: add that"},
+		{options: "api_token simplejwt {\nblacklist a\n}", line: 4, want: "blacklist: there are two tables: that of outstanding tokens, and that of blacklisted ones"},
+		{options: "api_token simplejwt {\nblacklist\njti_claim -\n}", line: 4, want: "api_token: simplejwt: the blacklist knows tokens by jti_claim, which is none"},
+	})
+}
