@@ -136,10 +136,7 @@ const keyAttempts = 3
 // cookie.
 func (s *DjangoSession) save(ctx context.Context, before former, user *userstore.User) (value string, data djangosession.Data, age time.Duration, keepsKey bool, err error) {
 	now := s.env.Now()
-	id, err := s.idOf(ctx, user)
-	if err != nil {
-		return "", data, 0, false, err
-	}
+	id := user.PrimaryKey.String() // as Django writes it: write is rejected with another field
 	data, keepsKey = s.sessions.Login(before.data, id, s.backend, djangoUser(user))
 	ends, err := s.sessions.ExpireDate(data, now)
 	if err != nil || !ends.After(now) {
@@ -172,11 +169,6 @@ func (s *DjangoSession) save(ctx context.Context, before former, user *userstore
 		}
 	}
 	return row.Key, data, age, false, err
-}
-
-// idOf is the key of a user as Django writes it into a session.
-func (s *DjangoSession) idOf(_ context.Context, user *userstore.User) (string, error) {
-	return user.PrimaryKey.String(), nil
 }
 
 // Ended are sessions of Django's that a logout has ended.
