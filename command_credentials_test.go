@@ -219,3 +219,52 @@ func TestExplainCommandOfPasswordHashes(t *testing.T) {
 		}
 	})
 }
+
+// TestExplainCommandOfAPITokens explains tokens of Django REST framework, knox and
+// SimpleJWT.
+func TestExplainCommandOfAPITokens(t *testing.T) {
+	endedKnox := "e" + aliceKnox[1:]
+	gone := alice
+	gone.id = 99
+	tests := []struct {
+		name   string
+		given  string
+		args   []string
+		status int
+		want   []string
+	}{
+		{"of rest_framework", aliceDRF, nil, 0, []string{"valid\n", `drf: of "alice" (primary key 1), created at 20`}},
+		{"with its word", "token " + aliceDRF, nil, 0, []string{"valid\n"}},
+		{"a whole field", "Authorization: Token " + aliceDRF, nil, 0, []string{"valid\n"}},
+		{"of a user who isn't active", bobDRF, nil, 1, []string{"refused: inactive_user", `drf: of "bob"`}},
+		{"that isn't in the table", strings.Repeat("0a", 20), nil, 1, []string{"refused: unknown_token", "likely    unknown_token"}},
+		{"named, and not in the table", "Token " + strings.Repeat("0a", 20), nil, 1, []string{"certain   unknown_token"}},
+		{"of knox", aliceKnox, nil, 0, []string{"valid\n", `knox: of "alice"`}},
+		{"of knox, later", aliceKnox, []string{"--at", "+2h"}, 1, []string{"refused: expired", `knox: of "alice"`}},
+		{"of knox, which has ended", "Token " + endedKnox, nil, 1, []string{"refused: expired", "get another token"}},
+		{"of SimpleJWT", jwtFor(t, secretKey, alice, nil), nil, 0, []string{"valid\n", `simplejwt: of "alice"`, `of type "access"`, "until 20"}},
+		{"of SimpleJWT, later", "Bearer " + jwtFor(t, secretKey, alice, nil), []string{"--at", "+2h"}, 1, []string{"refused: expired"}},
+		{"signed with another key", jwtFor(t, "other", alice, nil), nil, 1, []string{"refused: bad_signature", "likely", "for a token of another server, nothing is wrong"}},
+		{"to get others with", jwtFor(t, secretKey, alice, map[string]any{"token_type": "refresh"}), nil, 1, []string{"refused: wrong_type", "send the access token"}},
+		{"of a user who was deleted", jwtFor(t, secretKey, gone, nil), nil, 1, []string{"refused: unknown_user", `for user_id "99"`}},
+		{"of another user than asked for", aliceDRF, []string{"--user", "carol"}, 1, []string{"certain   other_user"}},
+	}
+	withMariaDB(t, func(t *testing.T, db *database) {
+		db = db.withAPITokens(t)
+		db.addDRF(t, aliceDRF, alice)
+		db.addDRF(t, bobDRF, bob)
+		db.addKnox(t, aliceKnox, alice, time.Hour)
+		db.addKnox(t, endedKnox, alice, -time.Hour)
+		for _, test := range tests {
+			t.Run(test.name, func(t *testing.T) {
+				o := newOperator(t, oneSite(strings.Replace(allAPITokens, "knox", "knox {\n auto_refresh\n}", 1), ""), db.dsn)
+				r := o.run(t, append([]string{"explain", test.given}, test.args...)...)
+				r.wantStatus(t, test.status)
+				wantText(t, r.stdout, test.want...)
+				if secret := test.given[len(test.given)-20:]; strings.Contains(r.stdout+r.stderr, secret) {
+					t.Errorf("the token is shown: %s%s", r.stdout, r.stderr)
+				}
+			})
+		}
+	})
+}

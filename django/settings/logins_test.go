@@ -331,6 +331,12 @@ func checkLogins(t *testing.T, logins []login, isFirst func(line string) bool) {
 					t.Errorf("got\n%s\nwant\n%s\nof\n%s", got, want, shown)
 				}
 				wantReport(t, report, test.report...)
+				if len(report.Undecided) == 0 {
+					handler := adapted(t, turnedOn(written.String()))
+					if hasPassword := strings.Contains(written.String(), "# password {"); hasPassword != (handler.Password != nil) {
+						t.Errorf("passwords are written: %t, and %+v is read", hasPassword, handler.Password)
+					}
+				}
 				var env []string
 				for _, variable := range report.Env {
 					env = append(env, variable.Name)
@@ -376,6 +382,23 @@ func options(block string, isFirst func(line string) bool) string {
 		}
 	}
 	return found.String()
+}
+
+// turnedOn is a block with the options for passwords and API tokens that are
+// comments.
+func turnedOn(block string) string {
+	var lines strings.Builder
+	isOption := false
+	for line := range strings.Lines(block) {
+		text, isComment := strings.CutPrefix(line, "\t# ")
+		isOption = isComment && (isOption || strings.HasPrefix(text, "password") || strings.HasPrefix(text, "api_token"))
+		if isOption {
+			line = text
+		}
+		lines.WriteString(line)
+		isOption = isOption && text != "}\n" && strings.HasSuffix(text, "\n") && !(strings.HasPrefix(text, "api_token") && !strings.HasSuffix(text, "{\n"))
+	}
+	return lines.String()
 }
 
 // has reports whether a module can be imported.
@@ -447,6 +470,9 @@ func TestSettingsAloneTellOfSessions(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", got, test.want)
 			}
 			wantReport(t, report, test.report)
+			if len(report.Undecided) == 0 {
+				adapted(t, written.String())
+			}
 			if shown := fmt.Sprint(written.String(), *report); strings.Contains(shown, "hush") {
 				t.Errorf("a secret is shown: %s", shown)
 			}

@@ -41,6 +41,32 @@ func (c *DjangoCookie) Describe(err error, _ time.Time) []string {
 	return appendEnd(facts, ends)
 }
 
+// Describe implements Described.
+func (c *tableToken) Describe(error, time.Time) []string {
+	if c.issued.IsZero() {
+		return nil
+	}
+	return []string{"created at " + c.issued.UTC().Format(time.RFC3339)}
+}
+
+// Describe implements Described.
+func (c *jwtToken) Describe(err error, _ time.Time) []string {
+	if !c.parsed.IsSigned() {
+		return nil
+	}
+	var facts []string
+	if id := c.parsed.UserID(); err != nil && id != "" {
+		facts = append(facts, "for user_id "+strconv.Quote(id))
+	}
+	if kind := c.parsed.TokenType(); kind != "" {
+		facts = append(facts, "of type "+strconv.Quote(kind))
+	}
+	if issued := c.parsed.Issued(); !issued.IsZero() {
+		facts = append(facts, "issued at "+issued.UTC().Format(time.RFC3339))
+	}
+	return appendEnd(facts, c.parsed.Expires())
+}
+
 // appendEnd appends when a credential ends, if that is known.
 func appendEnd(facts []string, ends time.Time) []string {
 	if ends.IsZero() {
