@@ -233,3 +233,38 @@ func TestProgramsFindTheirSchemeAmongAll(t *testing.T) {
 		}
 	})
 }
+
+// TestOpenStreamsEndWithTheirAPITokens has tokens end by their time, and by their
+// row's deletion.
+func TestOpenStreamsEndWithTheirAPITokens(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		db = db.withAPITokens(t)
+		db.addDRF(t, aliceDRF, alice)
+		db.addKnox(t, aliceKnox, alice, 3*time.Second)
+		db.addKnox(t, "e7e12a1"+aliceKnox[7:], carol, 0)
+		stream := "reverse_proxy " + startEndless(t) + " {\nflush_interval -1\n}"
+		g := startGateway(t, db, startUpstream(t), site{options: "watch 50ms\n" + allAPITokens, after: stream})
+		open := func(authorization string) <-chan struct{} {
+			return g.openStream(t, "/", "Authorization", authorization)
+		}
+		ending := map[string]<-chan struct{}{
+			"a JWT":   open("Bearer " + jwtFor(t, secretKey, alice, map[string]any{"exp": time.Now().Add(3 * time.Second).Unix()})),
+			"of knox": open("Token " + aliceKnox),
+		}
+		deleted := open("Token " + aliceDRF)
+		others := []<-chan struct{}{open("Token e7e12a1" + aliceKnox[7:]), open("Bearer " + jwtFor(t, secretKey, alice, nil))}
+		for name, stream := range ending {
+			poll(t, "the end of the stream of a token "+name, func() bool { return hasEnded(stream) })
+		}
+		if hasEnded(deleted) {
+			t.Error("the stream of a token that doesn't end has ended")
+		}
+		db.mustExec(t, "DELETE FROM authtoken_token")
+		poll(t, "the end of the stream of a token that was deleted", func() bool { return hasEnded(deleted) })
+		for _, stream := range others {
+			if hasEnded(stream) {
+				t.Error("the stream of another token has ended")
+			}
+		}
+	})
+}

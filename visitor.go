@@ -30,8 +30,9 @@ type visitor struct {
 	fingerprint string
 	since       time.Time
 
-	needsOrigin      bool // whether pages of other origins could have sent the request
-	outlivesPassword bool // whether the credentials stay valid when the password changes
+	needsOrigin      bool      // whether pages of other origins could have sent the request
+	until            time.Time // when the credentials end; zero where that isn't known
+	outlivesPassword bool      // whether the credentials stay valid when the password changes
 }
 
 // visitor describes who was authenticated.
@@ -46,7 +47,7 @@ func (g *gate) visitor(v authn.Visitor) visitor {
 	}
 	described.django, _ = v.Credential.(*authn.DjangoCookie)
 	traits := v.Credential.Traits()
-	described.needsOrigin, described.outlivesPassword = traits.NeedsOrigin, traits.OutlivesPassword
+	described.needsOrigin, described.outlivesPassword, described.until = traits.NeedsOrigin, traits.OutlivesPassword, traits.Until
 	if g.config.UserStore.Revocations != "" && (g.watcher != nil || g.config.mayReadOld()) {
 		described.fingerprint, described.since = v.Credential.Origin()
 	}
@@ -153,7 +154,7 @@ func (g *gate) serveWatched(w http.ResponseWriter, r *http.Request, next caddyht
 	case v.django != nil:
 		w, r, done = g.watcher.GuardSession(w, r, watch.Session{Mark: v.django.Mark()}, v.key, v.django.Until(), v.whyEnded(mayEnter))
 	default:
-		w, r, done = g.watcher.Guard(w, r, v.key, time.Time{}, v.whyEnded(mayEnter))
+		w, r, done = g.watcher.Guard(w, r, v.key, v.until, v.whyEnded(mayEnter))
 	}
 	defer done()
 	return next.ServeHTTP(w, r)

@@ -99,6 +99,10 @@ type Traits struct {
 	// request. It is looked at only where no other one is accepted.
 	IsUnsure bool
 
+	// Until is when the credential ends, as it stands; the zero time if it isn't
+	// known, or never. Long responses end then.
+	Until time.Time
+
 	// OutlivesPassword: the credential stays valid when the password changes.
 	OutlivesPassword bool
 

@@ -164,12 +164,21 @@ var jwtReasons = &Reasons{
 	Revoked:      Stale{Reject(apiTokenRevoked)},
 }
 
+// until is when the token ends, with the leeway.
+func (c *jwtToken) until() time.Time {
+	if c.err != nil {
+		return time.Time{}
+	}
+	return c.parsed.Expires().Add(c.library.jwts.Settings().Leeway)
+}
+
 // Traits implements Credential.
 func (c *jwtToken) Traits() Traits {
 	return Traits{
 		Guess:            c.guess,
 		IsUnsure:         !c.parsed.IsSigned(),
 		ChecksActive:     true,
+		Until:            c.until(),
 		OutlivesPassword: !c.library.jwts.Settings().CheckRevokeToken,
 		Reasons:          jwtReasons,
 	}

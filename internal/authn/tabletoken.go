@@ -148,6 +148,7 @@ type tableToken struct {
 	isLikely bool
 	now      time.Time
 	issued   time.Time
+	until    time.Time // zero where it isn't known
 }
 
 // Scheme implements Credential.
@@ -168,8 +169,12 @@ func (c *tableToken) Prove(user *userstore.User) error {
 		return Reject(apiTokenUnknown)
 	}
 	c.issued, _ = row.Time(tokenCreated)
-	if ends, ok := row.Time(tokenExpiry); ok && apitoken.KnoxExpired(&ends, c.now) {
+	ends, ok := row.Time(tokenExpiry)
+	if ok && apitoken.KnoxExpired(&ends, c.now) {
 		return Stale{RejectAs(Expired, apiTokenExpired)}
+	}
+	if ok && c.table.refresh == nil {
+		c.until = ends // as no other request can have it end later
 	}
 	return nil
 }
@@ -186,7 +191,7 @@ var tableReasons = &Reasons{
 
 // Traits implements Credential.
 func (c *tableToken) Traits() Traits {
-	return Traits{Guess: c.table.scheme + "\x00" + c.value, OutlivesPassword: true, Reasons: tableReasons}
+	return Traits{Guess: c.table.scheme + "\x00" + c.value, Until: c.until, OutlivesPassword: true, Reasons: tableReasons}
 }
 
 // Refresh implements RefreshedCredential: knox's AUTO_REFRESH has tokens in use
