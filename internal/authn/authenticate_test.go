@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -235,3 +236,26 @@ func (broken) Scheme() string              { return "broken" }
 func (broken) Prove(*userstore.User) error { panic("it is never proven") }
 func (broken) Origin() (string, time.Time) { return "", time.Time{} }
 func (broken) Traits() Traits              { return Traits{IsAmbient: true} }
+
+// busy is a credential that isn't checked, since its client has sent too many.
+type busy struct{ broken }
+
+func (busy) Subject(context.Context, At) (userstore.Key, error) {
+	return userstore.ByPrimaryKey(token.StringKey("x")), nil
+}
+
+func (busy) ProveSlowly(context.Context, *userstore.User) error {
+	return &limit.Exceeded{Wait: time.Second, Reason: Reject(errors.New("too many"))}
+}
+
+// TestAClientWithTooManyGuessesLearnsNothing: the answer is the same whether there
+// is a user, an inactive one or none.
+func TestAClientWithTooManyGuessesLearnsNothing(t *testing.T) {
+	t.Parallel()
+	for _, user := range []*userstore.User{nil, {}, {IsActive: true}} {
+		err := accepts(t.Context(), busy{}, user)
+		if _, isOver := errors.AsType[*limit.Exceeded](err); !isOver {
+			t.Errorf("%+v: %v", user, err)
+		}
+	}
+}

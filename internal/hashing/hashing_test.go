@@ -83,6 +83,21 @@ func TestDelaysLockNoUserOut(t *testing.T) {
 	})
 }
 
+// TestAKnownClientIsDelayedByItsOwnGuesses: that it had the right password once
+// doesn't let it guess another.
+func TestAKnownClientIsDelayedByItsOwnGuesses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newTried()
+		s.wantDelay(t, 1, "alice", 0)
+		s.fail(t, 1, "alice", freeGuesses)
+		if got, _ := s.check(t, 1, "alice", "another", false); got != firstDelay {
+			t.Errorf("the next wrong password waited for %s, want %s", got, firstDelay)
+		}
+		s.wantDelay(t, 2, "alice", 0) // no one else is
+	})
+}
+
 func TestDelaysAreTheSameForUsersWhoDontExist(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
