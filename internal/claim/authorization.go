@@ -11,6 +11,23 @@ import (
 // whether credentials, with the name of their scheme in front, are a scheme's
 // own.
 
+// mostCredentials is how many credentials in Authorization are read. A reader may
+// have to check a signature, and a field has room for thousands of credentials; no
+// client sends so many, and not even the parameters of Digest, which commas separate
+// as well, are so many.
+const mostCredentials = 64
+
+// bounded is a reader for all credentials of one request. Those beyond
+// mostCredentials it doesn't read: they are taken for the handler's, so that they
+// are neither passed on nor logged, and authenticate no one.
+func bounded(isOurs func(credentials string) bool) func(credentials string) bool {
+	read := 0
+	return func(credentials string) bool {
+		read++
+		return read > mostCredentials || isOurs(credentials)
+	}
+}
+
 // AddAuthorization adds a reader of credentials in Authorization that are the
 // handler's, beside tokens. No other handler of the HTTP app passes them on, and
 // logs don't show them. It is called before Register.
@@ -20,7 +37,8 @@ func (s *Sources) AddAuthorization(isOurs func(credentials string) bool) {
 }
 
 // TakeAuthorization takes the credentials that are ours out of Authorization, and
-// returns each as it stands there. The others stay.
+// returns each as it stands there. The others stay. Of more than mostCredentials, the
+// further ones are taken out without being read, and not returned.
 func TakeAuthorization(header http.Header, isOurs func(credentials string) bool) []string {
 	values := header["Authorization"]
 	if len(values) == 1 && strings.IndexByte(values[0], ',') < 0 {
@@ -36,25 +54,30 @@ func TakeAuthorization(header http.Header, isOurs func(credentials string) bool)
 // cutAuthorization is TakeAuthorization for any number of credentials.
 func cutAuthorization(header http.Header, isOurs func(credentials string) bool) (taken []string) {
 	var others []string
+	read, isCut := 0, false
 	for _, value := range header["Authorization"] {
 		var rest []string
-		before := len(taken)
+		all := strings.Count(value, ",") + 1
 		for credentials := range strings.SplitSeq(value, ",") {
-			if isOurs(credentials) {
+			switch read++; {
+			case read > mostCredentials:
+			case isOurs(credentials):
 				taken = append(taken, credentials)
-			} else {
+			default:
 				rest = append(rest, credentials)
 			}
 		}
-		if len(taken) > before {
+		isWhole := len(rest) == all
+		isCut = isCut || !isWhole
+		if !isWhole {
 			value = strings.Trim(strings.Join(rest, ","), " \t")
 		}
-		if value != "" || len(taken) == before {
+		if value != "" || isWhole {
 			others = append(others, value)
 		}
 	}
 	switch {
-	case len(taken) == 0:
+	case !isCut:
 	case len(others) == 0:
 		delete(header, "Authorization")
 	default:
@@ -65,6 +88,7 @@ func cutAuthorization(header http.Header, isOurs func(credentials string) bool) 
 
 // hasCredentials reports whether Authorization has credentials that are ours.
 func hasCredentials(header http.Header, isOurs func(credentials string) bool) bool {
+	isOurs = bounded(isOurs)
 	for _, value := range header["Authorization"] {
 		for credentials := range strings.SplitSeq(value, ",") {
 			if isOurs(credentials) {
@@ -77,6 +101,7 @@ func hasCredentials(header http.Header, isOurs func(credentials string) bool) bo
 
 // peekAuthorization is TakeAuthorization, but takes nothing out.
 func peekAuthorization(header http.Header, isOurs func(credentials string) bool) (found []string) {
+	isOurs = bounded(isOurs)
 	for _, value := range header["Authorization"] {
 		for credentials := range strings.SplitSeq(value, ",") {
 			if isOurs(credentials) {

@@ -203,3 +203,57 @@ func FuzzAuthorizationIsTakenWhole(f *testing.F) {
 		}
 	})
 }
+
+func TestReadersOfAuthorizationReadABoundedNumberOfCredentials(t *testing.T) {
+	t.Parallel()
+	joined := strings.Repeat("JWT x.y.z,", 5000) + " Key secret"
+	var fields []string
+	for range 5000 {
+		fields = append(fields, "JWT x.y.z")
+	}
+	for name, values := range map[string][]string{"in one field": {joined}, "in many fields": append(fields, "Key secret")} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			read := 0
+			isKey := func(credentials string) bool {
+				read++
+				_, ok := AfterScheme(credentials, "Key")
+				return ok
+			}
+			wantBounded := func(where string) {
+				t.Helper()
+				if read > mostCredentials {
+					t.Errorf("%s has read %d credentials", where, read)
+				}
+				read = 0
+			}
+			s := sourcesOf(t, FromBearer)
+			s.AddAuthorization(isKey)
+			app := new(caddyhttp.App)
+			defer s.Register(app)()
+			another := sourcesOf(t, FromBearer)
+			defer another.Register(app)()
+
+			r := requestOf(values...)
+			for _, value := range s.Redact(r).Header["Authorization"] {
+				if strings.Contains(value, "secret") {
+					t.Error("the logs would show credentials that weren't read")
+				}
+			}
+			wantBounded("Redact")
+			s.Secrets(r)
+			wantBounded("Secrets")
+			if !hasCredentials(r.Header, isKey) {
+				t.Error("credentials that weren't read would be logged")
+			}
+			wantBounded("hasCredentials")
+			another.Take(r, false)
+			wantBounded("Take of another handler")
+			for _, value := range r.Header["Authorization"] {
+				if strings.Contains(value, "Key") {
+					t.Error("credentials that weren't read would be passed on")
+				}
+			}
+		})
+	}
+}

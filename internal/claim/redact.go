@@ -35,9 +35,10 @@ func (s *Sources) Redact(r *http.Request) *http.Request {
 	}
 	redacted.RequestURI = all.redactURI(redacted.RequestURI)
 	redacted.Host = rawuri.Redact(redacted.Host, rawuri.Path, all.parameters)
+	isOurs := bounded(all.isCredentials)
 	for field, values := range redacted.Header {
 		for i, value := range values {
-			values[i] = all.redactField(field, value)
+			values[i] = all.redactField(field, value, isOurs)
 		}
 	}
 	return redacted
@@ -137,23 +138,23 @@ func (f *forms) redactURI(uri string) string {
 }
 
 // redactField redacts the value of a header field.
-func (f *forms) redactField(field, value string) string {
+func (f *forms) redactField(field, value string, isOurs func(credentials string) bool) string {
 	for _, name := range f.fields {
 		if field == name {
 			return rawuri.Redacted
 		}
 	}
 	if field == "Authorization" && len(f.readers) > 0 {
-		value = f.redactAuthorization(value)
+		value = redactAuthorization(value, isOurs)
 	}
 	return rawuri.Redact(value, placeOf(field), f.parameters)
 }
 
 // redactAuthorization redacts credentials that are a handler's.
-func (f *forms) redactAuthorization(value string) string {
+func redactAuthorization(value string, isOurs func(credentials string) bool) string {
 	all := strings.Split(value, ",")
 	for i, credentials := range all {
-		if f.isCredentials(credentials) {
+		if isOurs(credentials) {
 			scheme, _ := cutScheme(credentials)
 			all[i] = scheme + " " + rawuri.Redacted
 		}
