@@ -254,7 +254,7 @@ type checked struct {
 
 // guess hashes the password. user is nil for users who don't exist.
 func (c *PasswordCredential) guess(ctx context.Context, user *userstore.User) error {
-	guess := hashing.Guess{Client: c.client, User: "name " + strings.ToLower(c.identifier), Credentials: c.credentials}
+	guess := hashing.Guess{Client: c.client, User: "name " + c.credentials.Name(), Credentials: c.credentials}
 	if user != nil {
 		guess.User = "key " + user.PrimaryKey.String()
 		if user.Password != nil {

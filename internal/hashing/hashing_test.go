@@ -365,3 +365,22 @@ func BenchmarkVerdict(b *testing.B) {
 		}
 	})
 }
+
+func TestNamesAreEqualOnlyWhereTheStoreTakesThemForEqual(t *testing.T) {
+	t.Parallel()
+	v := NewVerdicts()
+	for _, test := range []struct {
+		one, other string
+		isSame     bool
+	}{
+		{"alice", "ALICE", true},
+		{"kate", "\u212aate", false}, // the Kelvin sign
+		{"j\u00e4rg", "J\u00c4RG", false},
+		{"\u017fam", "sam", false}, // the long s
+		{"alice", "alice ", false},
+	} {
+		if one, other := v.Of(test.one, "").Name(), v.Of(test.other, "").Name(); (one == other) != test.isSame {
+			t.Errorf("%q and %q: the names are %q and %q", test.one, test.other, one, other)
+		}
+	}
+}

@@ -114,6 +114,11 @@ func (v *Verdicts) Of(identifier, password string) Credentials {
 // ID tells credentials from others without revealing them.
 func (c Credentials) ID() string { return string(c.id[:]) }
 
+// Name is the identifier, the same for all spellings that share a verdict. No others
+// may be equal in it: whether they are those of one user must not be seen by whether
+// their failures are counted together.
+func (c Credentials) Name() string { return lowerASCII(c.identifier) }
+
 // Subject returns the user whose credentials were found right, by this very
 // spelling of the identifier.
 func (v *Verdicts) Subject(c Credentials) (Subject, bool) {
