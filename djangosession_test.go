@@ -241,3 +241,42 @@ func djangoCookie(t testing.TB, u testUser, key string, at time.Time) string {
 	data, _ := sessions.Login(djangosession.Data{}, strconv.FormatInt(u.id, 10), djangosession.ModelBackend, djangosession.User{Password: &u.password})
 	return sessions.Encode(data, at)
 }
+
+func TestLinkAsksBeforeItEndsASessionOfAnUnlistedBackend(t *testing.T) {
+	withSessions(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		signed, err := djangosession.New(djangosession.Settings{SecretKey: secretKey, Engine: djangosession.SignedCookies})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, engine := range []djangosession.Engine{djangosession.DB, djangosession.SignedCookies} {
+			t.Run(string(engine), func(t *testing.T) {
+				g := startGateway(t, db, up, site{options: "confirm off\ndjango_session {\nwrite on\nengine " + string(engine) + "\n}"})
+				cookie := db.logIn(t, djangoLogin{user: alice, backend: "a.Backend"})
+				if engine == djangosession.SignedCookies {
+					data, _ := signed.Login(djangosession.Data{}, strconv.FormatInt(alice.id, 10), "a.Backend", djangosession.User{Password: &alice.password})
+					cookie = []string{"Cookie", "sessionid=" + signed.Encode(data, time.Now())}
+				}
+				header := append([]string{"Accept", "text/html"}, cookie...)
+
+				page := g.get(t, "/?sesame="+tokenFor(t, carol), header...)
+				page.wantStatus(t, http.StatusOK)
+				if !strings.Contains(page.body, "alice") || !strings.Contains(page.body, "carol") {
+					t.Errorf("the page doesn't say who is who: %s", page.body)
+				}
+				up.takeNone(t)
+				if engine == djangosession.DB && db.sessionGone(t, keyOf(cookie)) {
+					t.Error("the session has ended unasked")
+				}
+				for _, set := range page.header["Set-Cookie"] {
+					if strings.HasPrefix(set, "sessionid=") {
+						t.Errorf("the session was replaced unasked: %s", set)
+					}
+				}
+
+				// The user's own link asks nothing.
+				g.get(t, "/?sesame="+tokenFor(t, alice), header...).wantStatus(t, http.StatusSeeOther)
+			})
+		}
+	})
+}

@@ -127,7 +127,7 @@ func (f *tokenLogin) loggedIn(r *http.Request, c taken, given *authn.TokenCreden
 	none, isNone := errors.AsType[*authn.None](err)
 	switch {
 	case isNone && none.IsAmbiguous:
-		replaced, err = f.otherThan(r, user, none.Users)
+		replaced, err = f.otherThan(r, user, append(keysOf(none.Users), f.loggedInElsewhere(none.Rejected)...))
 		return nil, replaced, err
 	case isNone:
 		replaced, err = f.otherThan(r, user, f.loggedInElsewhere(none.Rejected))
@@ -141,13 +141,27 @@ func (f *tokenLogin) loggedIn(r *http.Request, c taken, given *authn.TokenCreden
 	return v.user, replaced, nil
 }
 
-// loggedInElsewhere returns the users who have a session for another scope. Of
-// such a session it isn't known whether a new password has ended it.
-func (f *tokenLogin) loggedInElsewhere(rejected []authn.Rejected) (users []token.PrimaryKey) {
+// keysOf are the keys of users with primary keys.
+func keysOf(users []token.PrimaryKey) []userstore.Key {
+	keys := make([]userstore.Key, len(users))
+	for i, pk := range users {
+		keys[i] = userstore.ByPrimaryKey(pk)
+	}
+	return keys
+}
+
+// loggedInElsewhere returns the users who have a session for another scope, or one
+// of Django's that a login here ends though it isn't accepted here. Of such a session
+// it isn't known whether a new password has ended it.
+func (f *tokenLogin) loggedInElsewhere(rejected []authn.Rejected) (users []userstore.Key) {
 	for _, other := range rejected {
+		if key, ok := authn.UnlistedUser(other); ok && writesDjango(f.g.config) {
+			users = append(users, key)
+			continue
+		}
 		cookie, ok := other.Credential.(*authn.SessionCookie)
 		if ok && errors.Is(other.Err, session.WrongScope) && cookie.Parsed().Expires().After(f.g.now()) {
-			users = append(users, cookie.Parsed().PrimaryKey())
+			users = append(users, userstore.ByPrimaryKey(cookie.Parsed().PrimaryKey()))
 		}
 	}
 	return users
@@ -155,16 +169,19 @@ func (f *tokenLogin) loggedInElsewhere(rejected []authn.Rejected) (users []token
 
 // otherThan returns the first of some users who isn't a given one and exists, or
 // nil. It looks up a few of them at most.
-func (f *tokenLogin) otherThan(r *http.Request, user *userstore.User, users []token.PrimaryKey) (*userstore.User, error) {
+func (f *tokenLogin) otherThan(r *http.Request, user *userstore.User, users []userstore.Key) (*userstore.User, error) {
 	looked := 0
 	for i, key := range users {
-		if key == user.PrimaryKey || slices.Contains(users[:i], key) || looked == authn.MaxAmbientUsers {
+		if key == userstore.ByPrimaryKey(user.PrimaryKey) || slices.Contains(users[:i], key) || looked == authn.MaxAmbientUsers {
 			continue
 		}
 		looked++
-		other, err := f.g.users.Find(r.Context(), userstore.ByPrimaryKey(key), false, func(*userstore.User) error { return nil })
-		if other != nil || err != nil {
-			return other, err
+		other, err := f.g.users.Find(r.Context(), key, false, anyUser)
+		switch {
+		case err != nil:
+			return nil, err
+		case other != nil && other.PrimaryKey != user.PrimaryKey:
+			return other, nil
 		}
 	}
 	return nil, nil

@@ -26,6 +26,7 @@ type DjangoSession struct {
 	sessions   *djangosession.Sessions
 	cookie     cookie.Exact
 	via        *userstore.Via
+	users      *userstore.Via // by the key that sessions hold
 	table      string
 	backend    string // of logins here
 	isInCookie bool   // no table has the sessions
@@ -41,6 +42,9 @@ func (*DjangoSession) Name() string { return djangoSessionName }
 // AddNeeds implements ConfiguredScheme.
 func (s *DjangoSession) AddNeeds(needs *userstore.Needs) {
 	needs.Vias = append(needs.Vias, s.via)
+	if s.users != s.via {
+		needs.Vias = append(needs.Vias, s.users)
+	}
 	if s.writes && !s.isInCookie {
 		needs.SessionTable = s.table
 	}
@@ -238,3 +242,18 @@ func rejectDjango(err error) error {
 // its user has logged in by a backend that isn't listed: logging in again would be
 // no remedy.
 func IsUnlistedBackend(err error) bool { return errors.Is(err, djangosession.UnlistedBackend) }
+
+// UnlistedUser is the key of the user whose session of Django's was rejected
+// because of the backend of the login: to Django, that user is logged in. The
+// session wasn't compared with the user's row.
+func UnlistedUser(rejected Rejected) (key userstore.Key, ok bool) {
+	c, isOurs := rejected.Credential.(*DjangoCookie)
+	if !isOurs || !IsUnlistedBackend(rejected.Err) {
+		return key, false
+	}
+	data := c.parsed.Data()
+	if found, ok := errors.AsType[*unusable](rejected.Err); ok {
+		data = found.data
+	}
+	return c.scheme.users.Key(data.UserID), data.UserID != ""
+}
