@@ -147,6 +147,9 @@ func TestLinkWithAnAbsoluteTargetLeadsToItsPath(t *testing.T) {
 func TestReservedPathOffLeavesItsPathsToTheUpstream(t *testing.T) {
 	db := anyDatabase(t)
 	up := startUpstream(t)
+	without := startGateway(t, db, up, site{}) // nothing is there without sessions, either
+	without.get(t, "/_sesame/whoami", "Authorization", "Bearer "+tokenFor(t, alice)).wantStatus(t, http.StatusOK)
+	wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
 	g := startGateway(t, db, up, sessionSite("reserved_path off"))
 	b := newBrowser(g)
 	b.get(t, "/?sesame="+tokenFor(t, alice)).wantStatus(t, http.StatusSeeOther)
@@ -186,4 +189,54 @@ func TestReservedPagesOfAnAmbiguousTargetAreRejected(t *testing.T) {
 	up.takeNone(t)
 	b.get(t, "/?id=7").wantStatus(t, http.StatusOK)
 	wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
+}
+
+// TestOnlyThePressedButtonConfirms: a link, a frame and a script that know what
+// the button sends don't.
+func TestOnlyThePressedButtonConfirms(t *testing.T) {
+	db := anyDatabase(t)
+	up := startUpstream(t)
+	g := startGateway(t, db, up, sessionSite("one_time"))
+	b := newBrowser(g)
+	page := b.get(t, "/?sesame="+tokenFor(t, alice, oneTime))
+	action := html.UnescapeString(formAction.FindStringSubmatch(page.body)[1])
+	for name, test := range map[string]struct {
+		method string
+		header []string
+	}{
+		"a link":                   {http.MethodGet, nil},
+		"a link of the same site":  {http.MethodGet, []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}},
+		"a frame of the same site": {http.MethodPost, []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"}},
+		"a form of another site":   {http.MethodPost, []string{"Origin", "https://evil.example"}},
+	} {
+		b.send(t, test.method, action, test.header...)
+		if b.last.status == http.StatusSeeOther || b.cookies["sesame"] != "" {
+			t.Errorf("%s: status %d, cookies %v", name, b.last.status, b.cookies)
+		}
+	}
+	up.takeNone(t)
+	b.last = page
+	b.press(t).wantStatus(t, http.StatusSeeOther)
+	b.follow(t).wantStatus(t, http.StatusOK)
+	wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
+}
+
+// TestNoPageAsksForWhatIsNoLink: programs send their token with each request.
+func TestNoPageAsksForWhatIsNoLink(t *testing.T) {
+	db := anyDatabase(t)
+	up := startUpstream(t)
+	g := startGateway(t, db, up, sessionSite("confirm always"))
+	g.get(t, "/", "Accept", "text/html", "Authorization", "Bearer "+tokenFor(t, alice)).wantStatus(t, http.StatusOK)
+	wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
+	b := newBrowser(g)
+	b.send(t, http.MethodPost, "/?sesame="+tokenFor(t, carol), "Accept", "text/html", "Origin", "http://"+g.addr)
+	b.last.wantStatus(t, http.StatusOK)
+	wantHeader(t, up.takeOne(t).header, "Remote-User", "carol")
+}
+
+// TestLoginTellsThatTheUpstreamIsGone, where nothing but the answer does.
+func TestLoginTellsThatTheUpstreamIsGone(t *testing.T) {
+	db := anyDatabase(t)
+	g := startGateway(t, db, &upstream{addr: freeAddr(t)}, site{options: "session {\n redirect off\n}"})
+	g.get(t, "/?sesame="+tokenFor(t, alice), asChrome...).wantStatus(t, http.StatusBadGateway)
 }

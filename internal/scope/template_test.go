@@ -238,3 +238,23 @@ func BenchmarkOf(b *testing.B) {
 func setPlaceholder(r *http.Request, key, value string) {
 	r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Set(key, value)
 }
+
+func TestPlaceholdersThatCaddyKnowsAreAcceptedAndOthersNamed(t *testing.T) {
+	t.Parallel()
+	for _, template := range []string{
+		"{http.request.host.labels.1}", "{http.request.local.port}", "{http.request.tls.client.subject}", "{http.request.orig_uri.path.2}", "{http.request.uri.path.file}",
+		"{http.request.uri.path.dir}", "{http.request.scheme}", "{http.request.remote.host}", "{env.SCOPE}", "{another.module}", "text",
+	} {
+		if _, err := scope.Parse(template); err != nil {
+			t.Errorf("%s: %v", template, err)
+		}
+	}
+	for template, want := range map[string]string{
+		"{http.request.uri.path.x}": "write its number", "{http.request.uri.path.}": "write its number", "{http.auth.user.id}": "is known only after the token is checked",
+		"{http.request.hots}": "http.request.host", "{http.reqest.uri}": "http.request.uri", "{http.request.nothing}": "http.request.nothing", "report:{http.request.uri.path.1": "brace",
+	} {
+		if _, err := scope.Parse(template); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", template, err, want)
+		}
+	}
+}
