@@ -56,7 +56,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		{"packer", minimal + "packer sesame.packers.Nope\n}", "unknown packer"},
 		{"own packer", minimal + "packer app.Packer\n}", "packer app.Packer is not one of django-sesame's"},
 		{"encoding", minimal + "packer_encoding hex:3\n}", "packer_encoding: hex:3: the number of digits must be even, from 2 to 510, at Testfile:6"},
-		{"source", minimal + "token_from cookie\n}", `token_from "cookie": it must be query, bearer or header, at Testfile:6`},
+		{"source", minimal + "token_from cookie\n}", `token_from "cookie": it must be query, bearer, basic or header, at Testfile:6`},
 		{"source without a name", minimal + "token_from query header\n}", "the name of the header field is missing, at Testfile:6"},
 		{"source twice", minimal + "token_from query query\n}", "token_from names the same source twice, at Testfile:6"},
 		{"source of the identity", minimal + "token_from header remote.user\n}", "that is an identity header field"},
