@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	gotoken "go/token"
+	"net/http"
 	"os"
 	"regexp"
 	"slices"
@@ -48,7 +49,8 @@ func TestReadmeSessionReasons(t *testing.T) {
 // collected, and its labels.
 func TestReadmeMetrics(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
-		startGateway(t, db, startUpstream(t), site{})
+		g := startGateway(t, db, startUpstream(t), site{})
+		g.get(t, "/?sesame=bad").wantStatus(t, http.StatusUnauthorized) // a count of rejections is there from the first one on
 		want := make(map[string]bool)
 		for name := range metricValues(t) {
 			name, labels, _ := strings.Cut(name, "{")
