@@ -70,6 +70,10 @@ type ViaRow struct {
 	led    *ledFrom
 	values []nullable  // of Reads
 	few    [3]nullable // what values is of where that is enough
+
+	// Told is for Via.Whose to keep what it has read in the row, for those who get
+	// the user. It is set by Whose alone.
+	Told any
 }
 
 // Value returns the text of one of the columns that a Via reads. ok is false for

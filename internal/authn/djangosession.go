@@ -114,8 +114,7 @@ func (c *DjangoCookie) Subject(_ context.Context, at At) (key userstore.Key, err
 func (c *DjangoCookie) Prove(user *userstore.User) error {
 	s := c.scheme
 	if !s.isInCookie {
-		var err error
-		if c.parsed, c.ends, err = s.parse(user.Via()); err != nil {
+		if err := c.readRow(user.Via()); err != nil {
 			return err
 		}
 	}
@@ -124,6 +123,18 @@ func (c *DjangoCookie) Prove(user *userstore.User) error {
 		return rejectDjango(err)
 	}
 	return nil
+}
+
+// readRow takes what whose has read in a row.
+func (c *DjangoCookie) readRow(row *userstore.ViaRow) (err error) {
+	if row != nil {
+		if told, ok := row.Told.(*toldSession); ok {
+			c.parsed, c.ends = told.parsed, told.ends
+			return nil
+		}
+	}
+	c.parsed, c.ends, err = c.scheme.parse(row)
+	return err
 }
 
 // djangoUser is what the sessions of a user depend on.
@@ -195,11 +206,18 @@ func (c *DjangoCookie) Until() time.Time {
 
 // whose is userstore.Via.Whose.
 func (s *DjangoSession) whose(row *userstore.ViaRow) (user string, err error) {
-	parsed, _, err := s.parse(row)
+	parsed, ends, err := s.parse(row)
 	if err != nil {
 		return "", err
 	}
+	row.Told = &toldSession{parsed, ends}
 	return parsed.UserID(), nil
+}
+
+// toldSession is what whose has read in a row: the signature isn't checked twice.
+type toldSession struct {
+	parsed djangosession.Parsed
+	ends   time.Time
 }
 
 // parse reads a row of the table. nil is no row. What an error rejects comes with
