@@ -87,6 +87,7 @@ type userStore interface {
 	LookupVia(ctx context.Context, key userstore.Key) (*userstore.User, error)
 	Resolve(key userstore.Key) userstore.Key
 	LookupKeys(ctx context.Context, keys []userstore.Key) (map[userstore.Key]*userstore.User, error)
+	LookupEach(ctx context.Context, keys []userstore.Key) (found map[userstore.Key]*userstore.User, refused map[userstore.Key]error, err error)
 	Consume(ctx context.Context, user *userstore.User, now time.Time) error
 	Stats() userstore.Stats
 	Servers() []userstore.ServerStats
@@ -328,7 +329,7 @@ func (g builder) provisionStore(ctx caddy.Context) error {
 		if err != nil {
 			return err
 		}
-		queue := limit.NewQueue(store.LookupKeys, cmp.Or(time.Duration(cfg.QueryTimeout), userstore.DefaultQueryTimeout))
+		queue := limit.NewQueue(store.LookupEach, cmp.Or(time.Duration(cfg.QueryTimeout), userstore.DefaultQueryTimeout))
 		g.limiter = &limiter{failures: failures, queue: queue, logger: g.logger, audit: &g.audit}
 	}
 	if g.config.Cache != nil {

@@ -111,7 +111,7 @@ func (u *User) ledBy(row *ViaRow) *User {
 }
 
 // users implements viaReader.
-func (v *told) users(ctx context.Context, values []string, found func(string, *User)) error {
+func (v *told) users(ctx context.Context, values []string, found func(string, *User, error)) error {
 	keys := make([]token.PrimaryKey, 0, len(values))
 	for _, value := range values {
 		if key, ok := v.column.keyOf(value, v.column.kind); ok {
@@ -127,6 +127,9 @@ func (v *told) users(ctx context.Context, values []string, found func(string, *U
 	for key, row := range rows {
 		who, err := v.ask(row)
 		if err != nil {
+			if !errors.Is(err, ErrNotFound) {
+				found(key.Text(), nil, err)
+			}
 			continue
 		}
 		users[key] = who
@@ -145,10 +148,10 @@ func (v *told) users(ctx context.Context, values []string, found func(string, *U
 			continue
 		}
 		if user := rows[key].user; user != nil && who == rows[key].hint {
-			found(value, user)
+			found(value, user, nil)
 		} else if user = more[who]; user != nil {
 			v.hints.put(value, who)
-			found(value, user.ledBy(rows[key].row))
+			found(value, user.ledBy(rows[key].row), nil)
 		}
 	}
 	return nil

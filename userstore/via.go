@@ -48,13 +48,20 @@ func (s *MySQL) lookupVia(ctx context.Context, key Key) (*User, error) {
 // LookupKeys is LookupMany for keys of any sort. A key that Via.Whose has an error
 // for is missing in the map.
 func (s *MySQL) LookupKeys(ctx context.Context, keys []Key) (map[Key]*User, error) {
+	found, _, err := s.LookupEach(ctx, keys)
+	return found, err
+}
+
+// LookupEach is LookupKeys. refused has the errors of Via.Whose: there is a row for
+// such a key, so that it isn't one of no user.
+func (s *MySQL) LookupEach(ctx context.Context, keys []Key) (found map[Key]*User, refused map[Key]error, err error) {
 	const doing = "looking up users"
 	if err := ctx.Err(); err != nil {
-		return nil, s.failed(ctx, doing, err)
+		return nil, nil, s.failed(ctx, doing, err)
 	}
 	p, err := s.readable(ctx, doing)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var primary []token.PrimaryKey
 	byVia := make(map[*Via][]string)
@@ -65,10 +72,10 @@ func (s *MySQL) LookupKeys(ctx context.Context, keys []Key) (map[Key]*User, erro
 			byVia[key.via] = append(byVia[key.via], key.value)
 		}
 	}
-	found := make(map[Key]*User, len(keys))
+	found = make(map[Key]*User, len(keys))
 	users, err := p.primary.many(ctx, primary)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for pk, user := range users {
 		found[ByPrimaryKey(pk)] = user
@@ -76,13 +83,23 @@ func (s *MySQL) LookupKeys(ctx context.Context, keys []Key) (map[Key]*User, erro
 	for via, values := range byVia {
 		reader, ok := p.vias[via]
 		if !ok {
-			return nil, unavailable(doing, errNoVia)
+			return nil, nil, unavailable(doing, errNoVia)
 		}
-		if err := reader.users(ctx, values, func(value string, user *User) { found[via.Key(value)] = user }); err != nil {
-			return nil, err
+		err := reader.users(ctx, values, func(value string, user *User, err error) {
+			switch {
+			case err == nil:
+				found[via.Key(value)] = user
+			case refused == nil:
+				refused = map[Key]error{via.Key(value): err}
+			default:
+				refused[via.Key(value)] = err
+			}
+		})
+		if err != nil {
+			return nil, nil, err
 		}
 	}
-	return found, nil
+	return found, refused, nil
 }
 
 // Resolve returns the primary key in the place of a key that is one in another
@@ -108,8 +125,9 @@ func (s *MySQL) Resolve(key Key) Key {
 type viaReader interface {
 	user(ctx context.Context, value string) (*User, error)
 
-	// users calls found for each value that leads to a user.
-	users(ctx context.Context, values []string, found func(value string, user *User)) error
+	// users calls found for each value that leads to a user, or to an error of
+	// Via.Whose.
+	users(ctx context.Context, values []string, found func(value string, user *User, err error)) error
 }
 
 // byColumn reads users by the text of a key.
@@ -128,7 +146,7 @@ func (v byColumn) user(ctx context.Context, value string) (*User, error) {
 	return v.way.find(ctx, key)
 }
 
-func (v byColumn) users(ctx context.Context, values []string, found func(string, *User)) error {
+func (v byColumn) users(ctx context.Context, values []string, found func(string, *User, error)) error {
 	keys := make([]token.PrimaryKey, 0, len(values))
 	for _, value := range values {
 		if key, ok := v.key(value); ok {
@@ -141,7 +159,7 @@ func (v byColumn) users(ctx context.Context, values []string, found func(string,
 	}
 	for _, value := range values {
 		if key, ok := v.key(value); ok && users[key] != nil {
-			found(value, users[key])
+			found(value, users[key], nil)
 		}
 	}
 	return nil
@@ -172,7 +190,7 @@ func (v byName) user(ctx context.Context, value string) (*User, error) {
 	return nil, ErrNotFound
 }
 
-func (v byName) users(ctx context.Context, values []string, found func(string, *User)) error {
+func (v byName) users(ctx context.Context, values []string, found func(string, *User, error)) error {
 	for _, field := range v.fields {
 		if len(values) == 0 {
 			return nil
@@ -187,7 +205,7 @@ func (v byName) users(ctx context.Context, values []string, found func(string, *
 			case 0:
 				left = append(left, value)
 			case 1:
-				found(value, whose[0])
+				found(value, whose[0], nil)
 			}
 		}
 		values = left

@@ -141,6 +141,10 @@ func testRowWhoseTextTellsAUser(t *testing.T, d *database, dsn string) {
 		for _, value := range []string{"AAA", "bbb", "aaa ", "old", "text", "gone", "", "\xff", "☃"} {
 			wantVia(t, s, via, value, "")
 		}
+		_, refused, err := s.LookupEach(t.Context(), []userstore.Key{via.Key("anonymous"), via.Key("neither")})
+		if err != nil || len(refused) != 1 || !errors.Is(refused[via.Key("anonymous")], errAnonymous) {
+			t.Errorf("among others, the reason of a row is %v, %v", refused, err)
+		}
 		if _, err := s.LookupVia(t.Context(), via.Key("anonymous")); !errors.Is(err, errAnonymous) {
 			t.Errorf("got %v, want the error of Whose", err)
 		}

@@ -19,7 +19,7 @@ import (
 // Clients take turns. Where one of them has more lookups waiting than there is
 // room for, it is that one's lookups that are turned away.
 type Queue struct {
-	lookup  func(context.Context, []userstore.Key) (map[userstore.Key]*userstore.User, error)
+	lookup  Lookup
 	timeout time.Duration // how long a lookup waits for its turn
 
 	ctx    context.Context // ends with Stop
@@ -33,6 +33,9 @@ type Queue struct {
 	asking   bool           // whether a query is on its way
 	running  bool           // whether there is a goroutine
 }
+
+// Lookup is userstore.MySQL.LookupEach.
+type Lookup func(context.Context, []userstore.Key) (found map[userstore.Key]*userstore.User, refused map[userstore.Key]error, err error)
 
 // The limits of a Queue.
 const (
@@ -51,15 +54,16 @@ type clientQueue struct {
 	lookups []*queuedLookup
 }
 
-// queuedLookup is a lookup that waits. Its user and err are set when done is
-// closed.
+// queuedLookup is a lookup that waits. Its user, refused and err are set when done
+// is closed.
 type queuedLookup struct {
-	key    userstore.Key
-	joined time.Time
-	sent   time.Time // the query that it was in, or zero
-	done   chan struct{}
-	user   *userstore.User
-	err    error
+	key     userstore.Key
+	joined  time.Time
+	sent    time.Time // the query that it was in, or zero
+	done    chan struct{}
+	user    *userstore.User
+	refused error // of the row that was found
+	err     error
 }
 
 // ErrTurnedAway says that there is no room in the queue, or it is too long to wait.
@@ -67,7 +71,7 @@ var ErrTurnedAway = errors.New("too many lookups are waiting")
 
 // NewQueue makes a queue for lookups, which returns the rows of the users that
 // exist. timeout is how long a lookup waits for its turn.
-func NewQueue(lookup func(context.Context, []userstore.Key) (map[userstore.Key]*userstore.User, error), timeout time.Duration) *Queue {
+func NewQueue(lookup Lookup, timeout time.Duration) *Queue {
 	q := &Queue{lookup: lookup, timeout: timeout}
 	q.ctx, q.cancel = context.WithCancel(context.Background())
 	return q
@@ -89,7 +93,10 @@ func (q *Queue) Find(ctx context.Context, from Client, key userstore.Key, check 
 	if err := q.wait(ctx, from, l); err != nil && !errors.Is(err, userstore.ErrNotFound) {
 		return nil, err
 	}
-	rejected := check(l.user)
+	rejected := l.refused
+	if rejected == nil {
+		rejected = check(l.user)
+	}
 	if rejected == nil {
 		return l.user, nil
 	}
@@ -272,7 +279,7 @@ func (q *Queue) take() []*queuedLookup {
 
 // send reads the users of a batch.
 func (q *Queue) send(batch []*queuedLookup) {
-	users, err := q.ask(batch)
+	users, refused, err := q.ask(batch)
 	if errors.Is(err, userstore.ErrAmbiguous) && len(batch) > 1 {
 		for _, l := range batch { // that is one key's error
 			q.send([]*queuedLookup{l})
@@ -281,6 +288,10 @@ func (q *Queue) send(batch []*queuedLookup) {
 	}
 	for _, l := range batch {
 		user, ok := users[l.key]
+		if l.refused = refused[l.key]; l.refused != nil {
+			l.end(nil, nil)
+			continue
+		}
 		if err == nil && !ok {
 			l.end(nil, userstore.ErrNotFound)
 			continue
@@ -293,7 +304,7 @@ func (q *Queue) send(batch []*queuedLookup) {
 }
 
 // ask asks MySQL for the users of a batch.
-func (q *Queue) ask(batch []*queuedLookup) (map[userstore.Key]*userstore.User, error) {
+func (q *Queue) ask(batch []*queuedLookup) (found map[userstore.Key]*userstore.User, refused map[userstore.Key]error, err error) {
 	q.mu.Lock()
 	q.sent, q.asking = time.Now(), true
 	keys := make([]userstore.Key, len(batch))
@@ -301,14 +312,14 @@ func (q *Queue) ask(batch []*queuedLookup) (map[userstore.Key]*userstore.User, e
 		keys[i], l.sent = l.key, q.sent
 	}
 	q.mu.Unlock()
-	users, err := q.lookup(q.ctx, keys)
+	found, refused, err = q.lookup(q.ctx, keys)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.asking = false
 	if err == nil || errors.Is(err, userstore.ErrAmbiguous) {
 		q.answered = time.Now()
 	}
-	return users, err
+	return found, refused, err
 }
 
 // fail ends all lookups that wait: MySQL has no answer for them, either.

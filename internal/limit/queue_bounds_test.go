@@ -181,14 +181,14 @@ func TestQueueSaysUnavailableWhereMySQLIsWhatItWaitsFor(t *testing.T) {
 	const timeout = 2 * time.Second
 	hung := func(t *testing.T, answers func(int) (time.Duration, error)) *Queue {
 		n := 0
-		q := NewQueue(func(ctx context.Context, keys []userstore.Key) (map[userstore.Key]*userstore.User, error) {
+		q := NewQueue(func(ctx context.Context, keys []userstore.Key) (map[userstore.Key]*userstore.User, map[userstore.Key]error, error) {
 			n++
 			takes, err := answers(n)
 			select {
 			case <-time.After(takes):
-				return nil, err
+				return nil, nil, err
 			case <-ctx.Done():
-				return nil, ctx.Err()
+				return nil, nil, ctx.Err()
 			}
 		}, timeout)
 		t.Cleanup(q.Stop)

@@ -24,7 +24,7 @@ type recordedQueries struct {
 	err     error
 }
 
-func (r *recordedQueries) lookup(ctx context.Context, keys []userstore.Key) (map[userstore.Key]*userstore.User, error) {
+func (r *recordedQueries) lookup(ctx context.Context, keys []userstore.Key) (map[userstore.Key]*userstore.User, map[userstore.Key]error, error) {
 	r.mu.Lock()
 	r.began = append(r.began, time.Now())
 	r.batches = append(r.batches, slices.Clone(keys))
@@ -33,10 +33,10 @@ func (r *recordedQueries) lookup(ctx context.Context, keys []userstore.Key) (map
 	select {
 	case <-time.After(takes):
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, nil, ctx.Err()
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	users := make(map[userstore.Key]*userstore.User)
 	for _, key := range keys {
@@ -44,7 +44,7 @@ func (r *recordedQueries) lookup(ctx context.Context, keys []userstore.Key) (map
 			users[key] = &userstore.User{PrimaryKey: pk}
 		}
 	}
-	return users, nil
+	return users, nil, nil
 }
 
 // answers collects what lookups of a queue got.
@@ -224,16 +224,16 @@ func tellsWhoseErrorItIs(t *testing.T, keys []int) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ambiguous := fmt.Errorf("%w: %w", userstore.ErrUnavailable, userstore.ErrAmbiguous)
-		q := NewQueue(func(_ context.Context, keys []userstore.Key) (map[userstore.Key]*userstore.User, error) {
+		q := NewQueue(func(_ context.Context, keys []userstore.Key) (map[userstore.Key]*userstore.User, map[userstore.Key]error, error) {
 			if slices.Contains(keys, userstore.ByPrimaryKey(token.IntKey(7))) {
-				return nil, ambiguous
+				return nil, nil, ambiguous
 			}
 			users := make(map[userstore.Key]*userstore.User)
 			for _, key := range keys {
 				pk, _ := key.PrimaryKey()
 				users[key] = &userstore.User{PrimaryKey: pk}
 			}
-			return users, nil
+			return users, nil, nil
 		}, time.Second)
 		defer q.Stop()
 		var got answers
@@ -274,6 +274,31 @@ func TestQueueIsTooLong(t *testing.T) {
 		found, turnedAway := got.counts["1: found"], got.counts["1: turned away"]
 		if found != 1+4*queueBatch || turnedAway != queueShare-4*queueBatch {
 			t.Errorf("got %v", got.counts)
+		}
+	})
+}
+
+// A row that says itself why it isn't accepted is none of a user who doesn't exist:
+// the session of a visitor of Django's who isn't logged in is no guess.
+func TestQueueTellsWhyARowIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		refused, other := userstore.ByPrimaryKey(token.IntKey(1)), userstore.ByPrimaryKey(token.IntKey(2))
+		why := errors.New("nobody is logged in")
+		q := NewQueue(func(context.Context, []userstore.Key) (map[userstore.Key]*userstore.User, map[userstore.Key]error, error) {
+			return map[userstore.Key]*userstore.User{other: {}}, map[userstore.Key]error{refused: why}, nil
+		}, time.Second)
+		defer q.Stop()
+		check := func(*userstore.User) error { return nil }
+		began := time.Now()
+		if user, err := q.Find(t.Context(), 1, refused, check); user != nil || !errors.Is(err, why) {
+			t.Errorf("the row's reason is %v, %v", user, err)
+		}
+		if took := time.Since(began); took < queueInterval {
+			t.Errorf("the answer came after %s, sooner than other rejections", took)
+		}
+		if _, err := q.Find(t.Context(), 1, other, check); err != nil {
+			t.Errorf("another key: %v", err)
 		}
 	})
 }
