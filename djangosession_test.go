@@ -9,6 +9,7 @@ import (
 	"time"
 
 	djangosession "github.com/caddy-sesame/caddy-sesame/django/session"
+	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
 // djangoSessions is the table that Django keeps sessions in.
@@ -278,5 +279,38 @@ func TestLinkAsksBeforeItEndsASessionOfAnUnlistedBackend(t *testing.T) {
 				g.get(t, "/?sesame="+tokenFor(t, alice), header...).wantStatus(t, http.StatusSeeOther)
 			})
 		}
+	})
+}
+
+func TestClientOverTheLimitKeepsASessionThatIsntAccepted(t *testing.T) {
+	withSessions(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, site{options: "confirm off\nlimit_failures 1 per 1h\ndjango_session {\nwrite on\n}"})
+		otherKey := func(s *token.Settings) { s.SecretKey = "another key" }
+		for range 3 { // as a page of another site has images load
+			g.get(t, "/?sesame="+tokenFor(t, alice, otherKey))
+			g.get(t, "/?sesame="+tokenFor(t, carol, otherKey))
+		}
+		for name, login := range map[string]djangoLogin{
+			"of nobody":              {isNobody: true},
+			"of an unlisted backend": {user: alice, backend: "a.Backend"},
+		} {
+			cookie := db.logIn(t, login)
+			answer := g.get(t, "/", append([]string{"Accept", "text/html"}, cookie...)...)
+			for _, set := range answer.header["Set-Cookie"] {
+				if strings.HasPrefix(set, "sessionid=") {
+					t.Errorf("a session %s: the browser is to forget it: %s", name, set)
+				}
+			}
+			if login.isNobody {
+				continue
+			}
+			page := g.get(t, "/?sesame="+tokenFor(t, carol), append([]string{"Accept", "text/html"}, cookie...)...)
+			page.wantStatus(t, http.StatusOK)
+			if db.sessionGone(t, keyOf(cookie)) {
+				t.Errorf("a session %s has ended unasked", name)
+			}
+		}
+		up.takeNone(t)
 	})
 }
