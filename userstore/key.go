@@ -1,6 +1,7 @@
 package userstore
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/token"
@@ -71,9 +72,20 @@ type ViaRow struct {
 	values []nullable  // of Reads
 	few    [3]nullable // what values is of where that is enough
 
-	// Told is for Via.Whose to keep what it has read in the row, for those who get
-	// the user. It is set by Whose alone.
-	Told any
+	kept atomic.Value
+}
+
+// Keep has Via.Whose keep what it has read in the row, for those who get the user.
+// Requests that ask at the same time share the row, and each calls Whose: all of them
+// must keep values of the same type.
+func (r *ViaRow) Keep(read any) { r.kept.Store(read) }
+
+// Kept is what Via.Whose has kept of the row, or nil.
+func (r *ViaRow) Kept() any {
+	if r == nil {
+		return nil
+	}
+	return r.kept.Load()
 }
 
 // Value returns the text of one of the columns that a Via reads. ok is false for

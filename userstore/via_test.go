@@ -235,3 +235,20 @@ func BenchmarkLookupVia(b *testing.B) {
 		}
 	}
 }
+
+// TestRowIsReadByManyAtOnce has what requests do that share a row: with -race it
+// fails if they can't.
+func TestRowIsReadByManyAtOnce(t *testing.T) {
+	t.Parallel()
+	row := new(userstore.ViaRow)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			row.Keep(new(int))
+			if _, ok := row.Kept().(*int); !ok {
+				t.Error("what was kept is lost")
+			}
+		})
+	}
+	all.Wait()
+}

@@ -127,11 +127,9 @@ func (c *DjangoCookie) Prove(user *userstore.User) error {
 
 // readRow takes what whose has read in a row.
 func (c *DjangoCookie) readRow(row *userstore.ViaRow) (err error) {
-	if row != nil {
-		if told, ok := row.Told.(*toldSession); ok {
-			c.parsed, c.ends = told.parsed, told.ends
-			return nil
-		}
+	if told, ok := row.Kept().(*toldSession); ok {
+		c.parsed, c.ends = told.parsed, told.ends
+		return nil
 	}
 	c.parsed, c.ends, err = c.scheme.parse(row)
 	return err
@@ -210,7 +208,7 @@ func (s *DjangoSession) whose(row *userstore.ViaRow) (user string, err error) {
 	if err != nil {
 		return "", err
 	}
-	row.Told = &toldSession{parsed, ends}
+	row.Keep(&toldSession{parsed, ends})
 	return parsed.UserID(), nil
 }
 
