@@ -27,7 +27,7 @@ func TestConfirmValuesAreThoseThatThePageMakes(t *testing.T) {
 			t.Errorf("%q becomes %q", value, got)
 		}
 	}
-	if fresh() == fresh() {
+	if one, other := fresh(), fresh(); one == other {
 		t.Error("two browsers get the same value")
 	}
 }

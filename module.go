@@ -1,5 +1,6 @@
-// Package sesame is a Caddy module that authenticates every request with a
-// token of django-sesame before it reaches the upstream.
+// Package sesame is a Caddy module that authenticates every request, before it
+// reaches the upstream, as one of the users of a Django application: by a token
+// of django-sesame, a session, a password or an API token.
 package sesame
 
 import (
@@ -39,7 +40,8 @@ type TokenSource = claim.Source
 // The token is taken from the request, which goes on without it. A request
 // with a valid token gets the identity header fields; one without is answered
 // 401, or 503 while MySQL can't be asked. Whatever the client sent in the
-// place of an identity header field is removed first.
+// place of an identity header field is removed first. The blocks `session`,
+// `django_session`, `password` and `api_token` accept other credentials as well.
 //
 // The settings that tokens depend on are those of django-sesame, without
 // `SESAME_`; they must be equal on both sides.

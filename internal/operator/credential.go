@@ -221,7 +221,7 @@ func (i *issuer) explainCredential(ctx context.Context, q *question) (*credentia
 	if err != nil {
 		return nil, err
 	}
-	defer store.Close()
+	defer func() { _ = store.Close() }() // nothing depends on it any more
 	var best attempt
 	for _, scheme := range schemes {
 		for _, s := range sendings(scheme, q.text) {

@@ -101,7 +101,7 @@ func (i *issuer) addSecondFactor(ctx context.Context, e *explained, q *question)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
+	defer func() { _ = store.Close() }() // nothing depends on it any more
 	user, err := store.Lookup(ctx, q.user.PrimaryKey)
 	if err != nil {
 		return fmt.Errorf("looking for a second factor of the user: %w", err)

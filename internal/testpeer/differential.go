@@ -31,7 +31,7 @@ func NewDifferential(t testing.TB, most, stream int) *Differential {
 	}
 	from := *seed
 	if from == 0 {
-		from = rand.Uint64()
+		from = rand.Uint64() //nolint:gosec // inputs of a test
 	}
 	d := &Differential{Rand: rand.New(rand.NewPCG(from, uint64(stream))), most: most} //nolint:gosec // inputs of a test
 	t.Cleanup(func() { t.Logf("seed %d: %d answers compared", from, d.compared) })

@@ -95,10 +95,10 @@ func (r *runner) overlayTogether(byFile map[string][]*mutant) (string, error) {
 		}
 		changed := filepath.Join(r.dir, fmt.Sprintf("together%d.go", len(replace)))
 		replace[original] = changed
-		return os.WriteFile(changed, text, 0o600)
+		return os.WriteFile(changed, text, 0o600) //nolint:gosec // in a directory of its own
 	}
 	for path, mutants := range byFile {
-		text, err := os.ReadFile(path)
+		text, err := os.ReadFile(path) //nolint:gosec // the code to mutate
 		if err != nil {
 			return "", err
 		}
@@ -241,7 +241,7 @@ func namedParameters(list *ast.FieldList, source func(ast.Node) string) (paramet
 }
 
 // tryBuilt runs the tests of binaries with one mutant.
-func (r *runner) tryBuilt(ctx context.Context, number int) (verdict, error) {
+func (r *runner) tryBuilt(ctx context.Context, number int) verdict {
 	for _, b := range r.binaries {
 		limited, stop := context.WithTimeout(ctx, r.timeout+grace)
 		arguments := []string{"-test.failfast", "-test.timeout=" + r.timeout.String()}
@@ -255,8 +255,8 @@ func (r *runner) tryBuilt(ctx context.Context, number int) (verdict, error) {
 		_, err := cmd.CombinedOutput()
 		stop()
 		if err != nil {
-			return killed, nil
+			return killed
 		}
 	}
-	return survived, nil
+	return survived
 }
