@@ -41,6 +41,7 @@ const (
 // site is what a test changes of the gateway's Caddyfile.
 type site struct {
 	scheme  string // https if empty
+	port    string // a free one if empty
 	options string // of sesame
 	dsn     string // that of the tests' database if empty
 	after   string // reverse_proxy to the upstream if empty
@@ -67,9 +68,11 @@ func startGateway(t *testing.T, up *upstream, s site) *gateway {
 	if s.after == "" {
 		s.after = "reverse_proxy " + up.addr
 	}
+	if s.port == "" {
+		s.port = freePort(t)
+	}
 	dir := t.TempDir()
-	port := freePort(t)
-	g := &gateway{origin: fmt.Sprintf("%s://%s:%s", s.scheme, appHost, port), logs: filepath.Join(dir, "caddy.log")}
+	g := &gateway{origin: fmt.Sprintf("%s://%s:%s", s.scheme, appHost, s.port), logs: filepath.Join(dir, "caddy.log")}
 	security := "tls internal"
 	if s.scheme == "http" {
 		security = ""

@@ -4,6 +4,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -20,15 +21,16 @@ import (
 	_ "github.com/caddy-sesame/caddy-sesame"
 	"github.com/caddy-sesame/caddy-sesame/internal/child"
 	"github.com/caddy-sesame/caddy-sesame/internal/testdevmysql"
+	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
 )
 
 // The users of the tests. Each test has them as they are here.
 var (
-	alice = testUser{1, "alice", "alice@example.com"}
-	carol = testUser{3, "carol", "carol@example.com"}
+	alice = testUser{id: 1, username: "alice", email: "alice@example.com"}
+	carol = testUser{id: 3, username: "carol", email: "carol@example.com"}
 	// long has the longest name that Django allows, without a space to break
 	// the line at.
-	long = testUser{4, strings.Repeat("maximiliane.", 12) + "meyer", "long@example.com"}
+	long = testUser{id: 4, username: strings.Repeat("maximiliane.", 12) + "meyer", email: "long@example.com"}
 )
 
 // testUser is a user in the tests' table.
@@ -36,10 +38,13 @@ type testUser struct {
 	id       int64
 	username string
 	email    string
+	hash     string // what Django has made of the password, if it made the user
 }
 
 // password is what the table has of a user's password.
-func (u testUser) password() string { return fmt.Sprintf("pbkdf2_sha256$1000000$salt$%d", u.id) }
+func (u testUser) password() string {
+	return cmp.Or(u.hash, fmt.Sprintf("pbkdf2_sha256$1000000$salt$%d", u.id))
+}
 
 // database is the embedded MySQL server.
 type database struct {
@@ -50,6 +55,7 @@ type database struct {
 // What all tests share: starting them takes long.
 var (
 	db      *database
+	mariadb *testmariadb.Server // Django's; nil where there is none
 	browser *chromium
 )
 
@@ -90,6 +96,12 @@ func runTests(m *testing.M) (code int, err error) {
 		return 0, fmt.Errorf("starting the embedded MySQL server: %w", err)
 	}
 	defer stop()
+	if err := startMariaDB(dir); err != nil {
+		return 0, err
+	}
+	if mariadb != nil {
+		defer mariadb.Stop()
+	}
 	browser, err = startChromium(program, filepath.Join(dir, "profile"))
 	if err != nil {
 		return 0, fmt.Errorf("starting Chromium: %w", err)
@@ -111,6 +123,19 @@ func startMySQL(dir string) (stop func(), err error) {
 	}
 	db = &database{DB: opened, dsn: dsn}
 	return stop, nil
+}
+
+// startMariaDB runs the server for Django, which the embedded one is no match for.
+func startMariaDB(dir string) (err error) {
+	dir = filepath.Join(dir, "mariadb")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	mariadb, err = testmariadb.Start(dir)
+	if errors.Is(err, testmariadb.ErrNotInstalled) && os.Getenv("CI") == "" {
+		return nil
+	}
+	return err
 }
 
 // reset makes the users what they are at the beginning of a test.

@@ -163,14 +163,15 @@ def main():
     configure(given)
     urls(given.get("GATEWAY"))
 
+    from django.contrib.staticfiles.handlers import StaticFilesHandler
     from django.core.management import call_command
     from django.core.wsgi import get_wsgi_application
     from django.db import connection
 
     call_command("migrate", run_syncdb=True, verbosity=0)
-    server = make_server(
-        "127.0.0.1", 0, get_wsgi_application(), handler_class=Quiet
-    )
+    # As `runserver` has it, so that a browser gets the admin's styles.
+    site = StaticFilesHandler(get_wsgi_application())
+    server = make_server("127.0.0.1", 0, site, handler_class=Quiet)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(json.dumps({"port": server.server_port}), flush=True)
     for line in sys.stdin:
