@@ -201,6 +201,22 @@ func TestKnoxOfGeneration4(t *testing.T) {
 	})
 }
 
+// TestKnoxTokenWhoseExpiryIsNoTimeIsRejected, since it isn't known when it ends.
+func TestKnoxTokenWhoseExpiryIsNoTimeIsRejected(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		db = db.withAPITokens(t)
+		db.addKnox(t, aliceKnox, alice, time.Hour)
+		up := startUpstream(t)
+		g := startGateway(t, db, up, site{options: "api_token knox"})
+		g.get(t, "/", "Authorization", "Token "+aliceKnox).wantStatus(t, http.StatusOK)
+		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
+		db.mustExec(t, "ALTER TABLE knox_authtoken MODIFY expiry varchar(40) NULL")
+		db.mustExec(t, "UPDATE knox_authtoken SET expiry = 'in a while'")
+		g.get(t, "/", "Authorization", "Token "+aliceKnox).wantStatus(t, http.StatusUnauthorized)
+		up.takeNone(t)
+	})
+}
+
 func TestKnoxTokensInUseEndLater(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		db = db.withAPITokens(t)

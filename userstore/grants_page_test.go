@@ -29,11 +29,12 @@ func (d *database) grantsOfPage(account, table, holding string) []string {
 	return grants
 }
 
-// TestGrantsOfThePageForWrites grants what docs/mysql.md says for each write, and
+// TestGrantsOfThePage grants what docs/mysql.md says for each need, and
 // nothing else.
-func TestGrantsOfThePageForWrites(t *testing.T) {
+func TestGrantsOfThePage(t *testing.T) {
 	t.Parallel()
 	sessions := userstore.Via{Name: "django_session", Table: "django_session", Column: "session_key", Until: "expire_date", Reads: []string{"session_data"}, Extends: true}
+	keys := userstore.Via{Name: "drf", Table: "authtoken_token", Column: "key", User: "user_id", Reads: []string{"key", "created"}}
 	for _, test := range []struct {
 		name   string
 		needs  userstore.Needs
@@ -44,6 +45,11 @@ func TestGrantsOfThePageForWrites(t *testing.T) {
 		{"sessions", writesSessions, [][2]string{{"django_session", "SELECT"}, {"django_session", "INSERT"}}},
 		{"extended sessions", userstore.Needs{Vias: []*userstore.Via{&sessions}}, [][2]string{{"django_session", "SELECT"}, {"django_session", "GRANT UPDATE (expire_date)"}}},
 		{"extended tokens", userstore.Needs{Vias: []*userstore.Via{knoxVia()}}, [][2]string{{"knox_authtoken", "SELECT"}}},
+		{"keys of DRF", userstore.Needs{Vias: []*userstore.Via{&keys}}, [][2]string{{"authtoken_token", "SELECT"}}},
+		{"a blacklist", userstore.Needs{Blacklists: []*userstore.Blacklist{new(userstore.Blacklist)}}, [][2]string{
+			{"token_blacklist_outstandingtoken", "jti"},
+			{"token_blacklist_blacklistedtoken", "token_id"},
+		}},
 		{"second factors", userstore.Needs{SecondFactors: true}, [][2]string{
 			{"django_content_type", "app_label, model"},
 			{"otp_totp_totpdevice", "confirmed"},
@@ -53,6 +59,9 @@ func TestGrantsOfThePageForWrites(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			d := newDatabase(t, authUser, threeUsers, djangoSession, knoxTokens, contentTypes, totpDevices, authenticators,
+				"CREATE TABLE authtoken_token (`key` varchar(40) NOT NULL PRIMARY KEY, created datetime(6) NOT NULL, user_id int NOT NULL UNIQUE)",
+				"CREATE TABLE token_blacklist_outstandingtoken (id bigint NOT NULL AUTO_INCREMENT PRIMARY KEY, jti varchar(255) NOT NULL UNIQUE)",
+				"CREATE TABLE token_blacklist_blacklistedtoken (id bigint NOT NULL AUTO_INCREMENT PRIMARY KEY, token_id bigint NOT NULL UNIQUE)",
 				"INSERT INTO django_content_type (app_label, model) VALUES ('otp_totp', 'totpdevice'), ('mfa', 'authenticator')")
 			cfg := d.account()
 			account := d.name + "_gw"

@@ -170,8 +170,8 @@ func (c *tableToken) Prove(user *userstore.User) error {
 	}
 	c.issued, _ = row.Time(tokenCreated)
 	ends, ok := row.Time(tokenExpiry)
-	if ok && apitoken.KnoxExpired(&ends, c.now) {
-		return Stale{RejectAs(Expired, apiTokenExpired)}
+	if _, isSet := row.Value(tokenExpiry); isSet && (!ok || apitoken.KnoxExpired(&ends, c.now)) {
+		return Stale{RejectAs(Expired, apiTokenExpired)} // also what is no time
 	}
 	if ok && c.table.refresh == nil {
 		c.until = ends // as no other request can have it end later
