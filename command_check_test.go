@@ -208,7 +208,7 @@ var checkCases = []struct {
 		verdicts: map[string]string{"primary_key": "fail"},
 	},
 	{
-		name: "for ever", verdicts: map[string]string{"settings": "warn"}, want: []string{"for ever", "max_age"},
+		name: "for ever", verdicts: map[string]string{"settings": "warn"}, want: []string{"never expire", "max_age"},
 	},
 	{
 		name: "assertions", options: "max_age 10m\nsecret_key_fallbacks older\nassertion {\naudience app\n}", verdicts: map[string]string{"assertion": "ok"},
@@ -282,6 +282,46 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 				if t.Failed() {
 					t.Log(text.stdout)
 				}
+			})
+		}
+	})
+}
+
+// TestCheckLooksAtTheTablesOfSchemes grants what each scheme needs, and then less.
+func TestCheckLooksAtTheTablesOfSchemes(t *testing.T) {
+	const (
+		readsSessions = "SELECT (session_key, session_data, expire_date) ON django.django_session"
+		writes        = "INSERT (session_key, session_data, expire_date), UPDATE (session_data, expire_date), DELETE ON django.django_session"
+		readsModels   = "SELECT (app_label, model) ON django.django_content_type"
+		readsTokens   = "SELECT (`key`, user_id, created) ON django.authtoken_token"
+	)
+	withMariaDB(t, func(t *testing.T, db *database) {
+		db = db.withAPITokens(t)
+		db.reset(t)
+		db.addRights(t)
+		db.addSessions(t)
+		for _, test := range []struct {
+			name, options string
+			grants        []string
+			status        int
+			want          []string
+		}{
+			{"sessions of Django", "django_session", []string{readsSessions}, 0, []string{"no others", "django.django_session (", "it isn't needed"}},
+			{"sessions of Django without rights", "django_session", nil, 1, []string{"fail", "GRANT SELECT ON `django`.`django_session` TO 'gateway'@'%'"}},
+			{"logins to Django", "django_session {\nwrite on\n}", []string{readsSessions, writes, checkWrites}, 0, []string{"no others", "rows are inserted, updated and deleted", "microseconds"}},
+			{"logins to Django without last_login", "django_session {\nwrite on\n}", []string{readsSessions, writes}, 1, []string{`no column "last_login"`, "without GRANT SELECT"}},
+			{"logins to Django that leave last_login alone", "django_session {\nwrite on\n}\nsession {\nupdate_last_login off\n}", []string{readsSessions, writes}, 0, []string{"no others"}},
+			{"passwords", "password {\nbasic on\n}", []string{readsModels}, 0, []string{"no others"}},
+			{"passwords without rights", "password {\nbasic on\n}", nil, 1, []string{"fail", "django_content_type"}},
+			{"new hashes without rights", "password {\nbasic on\nupgrade_hash on\n}", []string{readsModels}, 1, []string{"fail  privileges", "UPDATE (`password`)"}},
+			{"API tokens", "api_token drf", []string{readsTokens}, 0, []string{"no others", "django.authtoken_token ("}},
+			{"API tokens without rights", "api_token drf", nil, 1, []string{"fail", "authtoken_token"}},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				dsn := limitedUser(t, db, append([]string{checkReads}, test.grants...)...)
+				r := newOperator(t, oneSite("max_age 10m\n"+test.options, ""), dsn).run(t, "check")
+				r.wantStatus(t, test.status)
+				wantText(t, r.stdout, test.want...)
 			})
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -65,7 +66,8 @@ func (h *Handler) operated() *operator.Handler {
 		Schemes: func(store func() *userstore.MySQL, now func() time.Time) ([]authn.ConfiguredScheme, error) {
 			return explainedSchemes(h, store, now)
 		},
-		WritesLastLogin: h.Session != nil && (h.Session.UpdateLastLogin == nil || *h.Session.UpdateLastLogin),
+		AddNeeds:        h.addSchemeNeeds,
+		WritesLastLogin: writesLastLogin(h),
 	}
 	if h.Password != nil {
 		o.Passwords = h.Password.Checks
@@ -116,15 +118,10 @@ func issuesOf(h *Handler) operator.Issues {
 // explainedSchemes makes the schemes whose credentials commands explain: those
 // that take no hashing. They neither log nor count.
 func explainedSchemes(h *Handler, store func() *userstore.MySQL, now func() time.Time) ([]authn.ConfiguredScheme, error) {
-	settings, err := h.namedSettings()
+	env, err := operatorEnvironment(h, store, now)
 	if err != nil {
 		return nil, err
 	}
-	env, err := environmentOf(h, settings)
-	if err != nil {
-		return nil, err
-	}
-	env.Store, env.Now, env.Logger = store, now, zap.NewNop()
 	var schemes []authn.ConfiguredScheme
 	for _, cfg := range schemesOf(h) {
 		if _, isHashed := cfg.(*authn.PasswordConfig); isHashed {
@@ -137,6 +134,51 @@ func explainedSchemes(h *Handler, store func() *userstore.MySQL, now func() time
 		schemes = append(schemes, scheme)
 	}
 	return schemes, nil
+}
+
+// addSchemeNeeds adds what the configured schemes need of the store, with
+// passwords among them. The schemes are made for that alone.
+func (h *Handler) addSchemeNeeds(needs *userstore.Needs) error {
+	env, err := operatorEnvironment(h, func() *userstore.MySQL { return nil }, time.Now)
+	if err != nil {
+		return err
+	}
+	for _, cfg := range schemesOf(h) {
+		scheme, err := cfg.New(env)
+		if err != nil {
+			return setting.In(cfg.Option(), err)
+		}
+		scheme.AddNeeds(needs)
+		if shares, ok := scheme.(io.Closer); ok {
+			if err := shares.Close(); err != nil {
+				return setting.In(cfg.Option(), err)
+			}
+		}
+	}
+	return nil
+}
+
+// operatorEnvironment is what schemes find where commands make them. They don't
+// log.
+func operatorEnvironment(h *Handler, store func() *userstore.MySQL, now func() time.Time) (*authn.Environment, error) {
+	settings, err := h.namedSettings()
+	if err != nil {
+		return nil, err
+	}
+	env, err := environmentOf(h, settings)
+	if err != nil {
+		return nil, err
+	}
+	env.Store, env.Now, env.Logger = store, now, zap.NewNop()
+	return env, nil
+}
+
+// writesLastLogin reports whether a login by a link writes last_login.
+func writesLastLogin(h *Handler) bool {
+	if h.Session == nil {
+		return writesDjango(h)
+	}
+	return h.Session.UpdateLastLogin == nil || *h.Session.UpdateLastLogin
 }
 
 // live is what the admin API needs of a handler that runs.

@@ -141,7 +141,7 @@ func (s *MySQL) chooseLastLogin(b *builder) error {
 	b.plan.lastLogin = -1
 	name := s.cfg.Columns.LastLogin
 	c, ok, err := b.pick("last_login", name, defaultLastLogin, s.needs.LastLogin,
-		"one-time tokens are consumed by writing it")
+		"logins and one-time tokens write it")
 	if err != nil || !ok {
 		return err
 	}

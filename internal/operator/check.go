@@ -243,6 +243,9 @@ func (c *checker) run(ctx context.Context) {
 	}
 	cfg, needs, err := c.reading(settings)
 	if err == nil {
+		err = c.AddNeeds(&needs)
+	}
+	if err == nil {
 		needs.LastLogin = needs.LastLogin || c.WritesLastLogin
 		cfg.QueryTimeout = caddy.Duration(c.timeout)
 		c.needs = needs
@@ -286,7 +289,7 @@ func (c *checker) checkSettings() (token.Settings, bool) {
 	c.checkStrength(settings)
 	switch {
 	case settings.MaxAge == nil && !settings.OneTime:
-		c.warn("settings", "links are good for ever, as neither max_age nor one_time is set", "set SESAME_MAX_AGE in Django, and max_age here")
+		c.warn("settings", "links of django-sesame never expire, as neither max_age nor one_time is set", "set max_age here, and SESAME_MAX_AGE in Django if it makes links")
 	default:
 		c.ok("settings", "they can be used, and the secrets are there")
 	}

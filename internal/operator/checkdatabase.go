@@ -163,7 +163,7 @@ const djangoPrecision = 6
 func (c *checker) checkLastLogin(ctx context.Context, table *userstore.Table) {
 	const check = "last_login"
 	if !c.needs.LastLogin {
-		c.ok(check, "it isn't needed without one_time and session")
+		c.ok(check, "it isn't needed: no login writes it, and no token depends on it")
 		return
 	}
 	column, _ := table.Find("last_login") // or there would be no table

@@ -62,6 +62,10 @@ type Handler struct {
 	// returns. store returns a store that was opened with what they need.
 	Schemes func(store func() *userstore.MySQL, now func() time.Time) ([]authn.ConfiguredScheme, error)
 
+	// AddNeeds adds what the configured schemes, with passwords among them, need of
+	// the store.
+	AddNeeds func(*userstore.Needs) error
+
 	// Passwords returns what checks passwords, and whether users with a second
 	// factor are rejected. It is nil if passwords aren't accepted.
 	Passwords func() (hashers *password.Hashers, rejectsSecondFactor bool, err error)
