@@ -248,6 +248,9 @@ func (g builder) provisionLogin() error {
 	if g.pages, err = page.New(g.config.Pages); err != nil {
 		return setting.In("pages", err)
 	}
+	if len(schemesOf(g.config)) > 0 {
+		g.pages.SpeakOfLogins()
+	}
 	if g.config.Pages != nil && g.logins != nil && g.config.ReservedPath != reservedOff && strings.HasPrefix(g.config.Pages.HelpURL, cmp.Or(g.config.ReservedPath, defaultReservedPath)) {
 		return setting.In("pages", setting.Errorf("help_url", "help_url %q: that is a page of the gateway's own: name a page of the application, or an address, that new links come from", g.config.Pages.HelpURL))
 	}
