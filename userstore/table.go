@@ -82,7 +82,7 @@ func (t table) lacks(name, advice string) error {
 	} else {
 		advice += "."
 	}
-	return misfitf("%s has no column %q; %s Its columns are: %s (those that the dsn's user may read; a column without GRANT SELECT isn't seen)", t, name, advice, strings.Join(names, ", "))
+	return misfitf("%s has no column %q; %s Its columns are: %s (those that the dsn's user may read: GRANT SELECT shows more)", t, name, advice, strings.Join(names, ", "))
 }
 
 const describeTable = `SELECT t.TABLE_TYPE, c.COLUMN_NAME, c.DATA_TYPE, c.COLUMN_TYPE,

@@ -67,7 +67,7 @@ func (c *checker) checkTable(ctx context.Context) (*userstore.Table, bool) {
 		if lacksPrivilege(err) {
 			check = "privileges"
 		}
-		c.fail(check, err.Error(), "the gateway sees only tables and columns that the dsn's user may read; docs/mysql.md has the GRANT for each option")
+		c.fail(check, err.Error(), "a table or column that the dsn's user may not read isn't seen; docs/mysql.md has the GRANT for each option")
 		return nil, false
 	}
 	kind := "table"

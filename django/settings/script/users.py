@@ -98,7 +98,7 @@ class Users:
         chosen = [backend for backend in backends if isinstance(backend, accepts)]
         methods = ("authenticate", "get_user", "user_can_authenticate")
         if not chosen:
-            self.note(BACKENDS, "none of them accepts tokens of django-sesame: the gateway lets in whom they let in otherwise")
+            self.note(BACKENDS, "none of them accepts tokens of django-sesame. The gateway does, of users whom they let in otherwise: set max_age, so that the tokens expire")
             chosen, methods = backends, methods[1:]
         for backend in chosen:
             if all(is_known(type(backend), method) for method in methods):
