@@ -18,8 +18,9 @@ import (
 )
 
 // Routes returns the routes of /sesame/ on Caddy's admin endpoint, for programs
-// that make links without Django, and for operators. Clients that reach that
-// endpoint may do all of this: it is for the same machine, and its rules hold.
+// that make links without Django, and for operators. Any client that reaches the
+// endpoint may use all of them: the endpoint is for the same machine, and Caddy's
+// rules for it apply.
 func Routes(source Source) []caddy.AdminRoute {
 	a := api{source}
 	return []caddy.AdminRoute{
@@ -66,7 +67,7 @@ func apiError(status int, message string) error {
 	return caddy.APIError{HTTPStatus: status, Err: errors.New(message), Message: message}
 }
 
-// storeError is one of the store, which isn't the client's business.
+// storeError answers an error of the store, without details for the client.
 func storeError(err error) error {
 	if errors.Is(err, userstore.ErrUnavailable) {
 		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err, Message: "the user store is unavailable"}
@@ -94,7 +95,7 @@ type tokenRequest struct {
 	Handler selector `json:"handler"`
 }
 
-// userName is a user's name, or a number that is one.
+// userName is a user's name: text, or a JSON number.
 type userName string
 
 // UnmarshalJSON reads a string or a number.
@@ -104,7 +105,7 @@ func (n *userName) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// selector names a handler as --route does.
+// selector names a handler, as --route does.
 type selector string
 
 // UnmarshalJSON reads a string or a number.
@@ -173,7 +174,8 @@ func (a api) serveToken(w http.ResponseWriter, r *http.Request) error {
 	return answerToken(w, m, found[0], newEndpointAudit(chosen, r))
 }
 
-// answerToken answers with the token of a user who was found, or not.
+// answerToken answers with the user's token, or with the error if no user was
+// found.
 func answerToken(w http.ResponseWriter, m *mint, found namedUser, audit auditor) error {
 	switch {
 	case errors.Is(found.err, errNobody):
@@ -231,8 +233,8 @@ func (a api) serveExplain(w http.ResponseWriter, r *http.Request) error {
 		return apiError(http.StatusBadRequest, err.Error())
 	}
 	q.chosen = chosen
-	// Not the store that runs, which may not read all that a token may depend
-	// on. It has the same connections.
+	// Open another store than the running one, which may not read all columns that
+	// a token may depend on. Both share the connections.
 	i, closeStore, err := openIssuer(r.Context(), chosen.Handler, 0)
 	if err != nil {
 		return storeError(err)

@@ -35,7 +35,7 @@ type auditLine struct {
 // auditor takes the line.
 type auditor interface{ note(line auditLine) }
 
-// line is that of a token that was made.
+// line returns the audit line of a token that was made.
 func (m *mint) line(id, made string) auditLine {
 	line := auditLine{message: auditMinted, user: id, host: m.host(), scope: m.scope}
 	if parsed, err := m.issuer.tokens.Parse(made, token.Expectation{Scope: m.scope, Now: m.at}); err == nil {
@@ -44,7 +44,7 @@ func (m *mint) line(id, made string) auditLine {
 	return line
 }
 
-// host is where the tokens are for.
+// host returns the host that the tokens are for.
 func (m *mint) host() string {
 	if u := parseWhole(m.url); u != nil {
 		return u.Host
@@ -75,9 +75,9 @@ func (a endpointAudit) note(line auditLine) {
 		zap.String("host", line.host), zap.String("scope", line.scope), zap.String("token", line.token))
 }
 
-// commandAudit is for commands: the system's log, which keeps lines even if the
-// one who calls the command would rather not. Where there is none, they are
-// shown.
+// commandAudit writes the audit lines of commands to the system's log, because the
+// user who runs a command can't remove lines from it. Without a system log, the
+// lines are shown.
 type commandAudit struct {
 	system  io.WriteCloser // nil without a system log
 	stderr  io.Writer
@@ -92,8 +92,8 @@ func newCommandAudit(cmd *command) *commandAudit {
 	return &commandAudit{system: system, stderr: cmd.ErrOrStderr(), command: cmd.CommandPath(), account: account()}
 }
 
-// account is that of the operating system that calls a command, and the one
-// that it was before sudo.
+// account returns the operating system's account that runs a command, and the
+// account that called sudo.
 func account() string {
 	name := "unknown"
 	if current, err := user.Current(); err == nil {

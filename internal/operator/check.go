@@ -174,8 +174,8 @@ func (c *command) check() ([]report, []*configured, error) {
 	return reports, handlers, nil
 }
 
-// distinctSurroundings returns the first of handlers that are equal and are
-// surrounded by the same.
+// distinctSurroundings returns one handler of each group of handlers that are equal
+// and have equal surroundings.
 func distinctSurroundings(config *configuration) []*configured {
 	return distinct(config.handlers, func(a, b *configured) bool {
 		return areSame(a, b) && slices.Equal(a.before, b.before) && a.logsCredentials == b.logsCredentials &&
@@ -189,7 +189,7 @@ func writeFindings(w io.Writer, findings []finding) error {
 		if f.Advice != "" {
 			advice = "; " + f.Advice
 		}
-		// What comes from the configuration or the database moves no cursor.
+		// Text from the configuration or the database must not move the cursor.
 		text := strings.Map(printable, f.Text+advice)
 		if _, err := fmt.Fprintf(w, "%-4s  %-12s  %s\n", f.Verdict, f.Check, text); err != nil {
 			return err
@@ -231,7 +231,8 @@ func (c *checker) fail(check, text, advice string) {
 // The errors of this module say what to do themselves.
 func (c *checker) failWith(check string, err error) { c.fail(check, err.Error(), "") }
 
-// run goes on for as long as there is something to look at.
+// run runs the checks in order, and stops where the next ones have nothing to
+// check.
 func (c *checker) run(ctx context.Context) {
 	c.checkAccessLog()
 	c.checkHelpURL()
@@ -271,7 +272,7 @@ func (c *checker) run(ctx context.Context) {
 	c.checkLastLogin(ctx, table)
 }
 
-// checkSettings checks what can be without a database.
+// checkSettings checks the settings that need no database.
 func (c *checker) checkSettings() (token.Settings, bool) {
 	err := c.Validate()
 	if err != nil {
@@ -296,14 +297,14 @@ func (c *checker) checkSettings() (token.Settings, bool) {
 	return settings, c.checkAssertion(settings)
 }
 
-// The bounds of what checkStrength warns about: a signature of 6 bytes takes 2^48
+// Bounds below which checkStrength warns: a signature of 6 bytes takes 2^48
 // guesses, and Django 5.2 hashes passwords with a million iterations.
 const (
 	shortestSignature = 6
 	mostIterations    = 1_000_000
 )
 
-// checkStrength looks at values that can be used, and hardly can be meant.
+// checkStrength warns about values that work, but are hardly intended.
 func (c *checker) checkStrength(settings token.Settings) {
 	if size := settings.SignatureSize; size != 0 && size < shortestSignature {
 		c.warn("settings", fmt.Sprintf("signature_size %d: signatures that short can be guessed", size),
@@ -321,7 +322,7 @@ func (c *checker) checkStrength(settings token.Settings) {
 	}
 }
 
-// checkAssertion shows the keys of assertions by what upstreams know them by.
+// checkAssertion shows the IDs by which upstreams know the keys of assertions.
 func (c *checker) checkAssertion(settings token.Settings) bool {
 	const check = "assertion"
 	if c.AssertionKeys == nil {

@@ -94,8 +94,8 @@ func (c *checker) checkTable(ctx context.Context) (*userstore.Table, bool) {
 	return table, true
 }
 
-// lacksPrivilege reports whether MySQL refused for want of a privilege
-// (ER_DBACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR,
+// lacksPrivilege reports whether MySQL denied access because the account lacks a
+// privilege (ER_DBACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR,
 // ER_COLUMNACCESS_DENIED_ERROR).
 func lacksPrivilege(err error) bool {
 	answer, ok := errors.AsType[*mysql.MySQLError](err)
@@ -183,8 +183,8 @@ func (c *checker) checkLastLogin(ctx context.Context, table *userstore.Table) {
 // mostInFuture is how far a login may lie in the future.
 const mostInFuture = 5 * time.Minute
 
-// checkTimes is about use_tz and time_zone. What is wrong there shows where the
-// zone is east of UTC.
+// checkTimes checks use_tz and time_zone. Wrong values are visible where the zone
+// is east of UTC.
 func (c *checker) checkTimes(ctx context.Context) {
 	const check = "time_zone"
 	at, found, err := c.inspector.LatestLogin(ctx)

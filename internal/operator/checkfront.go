@@ -45,13 +45,14 @@ func inFrontOf(module string, fields map[string]json.RawMessage) inFront {
 	return f
 }
 
-// tellingPlaceholders are the beginnings of those that may have a token in them.
+// tellingPlaceholders are prefixes of placeholders whose value may have a token in
+// it.
 var tellingPlaceholders = []string{
 	"{http.request.uri", "{http.request.orig_uri", "{http.request.header.", "{http.request.cookie.", "{http.request.hostport", "{http.vars.",
 }
 
-// checkAccessLog looks for what could log a token in spite of the handler: it
-// redacts what Caddy's servers log, and not what other handlers do.
+// checkAccessLog looks for logs that could have a token in them: the handler
+// redacts what Caddy's servers log, but not what other handlers log.
 func (c *checker) checkAccessLog() {
 	const check = "access_log"
 	isFine := true

@@ -15,7 +15,7 @@ func (c *checker) checkRoutes() {
 	}
 }
 
-// flowFindings are those about the site that a handler is in.
+// flowFindings returns the findings about the site that the handler is in.
 func (c *configuration) flowFindings(of *configured) []finding {
 	for _, flow := range c.flows {
 		if strings.HasPrefix(of.path, flow.path+".") {

@@ -12,13 +12,14 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// sameHandlers reports whether two handlers are one for a purpose.
+// sameHandlers reports whether two handlers are interchangeable for a purpose.
 type sameHandlers func(a, b *configured) bool
 
 // issueAlike reports whether handlers issue the same tokens.
 func issueAlike(a, b *configured) bool { return reflect.DeepEqual(a.Issues, b.Issues) }
 
-// issueAlikeForScope does so for tokens of a scope that is given.
+// issueAlikeForScope reports whether handlers issue the same tokens for a given
+// scope.
 func issueAlikeForScope(a, b *configured) bool {
 	x, y := a.Issues, b.Issues
 	x.Scope, y.Scope = "", ""
@@ -28,7 +29,7 @@ func issueAlikeForScope(a, b *configured) bool {
 // areSame reports whether handlers are equal in all that is configured.
 func areSame(a, b *configured) bool { return bytes.Equal(a.raw, b.raw) }
 
-// distinct returns the first of handlers that are equal.
+// distinct returns the first of each group of equal handlers.
 func distinct(handlers []*configured, equal sameHandlers) []*configured {
 	var list []*configured
 	for _, c := range handlers {
@@ -49,9 +50,9 @@ func (c *configured) isNamed(selector string) bool {
 		slices.ContainsFunc(c.hosts, func(host string) bool { return strings.EqualFold(host, selector) })
 }
 
-// choose finds the handler that a selector means; or, without one, the one
-// that serves a URL, which may be nil; or the only one. Those that are equal
-// are one.
+// choose finds the handler that a selector names. Without a selector, it is the
+// handler that serves a URL (which may be nil), or else the only handler. Equal
+// handlers count as one.
 func choose(handlers []*configured, selector string, u *url.URL, equal sameHandlers) (*configured, error) {
 	candidates := handlers
 	if selector != "" {

@@ -42,7 +42,7 @@ Full documentation is available at:
 https://github.com/caddy-sesame/caddy-sesame/blob/main/docs/operating.md
 `
 
-// unknownCommand names what there is, and what was probably meant.
+// unknownCommand names the existing commands, and the most similar one.
 func unknownCommand(parent *cobra.Command, name string) error {
 	var names []string
 	for _, cmd := range parent.Commands() {
@@ -73,8 +73,7 @@ type command struct {
 	decode Decode
 }
 
-// command makes a command whose exit status run returns, beside an error to
-// be shown.
+// command makes a command. run returns its exit status, and an error to show.
 func (m maker) command(use, short, long string, args cobra.PositionalArgs, run func(cmd *command, args []string) (status int, err error)) *cobra.Command {
 	return &cobra.Command{
 		Use:   use,
@@ -92,7 +91,7 @@ func (m maker) command(use, short, long string, args cobra.PositionalArgs, run f
 	}
 }
 
-// errFailed ends a command with status 1, whose error has been shown.
+// errFailed ends a command with status 1, after its error has been shown.
 var errFailed = errors.New("exit status 1")
 
 // exitWith has Caddy's main function exit with a status.
@@ -119,7 +118,7 @@ func misused(cmd *cobra.Command, status int, err error) error {
 // waits.
 const defaultTimeout = 10 * time.Second
 
-// addConfigFlags adds the flags by which a handler is found.
+// addConfigFlags adds the flags that choose a handler.
 func addConfigFlags(cmd *cobra.Command) {
 	cmd.Flags().StringP("config", "c", "", "Configuration file (default: the Caddyfile in the current directory)")
 	cmd.Flags().StringP("adapter", "a", "", "Name of config adapter to apply")
@@ -140,7 +139,7 @@ func (c *command) configuration() (*configuration, error) {
 	return loadConfiguration(readConfig, file, c.text("adapter"), c.decode)
 }
 
-// choose finds the handler that --route means, as choose does.
+// choose finds the handler that --route names, as the function choose does.
 func (c *command) choose(config *configuration, u *url.URL, equal sameHandlers) (*configured, error) {
 	chosen, err := choose(config.handlers, c.text("route"), u, equal)
 	if err != nil {
@@ -199,8 +198,8 @@ func (c *command) at() (time.Time, error) {
 	return at, nil
 }
 
-// parseTime reads a time: as in RFC 3339, as one of this machine's zone, in
-// Unix seconds, or as what lies before or after now.
+// parseTime reads a time: as in RFC 3339, in this machine's zone without one, in
+// Unix seconds, or relative to now.
 func parseTime(text string, now time.Time) (time.Time, error) {
 	if strings.HasPrefix(text, "-") || strings.HasPrefix(text, "+") {
 		if offset, err := time.ParseDuration(text); err == nil {
@@ -221,7 +220,7 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is no time: write 2026-11-23T20:15:00Z, 2026-11-23 20:15:00, Unix seconds, or -10m", text)
 }
 
-// isTerminal reports whether a person looks at a stream.
+// isTerminal reports whether a stream is a terminal.
 func isTerminal(stream any) bool {
 	file, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))

@@ -25,7 +25,7 @@ type configured struct {
 	number int
 	path   string
 
-	// What leads to it.
+	// How requests reach the handler.
 	listen   []string
 	hosts    []string
 	matchers []string // other than hosts, as JSON
@@ -121,8 +121,9 @@ func serverOf(raw json.RawMessage) *caddyhttp.Server {
 	}
 }
 
-// isPlainServer reports whether a server has no TLS: where it is off, where the
-// port is that of HTTP, and where there is no host to get a certificate for.
+// isPlainServer reports whether a server has no TLS: because it is turned off,
+// because the port is that of HTTP, or because there is no host to get a
+// certificate for.
 func isPlainServer(raw json.RawMessage, httpPort int) bool {
 	var server struct {
 		Listen    []string          `json:"listen"`
@@ -141,15 +142,15 @@ func isPlainServer(raw json.RawMessage, httpPort int) bool {
 	return server.Automatic.Disable || !slices.ContainsFunc(server.Listen, isOther) || !bytes.Contains(raw, []byte(`"host"`))
 }
 
-// handlerWalk finds sesame handlers wherever they stand in a server: in
-// routes, in subroutes, and in what else has handlers.
+// handlerWalk finds all sesame handlers of a server: in routes, in subroutes, and
+// in other modules that have handlers.
 type handlerWalk struct {
 	decode Decode
 	found  []*configured
 }
 
-// visit looks into a part of a configuration. at is where it is, and what a
-// handler there is told. It returns all handlers in it.
+// visit looks for handlers in a part of a configuration, and returns all of them.
+// at has the place of the part, and what it passes on to its handlers.
 func (w *handlerWalk) visit(raw json.RawMessage, at configured) (handlers []inFront, err error) {
 	switch first(raw) {
 	case '[':
@@ -200,7 +201,8 @@ func (w *handlerWalk) visitObject(raw json.RawMessage, at configured) (handlers 
 	return handlers, nil
 }
 
-// lookAtRoute takes from a route, or a server, what tells its handlers apart.
+// lookAtRoute reads the properties of a route, or of a server, that distinguish its
+// handlers.
 func (c *configured) lookAtRoute(fields map[string]json.RawMessage) {
 	var listen []string
 	if json.Unmarshal(fields["listen"], &listen) == nil && listen != nil {
@@ -229,7 +231,7 @@ func (c *configured) lookAtRoute(fields map[string]json.RawMessage) {
 	}
 }
 
-// add takes a handler in.
+// add adds a handler to those found.
 func (w *handlerWalk) add(fields map[string]json.RawMessage, at configured) error {
 	delete(fields, "handler")
 	text, err := json.Marshal(fields)

@@ -19,9 +19,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// Django's sessions and API tokens are explained by the schemes themselves: a
-// request is made up that has the text where a client would send it, and what the
-// schemes make of that is the gateway's own verdict.
+// The schemes themselves explain Django's sessions and API tokens: explain makes a
+// request with the text where a client would send it, and passes it to the schemes.
+// So the verdict is the gateway's own.
 
 // credentialExplanation is an explanation of a credential other than a token. Its
 // JSON has the names of token.Explanation. The credential isn't in it.
@@ -34,7 +34,7 @@ type credentialExplanation struct {
 	Username   string `json:"username,omitempty"`
 	Authentic  bool   `json:"authentic"`
 
-	// Holds are facts about the credential, and about the row that it is of.
+	// Holds are facts about the credential, and about its row.
 	Holds    []string        `json:"holds,omitempty"`
 	Findings []token.Finding `json:"findings"`
 }
@@ -76,7 +76,7 @@ type sending struct {
 	isNamed       bool // the text itself says that it is sent there
 }
 
-// longestCredential is the most that schemes are asked about.
+// longestCredential is the longest text that is passed to the schemes.
 const longestCredential = 8 << 10
 
 // sendings are the ways in which a text may have been sent to a scheme.
@@ -106,7 +106,7 @@ func sendings(scheme authn.ConfiguredScheme, text string) []sending {
 	return all
 }
 
-// cookiesIn are those of a scheme among cookies as a browser sends them.
+// cookiesIn returns the cookies of a scheme from a Cookie field.
 func cookiesIn(scheme authn.ConfiguredScheme, cookies string) []sending {
 	var all []sending
 	for pair := range strings.SplitSeq(cookies, ";") {
@@ -118,7 +118,8 @@ func cookiesIn(scheme authn.ConfiguredScheme, cookies string) []sending {
 	return all
 }
 
-// authorizations are credentials with a word in front that the scheme reads.
+// authorizations returns credentials with each word that the scheme reads in front
+// of them.
 func authorizations(scheme authn.ConfiguredScheme, credentials string) []sending {
 	first, rest, ok := strings.Cut(credentials, " ")
 	isWord := func(word string) bool { return strings.EqualFold(word, first) }
@@ -128,8 +129,8 @@ func authorizations(scheme authn.ConfiguredScheme, credentials string) []sending
 	return []sending{{"Authorization", credentials, true}}
 }
 
-// words are those in front of the credentials that a scheme takes from
-// Authorization.
+// words are the words (such as Bearer) in front of the credentials that a scheme
+// takes from Authorization.
 func words(scheme authn.ConfiguredScheme) []string {
 	reads, ok := scheme.(interface{ Challenges() []string })
 	if !ok {
@@ -145,8 +146,8 @@ func words(scheme authn.ConfiguredScheme) []string {
 	return all
 }
 
-// credentialForms are what credentials look like that Django and its libraries
-// make, by scheme. Other texts can be credentials as well.
+// credentialForms are the forms of credentials that Django and its libraries make,
+// by scheme. Other texts can be credentials as well.
 var credentialForms = map[string]*regexp.Regexp{
 	"django_session": regexp.MustCompile(`^[0-9a-z]{32}$|^(?:\.eJ|eyJ)[A-Za-z0-9_-]*:[0-9A-Za-z]{5,8}:[A-Za-z0-9_-]{27,43}$`),
 	"drf":            regexp.MustCompile(`^[0-9a-f]{40}$`),
@@ -155,7 +156,7 @@ var credentialForms = map[string]*regexp.Regexp{
 }
 
 // looksLikeCredential reports whether a text alone is taken for a credential. Any
-// other needs the name of its cookie in front, or the word of Authorization.
+// other text needs the cookie's name in front, or the word of Authorization.
 func looksLikeCredential(text string) bool {
 	for _, form := range credentialForms {
 		if form.MatchString(text) {
@@ -174,8 +175,7 @@ type attempt struct {
 	hasForm    bool
 }
 
-// rank says how likely it is that a text is meant to be this credential; 0 is
-// not at all.
+// rank says how likely a text is meant to be this credential; 0 means not at all.
 func (a *attempt) rank() int {
 	switch {
 	case a.credential == nil:
@@ -287,7 +287,7 @@ func tryCredentials(ctx context.Context, store *userstore.MySQL, scheme authn.Sc
 	return best, nil
 }
 
-// find is authn.Authenticator.Find. It keeps the user who was found.
+// find returns an authn.Authenticator.Find that also keeps the user found.
 func (a *attempt) find(ctx context.Context, store *userstore.MySQL) func(*http.Request, authn.Credential, userstore.Key, func(*userstore.User) error) (*userstore.User, error) {
 	return func(_ *http.Request, _ authn.Credential, key userstore.Key, check func(*userstore.User) error) (*userstore.User, error) {
 		user, err := lookup(ctx, store, key)
@@ -342,7 +342,7 @@ func (a *attempt) explain(q *question) *credentialExplanation {
 	return e
 }
 
-// isOf reports whether the credential isn't that of another user than asked for.
+// isOf reports whether the credential isn't another user's than the given one.
 func (e *credentialExplanation) isOf(user *userstore.User) bool {
 	return user == nil || e.PrimaryKey == "" || e.PrimaryKey == user.ID()
 }

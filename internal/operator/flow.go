@@ -9,21 +9,22 @@ import (
 	"strings"
 )
 
-// siteFlow is what requests to a site meet: the way through its handlers, as
-// far as it concerns sesame.
+// siteFlow describes how requests pass through the handlers of a site, as far as it
+// concerns sesame.
 type siteFlow struct {
 	path     string // of the site's route, in the JSON
 	findings []finding
 }
 
-// route is a route of a configuration, as far as requests find their way by it.
+// route is a route of a configuration, with the parts that decide where requests
+// go.
 type route struct {
 	Match    []map[string]json.RawMessage `json:"match"`
 	Handle   []handlerJSON                `json:"handle"`
 	Terminal bool                         `json:"terminal"`
 }
 
-// handlerJSON is a handler, as far as requests find their way by it.
+// handlerJSON is a handler, with the parts that decide where requests go.
 type handlerJSON struct {
 	Module   string          `json:"handler"`
 	Routes   []route         `json:"routes"`          // of subroute
@@ -33,8 +34,8 @@ type handlerJSON struct {
 	Response json.RawMessage `json:"handle_response"` // of reverse_proxy
 }
 
-// isForwardAuth reports whether a proxy is what the directive forward_auth makes:
-// it asks another server, and goes on.
+// isForwardAuth reports whether a proxy is one that the directive forward_auth
+// makes: it asks another server, and passes the request on.
 func (h *handlerJSON) isForwardAuth() bool {
 	return h.Module == "reverse_proxy" && len(h.Rewrite) > 0 && len(h.Response) > 0
 }
@@ -44,8 +45,8 @@ func (h *handlerJSON) answers() bool {
 	return h.hasContent() || slices.Contains([]string{"static_response", "error", "acme_server", "metrics"}, h.Module)
 }
 
-// hasContent reports whether the handler answers with what sesame could have to
-// protect.
+// hasContent reports whether the handler answers with content that sesame may have
+// to protect.
 func (h *handlerJSON) hasContent() bool {
 	return slices.Contains([]string{"reverse_proxy", "file_server", "frankenphp", "php", "cgi", "fastcgi", "webdav", "exec"}, h.Module) && !h.isForwardAuth()
 }
@@ -106,8 +107,8 @@ func (w *flowWalk) hasSesame(r route) bool {
 	return false
 }
 
-// route follows a request into a route. What holds for all requests behind it is
-// in p afterwards.
+// route follows a request into a route. Afterwards, p has what holds for all
+// requests behind the route.
 func (w *flowWalk) route(r route, path string, p *passage) {
 	condition := conditionOf(r)
 	at := *p
@@ -152,7 +153,7 @@ func (w *flowWalk) handler(h *handlerJSON, path string, r route, p *passage) {
 	}
 }
 
-// sesame looks at where a sesame handler stands.
+// sesame checks the position of a sesame handler.
 func (w *flowWalk) sesame(path string, r route, p *passage) {
 	if p.endedBy != "" {
 		w.add(verdictFail, fmt.Sprintf("%s answers every request in front of sesame (%s), which therefore protects nothing", p.endedBy, path),
@@ -194,7 +195,7 @@ func (w *flowWalk) add(v verdict, text, advice string) {
 	}
 }
 
-// conditionOf is what a request must match, other than its host, in words.
+// conditionOf describes what a request must match, other than its host.
 func conditionOf(r route) string {
 	var sets []string
 	for _, set := range r.Match {
@@ -212,8 +213,8 @@ func conditionOf(r route) string {
 	return strings.Join(sets, " or ")
 }
 
-// exactPaths are the paths of a route's matchers, if each of them is one path
-// alone, and not that of a file.
+// exactPaths are the paths of a route's matchers, if each of them is exactly one
+// path that isn't a file's.
 func exactPaths(r route) []string {
 	var all []string
 	for _, set := range r.Match {

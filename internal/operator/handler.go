@@ -37,8 +37,8 @@ type Handler struct {
 	// database.
 	Validate func() error
 
-	// Warnings returns what is likely to be wrong with the handler on a site of
-	// these hosts, though it starts.
+	// Warnings returns likely mistakes in the configuration of a handler on a site
+	// of these hosts. The handler starts all the same.
 	Warnings func(hosts []string) []Warning
 
 	// AssertionKeys returns the IDs of the keys that assertions are signed by,
@@ -58,8 +58,8 @@ type Handler struct {
 	Sessions func(*token.Tokens) (*session.Sessions, error)
 
 	// Schemes returns the configured schemes of credentials other than tokens,
-	// sessions of the gateway and passwords, as they are at the time that now
-	// returns. store returns a store that was opened with what they need.
+	// sessions of the gateway and passwords. They take the time from now, and the
+	// store, opened with their needs, from store.
 	Schemes func(store func() *userstore.MySQL, now func() time.Time) ([]authn.ConfiguredScheme, error)
 
 	// AddNeeds adds what the configured schemes, with passwords among them, need of
@@ -91,8 +91,8 @@ type Warning struct {
 	Advice string // what to do about it
 }
 
-// Issues is what tokens of a handler, and the links with them, depend on, as it
-// is configured: secrets are placeholders. Handlers with equal Issues issue the
+// Issues has the configuration that a handler's tokens, and links with them, depend
+// on, with placeholders in place of secrets. Handlers with equal Issues issue the
 // same tokens.
 type Issues struct {
 	TokenName      string // of the query parameter
@@ -112,7 +112,7 @@ type Live struct {
 	Logger *zap.Logger
 }
 
-// Users is what is needed of a store to make and explain tokens.
+// Users are the methods of a store that making and explaining tokens needs.
 type Users interface {
 	Schema(ctx context.Context) (userstore.Schema, error)
 	Lookup(ctx context.Context, pk token.PrimaryKey) (*userstore.User, error)
@@ -120,7 +120,7 @@ type Users interface {
 	FindMany(ctx context.Context, by userstore.Field, values []string) (map[string][]*userstore.User, error)
 }
 
-// Store is what is needed of a store that runs.
+// Store are the methods that a running store must have.
 type Store interface {
 	Users
 	Stats() userstore.Stats
@@ -138,6 +138,6 @@ type Source struct {
 	// Of returns what List has for a handler of a route, or nil for a handler of
 	// another module.
 	Of func(caddyhttp.MiddlewareHandler) *Handler
-	// Reasons counts requests by what became of them, since Caddy was started.
+	// Reasons counts requests by outcome, since Caddy was started.
 	Reasons func() map[string]uint64
 }

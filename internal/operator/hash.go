@@ -24,8 +24,8 @@ const (
 // unusablePassword is what Django writes for users without a password.
 var unusablePassword = regexp.MustCompile(`^![A-Za-z0-9]{30,}$`)
 
-// addHash explains a text that is a password hash, as the column password of a
-// user has it. It is no credential: the verdict stays.
+// addHash explains a text that is a password hash from the column password. A hash
+// is no credential: the verdict stays.
 func (i *issuer) addHash(ctx context.Context, e *explained, text string, q *question) error {
 	text = strings.TrimSpace(text)
 	algorithm, err := password.Identify(text)
@@ -52,7 +52,7 @@ func (i *issuer) addHash(ctx context.Context, e *explained, text string, q *ques
 	return i.addPassword(ctx, e, text, q)
 }
 
-// addHashOf says whether the hash is that of the user who was asked for.
+// addHashOf says whether the hash is the one of the user in the question.
 func (e *explained) addHashOf(text string, q *question) {
 	if q.user.Password != nil && *q.user.Password == text {
 		return

@@ -38,7 +38,7 @@ func openIssuer(ctx context.Context, h *Handler, queryTimeout time.Duration) (ma
 	if err != nil {
 		return nil, nil, err
 	}
-	// What tokens are made of has nothing to do with rights.
+	// Making tokens needs no rights of users, so don't read them.
 	cfg.Groups, cfg.Permissions, cfg.Columns.IsStaff, cfg.Columns.IsSuperuser = nil, nil, "", ""
 	needs.Staff, needs.Superuser = false, false
 	if queryTimeout > 0 {

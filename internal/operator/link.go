@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// mint is what a token, or a link, is made with.
+// mint makes tokens and links.
 type mint struct {
 	issuer *issuer
 	scope  string
@@ -89,8 +89,8 @@ func addParameter(rawURL, name, value string) string {
 	return body
 }
 
-// cutToken takes the token out of a URL, if it is one and has one under the
-// handler's name. What isn't is the token itself.
+// cutToken takes the token out of a URL, from the query parameter with the
+// handler's name. Any other text is returned as the token itself.
 func (h *Handler) cutToken(text string) (made string, u *url.URL, found bool) {
 	trimmed := strings.TrimSpace(text)
 	body, _, _ := strings.Cut(trimmed, "#")
@@ -111,8 +111,8 @@ const (
 	damagedEncoded = "encoded"
 )
 
-// cutDamaged takes the token out of a link that a mail program has damaged in a
-// way that leaves one reading. What has none is the token itself.
+// cutDamaged takes the token out of a link that a mail program has damaged, if
+// there is only one way to read it. Any other text is returned as the token itself.
 func (h *Handler) cutDamaged(text string) (made, damage string, found bool) {
 	body, _, _ := strings.Cut(strings.TrimSpace(text), "#")
 	if parseWhole(strings.TrimSpace(text)) == nil {

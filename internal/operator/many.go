@@ -134,8 +134,7 @@ func send(ctx context.Context, to chan<- *job, j *job) bool {
 	}
 }
 
-// readNames reads lines in batches, without empty ones, until take wants no
-// more.
+// readNames reads lines in batches, without empty ones, until take asks to stop.
 func readNames(lines io.Reader, take func(names []string, read int64) bool) error {
 	scanner := bufio.NewScanner(lines)
 	scanner.Buffer(nil, longestName)

@@ -17,9 +17,9 @@ type question struct {
 	text   string // a token or a link
 	at     time.Time
 	scopes []string        // that the token may be for
-	user   *userstore.User // whose it should be, or nil
+	user   *userstore.User // the user that the token should belong to, or nil
 	chosen *configured
-	others []*configured // handlers by whose settings it may have been made
+	others []*configured // handlers with whose settings the token may have been made
 }
 
 // explained is an explanation, and whether it may be wrong because the scope
@@ -27,13 +27,13 @@ type question struct {
 type explained struct {
 	*token.Explanation
 	openScope bool
-	otherUser bool // it isn't the token of the user whose it should be
+	otherUser bool // the token belongs to another user than question.user
 
 	credential *credentialExplanation // nil for a token
 }
 
-// isRejected reports whether it isn't a valid credential of the user whose it
-// should be.
+// isRejected reports whether the credential is invalid, or belongs to another user
+// than given.
 func (e *explained) isRejected(of *userstore.User) bool {
 	if e.credential != nil {
 		return !e.credential.isValid() || !e.credential.isOf(of)
@@ -81,7 +81,7 @@ func (i *issuer) explain(ctx context.Context, q question) (explained, error) {
 		e.setReason(token.Missing)
 	}
 	e.Findings = slices.DeleteFunc(e.Findings, func(f token.Finding) bool { return f.Cause == token.CauseURL && len(e.Findings) > 1 })
-	// What doesn't depend on the scope is certain without it.
+	// A verdict that doesn't depend on the scope is certain without it.
 	e.openScope = openScope && (e.Reason == 0 || e.Reason == token.BadSignature || e.Reason == token.Revoked)
 	return e, nil
 }
@@ -105,8 +105,7 @@ func (e *explained) setReason(reason token.Reason) {
 	e.Reason, e.Verdict, e.Summary = reason, reason.String(), reason.Error()
 }
 
-// addRevoked has the explanation of a token that would be valid say if it was
-// ended before its time.
+// addRevoked adds whether an otherwise valid token was revoked.
 func (i *issuer) addRevoked(ctx context.Context, e *token.Explanation, text string, want token.Expectation) error {
 	if e.Reason != 0 {
 		return nil //nolint:nilerr // a Reason is an error, but this one is explained
@@ -144,7 +143,7 @@ func (q *question) candidates(i *issuer, u *url.URL) token.ExplainCandidates {
 		if scope, err := other.expectedScope(u); err == nil && scope != "" {
 			c.Scopes = append(c.Scopes, scope)
 		}
-		// Of another handler the secrets may not be there, which is no matter.
+		// The secrets of another handler may be missing here: skip that handler.
 		settings, err := other.Settings()
 		if err != nil {
 			continue

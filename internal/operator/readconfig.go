@@ -13,8 +13,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 )
 
-// configReader reads a configuration as JSON, from a file or, for -, from stdin.
-// It returns the file and the adapter, too. caddycmd.LoadConfig is one.
+// configReader reads a configuration as JSON, from a file or, for -, from stdin. It
+// returns the names of the file and of the adapter, too. caddycmd.LoadConfig is a
+// configReader.
 type configReader func(file, adapter string) (config []byte, usedFile, usedAdapter string, err error)
 
 const adjacentFile = "Caddyfile"
@@ -49,8 +50,8 @@ func readConfig(file, adapter string) ([]byte, string, string, error) {
 	return adapted, file, adapter, nil
 }
 
-// readConfigFile reads a file; without a name the Caddyfile here, if there is
-// one.
+// readConfigFile reads a file. Without a name, it reads the Caddyfile in the
+// current directory, if there is one.
 func readConfigFile(file string) ([]byte, string, error) {
 	switch file {
 	case "-":
@@ -74,7 +75,7 @@ func readConfigFile(file string) ([]byte, string, error) {
 	}
 }
 
-// isCaddyfile reports whether a name is that of a Caddyfile, as Caddy sees it.
+// isCaddyfile reports whether Caddy would take a file for a Caddyfile by its name.
 func isCaddyfile(file string) bool {
 	name := strings.ToLower(filepath.Base(file))
 	return filepath.Ext(name) != ".json" && (strings.HasPrefix(name, "caddyfile") || strings.HasSuffix(name, ".caddyfile"))

@@ -25,7 +25,7 @@ func (e *explained) isAnswered() bool {
 	return len(e.Findings) == 1 && e.Findings[0].Cause == causeSession
 }
 
-// addSession replaces the explanation of a session cookie, which is no token.
+// addSession replaces the explanation if the text is a session cookie.
 func (i *issuer) addSession(e *explained, text string, now time.Time) {
 	if e.Reason == 0 || e.Authentic {
 		return
@@ -44,15 +44,15 @@ func (i *issuer) addSession(e *explained, text string, now time.Time) {
 	}
 }
 
-// sessionCookie says what a text is that is the session cookie of a gateway,
-// perhaps with the cookie's name in front of it.
+// sessionCookie explains a gateway's session cookie, with or without the cookie's
+// name in front.
 func (i *issuer) sessionCookie(text string, now time.Time) (what string, certainty token.Certainty, ok bool) {
 	value := strings.TrimSpace(text)
 	value = value[strings.LastIndexAny(value, "= ")+1:]
 	if i.Sessions != nil {
 		sessions, err := i.Sessions(i.tokens)
 		if err == nil && sessions != nil {
-			parsed, _ := sessions.Parse(value, "", now) // whose it is shows even in one that is rejected
+			parsed, _ := sessions.Parse(value, "", now) // a rejected session holds its user, too
 			if pk := parsed.PrimaryKey(); !pk.IsZero() {
 				return fmt.Sprintf("it is a session cookie of user %s, not a token; the session began at %s and ends at %s",
 					pk, parsed.Issued().UTC().Format(time.RFC3339), parsed.Expires().UTC().Format(time.RFC3339)), token.Certain, true
@@ -126,7 +126,8 @@ func (q *question) addHost(e *explained, u *url.URL) {
 	})
 }
 
-// addDamage names what a mail program did to a link that is read all the same.
+// addDamage names the damage that a mail program did to a link that can still be
+// read.
 func (e *explained) addDamage(damage string) {
 	if damage == "" {
 		return
@@ -144,14 +145,14 @@ func (e *explained) addDamage(damage string) {
 	e.Findings = append(e.Findings, f)
 }
 
-// addUser says whose a token is that should be another user's.
+// addUser names the user of a token that belongs to another user than expected.
 func (i *issuer) addUser(ctx context.Context, e *explained, q *question) {
 	holder := e.Key()
 	if q.user == nil || holder.IsZero() || holder == q.user.PrimaryKey {
 		return
 	}
 	if slices.ContainsFunc(e.Findings, func(f token.Finding) bool { return f.Cause == token.CauseOtherUser }) {
-		return // it was made for the user, whose key has changed
+		return // the token is the user's, whose key has changed
 	}
 	whose := "user " + holder.String()
 	if user, err := i.users.Lookup(ctx, holder); err == nil {

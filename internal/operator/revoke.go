@@ -41,8 +41,9 @@ The exit status is 1 if something may be valid still.
 // revocationsName is the table's where the configuration names none yet.
 const revocationsName = "sesame_revocations"
 
-// printRevocationsTable prints what makes the table. Of several handlers it is
-// the first one's name: the others have the same, or are chosen by --route.
+// printRevocationsTable prints the statement that makes the table. Of several
+// handlers it is for the first one: the others have the same table, or are chosen
+// by --route.
 func (c *command) printRevocationsTable() error {
 	config, err := c.configuration()
 	if err != nil {
@@ -115,7 +116,7 @@ type revocation struct {
 	audit   auditor
 }
 
-// errNoTable: there is nowhere to write what is ended.
+// errNoTable says that there is no table to write revocations to.
 var errNoTable = errors.New("userstore has no option revocations: make the table that " +
 	"`caddy sesame check --create` prints, and name it with that option")
 
@@ -123,7 +124,7 @@ var errNoTable = errors.New("userstore has no option revocations: make the table
 func (r *revocation) endToken(ctx context.Context, text string) error {
 	tokenText, link, _ := r.cutToken(text)
 	want := token.Expectation{Now: r.now}
-	want.Scope, _ = r.expectedScope(link) // the scope makes no difference to what is ended
+	want.Scope, _ = r.expectedScope(link) // the scope makes no difference to a revocation
 	parsed, err := r.tokens.Parse(tokenText, want)
 	switch {
 	case errors.Is(err, token.Expired):
@@ -183,7 +184,7 @@ func (r *revocation) expiry(parsed *token.Parsed) time.Time {
 	return created.Add(*maxAge)
 }
 
-// endAll ends all of a user's, as far as it can be done, and says what is left.
+// endAll ends all of a user's credentials that it can, and names those that remain.
 func (r *revocation) endAll(ctx context.Context, user *userstore.User) error {
 	var left []string
 	hasTime := r.tokens.Settings().MaxAge != nil

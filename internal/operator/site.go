@@ -13,8 +13,8 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// site is where links may lead: to the hosts of a handler, or of one that
-// accepts the same tokens.
+// site has the hosts that links may lead to: those of a handler, and of handlers
+// that accept the same tokens.
 type site struct {
 	chosen *configured
 	all    []*configured
@@ -88,8 +88,8 @@ func isServed(handlers []*configured, u *url.URL) bool {
 	return slices.ContainsFunc(handlers, func(c *configured) bool { return c.mayServe(u) })
 }
 
-// mayServe reports whether the handler may be for requests to a URL: that of a
-// site without a host is for all.
+// mayServe reports whether the handler may serve requests to a URL. A site without
+// a host serves all.
 func (c *configured) mayServe(u *url.URL) bool { return len(c.hosts) == 0 || c.serves(u) }
 
 // serves reports whether the handler is for requests to a URL, as far as its

@@ -33,7 +33,7 @@ type server struct {
 	Role    string     `json:"role"`
 	Address string     `json:"address"`
 	Answers bool       `json:"answers"`         // else requests get no answer from it, at once
-	Since   *time.Time `json:"since,omitempty"` // when it was found not to
+	Since   *time.Time `json:"since,omitempty"` // when the server stopped answering
 
 	// Statements that it hadn't answered in time, and may still execute.
 	Stalled int `json:"stalled,omitempty"`
@@ -73,7 +73,7 @@ func (a api) serveStatus(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", "GET, HEAD")
 		return apiError(http.StatusMethodNotAllowed, "send a GET request")
 	}
-	// One limit for all, as they may share the server that has no answer.
+	// All handlers share one time limit, because one server may delay all of them.
 	ctx, cancel := context.WithTimeout(r.Context(), pingLimit)
 	defer cancel()
 	handlers := []status{}

@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// dialSystemLog opens syslog, for what has to do with authentication, in the
-// file that only administrators read. SESAME_SYSLOG_SOCKET names another socket.
+// dialSystemLog opens syslog with the facility for authentication, whose file only
+// administrators can read. SESAME_SYSLOG_SOCKET names another socket.
 func dialSystemLog() (io.WriteCloser, error) {
 	const tag = "caddy-sesame"
 	network := ""
@@ -20,7 +20,8 @@ func dialSystemLog() (io.WriteCloser, error) {
 	return opened(syslog.Dial(network, socket, syslog.LOG_NOTICE|syslog.LOG_AUTHPRIV, tag))
 }
 
-// opened is no log, and not a nil in one, where it couldn't be opened.
+// opened returns a nil interface, not an interface with a nil in it, if the log
+// couldn't be opened.
 func opened(w *syslog.Writer, err error) (io.WriteCloser, error) {
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ type target struct {
 	close   func()
 }
 
-// given is what a command was given that tells which handler is meant.
+// given has the arguments of a command that can tell which handler is meant.
 type given struct {
 	text string // a token or a link; - is stdin
 	url  string // of a link to be made

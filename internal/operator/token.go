@@ -101,7 +101,7 @@ func (c *command) mint() (*mint, *target, error) {
 	return m, t, nil
 }
 
-// minted is what a user got.
+// minted is a token that was made for a user.
 type minted struct {
 	User    string     `json:"user"` // as named
 	ID      string     `json:"id,omitempty"`
@@ -121,7 +121,7 @@ func (m *minted) text() string {
 	return m.Token
 }
 
-// make makes the token of a user who was found, or not.
+// make makes the user's token, or returns the error if no user was found.
 func (m *mint) make(name string, found namedUser) (minted, error) {
 	result := minted{User: name}
 	if found.err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// nameKind is what a user is named by.
+// nameKind is the sort of name by which a command finds a user.
 type nameKind string
 
 // The kinds. Of namedByAny all are tried.
@@ -46,19 +46,19 @@ type namedUser struct {
 	err  error
 }
 
-// candidates are the users that one name may mean, by what it may be.
+// candidates are the users whom one name may mean, by sort of name.
 type candidates struct {
 	byKey             *userstore.User
 	byUsername, email []*userstore.User
-	malformed         error // why it is no primary key
+	malformed         error // why the name isn't a primary key
 }
 
-// named finds the users that names stand for. An error of one of them is its
-// own; the error is that of the store.
+// named finds the users with the given names. The error of one name is in its
+// namedUser; the returned error is the store's.
 //
-// Where nothing says what a name is, all that it may be is tried. If that is
-// more than one user, none is taken: a user could else choose another user's
-// number or e-mail address as a name.
+// If no flag says what sort a name is, every possible sort is tried. If more than
+// one user is found, the name is ambiguous: otherwise a user could choose another
+// user's number or e-mail address as a name.
 func (i *issuer) named(ctx context.Context, by nameKind, names []string) ([]namedUser, error) {
 	all := make([]candidates, len(names))
 	if by == namedByAny || by == namedByPrimaryKey {
@@ -97,7 +97,7 @@ func (i *issuer) named(ctx context.Context, by nameKind, names []string) ([]name
 	return users, nil
 }
 
-// findByKey finds the users whose primary key a name is.
+// findByKey finds the users whose primary key is one of the names.
 func (i *issuer) findByKey(ctx context.Context, names []string, all []candidates) error {
 	kind := i.tokens.Settings().Encoding.Kind()
 	keys := make([]token.PrimaryKey, 0, len(names))
@@ -148,7 +148,7 @@ func (c *candidates) one(by nameKind) (*userstore.User, error) {
 	return users[0], nil
 }
 
-// describe tells who may be meant.
+// describe lists the users whom the name may mean.
 func (c *candidates) describe() string {
 	var parts []string
 	if c.byKey != nil {
