@@ -5,11 +5,10 @@ import (
 	"strings"
 )
 
-// Authorization holds the credentials of one scheme (RFC 9110, section 11.6.2).
-// A request can have several: in fields of their own, or joined by commas, as
-// proxies do. Which of them are whose is told by readers: functions that report
-// whether credentials, with the name of their scheme in front, are a scheme's
-// own.
+// Authorization holds the credentials of one scheme (RFC 9110, section 11.6.2). A
+// request can have several: in separate fields, or joined by commas, as proxies do.
+// Readers tell which handler credentials belong to: functions that report whether
+// credentials, with the name of their scheme in front, are a scheme's own.
 
 // mostCredentials is how many credentials in Authorization are read. A reader may
 // have to check a signature, and a field has room for thousands of credentials; no
@@ -17,9 +16,9 @@ import (
 // as well, are so many.
 const mostCredentials = 64
 
-// bounded is a reader for all credentials of one request. Those beyond
-// mostCredentials it doesn't read: they are taken for the handler's, so that they
-// are neither passed on nor logged, and authenticate no one.
+// bounded limits a reader to the first mostCredentials credentials of a request.
+// Further ones aren't read, and count as the handler's: they are neither passed on
+// nor logged, and authenticate no user.
 func bounded(isOurs func(credentials string) bool) func(credentials string) bool {
 	read := 0
 	return func(credentials string) bool {
@@ -37,8 +36,8 @@ func (s *Sources) AddAuthorization(isOurs func(credentials string) bool) {
 }
 
 // TakeAuthorization takes the credentials that are ours out of Authorization, and
-// returns each as it stands there. The others stay. Of more than mostCredentials, the
-// further ones are taken out without being read, and not returned.
+// returns them unchanged. The others stay. Credentials beyond mostCredentials are
+// taken out without being read, and not returned.
 func TakeAuthorization(header http.Header, isOurs func(credentials string) bool) []string {
 	values := header["Authorization"]
 	if len(values) == 1 && strings.IndexByte(values[0], ',') < 0 {
@@ -112,8 +111,8 @@ func peekAuthorization(header http.Header, isOurs func(credentials string) bool)
 	return found
 }
 
-// takeTokens is TakeAuthorization for tokens of the handler. Those that another
-// scheme of it can read as well stay, for that to take: an API token, or a
+// takeTokens is TakeAuthorization for the handler's tokens. It leaves credentials
+// that another scheme of the handler can read to that scheme: an API token, or a
 // password, can have the form of a token.
 func (s *Sources) takeTokens(header http.Header, isToken func(credentials string) bool) []string {
 	if len(s.others) == 0 {
@@ -138,7 +137,7 @@ func (s *Sources) isOurs(credentials string) bool {
 		isAny(s.others, credentials)
 }
 
-// isAny reports whether credentials are those of one of the readers.
+// isAny reports whether one of the readers accepts the credentials.
 func isAny(readers []func(credentials string) bool, credentials string) bool {
 	for _, isOurs := range readers {
 		if isOurs(credentials) {

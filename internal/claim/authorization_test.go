@@ -12,7 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// eights are tokens of eight letters, of which the first is a t.
+// eights reads texts of eight letters that begin with t as tokens.
 type eights struct{}
 
 func (eights) IsToken(text string) bool { return len(text) == 8 && text[0] == 't' }

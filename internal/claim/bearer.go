@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// takeBearer removes the bearer tokens that may be the handler's. Credentials
-// of other schemes stay. Where there are several tokens it isn't clear whose
-// request this is, so that none of them counts.
+// takeBearer removes the bearer tokens that may be the handler's. Credentials of
+// other schemes stay. If there are several tokens, none counts, because the user is
+// ambiguous.
 func (s *Sources) takeBearer(header http.Header) (token string, found bool) {
 	switch taken := s.takeTokens(header, s.isBearerToken); len(taken) {
 	case 0:
@@ -20,8 +20,8 @@ func (s *Sources) takeBearer(header http.Header) (token string, found bool) {
 }
 
 // isBearerToken reports whether credentials are a bearer token that may be the
-// handler's. Without a form to tell it by, each may be. What another scheme can read
-// isn't taken for a damaged token.
+// handler's. If tokens have no known form, any bearer token may be. Credentials
+// that another scheme can read aren't taken for a damaged token.
 func (s *Sources) isBearerToken(credentials string) bool {
 	token, ok := bearerOf(credentials)
 	switch {
@@ -67,7 +67,7 @@ func isJWT(credentials string) bool {
 	return !strings.ContainsFunc(credentials, func(c rune) bool { return c != '.' && !isTokenByte(c) || c == ':' })
 }
 
-// isTokenByte reports whether a character is one that tokens are made of.
+// isTokenByte reports whether a character can occur in a token.
 func isTokenByte(c rune) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '-' || c == '_' || c == ':'
 }

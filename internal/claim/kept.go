@@ -8,10 +8,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// kept are the credentials in a request that belong to other handlers of the
-// app than those that it has met: the first handler takes them out, and a later
-// one takes its own from here. It is a part of the request, so that it goes
-// along through subroutes, named routes and error routes.
+// kept are credentials in a request that belong to handlers of the app that the
+// request hasn't reached yet: the first handler takes them out of the request, and
+// later ones take theirs from here. It travels with the request through subroutes,
+// named routes and error routes.
 type kept struct {
 	parameters     []parameter
 	authorizations []string    // credentials as they stand in Authorization
@@ -26,13 +26,13 @@ const keptVar = "sesame_credentials"
 // String shows nothing where a configuration names the variable.
 func (k *kept) String() string { return "" }
 
-// keptOf is what is kept of a request; nil if that is nothing.
+// keptOf returns the kept credentials of a request, or nil.
 func keptOf(r *http.Request) *kept {
 	k, _ := caddyhttp.GetVar(r.Context(), keptVar).(*kept)
 	return k
 }
 
-// of is what is kept of a request, and made now if it is nothing so far.
+// of returns k, or makes and attaches a new kept if k is nil.
 func (k *kept) of(r *http.Request) *kept {
 	if k == nil {
 		k = &kept{fields: make(http.Header)}
@@ -81,8 +81,8 @@ func (k *kept) restore(header http.Header, s *Sources) {
 	}
 }
 
-// keepOthers takes the credentials of other handlers than s out of the header.
-// Those of s are for s to take.
+// keepOthers takes the credentials of handlers other than s out of the header. It
+// leaves those of s for s to take.
 func (s *Sources) keepOthers(r *http.Request, all *forms, k *kept) {
 	if len(r.Header["Authorization"]) > 0 {
 		isOthers := func(credentials string) bool { return !s.isOurs(credentials) && all.isCredentials(credentials) }

@@ -14,16 +14,16 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 )
 
-// parameter is one of a query as it is read.
+// parameter is a query parameter that was read.
 type parameter struct {
 	name   string
 	value  string // decoded
 	isRead bool
 }
 
-// takeParameters takes parameters out of a request's target, and out of all
-// that repeats it: the request's URI as it is and as it came. It returns those
-// that are read as such: the token of s, and the others.
+// takeParameters takes parameters out of a request's target, and out of all copies
+// of the target: the request's current and original URI. It returns the parameters
+// that were read: the token of s, and the others.
 func (s *Sources) takeParameters(r *http.Request, names []string) (token parameter, others []parameter) {
 	for _, name := range names {
 		p := parameter{name: name}
@@ -79,13 +79,13 @@ func (t target) without(names []string) target {
 	return target{query, path + "?" + rest}
 }
 
-// mostPasses is how often a query is cut: what is left of one cut can make up
-// another parameter, in queries that were written for that.
+// mostPasses is how often a query is cut: the rest after a cut can form another
+// parameter, if an attacker wrote the query so.
 const mostPasses = 4
 
-// cutFromQuery takes parameters out of a query: good ones as a whole, whatever
-// ends a damaged one, and then damaged ones. Nothing is left of a query that goes
-// on to have them.
+// cutFromQuery takes parameters out of a query: first the well-formed ones, then
+// those in damaged links. If parameters remain after mostPasses, nothing of the
+// query is left.
 func cutFromQuery(query string, names []string) string {
 	for range mostPasses {
 		for _, name := range names {
@@ -151,12 +151,11 @@ func pathOf(u *url.URL) string {
 	return u.Path
 }
 
-// cleanOriginalRequest takes parameters out of the copy of the request that
-// Caddy keeps as it came, which php_fastcgi sends as REQUEST_URI and which is
-// restored for handle_errors. The copy's URL is shared by all that have the
-// copy; its RequestURI is not, so the copy is replaced, in this request and
-// for placeholders. Mostly it is what the request asked for, of which it is
-// known how it looks cleaned.
+// cleanOriginalRequest takes parameters out of the copy of the request that Caddy
+// keeps as it came, which php_fastcgi sends as REQUEST_URI and which is restored
+// for handle_errors. All holders of the copy share its URL, but not its RequestURI,
+// so the copy is replaced, in this request and for placeholders. Mostly the
+// original target is the current one, whose cleaned form is known already.
 func cleanOriginalRequest(r *http.Request, names []string, asked, cleaned target) {
 	original, ok := OriginalRequest(r)
 	if !ok {
@@ -182,7 +181,7 @@ func cleanOriginalRequest(r *http.Request, names []string, asked, cleaned target
 	if !ok {
 		return
 	}
-	// It knows the copy of the request that it was made for.
+	// The function knows the copy of the request that it was made for.
 	if known, _ := repl.GetString(placeholder); known != original.RequestURI {
 		repl.Set(placeholder, original.RequestURI)
 	}

@@ -44,8 +44,8 @@ func (s *Sources) Redact(r *http.Request) *http.Request {
 	return redacted
 }
 
-// RedactHeader returns a header without parameters that are credentials; the
-// same one if it has none.
+// RedactHeader returns a header without parameters that are credentials, or the
+// header itself if it has none.
 func (s *Sources) RedactHeader(header http.Header) http.Header {
 	all := s.shared.forms()
 	if !isInFields(header, all.parameters) {

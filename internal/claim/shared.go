@@ -28,8 +28,7 @@ type forms struct {
 // sharedOf has the shared of each HTTP app.
 var sharedOf sync.Map
 
-// Register adds the sources of a handler to those of its app, until the app is
-// gone.
+// Register adds the sources of a handler to those of its app, until the app ends.
 func (s *Sources) Register(app *caddyhttp.App) (unregister func()) {
 	found, _ := sharedOf.LoadOrStore(app, s.shared)
 	if found := found.(*shared); found != s.shared {
@@ -77,7 +76,7 @@ func addNew(list *[]string, name string) {
 	}
 }
 
-// forms are those of all handlers.
+// forms returns the forms of all handlers.
 func (s *shared) forms() *forms { return s.current.Load() }
 
 // isAlone reports whether no other handler of the app has credentials.

@@ -6,8 +6,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// What an app's handlers share would keep the whole configuration in memory
-// after it is gone.
+// The sources that an app's handlers share must not keep the app's whole
+// configuration in memory after the app has ended.
 func TestUnregisterForgetsTheApp(t *testing.T) {
 	t.Parallel()
 	app := new(caddyhttp.App)

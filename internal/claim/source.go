@@ -38,7 +38,7 @@ const (
 // defaultSources are used where token_from is not set.
 var defaultSources = []Source{{From: FromQuery}, {From: FromBearer}}
 
-// Validate says what is wrong with a source.
+// Validate returns an error if the source is invalid.
 func (s Source) Validate() error {
 	switch s.From {
 	case FromQuery, FromBearer, FromBasic:
@@ -61,7 +61,7 @@ func (s Source) Validate() error {
 	}
 }
 
-// hint says what a source was probably meant to be.
+// hint names the source that was probably meant.
 func (s Source) hint() string {
 	kinds := []string{FromQuery, FromBearer, FromBasic, FromHeader}
 	name := strings.TrimPrefix(strings.TrimPrefix(s.From, FromHeader), ":")
@@ -74,8 +74,8 @@ func (s Source) hint() string {
 	return nearest.Hint(s.From, kinds)
 }
 
-// Sources finds the credentials of one handler in requests and takes them out,
-// and those of the other handlers of its HTTP app with them.
+// Sources finds and removes the credentials of one handler in requests, and removes
+// those of the other handlers of its HTTP app.
 type Sources struct {
 	Name        string   // of the query parameter
 	ConfirmName string   // of the one that confirms it
@@ -87,7 +87,7 @@ type Sources struct {
 	shared  *shared
 }
 
-// DefaultName is that of the query parameter where token_name is not set.
+// DefaultName is the name of the query parameter if token_name is not set.
 const DefaultName = "sesame"
 
 // New makes sources of the name of the query parameter and of the places to

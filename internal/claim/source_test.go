@@ -62,8 +62,8 @@ func TestSourcesHaveDefaults(t *testing.T) {
 	}
 }
 
-// TestFirstSourceOfTheConfigurationCounts, and what the others have is taken out
-// all the same.
+// TestFirstSourceOfTheConfigurationCounts: tokens in the other sources are taken
+// out as well.
 func TestFirstSourceOfTheConfigurationCounts(t *testing.T) {
 	t.Parallel()
 	request := func(query string, header http.Header) *http.Request {

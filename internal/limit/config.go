@@ -1,5 +1,5 @@
-// Package limit limits how often a client may come with what is rejected, and
-// has a queue for the lookups of clients over the limit.
+// Package limit limits how many rejected credentials a client may send, and has a
+// queue for the lookups of clients over the limit.
 package limit
 
 import (
@@ -13,14 +13,14 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// Config limits how often a client may guess: how many different tokens or session
-// cookies it may send that are rejected, and may have been made without the key.
-// A client is an address of IPv4, or a network /64 of IPv6, as Caddy's
-// `trusted_proxies` and `trusted_proxies_strict` tell it.
+// Config limits how often a client may guess: how many different rejected tokens or
+// session cookies it may send that may have been made without the key. A client is
+// an address of IPv4, or a network /64 of IPv6, as Caddy's `trusted_proxies` and
+// `trusted_proxies_strict` tell it.
 //
-// A client over the limit gets 429 where it would get 401. A valid token or
-// session of such a client is still served, after its turn in a queue of its
-// own, so that many who share an address aren't locked out by one of them.
+// A client over the limit gets 429 where it would get 401. A valid token or session
+// of such a client is still served, after its turn in a queue of its own, so that
+// one user doesn't lock out the others at a shared address.
 type Config struct {
 	// How many failures a client may have at once. Default: 100.
 	Failures int `json:"failures,omitempty"`
@@ -57,7 +57,7 @@ func (l *Config) Validate() error {
 	return nil
 }
 
-// WithDefaults is the limit with its defaults; nil is one of defaults only.
+// WithDefaults returns the limit with its defaults filled in. l may be nil.
 func (l *Config) WithDefaults() Config {
 	limit := Config{Failures: defaultFailures, Per: caddy.Duration(defaultPer)}
 	if l != nil {

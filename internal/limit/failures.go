@@ -19,10 +19,10 @@ type Client uint64
 // seed is the key of the process. See Client and Credential.
 var seed = maphash.MakeSeed()
 
-// ClientOf is the client with an address, as Caddy writes it. All whose address
-// isn't one, as over a Unix socket, are the same client.
+// ClientOf returns the client of an address, as Caddy writes it. Addresses that
+// aren't IP addresses, as with a Unix socket, are all the same client.
 func ClientOf(address string) Client {
-	var text [9]byte // the kind, and what is told apart
+	var text [9]byte // 4 or 6, and the address or network
 	if addr, err := netip.ParseAddr(address); err == nil {
 		if addr = addr.Unmap(); addr.Is4() {
 			ip := addr.As4()
@@ -40,11 +40,11 @@ func ClientOf(address string) Client {
 // Failures counts the failures of clients, in memory that doesn't grow. All
 // handlers with the same limit share it, in this configuration and the next.
 //
-// Of each client it knows a point in time: when all of its failures will be
-// forgiven. A failure moves it on by an interval, and a client for which it is
-// further away than the limit allows is limited (the generic cell rate
-// algorithm, ITU-T I.371, appendix I). So the failures of a client that has
-// gone are forgotten by themselves.
+// For each client it stores one time: when all failures will be forgiven. A failure
+// moves that time on by an interval, and a client whose time is further away than
+// the limit allows is limited (the generic cell rate algorithm, ITU-T I.371,
+// appendix I). So the failures of a client that has gone are forgotten by
+// themselves.
 type Failures struct {
 	limit     Config
 	interval  int64 // nanoseconds in which one failure is forgiven
@@ -56,10 +56,10 @@ type Failures struct {
 	crowded   atomic.Bool // whether that was told a moment ago
 }
 
-// The size of the table. A client may be in any slot of one bucket. Where that
+// The size of the table. A client may be in any slot of one bucket. If the bucket
 // is full, the client with the fewest failures that still count is forgotten:
-// it takes as many failures as others have to push them out, and nobody is
-// limited for the lack of a slot.
+// pushing out a client takes as many failures as that client has. No client is
+// limited because slots are missing.
 const (
 	failureBuckets = 1 << 13
 	failureSlots   = 8
@@ -141,7 +141,7 @@ func (f *Failures) Wait(c Client) time.Duration {
 	return 0
 }
 
-// waitUntil is Wait for a client whose failures will be forgiven at a time.
+// waitUntil is Wait for a client whose failures are forgiven at a given time.
 func (f *Failures) waitUntil(forgiven, now int64) time.Duration {
 	return time.Duration(max(forgiven-now-(f.most-f.interval), 0))
 }

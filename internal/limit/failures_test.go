@@ -15,7 +15,7 @@ func newTestFailures(n int, per time.Duration) *Failures {
 	return newFailures(Config{Failures: n, Per: caddy.Duration(per)})
 }
 
-// TestAddressesOfOneClientCountAsOne tells who is the same client.
+// TestAddressesOfOneClientCountAsOne compares the clients of addresses.
 func TestAddressesOfOneClientCountAsOne(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -92,9 +92,9 @@ func TestFailuresAreForgiven(t *testing.T) {
 	}
 }
 
-// TestFailuresOfManyClients has a million addresses fail. The memory stays what
-// it is, a client that fails more than they do stays limited, and those that
-// never failed aren't.
+// TestFailuresOfManyClients has a million addresses fail. The memory doesn't grow,
+// a client with more failures stays limited, and clients without failures aren't
+// limited.
 func TestFailuresOfManyClients(t *testing.T) {
 	f := newTestFailures(20, time.Hour)
 	flooder := ClientOf("192.0.2.1")

@@ -12,9 +12,10 @@ import (
 const ProxyAdvice = "add trusted_proxies_strict beside trusted_proxies, so that the last address counts that no trusted proxy has"
 
 // TrustsInventedAddresses reports whether clients can choose the address that a
-// server knows them by, and evade limit_failures or have it limit another: the
-// server trusts proxies, and takes the first address in X-Forwarded-For. Proxies
-// that append to that field leave in front what the client has sent.
+// server knows them by, so that they can evade limit_failures, or have another
+// client limited: the server trusts proxies, and takes the first address in
+// X-Forwarded-For. Proxies append to that field, so the first address is the
+// client's own text.
 //
 // The server is one that Caddy provisions or has provisioned, or one that was
 // read from JSON.

@@ -20,7 +20,7 @@ var warnedServer struct {
 }
 
 // WarnOfInventedAddresses logs a warning if the server whose handlers are being
-// provisioned takes the addresses of clients from what they have sent.
+// provisioned takes clients' addresses from a field that the clients can set.
 func WarnOfInventedAddresses(app *caddyhttp.App, logger *zap.Logger) {
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		server := app.Servers[name]

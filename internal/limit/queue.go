@@ -12,12 +12,12 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// A Queue looks users up for clients over the limit, on the side: one query
-// at a time, so many in a second and no more, whatever they send. The lookups
-// of all others don't meet it.
+// A Queue looks users up for clients over the limit: one query at a time, and a
+// fixed number per second, however many requests come. Lookups of other clients
+// don't use it.
 //
-// Clients take turns. Where one of them has more lookups waiting than there is
-// room for, it is that one's lookups that are turned away.
+// Clients take turns. If a client has more lookups waiting than there is room for,
+// that client's lookups are turned away.
 type Queue struct {
 	lookup  Lookup
 	timeout time.Duration // how long a lookup waits for its turn
@@ -42,9 +42,9 @@ const (
 	queueInterval = 50 * time.Millisecond // between two queries
 	queueBatch    = 32                    // keys in a query
 	queueLength   = 2048                  // lookups that wait
-	queueShare    = 512                   // of them, one client's: what is asked for in 0.8s
-	// Keys that are text may be asked for once more, one by one: what a
-	// collation takes for equal, only MySQL can tell.
+	queueShare    = 512                   // of them, one client's: as many as are sent in 0.8s
+	// Text keys may take one more query each: only MySQL can tell which keys a
+	// collation takes for equal.
 	queueTextBatch = 8
 )
 
@@ -81,13 +81,13 @@ func NewQueue(lookup Lookup, timeout time.Duration) *Queue {
 func (q *Queue) Stop() { q.cancel() }
 
 // Find reads the user with a primary key for a client, from a query that is sent
-// after the call, and returns what check says of the user; nil is no such user.
-// Any other error is ErrTurnedAway, that of the lookup, that MySQL has no answer,
-// or the context's.
+// after the call, and returns the error of check, which gets nil if there is no
+// such user. Other errors are ErrTurnedAway, an error of the lookup, that MySQL has
+// no answer, or the context's.
 //
-// What check rejects is returned a whole number of intervals after the query was
-// sent. So the time that a client waits doesn't tell whether there is a row, or
-// how long MySQL took for it.
+// A rejection is returned a whole number of intervals after the query was sent. So
+// the time that a client waits doesn't tell whether there is a row, or how long
+// MySQL took for it.
 func (q *Queue) Find(ctx context.Context, from Client, key userstore.Key, check func(*userstore.User) error) (*userstore.User, error) {
 	l := &queuedLookup{key: key, joined: time.Now(), done: make(chan struct{})}
 	if err := q.wait(ctx, from, l); err != nil && !errors.Is(err, userstore.ErrNotFound) {
@@ -111,7 +111,7 @@ func (q *Queue) Find(ctx context.Context, from Client, key userstore.Key, check 
 	}
 }
 
-// wait waits for the answer to a lookup, or until there is no use in waiting.
+// wait waits for the answer to a lookup, or until waiting longer is useless.
 func (q *Queue) wait(ctx context.Context, from Client, l *queuedLookup) error {
 	if err := q.join(from, l); err != nil {
 		return err
@@ -151,8 +151,8 @@ func (q *Queue) whyInVain(l *queuedLookup) error {
 	return q.whyFull()
 }
 
-// whyFull is the error of a lookup that there is no room for: others wait for a
-// MySQL that doesn't answer, or there are too many. The caller holds the lock.
+// whyFull returns the error for a lookup without room: MySQL doesn't answer the
+// lookups that wait, or there are too many. The caller holds the lock.
 func (q *Queue) whyFull() error {
 	if q.asking && time.Since(q.sent) >= q.timeout/2 {
 		return errInVain

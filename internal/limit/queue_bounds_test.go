@@ -61,8 +61,8 @@ func TestQueueHasRoomForSoManyLookups(t *testing.T) {
 	}
 }
 
-// TestQueueMakesRoomForAClientThatAsksLess, by one of those that ask more, and
-// for none that would have as much as they.
+// TestQueueMakesRoomForAClientThatAsksLess: a client with more lookups loses one,
+// unless the new client would then have as many.
 func TestQueueMakesRoomForAClientThatAsksLess(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

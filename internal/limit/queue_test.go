@@ -15,7 +15,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// recordedQueries are what a queue asked, on the clock of a synctest bubble.
+// recordedQueries records the queries of a queue, on the clock of a synctest
+// bubble.
 type recordedQueries struct {
 	mu      sync.Mutex
 	began   []time.Time
@@ -189,8 +190,8 @@ func TestQueueAnswersLookupsThatWaitFailOrAreGivenUp(t *testing.T) {
 			t.Errorf("a lookup that is given up: %v", err)
 		}
 		got.wait.Wait()
-		// The first is on its way to MySQL, whose own limit ends it. The second
-		// waits for MySQL, and not for others.
+		// The first is in a query, and ends by MySQL's time limit. The second waits
+		// for MySQL, not for other lookups.
 		inVain := "2: " + errInVain.Error()
 		if got.counts["1: found"] != 1 || got.counts[inVain] != 1 || got.after[inVain] != 2*time.Second {
 			t.Errorf("got %v after %v", got.counts, got.after)
@@ -278,8 +279,8 @@ func TestQueueIsTooLong(t *testing.T) {
 	})
 }
 
-// A row that says itself why it isn't accepted is none of a user who doesn't exist:
-// the session of a visitor of Django's who isn't logged in is no guess.
+// A row that is rejected with a reason of its own belongs to a user who exists: a
+// Django session without a user is no guess.
 func TestQueueTellsWhyARowIsRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// A Standing is what was last found of a credential.
+// A Standing is the last known result for a credential.
 type Standing uint8
 
-// The standings. None of them accepts a credential or rejects it for good: they
-// choose who waits in the queue, and what counts as a failure again.
+// The standings. None of them accepts or rejects a credential: they decide which
+// lookups wait in the queue, and what counts as a failure again.
 const (
 	Unseen   Standing = iota // nothing, or too long ago
 	Valid                    // it was accepted
@@ -50,9 +50,9 @@ type standingBucket struct {
 	slots [standingSlots]standingSlot
 }
 
-// standingSlot has the standing of one credential. Whoever writes it clears id
-// first, so that a reader who finds the same id before and after has read what
-// belongs to it.
+// standingSlot has the standing of one credential. A writer clears id first, so
+// that a reader who finds the same id before and after knows that the values belong
+// to it.
 type standingSlot struct {
 	id    atomic.Uint64
 	until atomic.Int64 // in nanoseconds since Failures.began
@@ -61,8 +61,8 @@ type standingSlot struct {
 
 const isValid = -1
 
-// A Credential identifies a token or a session cookie among those that a client
-// has sent before. It is a keyed hash, and never 0.
+// A Credential identifies a token or a session cookie among the client's earlier
+// ones. It is a keyed hash, and never 0.
 type Credential uint64
 
 // CredentialOf identifies a credential that a client has sent.
@@ -80,7 +80,7 @@ func (f *Failures) standingBucket(c Credential) *standingBucket {
 	return &f.standings.buckets[uint64(c)%standingBuckets]
 }
 
-// Standing is what was last found of a credential.
+// Standing returns the last known result for a credential.
 func (f *Failures) Standing(c Credential) Standing {
 	b := f.standingBucket(c)
 	for i := range b.slots {
@@ -121,10 +121,10 @@ func (f *Failures) RememberRejected(c Credential) (isNew bool) {
 	return f.remember(c, now+int64(max(staleFor, time.Duration(f.limit.Per))), now)
 }
 
-// remember sets the standing of a credential, and reports whether that wasn't
-// Rejected or Stale. In a full bucket it replaces a credential that was rejected,
-// the one rejected first. Rejected credentials, of which there is no end, never
-// replace one that was accepted.
+// remember sets the standing of a credential, and reports whether it was neither
+// Rejected nor Stale. In a full bucket it replaces the credential that was rejected
+// first. Rejected credentials, of which there can be any number, never replace an
+// accepted one.
 func (f *Failures) remember(c Credential, until, at int64) (isNew bool) {
 	b, now := f.standingBucket(c), f.now()
 	b.mu.Lock()
@@ -150,8 +150,8 @@ func (f *Failures) remember(c Credential, until, at int64) (isNew bool) {
 	return true
 }
 
-// isBefore reports whether a slot is to be replaced before another: first those
-// that are forgotten, then those rejected, then the oldest.
+// isBefore reports whether a slot is to be replaced before another: forgotten ones
+// first, then rejected ones, then the oldest.
 func (s *standingSlot) isBefore(other *standingSlot, now int64) bool {
 	rank := func(s *standingSlot) int {
 		switch standingAt(s.until.Load(), s.at.Load(), now) {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// atAnHour returns failures whose clock is an hour old.
+// atAnHour returns failures whose clock says one hour.
 func atAnHour() *Failures {
 	f := newTestFailures(20, time.Minute)
 	f.began = time.Now().Add(-time.Hour)
@@ -76,8 +76,8 @@ func TestARejectedCredentialIsNewOnce(t *testing.T) {
 	}
 }
 
-// TestRejectedCredentialsNeverPushOutValidOnes fills the buckets of valid
-// credentials, and has several times as many rejected ones come as fit.
+// TestRejectedCredentialsNeverPushOutValidOnes fills the buckets with valid
+// credentials, and then sends several times as many rejected ones as fit.
 func TestRejectedCredentialsNeverPushOutValidOnes(t *testing.T) {
 	t.Parallel()
 	f := atAnHour()
@@ -99,7 +99,8 @@ func TestRejectedCredentialsNeverPushOutValidOnes(t *testing.T) {
 	}
 }
 
-// TestAValidCredentialReplacesRejectedOnes has a flood of rejected ones first.
+// TestAValidCredentialReplacesRejectedOnes sends a flood of rejected credentials
+// first.
 func TestAValidCredentialReplacesRejectedOnes(t *testing.T) {
 	t.Parallel()
 	f := atAnHour()
@@ -125,7 +126,7 @@ func (f *Failures) fill(isValid func(i int) bool) (in func(i int) Credential) {
 	return in
 }
 
-// unseen are those of the bucket that were forgotten.
+// unseen returns the numbers of the forgotten credentials in the bucket.
 func (f *Failures) unseen(in func(i int) Credential) (numbers []int) {
 	for i := range standingSlots + 1 {
 		if f.Standing(in(i)) == Unseen {

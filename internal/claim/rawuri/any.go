@@ -37,14 +37,14 @@ func Has(text string, at Place, names []string) bool {
 	return ok
 }
 
-// mayHave reports whether a text has what a parameter can't be without.
+// mayHave reports whether a text can contain a parameter at all.
 func mayHave(text string) bool {
 	return strings.IndexByte(text, '=') >= 0 || strings.IndexByte(text, '%') >= 0 ||
 		strings.IndexByte(text, '\\') >= 0 || strings.IndexByte(text, '&') >= 0
 }
 
-// Cut takes all parameters of the names out of a text, each with a separator
-// beside it. What else there is comes back byte for byte.
+// Cut takes all parameters with the names out of a text, each with a separator
+// beside it. The rest comes back byte for byte.
 func Cut(text string, at Place, names []string) string {
 	if !mayHave(text) {
 		return text
@@ -57,7 +57,7 @@ func Cut(text string, at Place, names []string) string {
 		return text
 	}
 	kept := make([]byte, 0, len(text))
-	from := 0      // what is before it is dealt with
+	from := 0      // the text before it is done
 	separator := 0 // the width of the one that kept ends with, in front of what was cut
 	for ; ok; found, ok = f.next() {
 		if between := text[from:p.offset(found.name)]; between != "" {
@@ -146,7 +146,7 @@ func replaceValues(text string, at Place, names []string, by string) string {
 		return text
 	}
 	replaced := make([]byte, 0, len(text)+len(by))
-	from := 0 // what is before it is dealt with
+	from := 0 // the text before it is done
 	for ; ok; found, ok = f.next() {
 		replaced = append(replaced, text[from:p.offset(found.value)]...)
 		replaced = append(replaced, by...)
@@ -331,8 +331,8 @@ func (f *finder) ends(c byte) bool {
 	}
 }
 
-// isParameter reports whether what looks like a parameter is one, and not a
-// part of the syntax of the field that it is in.
+// isParameter reports whether a match is a parameter, and not a part of the field's
+// own syntax.
 func (f *finder) isParameter(found parameter) bool {
 	p := f.plain
 	if f.at == Query || f.at == Path {
@@ -350,7 +350,7 @@ func (f *finder) isParameter(found parameter) bool {
 	return f.opensBefore(found.name) || found.end-found.value >= minBareValue
 }
 
-// isPair reports whether a name is that of a cookie.
+// isPair reports whether a name is a cookie's.
 func (f *finder) isPair(name int) bool {
 	p := f.plain
 	for name > 0 && (p.at(name-1) == ' ' || p.at(name-1) == '\t') {
@@ -373,8 +373,8 @@ func isNameByte(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' || c == '-' || c == '.'
 }
 
-// isClosing reports whether a byte may stand between a name and its equals sign.
-// What isn't ASCII may be a space without width.
+// isClosing reports whether a byte may stand between a name and its equals sign. A
+// byte that isn't ASCII may be part of a space without width.
 func isClosing(c byte) bool {
 	return c <= ' ' || c == '+' || c == '"' || c == '\'' || c == '\\' || c >= 0x80
 }

@@ -2,10 +2,10 @@ package rawuri
 
 import "strings"
 
-// DamagedParameter reads a parameter of a query that a mail program damaged in
-// a way that leaves one reading: with the ampersand of HTML in front, amp;name=,
-// or with its equals sign encoded, name%3D. Each may be encoded further. What is
-// found twice with different values has two readings, and so is not found.
+// DamagedParameter reads a parameter of a query that a mail program damaged in a
+// way that leaves one reading: with the ampersand of HTML in front, amp;name=, or
+// with its equals sign encoded, name%3D. Each may be encoded further. A parameter
+// with two different values is ambiguous, and counts as not found.
 func DamagedParameter(query, name string) (value string, found bool) {
 	if !Has(query, Query, []string{name}) {
 		return "", false

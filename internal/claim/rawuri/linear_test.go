@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// TestScansAreLinear compares what a text of the worst kind costs with what a
-// harmless one of the same length does: a scan that starts over with every
-// piece takes thousands of times as long.
+// TestScansAreLinear compares the cost of the worst text with that of a harmless
+// one of the same length: a scan that starts again with each piece would take
+// thousands of times as long.
 func TestScansAreLinear(t *testing.T) {
 	const size, most = 1 << 18, 100
 	names := []string{"sesame"}

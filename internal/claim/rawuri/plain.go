@@ -11,9 +11,9 @@ import (
 type plain struct {
 	text string // as it stands
 
-	// bytes are those of the text without the encoding, and escapes says which
-	// of them were encoded, in their order. Both are empty where nothing is
-	// encoded, and bytes are then those of the text.
+	// bytes are the decoded bytes of the text, and escapes has, in order, which of
+	// them were encoded. Both are empty if nothing is encoded: then the text itself
+	// counts.
 	bytes   []byte
 	escapes []escape
 }
@@ -148,8 +148,8 @@ func (p *plain) offset(i int) int {
 	return i + int(p.escapes[before-1].extra)
 }
 
-// width is how many bytes of the text a byte took: more, the more often it was
-// encoded.
+// width is how many bytes of the text one decoded byte took: each further encoding
+// adds some.
 func (p *plain) width(i int) int { return p.offset(i+1) - p.offset(i) }
 
 // next is the first index from i on of an equals sign or a NUL, or -1.

@@ -1,5 +1,5 @@
-// Package rawuri changes and judges URIs as they stand in requests, without
-// decoding what it leaves alone.
+// Package rawuri changes and checks URIs as they stand in requests, and decodes
+// only what it changes.
 package rawuri
 
 import "strings"
@@ -45,8 +45,8 @@ func WithoutParameter(query, name string) string {
 	return rest
 }
 
-// keeper puts together what is kept of a query. As long as that is one piece
-// of it, as where the token comes first or last, it needs no memory.
+// keeper puts together the kept pieces of a query. A single piece, as when the
+// token comes first or last, needs no memory.
 type keeper struct {
 	query      string
 	start, end int // the piece
@@ -100,7 +100,7 @@ func (k *keeper) write(parameter, name string) {
 	}
 }
 
-// rest is what was kept.
+// rest returns the kept text.
 func (k *keeper) rest() string {
 	if k.isJoined {
 		return k.joined.String()

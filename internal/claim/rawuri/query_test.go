@@ -80,7 +80,7 @@ func TestParameterIsCutFromURIs(t *testing.T) {
 	}
 }
 
-// FuzzCutParameter holds what is cut against what an application would read.
+// FuzzCutParameter compares the rest with what an application would read.
 func FuzzCutParameter(f *testing.F) {
 	for _, query := range []string{"", "sesame=x", "a=1&sesame=x&b", "%73esame=x", "a;sesame=x&c=%2", "&&=&sesame", "a+b=+&sesame=%"} {
 		f.Add(query)

@@ -6,10 +6,10 @@ import (
 	"unicode"
 )
 
-// OwnTarget returns where a next parameter leads if that is a page of this
-// site, or else the fallback. What browsers, proxies or apps could take for
-// another host isn't: //host, /\host, encoded forms of these, another scheme,
-// or anything with a control character, which browsers drop.
+// OwnTarget returns the target of a next parameter if it is a page of this site, or
+// else the fallback. It rejects whatever browsers, proxies or apps could take for
+// another host: //host, /\host, encoded forms of these, another scheme, and control
+// characters, which browsers drop.
 func OwnTarget(next, fallback string) string {
 	if next == "" || next[0] != '/' || len(next) > maxTarget {
 		return fallback
