@@ -371,6 +371,59 @@ func TestLinkOpensDjangoBehindTheGateway(t *testing.T) {
 	})
 }
 
+// TestLinkOfAnotherUserSwitchesDjangosUser opens a link of grace's while ada is
+// logged in to Django.
+func TestLinkOfAnotherUserSwitchesDjangosUser(t *testing.T) {
+	bothSchemes(t, func(t *testing.T, scheme string) {
+		g, d := startBeside(t, startUpstream(t), scheme, "write on")
+		d.user(t, "ada")
+		link := g.origin + "/reports/7?sesame=" + tokenFor(t, d.user(t, "grace"))
+		b := newTab(t)
+		b.expected = "favicon.ico"
+		b.open(g.origin + "/")
+		b.logIn("ada", djangoPassword)
+		b.wantUser("ada")
+		former := b.sessionOf(d.origin)
+		b.open(link)
+		b.wantTitle("Switch to another account?")
+		d.wantSessionOf(t, former, "ada")
+		b.pressButton()
+		b.wantUser("grace")
+		d.wantSessionOf(t, former, "")
+		d.wantSessionOf(t, b.sessionOf(d.origin), "grace")
+		b.addGroup(d.origin)
+	})
+}
+
+// TestBrowserIsNotSentAroundWithoutEnd has a Django with another key, whose page for
+// logging in sends a user who is logged in back at once.
+func TestBrowserIsNotSentAroundWithoutEnd(t *testing.T) {
+	bothSchemes(t, func(t *testing.T, scheme string) {
+		up := startUpstream(t)
+		port := freePort(t)
+		d := startDjangoSite(t, scheme, net.JoinHostPort(appHost, port), map[string]any{"SECRET_KEY": "another key"})
+		g := startGateway(t, up, site{scheme: scheme, port: port, dsn: d.dsn, options: d.options("")})
+		d.user(t, "ada")
+		b := newTab(t)
+		b.expected = "favicon.ico"
+		asked := g.origin + "/reports/7"
+		b.open(asked)
+		b.logIn("ada", djangoPassword) // and then around
+		if got := b.url(); got != asked {
+			t.Errorf("the tab is at %s, want %s", got, asked)
+		}
+		b.wantTitle("You need a link to get in")
+		link := b.text(`document.querySelector("a[href*='/accounts/login/']")?.href`)
+		want := d.origin + "/accounts/login/?" + url.Values{"next": {asked}}.Encode()
+		if link != want {
+			t.Errorf("the page leads to %s, want %s", link, want)
+		}
+		if requests := up.take(); len(requests) > 0 {
+			t.Errorf("the upstream got %v", requests)
+		}
+	})
+}
+
 // formPage is a page of the app's with a form.
 const formPage = `<!DOCTYPE html><html lang="en"><title>Form</title><link rel="icon" href="data:,">
 <form method="post" action="/orders"><input name="what" value="7 apples"><button>Order</button></form>`
