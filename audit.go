@@ -23,17 +23,17 @@ const (
 	eventLimited  = "sesame.limited"
 )
 
-// audit tells who logged in and out, and which tokens were used up: by a line
-// each of a log of its own, and by events.
+// audit records logins, logouts and the use of one-time tokens: each as a line of
+// the audit log and as an event.
 type audit struct {
 	logger *zap.Logger
 	ctx    caddy.Context
-	events *caddyevents.App // nil where nothing is configured for events
+	events *caddyevents.App // nil if no events app is configured
 }
 
 func newAudit(ctx caddy.Context) audit {
 	a := audit{logger: ctx.Logger().Named("audit"), ctx: ctx}
-	// The error says that it isn't configured: then it need not run.
+	// An error means that no events app is configured, so nothing listens.
 	if app, err := ctx.AppIfConfigured("events"); err == nil {
 		a.events, _ = app.(*caddyevents.App)
 	}
@@ -76,8 +76,8 @@ func (a *audit) note(r *http.Request, event, message string, user token.PrimaryK
 	a.events.Emit(a.ctx, event, data)
 }
 
-// rejected emits the event of credentials that were refused. There is no line for
-// it in the audit log, which any client could fill.
+// rejected emits the event of credentials that were refused. The audit log gets no
+// line for it, since any client could fill the log.
 func (a *audit) rejected(r *http.Request, scheme string, reason error) {
 	if a.events == nil {
 		return
@@ -87,15 +87,15 @@ func (a *audit) rejected(r *http.Request, scheme string, reason error) {
 	a.events.Emit(a.ctx, eventRejected, data)
 }
 
-// limited emits the event of a client that is over limit_failures, in the place
-// of those of each token that is refused.
+// limited emits the event of a client that is over limit_failures. It replaces the
+// events of the client's rejected tokens.
 func (a *audit) limited(r *http.Request) {
 	if a.events != nil {
 		a.events.Emit(a.ctx, eventLimited, requestData(r, requestID(r)))
 	}
 }
 
-// forbidden emits that event for a user who doesn't meet what is required.
+// forbidden emits the event of a user who doesn't meet the requirements.
 func (a *audit) forbidden(r *http.Request, user *userstore.User) {
 	if a.events == nil {
 		return
@@ -115,7 +115,7 @@ func requestData(r *http.Request, id string) map[string]any {
 	return data
 }
 
-// requestID is what {http.request.uuid} stands for.
+// requestID returns the value of {http.request.uuid}.
 func requestID(r *http.Request) string {
 	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {

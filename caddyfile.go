@@ -25,8 +25,8 @@ import (
 
 func init() {
 	httpcaddyfile.RegisterHandlerDirective("sesame", parseCaddyfile)
-	// After the URL has been rewritten, so that no rewrite leads around the
-	// gateway, and before anything answers.
+	// The directive runs after rewrites of the URL, so that none bypasses it, and
+	// before handlers that answer.
 	httpcaddyfile.RegisterDirectiveOrder("sesame", httpcaddyfile.Before, "basic_auth")
 }
 
@@ -208,7 +208,7 @@ func (h *Handler) options() directive.Options {
 		"tokens":                        directive.Texts(&h.Tokens, "v2, v1 or both"),
 		"key":                           directive.Text(&h.Key, "a key, as {env.SESAME_KEY}").Secret(),
 		"signature_size":                directive.Positive(&h.SignatureSize),
-		// An empty salt would be the default here, and another one in Django.
+		// An empty salt would mean the default here, but no salt in Django.
 		"salt":           directive.Text(&h.Salt, "a text").Secret(),
 		"digest":         directive.Text(&h.Digest, "md5, sha1, sha256 or sha512"),
 		"iterations":     directive.Positive(&h.Iterations),
@@ -244,11 +244,11 @@ func readUndecided(args []string) error {
 	return fmt.Errorf("%s. Decide, then remove this line", strings.TrimSuffix(args[0], "."))
 }
 
-// maxAgeLimit is more than any timestamp of a v2 token can be old.
+// maxAgeLimit is more than the age of any timestamp of a v2 token.
 const maxAgeLimit = 200 * 365 * 24 * time.Hour
 
-// maxAgeOption is a duration as Caddy writes it, or a number of seconds as
-// Django does.
+// maxAgeOption reads a duration as Caddy writes it, or a number of seconds as Django
+// does.
 func maxAgeOption(to **caddy.Duration) directive.Option {
 	return directive.Values(1, 1, "a duration such as 10m or 1d, or a number of seconds", func(args []string) error {
 		duration, err := caddy.ParseDuration(args[0])
@@ -266,7 +266,7 @@ func maxAgeOption(to **caddy.Duration) directive.Option {
 	})
 }
 
-// tokenFromOption are sources in their order.
+// tokenFromOption reads the sources of tokens in the order in which they are tried.
 func tokenFromOption(to *[]TokenSource) directive.Option {
 	return directive.Any(1, "query, bearer, basic, or header and a name", func(args []string) error {
 		for i := 0; i < len(args); i++ {
@@ -286,7 +286,7 @@ func tokenFromOption(to *[]TokenSource) directive.Option {
 	})
 }
 
-// identityOption is a block of header fields and their values.
+// identityOption reads a block of header fields and their values.
 func identityOption(to *[]identity.Header) directive.Option {
 	return directive.Free("a header field and its value", func(name string, args []string) error {
 		if field, ok := strings.CutSuffix(name, ":"); ok {
@@ -300,7 +300,7 @@ func identityOption(to *[]identity.Header) directive.Option {
 	})
 }
 
-// watchOption is a duration, or off.
+// watchOption reads a duration, or off.
 func watchOption(to **caddy.Duration) directive.Option {
 	return directive.Values(1, 1, "a duration such as 30s, or off", func(args []string) error {
 		*to = new(caddy.Duration)
@@ -320,7 +320,7 @@ func watchOption(to **caddy.Duration) directive.Option {
 	})
 }
 
-// requireOption is a requirement, of which there may be several.
+// requireOption reads a requirement. A directive may have several.
 func requireOption(to *require.Requirements) directive.Option {
 	return directive.Any(1, "group, permission or user with names, or staff, or superuser", func(args []string) error {
 		r, err := require.Parse(args)
@@ -332,7 +332,7 @@ func requireOption(to *require.Requirements) directive.Option {
 	}).Repeated()
 }
 
-// limitOption is a number of failures per time, or off.
+// limitOption reads a number of failures per duration, or off.
 func limitOption(to **limit.Config) directive.Option {
 	return directive.Any(0, "a number per time, such as 20 per 1m, or off", func(args []string) (err error) {
 		*to, err = limit.ParseArgs(args)

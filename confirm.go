@@ -32,17 +32,17 @@ type confirmer struct {
 	key    signingKey
 }
 
-// confirmation is what a request has of the page with the button.
+// confirmation is what the page with the button adds to a request.
 type confirmation struct {
 	signature string   // what the button sends; empty if it wasn't pressed
-	cookies   []string // of browsers that were shown the page
+	cookies   []string // values of the page's cookie
 }
 
 // confirmAge is how long the page may be open before the button is pressed.
 const confirmAge = time.Hour
 
-// sign signs the cookie of a browser that has seen the page for a
-// token, and which user's session the page said would be replaced.
+// sign signs the page's cookie together with the token and the user whose session
+// the page said would be replaced.
 func (b *confirmer) sign(cookie, token string, replaced *userstore.User) string {
 	key := ""
 	if replaced != nil {
@@ -51,8 +51,8 @@ func (b *confirmer) sign(cookie, token string, replaced *userstore.User) string 
 	return base64.RawURLEncoding.EncodeToString(b.key.sign(cookie + "\x00" + key + "\x00" + token)[:16])
 }
 
-// newConfirmCookie makes the cookie that the page sets. Only the browser that
-// was shown the page has it: no other site can press the button for its
+// newConfirmCookie makes the cookie that the page sets. Only the browser that was
+// shown the page has the cookie, so that no other site can press the button for its
 // visitors.
 func newConfirmCookie(cfg *SessionConfig) (cookie.Cookie, error) {
 	confirm := cookie.Config{Name: cookie.DefaultName}
@@ -63,8 +63,8 @@ func newConfirmCookie(cfg *SessionConfig) (cookie.Cookie, error) {
 	return cookie.New(confirm)
 }
 
-// take takes out of a request what it has of the page. What the
-// button sends only counts in a request of the button.
+// take removes from a request what the page has added to it. The signature only
+// counts in a POST request, which the button sends.
 func (b *confirmer) take(r *http.Request) confirmation {
 	given := confirmation{cookies: b.cookie.Take(r)}
 	signature := b.g.sources.TakeConfirmation(r)
@@ -74,8 +74,9 @@ func (b *confirmer) take(r *http.Request) confirmation {
 	return given
 }
 
-// isConfirmed reports whether the button was pressed for this token, in a
-// browser that was shown it, and told of the session that would be replaced.
+// isConfirmed reports whether the button was pressed for this token, in a browser
+// that was shown the page, and whether the page named the session that would be
+// replaced.
 func (b *confirmer) isConfirmed(c taken, value string, replaced *userstore.User) bool {
 	for _, cookie := range c.confirmation.cookies[:min(len(c.confirmation.cookies), authn.MaxCookies)] {
 		if cookie != "" && hmac.Equal([]byte(b.sign(cookie, value, replaced)), []byte(c.confirmation.signature)) {
@@ -85,8 +86,8 @@ func (b *confirmer) isConfirmed(c taken, value string, replaced *userstore.User)
 	return false
 }
 
-// newConfirmValue is a value for the cookie of the page: the one that the
-// browser has, so that the page works in several tabs, or a new one.
+// newConfirmValue returns a value for the page's cookie: the browser's present one,
+// so that the page works in several tabs, or a new one.
 func (c *confirmation) newConfirmValue() string {
 	if i := slices.IndexFunc(c.cookies, isConfirmValue); i >= 0 {
 		return c.cookies[i]
@@ -100,9 +101,9 @@ func isConfirmValue(value string) bool {
 	return len(value) == 26 && !strings.ContainsFunc(value, isOther)
 }
 
-// ask shows the page with the button. It sends the token and what
-// confirms it to the URL of the page itself, so that all that depends on the
-// URL, matchers and scope, stays as it is.
+// ask shows the page with the button. The button sends the token and the signature
+// to the page's own URL, so that matchers and the scope, which depend on the URL,
+// give the same result.
 func (b *confirmer) ask(w http.ResponseWriter, r *http.Request, c taken, given *authn.TokenCredential, user, replaced *userstore.User) error {
 	counted.requests[outcomePage].Add(1)
 	value := c.confirmation.newConfirmValue()
@@ -123,7 +124,7 @@ func (b *confirmer) ask(w http.ResponseWriter, r *http.Request, c taken, given *
 	return b.g.pages.Write(w, r, http.StatusOK, shown)
 }
 
-// displayName is what people know a user by.
+// displayName is the name by which people know a user.
 func displayName(user *userstore.User) string {
 	for _, column := range []string{"username", "email"} {
 		if name, _ := user.Column(column); name != "" {
@@ -133,12 +134,12 @@ func displayName(user *userstore.User) string {
 	return user.PrimaryKey.String()
 }
 
-// acceptsHTML reports whether a request prefers HTML, be it for a page or not.
+// acceptsHTML reports whether a request prefers HTML. It need not be for a page.
 func acceptsHTML(r *http.Request) bool {
 	return page.Preferred(r.Header["Accept"]) == page.HTML
 }
 
-// turnIntoGet makes the request of the button the one that the link was for.
+// turnIntoGet turns the button's request into the GET request of the link.
 func turnIntoGet(r *http.Request) {
 	r.Method = http.MethodGet
 	r.Body, r.ContentLength = http.NoBody, 0

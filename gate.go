@@ -32,13 +32,13 @@ import (
 
 // gate is what requests pass: a handler's configuration, made ready to use.
 type gate struct {
-	config *Handler // isn't changed
+	config *Handler // read-only
 	logger *zap.Logger
 	audit  audit
 	logs   accesslog.Logs
 	now    func() time.Time
 
-	// What is taken out of requests, and what is put in.
+	// What the gate removes from requests, and what it adds.
 	scope         *scope.Template
 	sources       *claim.Sources
 	forgetSources func() // nil without an HTTP app
@@ -51,7 +51,7 @@ type gate struct {
 	schemes    []authn.Scheme              // beside token
 	configured []authn.ConfiguredScheme    // those of schemes that have a block of the configuration
 	served     map[string]*atomic.Uint64   // counts of requests that went on, by the scheme
-	meets      func(*userstore.User) error // checks what is required; bound once for all requests
+	meets      func(*userstore.User) error // checks the requirements; bound once for all requests
 	settings   token.Settings
 	made       atomic.Pointer[keys] // nil until the store knows its table
 	limiter    *limiter             // nil for no limit
@@ -64,7 +64,7 @@ type gate struct {
 	watcher *watch.Watcher   // nil for never
 	proven  *proven          // for later handlers
 
-	// What is answered in the place of the upstream.
+	// What answers in place of the upstream.
 	pages      *page.Pages
 	refuser    refuser
 	hints      hints
@@ -112,8 +112,8 @@ func newGate(ctx caddy.Context, config *Handler) (*gate, error) {
 	return g, nil
 }
 
-// newRequestGate makes what of a gate can be made of the configuration alone:
-// without secrets and without the store.
+// newRequestGate makes the parts of a gate that need only the configuration, neither
+// secrets nor the store.
 func newRequestGate(config *Handler) (*gate, error) {
 	g := &gate{config: config, logger: zap.NewNop(), now: time.Now, meets: config.Require.Check}
 	g.refuser.g, g.hints.g, g.confirmer.g, g.reserved.g, g.tokenLogin.g = g, g, g, g, g
@@ -277,12 +277,12 @@ func (g builder) provisionSettings() error {
 	g.confirmer.key = newSigningKey(g.settings.SecretKey, "caddy-sesame/confirm/1")
 	g.hints.key = newSigningKey(g.settings.SecretKey, "caddy-sesame/help/1")
 	if g.settings.Packer == "" && g.settings.Encoding == nil {
-		return nil // the table will tell
+		return nil // the type of the primary key's column decides
 	}
 	return g.makeKeys(g.settings)
 }
 
-// makeKeys makes what tells tokens and sessions.
+// makeKeys makes the keys, which verify tokens and sessions.
 func (g *gate) makeKeys(settings token.Settings) error {
 	tokens, err := token.New(settings)
 	if err != nil {
@@ -356,9 +356,8 @@ func (g builder) provisionStore(ctx caddy.Context) error {
 	return nil
 }
 
-// keys returns what tells tokens and sessions, made with the packer for
-// the primary key's column where the settings name none. It fails while the
-// store can't be asked for the column.
+// keys returns the keys. If the settings name no packer, the primary key's column
+// decides it: then the method fails while the store can't read the column's type.
 func (g *gate) keys(ctx context.Context) (*keys, error) {
 	if made := g.made.Load(); made != nil {
 		return made, nil
@@ -423,7 +422,7 @@ func (g builder) addScheme(scheme authn.Scheme) {
 	}
 }
 
-// environmentOf is what schemes find where they are made, but for the store, the
+// environmentOf is the environment that schemes are made in, without the store, the
 // clock and the log.
 func environmentOf(h *Handler, settings token.Settings) (*authn.Environment, error) {
 	store := h.storeConfig()
@@ -461,7 +460,7 @@ func (g builder) provisionConfigured() error {
 	return nil
 }
 
-// stop ends what runs beside requests.
+// stop ends the watcher, and forgets the sources of tokens.
 func (g *gate) stop() {
 	if g.forgetSources != nil {
 		g.forgetSources()
@@ -471,7 +470,7 @@ func (g *gate) stop() {
 	}
 }
 
-// close closes the store. Requests must be through.
+// close closes the store. All requests must have ended.
 func (g *gate) close() error {
 	var errs []error
 	for _, scheme := range g.configured {

@@ -32,7 +32,7 @@ func (g *gate) serveHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	return nil
 }
 
-// taken are the credentials that a request has, and what they are judged at.
+// taken are the credentials of a request, and the time at which they are checked.
 type taken struct {
 	explicit, ambient []authn.Credential
 	unsure            []authn.Credential // which may be the application's own
@@ -58,7 +58,8 @@ func (c *taken) add(taken []authn.Credential) {
 	}
 }
 
-// isEmpty reports whether a request has no credentials that are ours for certain.
+// isEmpty reports whether a request has no credentials that certainly are the
+// gateway's.
 func (c *taken) isEmpty() bool { return len(c.explicit)+len(c.ambient) == 0 }
 
 // token is the request's token, or nil.
@@ -79,8 +80,8 @@ func (c *taken) loginTarget(r *http.Request) string {
 	return c.target
 }
 
-// take takes the credentials out of a request. Nothing of them goes on. An
-// assertion of an earlier handler's is none of them.
+// take removes the credentials from a request, so that none reaches the upstream. An
+// assertion of an earlier handler stays.
 func (g *gate) take(r *http.Request, isExposed bool) taken {
 	if putBack := identity.HideAssertion(r); putBack != nil {
 		defer putBack()
@@ -97,9 +98,9 @@ func (g *gate) take(r *http.Request, isExposed bool) taken {
 	return c
 }
 
-// serve decides by what a request had to say who it is from.
+// serve decides by the credentials that a request had.
 func (g *gate) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken) error {
-	g.identity.Remove(r) // not before take: Authorization may be one of ours
+	g.identity.Remove(r) // after take, which reads Authorization: that may be an identity field
 	if origin.IsEarly(r) && !origin.IsSafe(r.Method) && !c.isEmpty() {
 		return g.refuser.fail(w, r, errTooEarly)
 	}
@@ -169,15 +170,15 @@ func (g *gate) serveAmbient(w http.ResponseWriter, r *http.Request, next caddyht
 	return g.serveNobody(w, r, next, c)
 }
 
-// hasOtherLogin reports whether a user is logged in to Django in a way that isn't
-// accepted. Sent to log in, Django would send them back.
+// hasOtherLogin reports whether a user is logged in to Django by a backend that
+// isn't accepted. Django's login page would send such a user back at once.
 func hasOtherLogin(none *authn.None) bool {
 	isOther := func(rejected authn.Rejected) bool { return authn.IsUnlistedBackend(rejected.Err) }
 	return slices.ContainsFunc(none.Rejected, isOther)
 }
 
-// serveNobody answers a request without credentials that were accepted. Those that
-// may be the application's own are rejected where the request needs some.
+// serveNobody answers a request without credentials that were accepted. Credentials
+// that may be the application's own are rejected if the request needs a user.
 func (g *gate) serveNobody(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken) error {
 	if g.config.Optional && len(g.config.Require) > 0 {
 		return g.serveProven(w, r, next, c)
@@ -203,7 +204,7 @@ func (g *gate) serveBesideRejected(w http.ResponseWriter, r *http.Request, next 
 		return g.refuser.fail(w, r, rejected)
 	case err != nil:
 		return g.refuser.fail(w, r, err)
-	case c.confirmation.signature != "", // the button's own request is nothing for the upstream
+	case c.confirmation.signature != "", // the upstream must not get the button's request
 		r.Method == http.MethodGet && g.logins != nil && g.logins.redirects(r) && asksForPage(r):
 		counted.requests[outcomeSession].Add(1)
 		return seeOther(w, c.loginTarget(r))
@@ -236,7 +237,7 @@ func (g *gate) rejected(r *http.Request, given *authn.TokenCredential, reason er
 	return reason
 }
 
-// logRejected tells an operator who has debug logs on why a request is rejected.
+// logRejected logs at DEBUG why a request is rejected.
 func (g *gate) logRejected(r *http.Request, given *authn.TokenCredential, reason error) {
 	c := g.logger.Check(zap.DebugLevel, "token refused")
 	if c == nil {
@@ -253,7 +254,7 @@ func (g *gate) logRejected(r *http.Request, given *authn.TokenCredential, reason
 	c.Write(append(fields, requestFields(r)...)...)
 }
 
-// parsedFields describe in a line of the log what a token says.
+// parsedFields are the fields of a log line that describe a token's contents.
 func parsedFields(parsed *token.Parsed, now time.Time) (fields []zap.Field) {
 	if !parsed.PrimaryKey().IsZero() {
 		fields = append(fields, zap.Stringer("user", parsed.PrimaryKey()))
@@ -267,7 +268,7 @@ func parsedFields(parsed *token.Parsed, now time.Time) (fields []zap.Field) {
 	return fields
 }
 
-// requestFields describe a request in a line of the log.
+// requestFields are the fields of a log line that describe a request.
 func requestFields(r *http.Request) []zap.Field {
 	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	return []zap.Field{
@@ -286,8 +287,8 @@ func (h *Handler) passesPreflight() bool {
 	return h.Preflight == preflightPass
 }
 
-// forbid tells an operator who has debug logs on why a user's request is
-// refused. given is its token, or nil.
+// forbid logs at DEBUG, and emits as an event, why a user's request is rejected.
+// given is its token, or nil.
 func (g *gate) forbid(r *http.Request, given *authn.TokenCredential, err error) error {
 	f, ok := errors.AsType[*require.Forbidden](err)
 	if !ok {

@@ -21,16 +21,15 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// hints tell a user whose link is rejected where new ones come from.
+// hints tell a user whose link is rejected where to get a new one.
 type hints struct {
 	g      *gate
 	key    signingKey
-	warned atomic.Bool // that help_url leads back here
+	warned atomic.Bool // that help_url leads to a page behind this handler
 }
 
-// expiredLink is token.Expired with what helps the person who has the link. It
-// is made for links only that would hold but for their age: whoever makes one
-// up learns nothing.
+// expiredLink is token.Expired with a hint for the user. Only a link that would be
+// valid but for its age gets one, so that a forged link reveals nothing.
 type expiredLink struct {
 	name    string // of the user
 	helpURL string
@@ -39,12 +38,12 @@ type expiredLink struct {
 func (e *expiredLink) Error() string { return token.Expired.Error() }
 func (e *expiredLink) Unwrap() error { return token.Expired }
 
-// hintAge is how long the hand-off to help_url is good for.
+// hintAge is how long the hand-off to help_url is valid.
 const hintAge = time.Hour
 
-// with adds the hint to a refusal, where it is asked for and a person is
-// there to see it. It costs a lookup, so that a token that turns out to be made
-// up counts as a guess.
+// with adds the hint to a refusal if expired_hint is on and the request is for a
+// page. The hint takes a lookup, so a token that proves to be forged counts as a
+// guess.
 func (x *hints) with(r *http.Request, given *authn.TokenCredential, refused error) error {
 	if refused != token.Expired || !x.g.pages.Config().ExpiredHint || !asksForPage(r) { //nolint:errorlint // Parse doesn't wrap it
 		return refused
@@ -73,8 +72,8 @@ func (x *hints) helpURL(r *http.Request) string {
 	return x.g.pages.HelpURL(r, func(text string) string { return withoutTokens(text, x.g.sources.Name) })
 }
 
-// withoutTokens takes the tokens out of a URI, or a part of one. Where it is
-// damaged, so that a token may remain, its query goes as well.
+// withoutTokens takes the tokens out of a URI, or a part of one. If the URI is
+// damaged, so that a token may remain, the query is removed as well.
 func withoutTokens(uri, name string) string {
 	uri = rawuri.Cut(uri, rawuri.Field, []string{name})
 	if !rawuri.HasTrace(uri, name) {
@@ -88,7 +87,7 @@ func withoutTokens(uri, name string) string {
 }
 
 // warnOfHelp tells the operator, once, that help_url leads to a page that this
-// handler protects: users without a valid link, whom it is for, can't read it.
+// handler protects: users without a valid link, who need that page, can't read it.
 func (x *hints) warnOfHelp(r *http.Request) {
 	if x.g.pages.IsHelp(r) && !x.warned.Swap(true) {
 		x.g.logger.Warn("help_url leads to a page behind sesame, which users without a valid link can't read: "+
@@ -97,7 +96,7 @@ func (x *hints) warnOfHelp(r *http.Request) {
 	}
 }
 
-// findExpired finds the user whose token it is but for its age.
+// findExpired finds the user of a token that would be valid but for its age.
 func (x *hints) findExpired(r *http.Request, given *authn.TokenCredential) (*userstore.User, error) {
 	check := func(user *userstore.User) error {
 		switch {

@@ -18,7 +18,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// limiter has clients that come with too many rejected credentials wait.
+// limiter has clients wait that send too many rejected credentials.
 type limiter struct {
 	failures *limit.Failures
 	queue    *limit.Queue // of clients over the limit
@@ -28,8 +28,9 @@ type limiter struct {
 	audit    *audit
 }
 
-// isRejection reports whether an error says that credentials are rejected, or
-// that their client is over the limit. Any other says that there is no answer.
+// isRejection reports whether an error says that credentials are rejected, or that
+// their client is over the limit. Any other error means that the store gave no
+// answer.
 func isRejection(err error) bool {
 	if _, limited := errors.AsType[*limit.Exceeded](err); limited {
 		return true
@@ -43,10 +44,11 @@ func (l *limiter) clientOf(r *http.Request) limit.Client {
 	return limit.ClientOf(address)
 }
 
-// isGuess reports whether a token that was rejected for a reason may have been
-// made without the key. Others are no guesses: what isn't a token of a version
-// that is accepted, or has expired, is rejected whatever its signature is, and
-// what has been used, revoked or is v1 and of a former password, was signed.
+// isGuess reports whether a token that was rejected for a reason may have been made
+// without the key. A token of a version that isn't accepted, or one that has
+// expired, is no guess: it is rejected whatever its signature is. A token that was
+// used or revoked, or a v1 token of a former password, is no guess either: its
+// signature was right.
 func isGuess(reason error) bool {
 	if authn.IsStale(reason) {
 		return false
@@ -69,16 +71,16 @@ func (l *limiter) credentialOf(r *http.Request, c authn.Credential) limit.Creden
 	return l.failures.CredentialOf(l.clientOf(r), c.Traits().Guess)
 }
 
-// chargeToken counts a token that was rejected against the request's client if it
-// is a guess, and once only: a browser that sends the same old link again and
-// again is no guesser. It returns the reason, or limit.Exceeded if the client is
-// over the limit.
+// chargeToken counts a rejected token against the request's client if the token is a
+// guess. Each token counts once, since a browser may send the same old link many
+// times. It returns the reason, or limit.Exceeded if the client is over the limit.
 //
-// A prefetch that is rejected counts as any other request. It would be the way
-// around the limit otherwise.
+// A rejected prefetch counts as any other request: otherwise prefetching would
+// bypass the limit.
 func (l *limiter) chargeToken(r *http.Request, credential limit.Credential, reason error) error {
 	known, _ := errors.AsType[token.Reason](reason)
-	// What took a lookup is remembered, so that the next one waits in the queue.
+	// A token that took a lookup is remembered, so that its next lookup waits in the
+	// queue.
 	isNew := known >= token.UnknownUser && l.failures.RememberRejected(credential)
 	return l.charge(r, reason, isNew && isGuess(reason))
 }
@@ -103,8 +105,8 @@ func (l *limiter) charge(r *http.Request, reason error, isFailure bool) error {
 	return &limit.Exceeded{Wait: wait, Reason: reason}
 }
 
-// note counts a failure of a client, and logs if that is over the limit. It
-// returns how long the client is limited already.
+// note counts a failure of a client, and logs if that takes the client over the
+// limit. It returns how long the client has to wait, or 0.
 func (l *limiter) note(r *http.Request, client limit.Client) time.Duration {
 	noted := l.failures.Note(client)
 	if noted.Crowded {
@@ -116,7 +118,8 @@ func (l *limiter) note(r *http.Request, client limit.Client) time.Duration {
 	return noted.Wait
 }
 
-// tellLimited tells that a client is over the limit, once for each and a while.
+// tellLimited logs that a client is over the limit, and emits the event. It leaves
+// lines out if there are many such clients.
 func (l *limiter) tellLimited(r *http.Request) {
 	omitted, ok := l.failures.TakeLine()
 	if !ok {
@@ -128,10 +131,11 @@ func (l *limiter) tellLimited(r *http.Request) {
 	l.audit.limited(r)
 }
 
-// findInTurn is Finder.Find for credentials that can be guessed. Where the client is over the limit, or the
-// token was rejected before, the lookup waits in a queue, and MySQL is asked no
-// more often however many such requests come. Only what a kept row accepts is
-// answered at once: neither the answer nor its time tells whether a user exists.
+// findInTurn is Finder.Find for credentials that can be guessed. Where the client is
+// over the limit, or the token was rejected before, the lookup waits in a queue, and
+// MySQL is asked no more often however many such requests come. Only credentials
+// that a cached row accepts are answered at once, so that neither the answer nor its
+// time tells whether a user exists.
 func (l *limiter) findInTurn(r *http.Request, credential limit.Credential, key userstore.Key, fresh bool, check func(*userstore.User) error) (*userstore.User, error) {
 	client := l.clientOf(r)
 	wait := l.failures.Wait(client)
@@ -160,7 +164,7 @@ func (l *limiter) findInTurn(r *http.Request, credential limit.Credential, key u
 	return user, err
 }
 
-// refuseLimited answers what is refused of a client over the limit. It tells
+// refuseLimited answers a rejected request of a client over the limit. It tells
 // neither whether the token was looked at, nor why it is rejected.
 func (f *refuser) refuseLimited(w http.ResponseWriter, r *http.Request, wait time.Duration) error {
 	counted.requests[outcomeLimited].Add(1)
@@ -168,15 +172,15 @@ func (f *refuser) refuseLimited(w http.ResponseWriter, r *http.Request, wait tim
 	return f.answer(w, r, refusal{status: http.StatusTooManyRequests, page: page.Data{Kind: page.Limited}})
 }
 
-// chargeForged counts forged sessions against the request's client, each once:
-// one that a browser sends again and again was signed by a former key. It returns
-// a limit.Exceeded where there are any and the client is over the limit, else nil.
+// chargeForged counts forged sessions against the request's client. Each counts
+// once, since a browser may send a session of a former key many times. It returns a
+// limit.Exceeded where there are any and the client is over the limit, else nil.
 func (l *limiter) chargeForged(r *http.Request, none *authn.None) error {
 	client := l.clientOf(r)
 	for _, rejected := range none.Rejected {
 		guess := guessOf(rejected)
 		if guess == "" {
-			continue // what isn't a session is another application's
+			continue // a cookie that is no session is another application's
 		}
 		isNew := l.failures.RememberRejected(l.failures.CredentialOf(client, guess))
 		err := l.charge(r, rejected.Err, isNew)
@@ -187,8 +191,8 @@ func (l *limiter) chargeForged(r *http.Request, none *authn.None) error {
 	return nil
 }
 
-// guessOf tells a rejected session that may have been made up from others. It is
-// empty for one that was not.
+// guessOf returns the value of a rejected session that may be forged. It is empty
+// for other credentials.
 func guessOf(rejected authn.Rejected) string {
 	switch c := rejected.Credential.(type) {
 	case *authn.SessionCookie:

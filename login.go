@@ -17,10 +17,10 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// tokenLogin is what becomes of a request whose token is valid.
+// tokenLogin answers requests whose token is valid.
 type tokenLogin struct{ g *gate }
 
-// logIn lets a user in whose token is valid: it shows the page with the button,
+// logIn answers a request whose token is valid: it shows the page with the button,
 // or uses the token and starts a session, or just passes the request on.
 func (f *tokenLogin) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken, given *authn.TokenCredential, user *userstore.User) error {
 	if origin.IsAhead(r) {
@@ -42,23 +42,23 @@ func (f *tokenLogin) logIn(w http.ResponseWriter, r *http.Request, next caddyhtt
 		counted.requests[outcomeSession].Add(1)
 		return seeOther(w, c.loginTarget(r))
 	case isPressed:
-		// The page was too old, or not ours, or hides its origin, or another user
-		// has logged in since.
+		// The page was too old, or another site's, or hides its origin, or another
+		// user has logged in since.
 		return f.g.confirmer.ask(w, r, c, given, user, replaced)
 	case from.IsForced(), asks && !asksForPage(r):
-		return f.serveAhead(w, r, next, given, user) // also for a script, which shows no page
+		return f.serveAhead(w, r, next, given, user) // also for a script, which can't show the page
 	case asks:
 		return f.g.confirmer.ask(w, r, c, given, user, replaced)
 	}
-	// Nobody was asked.
+	// The link needs no button.
 	mayReplace := replaced == nil || from.Initiator == origin.Own
 	return f.useToken(w, r, next, c, given, user, login{startsSession: isLink && from.MayLogIn() && mayReplace})
 }
 
-// login is what becomes of a request whose token is used.
+// login says what useToken does beside using the token.
 type login struct {
-	isConfirmed   bool // it is that of the button
-	startsSession bool // where there are sessions
+	isConfirmed   bool // the button sent the request
+	startsSession bool // if sessions are on
 }
 
 // useToken uses a token that is valid, starts a session, and passes the request
@@ -93,8 +93,8 @@ func (f *tokenLogin) useToken(w http.ResponseWriter, r *http.Request, next caddy
 	return f.g.serveVisitor(w, r, next, &v)
 }
 
-// serveAhead answers a request that no user has clicked for. It starts no session.
-// A reusable token is as good for it as for any other request.
+// serveAhead answers a request that no user has clicked for. It starts no session. A
+// reusable token authenticates it as any other request.
 func (f *tokenLogin) serveAhead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, given *authn.TokenCredential, user *userstore.User) error {
 	if f.g.config.OneTime {
 		return f.g.refuser.fail(w, r, errAhead)
@@ -115,10 +115,11 @@ func (h *Handler) asksFirst() bool {
 	}
 }
 
-// loggedIn returns the user whose session a request has, if any, and the same
-// user as replaced if it isn't the one that a login is for: whoever sends a user
-// their own link could otherwise have them work in the wrong account. A session
-// for another scope is replaced, too, since it is in the same cookie.
+// loggedIn returns the user whose session a request has, if any, and the same user
+// as replaced if it isn't the one that a login is for: an attacker could otherwise
+// send a user the link of the attacker's account, and have the user work in that
+// account. A session for another scope is replaced, too, since it is in the same
+// cookie.
 func (f *tokenLogin) loggedIn(r *http.Request, c taken, given *authn.TokenCredential, user *userstore.User) (current, replaced *userstore.User, err error) {
 	if f.g.logins == nil || !given.IsLink() || len(c.ambient) == 0 {
 		return nil, nil, nil
@@ -150,9 +151,9 @@ func keysOf(users []token.PrimaryKey) []userstore.Key {
 	return keys
 }
 
-// loggedInElsewhere returns the users who have a session for another scope, or one
-// of Django's that a login here ends though it isn't accepted here. Of such a session
-// it isn't known whether a new password has ended it.
+// loggedInElsewhere returns the users of sessions that aren't accepted here, but
+// that a login here ends: sessions for another scope, and sessions of Django's by an
+// unlisted backend. A new password may already have ended the latter.
 func (f *tokenLogin) loggedInElsewhere(rejected []authn.Rejected) (users []userstore.Key) {
 	for _, other := range rejected {
 		if key, ok := authn.UnlistedUser(other); ok && writesDjango(f.g.config) {
@@ -288,8 +289,8 @@ func ownURI(r *http.Request) string {
 // anyUser accepts every user.
 func anyUser(*userstore.User) error { return nil }
 
-// use uses up a one-time token. The error is token.Consumed, or says why the
-// store has no answer: then it isn't known whether it is used up.
+// use uses up a one-time token. The error is token.Consumed, or says why the store
+// has no answer: then the token may or may not be used up.
 func (f *tokenLogin) use(r *http.Request, given *authn.TokenCredential, user *userstore.User) error {
 	if !f.g.config.OneTime {
 		return nil

@@ -22,13 +22,13 @@ func init() {
 	caddy.RegisterModule(new(MatchUser))
 }
 
-// MatchUser matches requests whose user the `sesame` handler has proven before,
-// and who meets all of the requirements; without any, every user does. Nothing
-// that the client sends counts.
+// MatchUser matches requests whose user an earlier `sesame` handler has
+// authenticated and who meets all of the requirements; without any, every user does.
+// Nothing that the client sends counts.
 //
-// It matches no user where no such handler stands in front. What a requirement is
-// about must be read by that handler's store: else the request is answered 500,
-// also within `not`, since it isn't known whether it holds.
+// It matches no user where no such handler stands in front. That handler's store
+// must read what a requirement is about: else the request is answered 500, also
+// within `not`, since the result isn't known.
 type MatchUser require.Requirements
 
 // CaddyModule returns the Caddy module information.
@@ -79,7 +79,7 @@ func (m *MatchUser) Provision(ctx caddy.Context) error {
 
 // Match implements caddyhttp.RequestMatcher.
 func (m *MatchUser) Match(r *http.Request) bool {
-	match, _ := m.MatchWithError(r) // Caddy asks that
+	match, _ := m.MatchWithError(r) // Caddy calls MatchWithError
 	return match
 }
 
@@ -90,8 +90,8 @@ func (m *MatchUser) MatchWithError(r *http.Request) (bool, error) {
 		return false, nil
 	}
 	matches, err := require.Requirements(*m).AreMet(user)
-	// A row that may be old can match, but only a fresh one can tell that a user
-	// doesn't: that is mostly a rejection.
+	// A row that may be old can match. Only a fresh one decides that a user doesn't
+	// match, since the request is mostly rejected then.
 	if p := provenIn(r); err == nil && !matches && p != nil && p.reread != nil {
 		user, err := p.update(r, user)
 		switch {
@@ -115,12 +115,12 @@ var (
 	_ caddyhttp.RequestMatcherWithError = (*MatchUser)(nil)
 )
 
-// Rights compares, when Caddy starts, what matchers ask about users with what
-// the handlers read of them. It has nothing to configure, and is there where
-// they are.
+// Rights compares, when Caddy starts, what matchers ask about users with what the
+// handlers read of them. It has no options. Provisioning a handler or a matcher
+// loads it.
 //
-// Matchers can't do that when they are provisioned. Caddy provisions some of
-// them before all handlers, and others after.
+// Matchers can't compare it when they are provisioned: Caddy provisions some of them
+// before all handlers, and others after.
 type Rights struct {
 	mu    sync.Mutex
 	reads []userstore.Reads      // of each handler
@@ -132,7 +132,7 @@ func (*Rights) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "sesame", New: func() caddy.Module { return new(Rights) }}
 }
 
-// rightsOf is the one of a configuration; nil outside of any, as in tests.
+// rightsOf returns the Rights of a configuration, or nil without one, as in tests.
 func rightsOf(ctx caddy.Context) (*Rights, error) {
 	if accesslog.HTTPApp(ctx) == nil {
 		return nil, nil

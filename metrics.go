@@ -35,7 +35,7 @@ const (
 	outcomeForbidden                  // its user doesn't meet what is required
 	outcomeUnavailable                // MySQL gave no answer
 	outcomeCanceled                   // the client went away
-	outcomeLimited                    // is refused, of a client over the limit
+	outcomeLimited                    // was rejected, of a client over the limit
 	outcomeBusy                       // too many passwords are to be hashed
 	outcomes
 )
@@ -53,7 +53,7 @@ type consumption uint8
 const (
 	consumptionUsed   consumption = iota // was used up
 	consumptionLost                      // another request was first
-	consumptionFailed                    // it isn't known
+	consumptionFailed                    // MySQL didn't say
 	consumptions
 )
 
@@ -73,10 +73,10 @@ type tally struct {
 	logouts       atomic.Uint64
 	sessionsEnded [session.Revoked + 1]atomic.Uint64
 
-	// Of schemes besides tokens and sessions.
+	// Counts of the schemes besides tokens and sessions.
 	mu      sync.Mutex
 	served  map[string]*atomic.Uint64 // requests that went on, by the scheme
-	reasons map[string]*atomic.Uint64 // those that were refused, by the reason
+	reasons map[string]*atomic.Uint64 // requests that were rejected, by the reason
 }
 
 // servedBy is the count of requests that went on by credentials of a scheme.
@@ -90,7 +90,7 @@ func (t *tally) servedBy(scheme string) *atomic.Uint64 {
 	return t.named(&t.served, scheme)
 }
 
-// named is the count with a name.
+// named returns the count with a name, which it adds if it is new.
 func (t *tally) named(counts *map[string]*atomic.Uint64, name string) *atomic.Uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -236,8 +236,8 @@ func (collector) Collect(to chan<- prometheus.Metric) {
 	collectStores(to)
 }
 
-// collectStores shows the figures of the stores: those that only grow of all
-// there were, the others of those that are open.
+// collectStores exports the figures of the stores: counters of all stores since the
+// process began, gauges of the stores that are open.
 func collectStores(to chan<- prometheus.Metric) {
 	gauge := func(desc *prometheus.Desc, n int, labels ...string) {
 		to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(n), labels...)
@@ -293,8 +293,8 @@ func collectStores(to chan<- prometheus.Metric) {
 	gauge(cacheUsersDesc, users)
 }
 
-// registerMetrics adds the metrics to a registry, of which each configuration
-// has its own, and each handler of it may be the first.
+// registerMetrics adds the metrics to a configuration's registry. Each of the
+// configuration's handlers may be the first to do so.
 func registerMetrics(registry *prometheus.Registry) error {
 	metrics := slices.Concat([]prometheus.Collector{collector{}, lookupSeconds}, authn.Metrics(), hashing.Metrics(), limit.Metrics(), watch.Metrics())
 	for _, metric := range metrics {

@@ -37,11 +37,11 @@ type TokenSource = claim.Source
 // Handler authenticates requests with tokens of django-sesame, against the
 // user's row in MySQL, and tells the next handlers who the user is.
 //
-// The token is taken from the request, which goes on without it. A request
-// with a valid token gets the identity header fields; one without is answered
-// 401, or 503 while MySQL can't be asked. Whatever the client sent in the
-// place of an identity header field is removed first. The blocks `session`,
-// `django_session`, `password` and `api_token` accept other credentials as well.
+// The token is taken from the request, which goes on without it. A request with a
+// valid token gets the identity header fields; one without is answered 401, or 503
+// while MySQL can't be asked. Identity header fields that the client sent are
+// removed first, in any spelling. The blocks `session`, `django_session`, `password`
+// and `api_token` accept other credentials as well.
 //
 // The settings that tokens depend on are those of django-sesame, without
 // `SESAME_`; they must be equal on both sides.
@@ -54,8 +54,8 @@ type TokenSource = claim.Source
 // `{http.auth.user.username}` | The user name, or the primary key where the table has none
 // `{http.auth.user.email}` | The e-mail address
 // `{http.auth.user.<column>}` | Any column named in `userstore.columns.extra`
-// `{http.auth.user.groups}` | The names of the groups, with commas; where they are read, as the next are
-// `{http.auth.user.permissions}` | The permissions that the user was given, with commas
+// `{http.auth.user.groups}` | The names of the groups, joined by commas, if `userstore` reads groups
+// `{http.auth.user.permissions}` | The permissions that the user was given, joined by commas, if `userstore` reads them
 // `{http.auth.user.is_staff}` | 1 or 0
 // `{http.auth.user.is_superuser}` | 1 or 0
 //
@@ -76,12 +76,12 @@ type Handler struct {
 	// The query parameter with the token. Default: `sesame`.
 	TokenName string `json:"token_name,omitempty"`
 
-	// Where tokens are looked for, in this order; the first that is there
-	// counts. Default: the query, then `Authorization: Bearer`.
+	// Where tokens are looked for, in this order; the first one found counts.
+	// Default: the query, then `Authorization: Bearer`.
 	TokenFrom []TokenSource `json:"token_from,omitempty"`
 
-	// How long a token is valid. Default: for ever. Whether it is set changes
-	// the format, so it must be set here if it is in Django.
+	// How long a token is valid. Default: for ever. Setting it changes the tokens'
+	// format, so it must be set here if Django sets it.
 	MaxAge *caddy.Duration `json:"max_age,omitempty"`
 
 	// Whether a token is good for a single use: the gateway then writes
@@ -137,11 +137,10 @@ type Handler struct {
 	TimeZone string `json:"time_zone,omitempty"`
 
 	// The scope that tokens must be made for. A template: in
-	// `report:{http.request.uri.path.1}` each report has links of its own.
-	// Where it reads the URL, requests are rejected whose target servers read in
-	// different ways, and those for which it comes out empty. Placeholders of
-	// header fields, cookies and the body are not accepted.
-	// Default: the default scope.
+	// `report:{http.request.uri.path.1}` each report has links of its own. If the
+	// template reads the URL, a request is rejected if the scope comes out empty, or
+	// if servers read the request's target in different ways. Placeholders of header
+	// fields, cookies and the body are not accepted. Default: the default scope.
 	Scope string `json:"scope,omitempty"`
 
 	// Whether requests without a token go on, without a user. One with a token that
@@ -153,9 +152,9 @@ type Handler struct {
 	// `optional` is set, else `refuse`.
 	Preflight string `json:"preflight,omitempty"`
 
-	// What a user must meet: all of it. Others are answered 403, and their links
-	// neither log in nor are used up. Requests without a user are answered 401,
-	// also where `optional` is set. Default: nothing.
+	// The requirements, all of which a user must meet. Other users are answered 403,
+	// and their links neither log in nor are used up. Requests without a user are
+	// answered 401, also where `optional` is set. Default: nothing.
 	Require require.Requirements `json:"require,omitempty"`
 
 	// The header fields that tell the upstream who the user is. No client can
@@ -163,12 +162,12 @@ type Handler struct {
 	// `Remote-Groups` where groups are read.
 	Identity []identity.Header `json:"identity,omitempty"`
 
-	// Header fields of clients that are passed on, although applications commonly
-	// take them for who the user is, and which are removed otherwise:
+	// Header fields of clients that are passed on. Otherwise the gateway removes
+	// them, because applications commonly read the user from them:
 	// `X-Forwarded-User`, `X-Auth-Request-*` and others. Needed where another
 	// gateway in front sets them. A star at the end stands for any rest of a name.
-	// `Authorization` passes `Basic` and `Digest` credentials also of users whom
-	// the gateway has authenticated. Default: none.
+	// `Authorization` passes `Basic` and `Digest` credentials also of users whom the
+	// gateway has authenticated. Default: none.
 	PassHeader []string `json:"pass_header,omitempty"`
 
 	// Tells the upstream who the user is in a way that it can verify. Default:
@@ -181,9 +180,9 @@ type Handler struct {
 	// Where the users are.
 	UserStore userstore.Config `json:"userstore,omitzero"`
 
-	// Whether a user's row may be used again for a short time. A row that would
-	// refuse a request is read anew first, and one-time tokens and logins never
-	// rest on a kept one. Default: every request reads the row as it is.
+	// Whether a user's row may be used again for a short time. A cached row never
+	// rejects a request: the row is read anew first. One-time tokens and logins
+	// never use a cached row. Default: every request reads the row as it is.
 	Cache *userstore.CacheConfig `json:"cache,omitempty"`
 
 	// Whether a link logs a person in. Default: it authenticates its own
@@ -216,8 +215,8 @@ type Handler struct {
 	// Default: 30s where sessions or django_session are on, else never.
 	Watch *caddy.Duration `json:"watch,omitempty"`
 
-	// How often a client may come with what is refused. Default: 100 times at
-	// once, and of these one more every 0.6s.
+	// How many rejected credentials a client may send. Default: 100 at once, and
+	// then one more every 0.6s.
 	LimitFailures *limit.Config `json:"limit_failures,omitempty"`
 
 	// The pages of the gateway: confirmation, refusal, logout.
@@ -276,8 +275,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if at == "" {
 		return err
 	}
-	// Caddy puts the way through its modules in front of the error, so that is
-	// logged by itself as well.
+	// Caddy puts the path through its modules in front of the error, so the error is
+	// logged alone as well.
 	err = fmt.Errorf("%s: %w", at, err)
 	h.logger.Error("the configuration is rejected: "+err.Error(), zap.String("source", h.Source))
 	return err
@@ -293,8 +292,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // drain, and those take requests on open connections for some 5 s.
 const drainTime = 6 * time.Second
 
-// Cleanup closes the store once the last request must be through. What the
-// next configuration shares with this one stays open.
+// Cleanup closes the store once the last request must have ended. Connections that
+// the next configuration shares with this one stay open.
 func (h *Handler) Cleanup() error {
 	unregister(h)
 	if h.gate == nil {

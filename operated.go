@@ -99,10 +99,10 @@ func (h *Handler) operated() *operator.Handler {
 // issuesOf is what the handler's tokens depend on, with placeholders for secrets.
 func issuesOf(h *Handler) operator.Issues {
 	asWritten := func(_, secret string) (string, error) { return secret, nil }
-	settings, _ := h.tokenSettings(asWritten) // Tokens and PackerEncoding have what is wrong
+	settings, _ := h.tokenSettings(asWritten) // an error is reported by Tokens or PackerEncoding
 	settings.Encoding = nil
 	store := h.storeConfig()
-	// What tokens are made of has nothing to do with rights, nor with replicas.
+	// Tokens depend neither on rights nor on replicas.
 	store.Groups, store.Permissions, store.Replicas, store.ReplicaFiles = nil, nil, nil, nil
 	return operator.Issues{
 		TokenName:      cmp.Or(h.TokenName, claim.DefaultName),

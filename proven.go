@@ -86,7 +86,7 @@ func (p *proven) newest(ctx context.Context, user *userstore.User, check func(*u
 	})
 }
 
-// provenIn is what a handler has left of the visitor whom it has proven, or nil.
+// provenIn returns what an earlier handler has left by setProven, or nil.
 func provenIn(r *http.Request) *proven {
 	p, _ := caddyhttp.GetVar(r.Context(), provenVar).(*proven)
 	return p

@@ -63,8 +63,8 @@ func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 	return f.answer(w, r, answer)
 }
 
-// targetOf is where a link for logging in leads from the page that a request asks
-// for: back to it, unless the request was to change something.
+// targetOf is the page to which a login leads back: the one that the request asks
+// for, unless the request was to change something.
 func (f *refuser) targetOf(r *http.Request) string {
 	if r.Method != http.MethodGet {
 		return ""
@@ -72,8 +72,8 @@ func (f *refuser) targetOf(r *http.Request) string {
 	return f.g.sources.Clean(ownURI(r))
 }
 
-// refuseNobody sends a browser that asks for a page to log in, where there is a
-// page for that, and rejects what else has neither a token nor a session.
+// refuseNobody answers a request that has no credentials: it sends a browser that
+// asks for a page to the login page, if there is one, and rejects other requests.
 func (f *refuser) refuseNobody(w http.ResponseWriter, r *http.Request, c taken) error {
 	var err error
 	if len(c.unsure) > 0 {
@@ -109,9 +109,8 @@ func (f *refuser) refuseForNow(w http.ResponseWriter, r *http.Request, retryAfte
 	return f.answer(w, r, refusal{status: http.StatusServiceUnavailable, page: page.Data{Kind: page.Unavailable}})
 }
 
-// challenge writes WWW-Authenticate: one field for each scheme, since clients that
-// know commas in it only as a part of a challenge read the first of several. Basic
-// comes first, as it is the one that old clients know.
+// challenge writes WWW-Authenticate: one field for each scheme, since some clients
+// read only the first challenge of a field. Basic comes first, for old clients.
 func (f *refuser) challenge(header http.Header, r *http.Request, err error) {
 	header.Del("WWW-Authenticate")
 	if basic := f.challenges.basic; basic != "" && (f.challenges.asksBrowsers || !isBrowser(r)) {
@@ -151,8 +150,8 @@ func asksBrowsers(h *Handler) bool {
 	return h.Password != nil && h.Password.Basic && h.Session == nil && h.DjangoSession == nil
 }
 
-// isBrowser reports whether a request comes from a browser: that somebody navigates,
-// or that a page or its script makes.
+// isBrowser reports whether a request comes from a browser, by navigation or by a
+// page or its script.
 func isBrowser(r *http.Request) bool {
 	return page.Wanted(r) == page.HTML || len(r.Header["Sec-Fetch-Mode"]) > 0 || len(r.Header["X-Requested-With"]) > 0
 }
@@ -208,9 +207,9 @@ func (f *refuser) answer(w http.ResponseWriter, r *http.Request, answer refusal)
 	return nil
 }
 
-// fail answers a request that doesn't go on: 401 for credentials that are rejected, 403 for a
-// user who doesn't meet what is required, 429 for a client over the limit, 503
-// where the store has no answer, or too many passwords are to be hashed.
+// fail answers a request that doesn't go on: 401 for credentials that are rejected,
+// 403 for a user who doesn't meet the requirements, 429 for a client over the limit,
+// 503 where the store has no answer, or too many passwords are to be hashed.
 func (f *refuser) fail(w http.ResponseWriter, r *http.Request, err error) error {
 	if limited, ok := errors.AsType[*limit.Exceeded](err); ok {
 		return f.refuseLimited(w, r, limited.Wait)
@@ -245,8 +244,8 @@ func (f *refuser) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	return f.refuseForNow(w, r, retryAfter)
 }
 
-// denial is why a user's request is answered 403, besides requirements: the name
-// of the page.
+// denial is a reason besides requirements to answer a user's request with 403: the
+// name of the page.
 type denial page.Kind
 
 func (d denial) Error() string  { return "sesame: " + string(d) }
@@ -268,13 +267,13 @@ func (f *refuser) deny(w http.ResponseWriter, r *http.Request, d denial) error {
 // statusClientClosed is what Caddy logs for a client that went away.
 const statusClientClosed = 499
 
-// errAhead: the token is valid and for one use, which this request isn't.
+// errAhead: the token is valid for one use, but the request was made ahead of it.
 var errAhead = errors.New("the request was made ahead of its use")
 
-// answerAhead answers a request that was made ahead of the use of a one-time
-// token. It doesn't go on to the upstream: with an identity it would be a use,
-// and without a user it would be a wrong answer. What was asked for ahead must not
-// be kept and shown later, since the click must come here.
+// answerAhead answers a request that was made ahead of the use of a one-time token.
+// The request doesn't go on to the upstream: with an identity it would use the
+// token, and without a user its answer would be wrong. The browser must not keep
+// this answer and show it later, since the click must reach the gateway.
 func answerAhead(w http.ResponseWriter, r *http.Request) error {
 	claim.ForbidLinking(w.Header())
 	if r.Method == http.MethodHead {
@@ -296,8 +295,8 @@ func answerTooEarly(w http.ResponseWriter) error {
 	return nil
 }
 
-// outageLog writes one line at once when the store has no answer, and then one
-// every so often, so that an outage doesn't fill the disk.
+// outageLog writes one line at once when the store has no answer, and then one per
+// outageInterval, so that an outage doesn't fill the disk.
 type outageLog struct {
 	mu      sync.Mutex
 	last    time.Time

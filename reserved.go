@@ -58,9 +58,9 @@ func (p *reserved) pageOf(r *http.Request) string {
 	}
 	switch {
 	case p.g.logins == nil && !p.isAlone(page):
-		return "" // it is about logins
+		return "" // the page needs logins
 	case page == "":
-		return "/" // nothing is there, but it is ours
+		return "/" // no page, but the gateway answers it
 	}
 	return page
 }
@@ -126,7 +126,7 @@ func (p *reserved) serveLogout(w http.ResponseWriter, r *http.Request, c taken) 
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return nil
 	case origin.Of(r).IsOther():
-		if asksForPage(r) { // the button on it works, wherever the page before was from
+		if asksForPage(r) { // this page is the gateway's own, so its button works
 			return p.g.pages.Write(w, r, http.StatusForbidden, page.Data{Kind: page.Logout, Action: logoutAction(next)})
 		}
 		w.WriteHeader(http.StatusForbidden)
@@ -149,7 +149,7 @@ func logoutAction(next string) string {
 	return "?" + url.Values{nextParameter: {next}}.Encode()
 }
 
-// whoami is what whoami tells.
+// whoami is the answer of the page whoami.
 type whoami struct {
 	ID       string     `json:"id"`
 	Username string     `json:"username,omitempty"`
@@ -197,7 +197,7 @@ func (p *reserved) serveWhoami(w http.ResponseWriter, r *http.Request, c taken) 
 	return json.NewEncoder(w).Encode(told)
 }
 
-// visitorExplicit finds the user of a request by what was sent on purpose.
+// visitorExplicit finds the user of a request by its explicit credentials.
 func (g *gate) visitorExplicit(r *http.Request, c taken) (visitor, error) {
 	v, err := g.authn.Explicit(r, c.explicit, c.at, g.meets)
 	if err != nil {
@@ -206,10 +206,10 @@ func (g *gate) visitorExplicit(r *http.Request, c taken) (visitor, error) {
 	return g.visitor(v), nil
 }
 
-// keySetAge is for how long others may keep the key set.
+// keySetAge is how long applications may cache the key set.
 const keySetAge = "public, max-age=300"
 
-// serveKeySet tells applications by which keys assertions are verified.
+// serveKeySet answers with the keys by which applications verify assertions.
 func (p *reserved) serveKeySet(w http.ResponseWriter, r *http.Request) error {
 	counted.requests[outcomePage].Add(1)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {

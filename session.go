@@ -53,8 +53,8 @@ type SessionConfig struct {
 	// another site. Default: `lax`.
 	SameSite string `json:"same_site,omitempty"`
 
-	// Whether the cookie is for HTTPS only: `on`, `off`, or `auto`, which is
-	// what the request came by. Default: `auto`.
+	// Whether the cookie is for HTTPS only: `on`, `off`, or `auto`, which follows
+	// the request. Default: `auto`.
 	Secure string `json:"secure,omitempty"`
 
 	// Whether a login writes `last_login`, as Django's does. Default: true.
@@ -65,11 +65,10 @@ type SessionConfig struct {
 	Redirect string `json:"redirect,omitempty"`
 
 	// Cookies of applications that browsers are told to forget when the session
-	// ends: at a logout, and when another user logs in. Without it, an
-	// application with a session of its own goes on to show the former user.
-	// `sessionid` is a cookie with the path `/`, `sid:/app/` one with another
-	// path, and `wordpress_*` all whose name begins so, of those that the request
-	// has. Default: none.
+	// ends: at a logout, and when another user logs in. Without it, an application
+	// with a session of its own goes on to show the former user. `sessionid` is a
+	// cookie with the path `/`, `sid:/app/` one with another path, and `wordpress_*`
+	// all cookies of the request whose names begin so. Default: none.
 	EndCookies []string `json:"end_cookies,omitempty"`
 }
 
@@ -111,8 +110,8 @@ type logins struct {
 	updateLastLogin bool
 }
 
-// newLogins makes the logins of a configuration, which is nil where only
-// django_session has them.
+// newLogins makes the logins of a configuration. cfg is nil if only django_session
+// is on.
 func newLogins(cfg *SessionConfig) (*logins, error) {
 	if cfg == nil {
 		cfg = new(SessionConfig)
@@ -135,8 +134,7 @@ func newLogins(cfg *SessionConfig) (*logins, error) {
 	return l, nil
 }
 
-// keys are what tells tokens and sessions, made once the store knows
-// its table.
+// keys verify tokens and sessions. They are made once the store knows its table.
 type keys struct {
 	tokens   *token.Tokens
 	sessions *session.Sessions // nil without sessions
@@ -187,13 +185,13 @@ func (l *logins) start(w http.ResponseWriter, r *http.Request, user *userstore.U
 		}
 	}
 	if sessionsIn(c.ambient) > 1 {
-		l.cookie.ClearAll(w, r) // what other hosts have set would be sent beside this one
+		l.cookie.ClearAll(w, r) // cookies that other hosts have set would be sent beside this one
 	}
 	l.cookie.Set(w, r, value, made.sessions.Settings().MaxAge)
 	return nil
 }
 
-// startDjango is start where a login begins a session of Django's.
+// startDjango does what start does if a login begins a session of Django's.
 func (l *logins) startDjango(w http.ResponseWriter, r *http.Request, user *userstore.User, c taken) error {
 	begun, err := l.g.django.Begin(w, r, user, c.ambient)
 	if err != nil {
@@ -227,29 +225,30 @@ func (l *logins) renew(w http.ResponseWriter, r *http.Request, v *visitor) error
 	if !renewed {
 		return nil
 	}
-	w.Header().Add("Cache-Control", "private") // no cache that others share may hand it on
+	w.Header().Add("Cache-Control", "private") // no shared cache may hand the cookie to other clients
 	end := v.session.Issued().Add(made.sessions.Settings().MaxAge)
 	l.cookie.Set(w, r, value, end.Sub(now))
 	return nil
 }
 
-// note writes the time of a login, as Django does, unless the token was
-// for one use, which has written it. A store that can't is no reason to keep
-// a user out whose token is valid.
+// note writes the time of a login, as Django does, unless the use of a one-time
+// token has written it. If the store can't write, the user is logged in all the
+// same, since the token is valid.
 func (l *logins) note(ctx context.Context, user *userstore.User) {
 	if !l.updateLastLogin || l.g.config.OneTime {
 		return
 	}
-	// Whoever changes the row at the same time has written a login, too.
+	// Another request that changes the row at the same time has written a login,
+	// too.
 	err := l.g.store.Consume(ctx, user, l.g.now())
 	if err != nil && !errors.Is(err, userstore.ErrConsumed) {
 		l.g.logger.Warn("last_login could not be written", zap.Stringer("user", user.PrimaryKey), zap.Error(err))
 	}
 }
 
-// cookieWarnings tells where browsers would not take the session's cookie, or
-// not send it, on a site of these hosts. None of it keeps Caddy from starting:
-// other hosts of the site may be right.
+// cookieWarnings returns why browsers would not take the session's cookie, or not
+// send it, on a site of these hosts. Caddy starts all the same, since the cookie may
+// work on other hosts of the site.
 func (h *Handler) cookieWarnings(hosts []string) []operator.Warning {
 	if h.DjangoSession != nil && (h.Session == nil || writesDjango(h)) {
 		return domainWarnings("django_session cookie_domain", h.DjangoSession.CookieDomain, hosts)
@@ -297,14 +296,14 @@ func domainWarnings(option, domain string, hosts []string) (warnings []operator.
 	return warnings
 }
 
-// isBelow reports whether a host of a site, which may have a wildcard or a
-// placeholder in it, is a domain or in it.
+// isBelow reports whether a host is a domain or in it. The host may have a wildcard
+// or a placeholder in it.
 func isBelow(host, domain string) bool {
 	if bare, _, err := net.SplitHostPort(host); err == nil {
 		host = bare
 	}
 	if host == "" || strings.Contains(host, "{") {
-		return true // it isn't known
+		return true // the placeholder's value isn't known
 	}
 	host = strings.ToLower(host)
 	return host == domain || strings.HasSuffix(host, "."+domain)
@@ -329,8 +328,8 @@ func (g builder) warnAboutCookie(ctx caddy.Context) {
 	}
 }
 
-// forget makes the browser forget session cookies that are of no use.
-// Applications lose what they keep of the user, where there was a session.
+// forget has the browser delete session cookies that are no longer valid. If one of
+// them was a real session, the cookies in end_cookies are deleted, too.
 func (l *logins) forget(w http.ResponseWriter, r *http.Request, c taken, err error) {
 	none, ok := errors.AsType[*authn.None](err)
 	if ok && l != nil && writesDjango(l.g.config) {
@@ -352,7 +351,8 @@ func (l *logins) forget(w http.ResponseWriter, r *http.Request, c taken, err err
 		}
 	}
 	if none.IsAmbiguous {
-		// All of them: with one left, its user would be taken for this one.
+		// All of them are deleted: if one were left, the request would be taken for
+		// its user's.
 		l.cookie.ClearAll(w, r)
 	} else {
 		l.cookie.Clear(w, r)
@@ -362,16 +362,16 @@ func (l *logins) forget(w http.ResponseWriter, r *http.Request, c taken, err err
 	}
 }
 
-// forgetDjango is forget for sessions of Django's. What isn't accepted for the
-// gateway's own reasons stays.
+// forgetDjango does what forget does, for sessions of Django's. A session that is
+// valid in Django but not accepted here stays.
 func (l *logins) forgetDjango(w http.ResponseWriter, r *http.Request, c taken, none *authn.None) {
 	if l.g.django.Forget(w, r, c.ambient, none) {
 		l.ending.Expire(w, r)
 	}
 }
 
-// end makes a browser forget its session, and what applications have of
-// the user, and ends the responses that are open in the session.
+// end has the browser delete its session and the cookies in end_cookies, and ends
+// the responses that are open in the session.
 //
 // The error says why the store has no answer: then a session of Django's goes on.
 func (l *logins) end(w http.ResponseWriter, r *http.Request, c taken) error {
@@ -400,7 +400,7 @@ func (l *logins) end(w http.ResponseWriter, r *http.Request, c taken) error {
 	return nil
 }
 
-// endDjango is end where sessions are Django's.
+// endDjango does what end does, for sessions of Django's.
 func (l *logins) endDjango(w http.ResponseWriter, r *http.Request, c taken) error {
 	ended, err := l.g.django.End(w, r, c.ambient)
 	if err != nil {
@@ -417,8 +417,8 @@ func (l *logins) endDjango(w http.ResponseWriter, r *http.Request, c taken) erro
 	return nil
 }
 
-// ended are the sessions of a request that logs out, for whichever
-// scope: none where the store must first say how keys are written.
+// ended are the sessions of a request that logs out, of any scope. There are none
+// while the store hasn't read the type of the primary key.
 func (l *logins) ended(r *http.Request, c taken) []session.Parsed {
 	sent, err := authn.SentSessions(r.Context(), c.ambient, authn.At{Now: l.g.now()})
 	if err != nil {
@@ -427,7 +427,7 @@ func (l *logins) ended(r *http.Request, c taken) []session.Parsed {
 	return append(sent.Valid, sent.OtherScope...)
 }
 
-// watched is what tells a session's open responses from others.
+// watched identifies the open responses of a session.
 func (l *logins) watched(parsed *session.Parsed) watch.Session {
 	return watch.Session{Audience: l.g.made.Load().sessions.Settings().Audience, User: parsed.PrimaryKey(), Login: parsed.Issued().Unix()}
 }

@@ -24,9 +24,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// Validate finds what can't be right in a configuration, without its secrets
-// and without a database. A Caddyfile is validated while the lines of options are
-// known.
+// Validate finds mistakes in a configuration, without its secrets and without a
+// database. A Caddyfile is validated while the lines of options are known.
 func (h *Handler) Validate() error {
 	switch {
 	case h.SecretKey == "":
@@ -64,7 +63,7 @@ func (h *Handler) Validate() error {
 	return nil
 }
 
-// assumedDSN is a DSN, or one in its place where it is not resolved yet.
+// assumedDSN is a DSN, or a stand-in for one that isn't resolved yet.
 func assumedDSN(dsn string) string {
 	if strings.Contains(dsn, "{") {
 		return "user@tcp(localhost)/database"
@@ -117,7 +116,7 @@ func (h *Handler) tokenSettings(resolve func(option, secret string) (string, err
 	return settings, nil
 }
 
-// checkSettings checks settings whose packer may have to wait for the table.
+// checkSettings checks settings. Their packer may not be known before the table is.
 func (h *Handler) checkSettings(settings token.Settings) error {
 	if h.UserStore.Columns.Password == userstore.NoColumn && settings.MaxAge == nil {
 		return setting.Errorf("userstore: password", "%w; there is no password here that could change", token.ErrInsecure)
@@ -132,8 +131,7 @@ func (h *Handler) checkSettings(settings token.Settings) error {
 	return err
 }
 
-// usersID tells a table of users from others, by its configuration. It holds no
-// secret.
+// usersID identifies a table of users by its configuration. It holds no secret.
 func usersID(store userstore.Config) string {
 	config, err := json.Marshal(store)
 	if err != nil {
@@ -143,8 +141,9 @@ func usersID(store userstore.Config) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// resolveStore replaces the placeholders in what is secret of a store, or names
-// a file, as resolve makes it of an option's name and value.
+// resolveStore replaces the placeholders in a store's secrets and file names.
+// resolve gets an option's name and value, and returns the value without
+// placeholders.
 func resolveStore(cfg *userstore.Config, resolve func(option, text string) (string, error)) error {
 	cfg.Replicas, cfg.ReplicaFiles = slices.Clone(cfg.Replicas), slices.Clone(cfg.ReplicaFiles)
 	type text struct {
@@ -259,7 +258,7 @@ func checkDjangoSession(h *Handler) error {
 	return nil
 }
 
-// checkRequire checks the requirements, and that what they need is read.
+// checkRequire checks the requirements, and that the store reads what they need.
 func (h *Handler) checkRequire() error {
 	if err := h.Require.Validate(); err != nil {
 		return setting.In("require", err)
@@ -280,11 +279,11 @@ func (h *Handler) requiredFlags() userstore.Needs {
 	return userstore.Needs{Staff: reads.Staff, Superuser: reads.Superuser}
 }
 
-// shortest is the least that a duration in a configuration can mean. A number
-// in JSON is nanoseconds, and 600 of them were meant to be seconds.
+// shortest is the shortest duration that a configuration may have. A number in JSON
+// is nanoseconds, and 600 was probably meant as seconds.
 const shortest = time.Millisecond
 
-// checkDurations rejects durations that are too short to be meant.
+// checkDurations rejects durations below shortest.
 func (h *Handler) checkDurations() error {
 	type duration struct {
 		option string
@@ -333,7 +332,7 @@ func (h *Handler) checkDurations() error {
 // have cleaned it, so that the gateway's pages could not be reached.
 func checkReservedPath(reserved string) error {
 	if reserved == "" || reserved == reservedOff || !strings.HasPrefix(reserved, "/") {
-		return nil // or rejected as a whole
+		return nil // the default, none, or rejected elsewhere
 	}
 	if i := strings.IndexAny(reserved, "*{}?#% \\"); i >= 0 {
 		return setting.Errorf("reserved_path", "reserved_path %q: %q can't be in it: write a plain path, as %s", reserved, reserved[i:i+1], defaultReservedPath)
@@ -357,8 +356,8 @@ func isValidating() bool {
 	return args[first] == "validate" || args[first] == "adapt" && slices.ContainsFunc(args, isOn)
 }
 
-// noteSkipped says which checks a validation has left out, as the database
-// can't be reached from where it runs.
+// noteSkipped logs which checks a validation has skipped because it can't reach the
+// database.
 func (g builder) noteSkipped(ctx context.Context, store *userstore.MySQL) {
 	if _, err := store.Schema(ctx); errors.Is(err, userstore.ErrUnavailable) {
 		g.logger.Warn("validated without the database, which can't be reached: "+

@@ -25,8 +25,7 @@ type visitor struct {
 	session *session.Parsed     // nil for a user without one
 	django  *authn.DjangoCookie // nil for a user without a session of Django's
 
-	// What an operator can revoke the credentials by, where that is looked at
-	// later.
+	// What revocations are compared with, if later checks look at them.
 	fingerprint string
 	since       time.Time
 
@@ -35,7 +34,7 @@ type visitor struct {
 	outlivesPassword bool      // whether the credentials stay valid when the password changes
 }
 
-// visitor describes who was authenticated.
+// visitor describes the user who was authenticated, and the credentials.
 func (g *gate) visitor(v authn.Visitor) visitor {
 	described := visitor{user: v.User, key: v.Key, scheme: v.Credential.Scheme()}
 	if via, _ := v.Key.Via(); via == nil || len(via.Fields) > 0 {
@@ -86,9 +85,9 @@ func (g *gate) noteRejected(r *http.Request, c authn.Credential, err error) erro
 	return err
 }
 
-// visitorUnasked finds the user of a request by what its browser has sent
-// unasked. The error is authn.ErrNone, mostly an *authn.None, or that of mayEnter,
-// or says why the store has no answer.
+// visitorUnasked finds the user of a request by its ambient credentials. The error
+// is authn.ErrNone, mostly an *authn.None, or that of mayEnter, or says why the
+// store has no answer.
 func (g *gate) visitorUnasked(r *http.Request, c taken, mayEnter func(*userstore.User) error) (visitor, error) {
 	v, err := g.authn.Ambient(r, c.ambient, c.at, mayEnter)
 	if err == nil {
@@ -103,8 +102,7 @@ func (g *gate) visitorUnasked(r *http.Request, c taken, mayEnter func(*userstore
 	return visitor{}, g.forbid(r, nil, err)
 }
 
-// sessionRefused tells an operator who has debug logs on why a session is not
-// one.
+// sessionRefused logs at DEBUG why a session is rejected.
 func (g *gate) sessionRefused(r *http.Request, parsed *session.Parsed, reason error) {
 	if reason, ok := errors.AsType[session.Reason](reason); ok {
 		counted.sessionsEnded[reason].Add(1)
@@ -160,11 +158,11 @@ func (g *gate) serveWatched(w http.ResponseWriter, r *http.Request, next caddyht
 	return next.ServeHTTP(w, r)
 }
 
-// whyEnded returns what tells why a user's row no longer lets a visitor in: the
-// password isn't what it was, an operator has ended the session or token, or the
-// user doesn't meet what is required.
+// whyEnded returns a function that tells why a user's row no longer lets a visitor
+// in: the password isn't what it was, an operator has ended the session or token, or
+// the user doesn't meet what is required.
 func (v *visitor) whyEnded(mayEnter func(*userstore.User) error) func(*userstore.User) watch.Reason {
-	held := *v // which need not be on the heap where nothing is watched
+	held := *v // a copy, so that v stays off the heap if nothing is watched
 	return func(now *userstore.User) watch.Reason {
 		switch {
 		case now.PrimaryKey != held.user.PrimaryKey, held.isRevoked(now), !held.outlivesPassword && held.hasNewPassword(now):
@@ -195,13 +193,13 @@ func (v *visitor) hasNewPassword(now *userstore.User) bool {
 // tokenForm is the claim.Form of a handler's tokens.
 type tokenForm struct{ *gate }
 
-// IsToken reports whether a text could be one of the handler's tokens, or is one
-// of its sessions, which counts as no token but is worth as much.
+// IsToken reports whether a text could be one of the handler's tokens, or is one of
+// its sessions, which must be removed as tokens are.
 func (f tokenForm) IsToken(text string) bool {
 	if made := f.made.Load(); made != nil {
 		return made.tokens.CanParse(text) || f.isSession(made, text)
 	}
-	return token.MayBeToken(text) // the table hasn't told the packer yet
+	return token.MayBeToken(text) // the packer isn't known before the table is read
 }
 
 // Resembles reports whether a text could be a broken token of the handler's.
