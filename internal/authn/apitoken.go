@@ -32,7 +32,7 @@ type library interface {
 	challenge() string
 }
 
-// certainty says whose credentials are.
+// certainty says whether credentials belong to a library.
 type certainty uint8
 
 const (
@@ -48,7 +48,7 @@ const mostAPITokens = 4
 // Name implements Scheme.
 func (*APITokens) Name() string { return "api_token" }
 
-// Names are those of the schemes of the credentials.
+// Names returns the names of the schemes of the credentials.
 func (s *APITokens) Names() []string {
 	var names []string
 	for _, l := range s.libraries {
@@ -86,9 +86,10 @@ func (s *APITokens) Challenges() []string {
 	return all
 }
 
-// Take implements Scheme. Where several libraries can read a token, each of them
-// tries it. Of several tokens, none counts. A token that may be the application's
-// is left in the request, and returned as IsUnsure where there is no other.
+// Take implements Scheme. If several libraries can read a token, each of them tries
+// to. If there are several tokens, none counts. A token that may be the
+// application's stays in the request, and is returned as IsUnsure if there is no
+// other token.
 func (s *APITokens) Take(r *http.Request) []Credential {
 	if len(r.Header["Authorization"]) == 0 {
 		return nil

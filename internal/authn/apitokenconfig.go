@@ -50,8 +50,8 @@ type APITokenConfig struct {
 	// MIN_REFRESH_INTERVAL. Default: 60s.
 	MinRefreshInterval caddy.Duration `json:"min_refresh_interval,omitempty"`
 
-	// knox: how long after it was issued a token ends at the latest,
-	// AUTO_REFRESH_MAX_TTL. Default: no limit.
+	// knox: the longest time from a token's issue to its end, AUTO_REFRESH_MAX_TTL.
+	// Default: no limit.
 	MaxTTL caddy.Duration `json:"max_ttl,omitempty"`
 
 	// simplejwt: `HS256`, `HS384`, `HS512`, `RS256`, `RS384`, `RS512`, `ES256` or
@@ -371,11 +371,11 @@ func (all APITokensConfig) New(env *Environment) (ConfiguredScheme, error) {
 	return s, nil
 }
 
-// ways are those by which tokens lead to users.
+// ways are the ways by which tokens lead to users.
 type ways []*userstore.Via
 
-// share returns a way, or one in its place that reads the same table, and sees to
-// it that their names are different.
+// share returns the known way that reads the same rows, or else adds via under a
+// name of its own.
 func (w *ways) share(via *userstore.Via) *userstore.Via {
 	same := 1
 	for _, other := range *w {

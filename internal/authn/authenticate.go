@@ -21,8 +21,8 @@ type Authenticator struct {
 	// answer. A row that may be old can accept a credential, not reject it.
 	Find func(r *http.Request, c Credential, key userstore.Key, check func(*userstore.User) error) (*userstore.User, error)
 
-	// Rejected notes that a credential was rejected. It returns the error in
-	// whose place another may come, as for a client over a limit.
+	// Rejected notes that a credential was rejected. It returns the error to reject
+	// the request with: the given one, or another, as for a client over a limit.
 	Rejected func(r *http.Request, c Credential, err error) error
 }
 
@@ -37,15 +37,14 @@ type Visitor struct {
 // ErrNone says that a request has no credentials that were accepted.
 var ErrNone = errors.New("no credentials")
 
-// MaxAmbientUsers is how many users are looked up whose ambient credentials one
-// request has. Those of more are ambiguous without a lookup.
+// MaxAmbientUsers is how many users are looked up for the ambient credentials of
+// one request. Credentials of more users are ambiguous without a lookup.
 const MaxAmbientUsers = 4
 
-// Explicit returns the visitor of the first credential that is accepted, of
-// those that were sent on purpose, and whom meets accepts. The error is that of
-// the first rejection, ErrNone where there are no credentials, that of meets, or
-// says why the store has no answer. Only after a rejection is the next
-// credential tried.
+// Explicit returns the visitor of the first accepted credential among those that
+// were sent on purpose; meets must accept the user. The error is that of the first
+// rejection, ErrNone if there are no credentials, that of meets, or says why the
+// store has no answer. The next credential is tried only after a rejection.
 func (a *Authenticator) Explicit(r *http.Request, credentials []Credential, at At, meets func(*userstore.User) error) (Visitor, error) {
 	first := ErrNone
 	for _, c := range credentials {
@@ -56,15 +55,15 @@ func (a *Authenticator) Explicit(r *http.Request, credentials []Credential, at A
 		if !IsRejection(err) {
 			return Visitor{}, err
 		}
-		if err = a.note(r, c, err); first == ErrNone { //nolint:errorlint // it is that very one
+		if err = a.note(r, c, err); first == ErrNone { //nolint:errorlint // the value itself is compared
 			first = err
 		}
 	}
 	return Visitor{}, first
 }
 
-// note counts that a credential was rejected, and has it noted. What turned out to
-// be no credential isn't rejected.
+// note counts a rejection, and calls Rejected. A text that turned out to be no
+// credential isn't rejected.
 func (a *Authenticator) note(r *http.Request, c Credential, err error) error {
 	if IsAbsent(err) {
 		return err
@@ -108,7 +107,8 @@ func (a *Authenticator) lookUp(r *http.Request, c Credential, at At, meets func(
 	return Visitor{user, c, key}, nil
 }
 
-// absent stands for users who don't exist, with a row as long as those of others.
+// absent stands in for users who don't exist. Its row is as long as those of real
+// users.
 var absent = func() *userstore.User {
 	password, email, lastLogin := "pbkdf2_sha256$1000000$AAAAAAAAAAAAAAAAAAAAAA$"+strings.Repeat("A", 43)+"=", "user@example.com", time.Unix(0, 0)
 	return &userstore.User{User: token.User{Password: &password, Email: &email, LastLogin: &lastLogin}}
@@ -120,7 +120,7 @@ func accepts(ctx context.Context, c Credential, user *userstore.User) error {
 	traits := c.Traits()
 	switch {
 	case user == nil:
-		// So that it takes as long as for a user who exists.
+		// Proving takes as long as for a user who exists.
 		if err := prove(ctx, c, nil); !isVerdict(err) {
 			return err
 		}
@@ -168,9 +168,9 @@ type None struct {
 	// Rejected are the credentials that were rejected, with the reasons.
 	Rejected []Rejected
 
-	// IsAmbiguous: there are valid ones of several users, so that it isn't known
-	// whose request it is. Users are those users, and others whose credentials
-	// are authentic and weren't compared with their rows.
+	// IsAmbiguous: valid credentials belong to several users, so that the user of
+	// the request is unknown. Users are those users, and the users of further
+	// authentic credentials that weren't compared with their rows.
 	IsAmbiguous bool
 	Users       []token.PrimaryKey
 }
@@ -195,8 +195,7 @@ func (n *None) add(c Credential, err error) {
 	}
 }
 
-// isOf notes users whose credentials make it ambiguous whose a request is, as far
-// as they are known without a lookup.
+// isOf notes the users of ambiguous credentials that are known without a lookup.
 func (n *None) isOf(groups []group) {
 	n.IsAmbiguous = true
 	for _, group := range groups {
@@ -276,16 +275,16 @@ func (a *Authenticator) onlyAmbient(r *http.Request, c Credential, at At, meets 
 	return visitor, err
 }
 
-// group is a key, and the credentials that claim the user of this key. Another
-// key may lead to the same user.
+// group has the credentials that claim the user of one key. Another key may lead to
+// the same user.
 type group struct {
 	key         userstore.Key
 	credentials []Credential
 }
 
-// groups collects credentials by the keys that they claim, in their order. Those
-// that are rejected already go to none. There is one more than MaxAmbientUsers
-// where there are too many.
+// groups groups credentials by the keys that they claim, in order. Credentials that
+// are rejected already are added to none. If there are too many users, it returns
+// MaxAmbientUsers+1 groups.
 func (a *Authenticator) groups(r *http.Request, credentials []Credential, at At, none *None) ([]group, error) {
 	var groups []group
 	for _, c := range credentials {

@@ -59,8 +59,8 @@ func (p *pin) Scheme() string              { return p.scheme.Name() }
 func (p *pin) Origin() (string, time.Time) { return "", time.Time{} }
 func (p *pin) Traits() Traits              { return Traits{IsAmbient: p.scheme.isAmbient, Guess: p.user + p.pin} }
 
-// rows are the users of the tests, whose passwords are four times the first
-// letter of their names. Those of other names are unknown, and down fails.
+// rows finds the users of the tests. A user's password is the first letter of the
+// name, four times. Other names are unknown, and down fails.
 func rows(_ *http.Request, _ Credential, key userstore.Key, check func(*userstore.User) error) (*userstore.User, error) {
 	pk, _ := key.PrimaryKey()
 	name := pk.String()
@@ -84,7 +84,7 @@ func notCarol(user *userstore.User) error {
 	return nil
 }
 
-// tried is what a test's authenticator was told of rejections.
+// tried records the rejections that a test's authenticator was told.
 type tried []string
 
 func (t *tried) authenticator() *Authenticator {
@@ -160,8 +160,8 @@ func TestExplicitTriesTheNextCredentialOnlyAfterARejection(t *testing.T) {
 	}
 }
 
-// TestCredentialsOfAllUsersAreProven: a rejection takes the same work for users who
-// exist and others, so that its time doesn't tell them apart.
+// TestCredentialsOfAllUsersAreProven: a rejection takes the same work whether the
+// user exists or not, so that the time doesn't tell.
 func TestCredentialsOfAllUsersAreProven(t *testing.T) {
 	t.Parallel()
 	for _, p := range []string{"alice x", "gone x", "nobody x"} {
@@ -179,7 +179,7 @@ func TestExplicitReturnsWhatTakesTheRejectionsPlace(t *testing.T) {
 	t.Parallel()
 	limited := errors.New("limited")
 	a := &Authenticator{Find: rows, Rejected: func(*http.Request, Credential, error) error { return limited }}
-	if _, err := a.Explicit(request(), take(t, pins{}, "alice x"), At{}, notCarol); err != limited { //nolint:errorlint // that very one
+	if _, err := a.Explicit(request(), take(t, pins{}, "alice x"), At{}, notCarol); err != limited { //nolint:errorlint // it must be the same error value
 		t.Errorf("error %v, want the one of the limit", err)
 	}
 }
@@ -248,8 +248,8 @@ func (busy) ProveSlowly(context.Context, *userstore.User) error {
 	return &limit.Exceeded{Wait: time.Second, Reason: Reject(errors.New("too many"))}
 }
 
-// TestAClientWithTooManyGuessesLearnsNothing: the answer is the same whether there
-// is a user, an inactive one or none.
+// TestAClientWithTooManyGuessesLearnsNothing: the answer is the same for active,
+// inactive and unknown users.
 func TestAClientWithTooManyGuessesLearnsNothing(t *testing.T) {
 	t.Parallel()
 	for _, user := range []*userstore.User{nil, {}, {IsActive: true}} {

@@ -39,9 +39,9 @@ type Credential interface {
 	// Rejection.
 	Prove(user *userstore.User) error
 
-	// Origin says by which fingerprint and since when an operator can revoke
-	// the credential. A credential without a fingerprint ends with all of the
-	// user's that were issued before a time. It is called after Subject.
+	// Origin says by which fingerprint and since when an operator can revoke the
+	// credential. A credential without a fingerprint ends when all of the user's
+	// credentials from before a time are revoked. It is called after Subject.
 	Origin() (fingerprint string, issued time.Time)
 
 	// Traits tell how the credential is to be treated.
@@ -52,9 +52,9 @@ type Credential interface {
 type SlowCredential interface {
 	Credential
 
-	// ProveSlowly is called in the place of Prove. user is nil where there is no
-	// such user: that must take as long, and be rejected. Besides a Rejection, the
-	// error may be ErrAgain, or say why it isn't known.
+	// ProveSlowly is called instead of Prove. user is nil if there is no such user:
+	// then it must take as long, and reject. Besides a Rejection, the error may be
+	// ErrAgain, or say why the result is unknown.
 	ProveSlowly(ctx context.Context, user *userstore.User) error
 }
 
@@ -79,14 +79,14 @@ type Traits struct {
 	// NeedsFresh: the row must be read after the request arrived.
 	NeedsFresh bool
 
-	// IsAmbient: browsers send the credential unasked, for requests that pages of
-	// other sites make, too. It is tried after those that are sent on purpose.
+	// IsAmbient: browsers send the credential unasked, including with requests made
+	// by pages of other sites. It is tried after those that are sent on purpose.
 	IsAmbient bool
 
-	// Guess tells the credential from others that a client tries until one is
-	// accepted: rejected ones count against the client, each once, and lookups for
-	// them may have to wait. Empty: the credential can't be guessed, since it is
-	// signed.
+	// Guess identifies the credential among those that a client tries until one is
+	// accepted: each rejected one counts against the client once, and lookups for
+	// such credentials may have to wait. Empty: the credential is signed, and can't
+	// be guessed.
 	Guess string
 
 	// StartsLogin: the credential comes with a link, so that a login may follow.
@@ -106,16 +106,15 @@ type Traits struct {
 	// OutlivesPassword: the credential stays valid when the password changes.
 	OutlivesPassword bool
 
-	// NeedsOrigin: the credential is sent with what pages of other origins ask for,
-	// too. Where a request could change something, or opens a WebSocket, the
+	// NeedsOrigin: browsers send the credential with requests of other origins'
+	// pages, too. If a request could change something, or opens a WebSocket, the
 	// browser must say that a page of this origin has sent it.
 	NeedsOrigin bool
 
-	// ChecksActive: Prove says whether a user who isn't active may enter.
+	// ChecksActive: Prove decides whether an inactive user may enter.
 	ChecksActive bool
 
-	// Reasons are the scheme's own names of what the Authenticator finds; nil
-	// for those of tokens.
+	// Reasons are the scheme's own reasons to reject; nil for those of tokens.
 	Reasons *Reasons
 }
 
@@ -124,7 +123,7 @@ type Reasons struct {
 	UnknownUser, InactiveUser, Revoked error
 }
 
-// tokenReasons are those of schemes that have no names of their own.
+// tokenReasons are used by schemes without reasons of their own.
 var tokenReasons = &Reasons{token.UnknownUser, token.InactiveUser, token.Revoked}
 
 func (t *Traits) reasons() *Reasons {

@@ -10,7 +10,7 @@ import (
 // maxBasic is the longest user-id with its password that is read, in bytes.
 const maxBasic = 4096
 
-// What is wrong with credentials of Basic.
+// Why credentials of Basic are rejected.
 var (
 	errBasicEncoding = errors.New("the credentials of Basic aren't in base64")
 	errBasicText     = errors.New("the credentials of Basic aren't UTF-8, or have control characters")

@@ -44,8 +44,8 @@ func TestParseBasic(t *testing.T) {
 	}
 }
 
-// FuzzParseBasic: what is accepted is what a client has sent, and there is no
-// other way to send it.
+// FuzzParseBasic: accepted credentials encode to the text that was sent, and to no
+// other.
 func FuzzParseBasic(f *testing.F) {
 	for _, text := range []string{"", "alice:secret", ":", "a:b:c", "\xff:", "a\x00:b"} {
 		f.Add(base64.StdEncoding.EncodeToString([]byte(text)))

@@ -26,8 +26,8 @@ type Config interface {
 type ConfiguredScheme interface {
 	Scheme
 
-	// AddNeeds adds what the scheme needs of the store, which is opened after it
-	// was made.
+	// AddNeeds adds what the scheme needs from the store, which is opened
+	// afterwards.
 	AddNeeds(*userstore.Needs)
 
 	// Cookies are the names of the cookies that it takes, without __Host-.
@@ -45,17 +45,18 @@ type AuthorizationScheme interface {
 	Challenges() []string
 }
 
-// A SchemeGroup is a Scheme whose credentials bear other names than its own.
+// A SchemeGroup is a Scheme that makes credentials of several schemes, with other
+// names than its own.
 type SchemeGroup interface {
 	Scheme
 
-	// Names are those names.
+	// Names returns the names of the credentials' schemes.
 	Names() []string
 }
 
-// Environment is what a scheme finds where it is made.
+// Environment has what a scheme is made with.
 type Environment struct {
-	// Settings are those of tokens, with SECRET_KEY and its fallbacks.
+	// Settings are the token settings, with SECRET_KEY and its fallbacks.
 	Settings token.Settings
 
 	// Resolve replaces the placeholders in a secret, which is the value of the
@@ -67,13 +68,13 @@ type Environment struct {
 
 	Now func() time.Time
 
-	// TimeZone is that of times in the database which have none.
+	// TimeZone is the time zone of database times that have none.
 	TimeZone *time.Location
 
 	Logger *zap.Logger
 
-	// Users tells the configured table of users from others, for what a scheme
-	// keeps beyond a reload.
+	// Users identifies the configured table of users, for what a scheme keeps
+	// across reloads.
 	Users string
 
 	// Realm is the configured one, which may be empty.

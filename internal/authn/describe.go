@@ -8,16 +8,16 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/django/password"
 )
 
-// A Described credential says what it holds, for operators.
+// A Described credential states facts about itself, for operators.
 type Described interface {
 	Credential
 
 	// Describe returns facts about the credential, after it was accepted, or was
-	// rejected by an error. No secret is in them.
+	// rejected with err. They hold no secret.
 	Describe(err error, now time.Time) []string
 }
 
-// Describe returns facts about a credential, of which nothing is secret.
+// Describe returns facts about a credential. They hold no secret.
 func Describe(c Credential, err error, now time.Time) []string {
 	if described, ok := c.(Described); ok {
 		return described.Describe(err, now)

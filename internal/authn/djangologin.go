@@ -77,14 +77,14 @@ func (s *DjangoSession) formerOf(ctx context.Context, given []*DjangoCookie) (fo
 
 // Begun is a session of Django's that has begun with a login.
 type Begun struct {
-	IsSame bool     // the browser's session was the same user's, and goes on
-	Ended  []string // the marks of those that have ended for it
+	IsSame bool     // the browser's session belonged to the same user, and goes on
+	Ended  []string // the marks of the browser's sessions that ended
 }
 
 // Begin begins a session of Django's for a user who has logged in, as Django's
-// login() does, and sets its cookie. What the browser's session holds of a
-// visitor who wasn't logged in stays; that of another user ends. The error says
-// why the store has no answer.
+// login() does, and sets its cookie. It keeps the data of a browser's session
+// without a user; another user's session ends. The error says why the store has no
+// answer.
 func (s *DjangoSession) Begin(w http.ResponseWriter, r *http.Request, user *userstore.User, ambient []Credential) (Begun, error) {
 	var begun Begun
 	given := s.given(ambient)
@@ -132,8 +132,7 @@ func (s *DjangoSession) setCookie(w http.ResponseWriter, r *http.Request, value 
 // broken source of random numbers would need.
 const keyAttempts = 3
 
-// save writes the session of a user who has logged in. value is that of the
-// cookie.
+// save writes the session of a user who has logged in. value is the cookie's value.
 func (s *DjangoSession) save(ctx context.Context, before former, user *userstore.User) (value string, data djangosession.Data, age time.Duration, keepsKey bool, err error) {
 	now := s.env.Now()
 	id := user.PrimaryKey.String() // as Django writes it: write is rejected with another field
@@ -153,7 +152,7 @@ func (s *DjangoSession) save(ctx context.Context, before former, user *userstore
 	if keepsKey {
 		err = store.SaveSession(ctx, row, now)
 		if errors.Is(err, userstore.ErrGone) {
-			return s.save(ctx, former{}, user) // it was logged out at the same time
+			return s.save(ctx, former{}, user) // the session was logged out at the same time
 		}
 		return row.Key, data, age, true, err
 	}
@@ -173,7 +172,7 @@ func (s *DjangoSession) save(ctx context.Context, before former, user *userstore
 
 // Ended are sessions of Django's that a logout has ended.
 type Ended struct {
-	User  token.PrimaryKey // whose they were; the zero value where none was valid
+	User  token.PrimaryKey // the user of the sessions; the zero value if none was valid
 	Marks []string
 }
 

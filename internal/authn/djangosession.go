@@ -94,8 +94,8 @@ type DjangoCookie struct {
 // Scheme implements Credential.
 func (*DjangoCookie) Scheme() string { return djangoSessionName }
 
-// Subject implements Credential. A key of a row tells nothing by itself: the row
-// says whose it is.
+// Subject implements Credential. The key of a row doesn't name the user: the row
+// does.
 func (c *DjangoCookie) Subject(_ context.Context, at At) (key userstore.Key, err error) {
 	if !c.scheme.isInCookie {
 		if !djangosession.IsKey(c.value) {
@@ -125,7 +125,7 @@ func (c *DjangoCookie) Prove(user *userstore.User) error {
 	return nil
 }
 
-// readRow takes what whose has read in a row.
+// readRow takes the session that whose has read from a row, or reads it.
 func (c *DjangoCookie) readRow(row *userstore.ViaRow) (err error) {
 	if told, ok := row.Kept().(*toldSession); ok {
 		c.parsed, c.ends = told.parsed, told.ends
@@ -140,8 +140,8 @@ func djangoUser(user *userstore.User) djangosession.User {
 	return djangosession.User{Password: user.Password, IsActive: user.IsActive}
 }
 
-// Origin implements Credential. A session has no time of its login, so that one
-// of before a revocation is one that was last saved before.
+// Origin implements Credential. Django doesn't store when a session's login was, so
+// a revocation ends the sessions that were last saved before it.
 func (c *DjangoCookie) Origin() (fingerprint string, issued time.Time) {
 	return "", c.parsed.Saved()
 }
@@ -158,7 +158,7 @@ func (unknownSession) Error() string {
 
 func (unknownSession) String() string { return "unknown_session" }
 
-// What an Authenticator finds, of sessions in a table and in cookies.
+// The reasons to reject sessions in a table and in cookies.
 var (
 	rowReasons = &Reasons{
 		UnknownUser:  Reject(unknownSession{}),
@@ -202,7 +202,7 @@ func (c *DjangoCookie) Until() time.Time {
 	return time.Time{}
 }
 
-// whose is userstore.Via.Whose.
+// whose implements userstore.Via.Whose.
 func (s *DjangoSession) whose(row *userstore.ViaRow) (user string, err error) {
 	parsed, ends, err := s.parse(row)
 	if err != nil {
@@ -212,21 +212,22 @@ func (s *DjangoSession) whose(row *userstore.ViaRow) (user string, err error) {
 	return parsed.UserID(), nil
 }
 
-// toldSession is what whose has read in a row: the signature isn't checked twice.
+// toldSession is the session that whose has read from a row, kept so that the
+// signature isn't checked twice.
 type toldSession struct {
 	parsed djangosession.Parsed
 	ends   time.Time
 }
 
-// parse reads a row of the table. nil is no row. What an error rejects comes with
-// what the session holds.
+// parse reads a session from a row; nil means that there is no row. A rejection
+// holds the data of the session.
 func (s *DjangoSession) parse(row *userstore.ViaRow) (parsed djangosession.Parsed, ends time.Time, err error) {
 	data, _ := row.Value(columnData)
 	ends, _ = row.Time(columnExpiry) // what isn't a time has passed
 	parsed, err = s.sessions.ParseRow(djangosession.Row{SessionData: data, ExpireDate: ends}, s.env.Now())
 	if err != nil {
 		if !errors.Is(err, djangosession.Anonymous) {
-			err = Stale{err} // the key is that of a row
+			err = Stale{err} // the key exists, so it is no guess
 		}
 		err = &unusable{rejectDjango(err), parsed.Data(), ends}
 	}

@@ -57,8 +57,8 @@ type DjangoSessionConfig struct {
 	// Django's classes.
 	KeySalt string `json:"key_salt,omitempty"`
 
-	// AUTHENTICATION_BACKENDS, as dotted paths. Sessions of users whom another
-	// backend has logged in aren't accepted. Default:
+	// AUTHENTICATION_BACKENDS, as dotted paths. Sessions of users who were logged
+	// in by another backend aren't accepted. Default:
 	// `django.contrib.auth.backends.ModelBackend`.
 	Backends []string `json:"backends,omitempty"`
 

@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// maxTouches is how many sessions are extended at a time. What is beyond waits
-// for a later request of its session.
+// maxTouches is how many sessions are extended at a time. Further ones are extended
+// by a later request.
 const maxTouches = 16
 
 // touches are sessions that are being extended.

@@ -108,8 +108,8 @@ func (s *Password) IsAuthorization(credentials string) bool {
 	return ok && s.config.Basic
 }
 
-// Take implements Scheme. Where there are several Basic credentials it isn't
-// clear whose request it is, so that none of them counts.
+// Take implements Scheme. If there are several Basic credentials, none counts,
+// because the user is ambiguous.
 func (s *Password) Take(r *http.Request) []Credential {
 	if !s.config.Basic || len(r.Header["Authorization"]) == 0 {
 		return nil
@@ -126,15 +126,15 @@ func (s *Password) Take(r *http.Request) []Credential {
 	if err != nil {
 		return []Credential{s.rejected(r, RejectAs(Malformed, basicError{err}))}
 	}
-	// A browser that has asked its user once sends Basic with each request, also
-	// with those that pages of other origins make.
+	// Once its user has entered a password, a browser sends Basic with each
+	// request, including requests made by pages of other origins.
 	if isOpener := len(r.Header["Upgrade"]) > 0; (isOpener || !origin.IsSafe(r.Method)) && origin.Of(r).IsOther() {
 		return []Credential{s.rejected(r, Reject(passwordCrossSite))}
 	}
 	return []Credential{s.Credential(r, identifier, password)}
 }
 
-// basicError says what is wrong with credentials of Basic.
+// basicError says why credentials of Basic are rejected.
 type basicError struct{ error }
 
 func (basicError) String() string { return passwordMalformed.String() }
@@ -144,8 +144,8 @@ func (s *Password) rejected(r *http.Request, err error) *PasswordCredential {
 	return &PasswordCredential{scheme: s, client: clientOf(r), err: err}
 }
 
-// Credential is the credential of a user who is named by an identifier and has
-// sent a password, in whatever way.
+// Credential returns the credential of a user who has sent an identifier and a
+// password, by Basic or otherwise.
 func (s *Password) Credential(r *http.Request, identifier, password string) *PasswordCredential {
 	c := &PasswordCredential{
 		scheme: s, client: clientOf(r), identifier: identifier, password: password,
@@ -172,7 +172,7 @@ type PasswordCredential struct {
 	guessed              string // tells the credentials from others
 	at                   time.Time
 
-	// subject is the user whom the credentials were right for, if isKnown.
+	// subject is the user whom the credentials last belonged to, if isKnown.
 	subject hashing.Subject
 	isKnown bool
 
@@ -220,12 +220,12 @@ func (c *PasswordCredential) ProveSlowly(ctx context.Context, user *userstore.Us
 	return c.meetsSecondFactor(user)
 }
 
-// isStillNamed reports whether a row has the name by which it was found.
+// isStillNamed reports whether a row still has the name that the user was found by.
 func (c *PasswordCredential) isStillNamed(user *userstore.User) bool {
 	return user != nil && valueOf(user, userstore.Field(c.subject.Field)) == c.subject.Value
 }
 
-// valueOf is what a row has in the column of an identifier; empty for NULL.
+// valueOf returns the value of an identifier's column; empty for NULL.
 func valueOf(user *userstore.User, field userstore.Field) string {
 	switch {
 	case field == userstore.Username:
@@ -237,8 +237,8 @@ func valueOf(user *userstore.User, field userstore.Field) string {
 }
 
 // meetsSecondFactor rejects the right password of a user who has a second factor.
-// It isn't a guess. A client that has the right password may know why it is
-// rejected, as Django's own login asks for the second factor then.
+// Such a password is no guess. Its client may know why it is rejected, as Django's
+// own login asks for the second factor then.
 func (c *PasswordCredential) meetsSecondFactor(user *userstore.User) error {
 	if c.scheme.config.SecondFactor == secondFactorIgnore || !user.HasSecondFactor() {
 		return nil
@@ -246,7 +246,7 @@ func (c *PasswordCredential) meetsSecondFactor(user *userstore.User) error {
 	return Stale{RejectAs(SecondFactor, passwordSecondFactor)}
 }
 
-// checked is what has become of a password that was hashed.
+// checked is the result of hashing a password.
 type checked struct {
 	err     error  // of Hashers.Verify
 	upgrade string // the hash to write; empty for none
@@ -290,8 +290,8 @@ func (c *PasswordCredential) mayUpgrade(user *userstore.User) bool {
 	return c.scheme.config.UpgradeHash && !c.isUpgraded && user != nil && user.IsActive && c.meetsSecondFactor(user) == nil
 }
 
-// check hashes a password, and compares it with a hash. An empty one is that of a
-// user who doesn't exist, or has none, and takes as long.
+// check hashes a password, and compares it with a hash. The hash is empty if the
+// user doesn't exist, or has no password; the check then takes as long.
 func (s *Password) check(given, encoded string, mayUpgrade bool) checked {
 	if encoded == "" {
 		s.hashers.HardenRuntime(given)
@@ -345,7 +345,7 @@ func (s *Password) whyNot(user *userstore.User, err error) error {
 	return Reject(passwordHash)
 }
 
-// remember notes that the credentials are those of a user with a hash.
+// remember notes that the credentials belong to a user with a hash.
 func (c *PasswordCredential) remember(user *userstore.User, encoded string) {
 	for _, field := range c.scheme.names.Fields {
 		value := valueOf(user, field)
@@ -357,8 +357,8 @@ func (c *PasswordCredential) remember(user *userstore.User, encoded string) {
 	}
 }
 
-// write writes a better hash of the password, and has the row read again. That it
-// can't be written is no reason to keep the user out.
+// write writes a better hash of the password, and has the row read again. If
+// writing fails, the user is let in all the same.
 func (c *PasswordCredential) write(ctx context.Context, user *userstore.User, hash string) error {
 	c.isUpgraded = true
 	err := c.scheme.upgrade().UpgradePassword(ctx, user, hash)
@@ -376,8 +376,8 @@ func (c *PasswordCredential) write(ctx context.Context, user *userstore.User, ha
 	return nil
 }
 
-// Origin implements Credential. No operator can revoke a password, other than by
-// another one: it is as old as the request.
+// Origin implements Credential. A password can't be revoked, only changed, so it
+// counts as made at the time of the request.
 func (c *PasswordCredential) Origin() (fingerprint string, issued time.Time) { return "", c.at }
 
 // Traits implements Credential.

@@ -25,7 +25,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// table is a table of users in memory, with what a Password needs besides.
+// table is a table of users in memory, with the other parts that a Password needs.
 type table struct {
 	scheme *Password
 	users  []*userstore.User
@@ -130,8 +130,8 @@ func (tbl *table) find(_ *http.Request, c Credential, key userstore.Key, check f
 	return found[0], check(found[0])
 }
 
-// send sends credentials of Basic from a client, and returns who is let in, or the
-// reason of the rejection.
+// send sends credentials of Basic from a client, and returns the accepted user, or
+// the reason of the rejection.
 func (tbl *table) send(t *testing.T, address, userpass string) (whose string, err error) {
 	t.Helper()
 	r := basicRequest(address, userpass)
@@ -157,7 +157,7 @@ func basicRequest(address, userpass string) *http.Request {
 	return r
 }
 
-// want sends credentials and compares who is let in, or why not.
+// want sends credentials, and compares the accepted user or the reason.
 func (tbl *table) want(t *testing.T, userpass, want string) {
 	t.Helper()
 	got, err := tbl.send(t, "192.0.2.1", userpass)

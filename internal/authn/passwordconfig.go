@@ -36,9 +36,9 @@ type PasswordConfig struct {
 	// are rejected. The first one makes new hashes. Default: Django's default.
 	Hashers []string `json:"hashers,omitempty"`
 
-	// Django's version, such as `5.2`. How much work a new hash is depends on it:
-	// that of a user who doesn't exist, and one that `upgrade_hash` writes.
-	// Default: the newest that is known.
+	// Django's version, such as `5.2`. It decides how much work a new hash takes:
+	// for a user who doesn't exist, and when `upgrade_hash` writes one. Default:
+	// the newest that is known.
 	DjangoVersion string `json:"django_version,omitempty"`
 
 	// Whether a hash that Django would replace at a login is replaced: one of
@@ -50,9 +50,9 @@ type PasswordConfig struct {
 	// Default: half as many as there are CPUs, at least 1.
 	MaxConcurrent int `json:"max_concurrent,omitempty"`
 
-	// What becomes of the right password of a user who has a second factor in
-	// Django, with django-otp or allauth: `reject`, or `ignore`, which lets in by
-	// the password alone. Default: `reject`.
+	// What to do with the right password of a user who has a second factor in
+	// Django, with django-otp or allauth: `reject`, or `ignore`, which accepts the
+	// password alone. Default: `reject`.
 	SecondFactor string `json:"second_factor,omitempty"`
 
 	// The tables with second factors, each with the columns `user_id` and
@@ -136,7 +136,7 @@ func (c *PasswordConfig) newHashers() (*password.Hashers, error) {
 	return hashers, setting.Of("hashers", err)
 }
 
-// identifiers are the columns by which users are named.
+// identifiers are the columns with the names that users log in by.
 func (c *PasswordConfig) identifiers() []userstore.Field {
 	if len(c.Identifier) == 0 {
 		return []userstore.Field{userstore.Username}

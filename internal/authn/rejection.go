@@ -15,8 +15,9 @@ type Rejection struct {
 	// logs.
 	Reason error
 
-	// Public is what a client may be told: Malformed, Expired, SecondFactor, or
-	// Invalid, which doesn't tell whether a user exists. Empty is Invalid.
+	// Public is the reason that a client may be told: Malformed, Expired,
+	// SecondFactor, or Invalid, which doesn't tell whether a user exists. Empty
+	// means Invalid.
 	Public string
 
 	isAbsent bool
@@ -25,7 +26,7 @@ type Rejection struct {
 func (r *Rejection) Error() string { return r.Reason.Error() }
 func (r *Rejection) Unwrap() error { return r.Reason }
 
-// What a client may be told of a Rejection.
+// The reasons of a Rejection that a client may be told.
 const (
 	Malformed = "malformed"
 	Expired   = "expired"
@@ -38,15 +39,15 @@ const (
 // Reject returns an error that rejects credentials for a reason.
 func Reject(reason error) error { return &Rejection{Reason: reason} }
 
-// RejectAs is Reject for a reason of which a client may be told something.
+// RejectAs is Reject with a reason that the client may be told.
 func RejectAs(public string, reason error) error { return &Rejection{Reason: reason, Public: public} }
 
-// Absent returns an error for what has the form of a credential and names no user,
-// as the session of a visitor who hasn't logged in. The request counts as one
-// without it.
+// Absent returns an error for a text that has the form of a credential and names no
+// user, such as the session of a visitor who hasn't logged in. The request is
+// treated as if the text hadn't been sent.
 func Absent(reason error) error { return &Rejection{Reason: reason, isAbsent: true} }
 
-// IsAbsent reports whether an error is of Absent.
+// IsAbsent reports whether an error was made by Absent.
 func IsAbsent(err error) bool {
 	rejection, ok := errors.AsType[*Rejection](err)
 	return ok && rejection.isAbsent
@@ -65,7 +66,7 @@ func IsRejection(err error) bool {
 	return ok
 }
 
-// Public is what a client may be told of an error that rejects credentials.
+// Public returns what a client may be told about an error that rejects credentials.
 func Public(err error) string {
 	if reason, ok := errors.AsType[token.Reason](err); ok {
 		return reason.Public()
@@ -96,8 +97,8 @@ func ReasonOf(err error) string {
 	return Invalid
 }
 
-// Stale is the reason to reject credentials that were made with our key, and
-// are rejected all the same: they are no guess.
+// Stale is the reason to reject credentials that were made with our key, or exist
+// in the database, so that they are no guess.
 type Stale struct{ Reason error }
 
 func (s Stale) Error() string { return s.Reason.Error() }

@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// MaxCookies is how many cookies of the session's name are looked at. Browsers
-// keep no more than 180 for a domain.
+// MaxCookies is how many cookies with the session's name are read. Browsers keep no
+// more than 180 for a domain.
 const MaxCookies = 200
 
 // Session is the scheme of our own session cookie.
@@ -70,7 +70,7 @@ func (c *SessionCookie) Scheme() string { return c.scheme.Name() }
 // Parsed is what the cookie says, after Subject.
 func (c *SessionCookie) Parsed() *session.Parsed { return &c.parsed }
 
-// BoundScope is what a session is bound to: the site and the scope.
+// BoundScope returns the scope that a session is bound to: the site and the scope.
 func BoundScope(site, scope string) string { return site + "\x00" + scope }
 
 // Subject implements Credential. The error is a session.Reason, or that of
@@ -93,7 +93,7 @@ func (c *SessionCookie) Origin() (fingerprint string, issued time.Time) {
 	return "", c.parsed.Issued()
 }
 
-// sessionTraits are the same for all.
+// sessionTraits are the traits of every session.
 var sessionTraits = Traits{
 	IsAmbient: true,
 	Reasons:   &Reasons{session.UnknownUser, session.InactiveUser, session.Revoked},
@@ -102,8 +102,8 @@ var sessionTraits = Traits{
 // Traits implements Credential.
 func (*SessionCookie) Traits() Traits { return sessionTraits }
 
-// Sent are the sessions among credentials that are authentic, by what they are.
-// No row has been looked at.
+// Sent are the authentic sessions among credentials, by state. They weren't
+// compared with a row.
 type Sent struct {
 	Valid      []session.Parsed // for this site and scope, and not expired
 	OtherScope []session.Parsed // for another
@@ -145,8 +145,8 @@ func IsForged(err error) bool {
 	return errors.Is(err, session.Malformed) || errors.Is(err, session.BadSignature)
 }
 
-// IsOnlyOf reports whether a user is the only one who has sessions, ended ones
-// included, and has one.
+// IsOnlyOf reports whether there are sessions, ended ones included, and all of them
+// belong to the user.
 func (s *Sent) IsOnlyOf(key token.PrimaryKey) bool {
 	isOf := false
 	for _, list := range [][]session.Parsed{s.Valid, s.OtherScope, s.Ended} {

@@ -12,9 +12,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// simpleJWT reads the JSON Web Tokens of djangorestframework-simplejwt. Those
-// that are signed with its key are its own. Others may be the application's, or
-// another server's.
+// simpleJWT reads the JSON Web Tokens of djangorestframework-simplejwt. Tokens that
+// are signed with its key are its own. Others may belong to the application, or to
+// another server.
 type simpleJWT struct {
 	jwts      *apitoken.JWTs
 	via       *userstore.Via
@@ -36,8 +36,8 @@ func (s *simpleJWT) addNeeds(needs *userstore.Needs) {
 	}
 }
 
-// isAddressed implements library. SimpleJWT compares letter case, but others who
-// know the key might not.
+// isAddressed implements library. SimpleJWT compares letter case, but another
+// server with the same key might not.
 func (s *simpleJWT) isAddressed(credentials string) bool {
 	return slices.ContainsFunc(s.jwts.Settings().HeaderTypes, func(scheme string) bool {
 		_, ok := claim.AfterScheme(credentials, scheme)
@@ -45,8 +45,8 @@ func (s *simpleJWT) isAddressed(credentials string) bool {
 	})
 }
 
-// read implements library. What has a JSON Web Token of SimpleJWT in it stays out
-// of the application, whatever stands around it.
+// read implements library. Credentials that contain a JSON Web Token of SimpleJWT
+// are never passed to the application, whatever stands around the token.
 func (s *simpleJWT) read(credentials string) (Credential, certainty) {
 	if !s.isAddressed(credentials) {
 		return nil, others
@@ -157,7 +157,7 @@ func rejectJWT(reason error, isSigned bool) error {
 // Origin implements Credential.
 func (c *jwtToken) Origin() (fingerprint string, issued time.Time) { return "", c.parsed.Issued() }
 
-// jwtReasons are those of SimpleJWT's tokens, which were signed.
+// jwtReasons are the reasons to reject SimpleJWT's tokens, which are signed.
 var jwtReasons = &Reasons{
 	UnknownUser:  Stale{Reject(apitoken.UnknownUser)},
 	InactiveUser: Stale{Reject(apitoken.InactiveUser)},

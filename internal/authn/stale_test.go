@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestOnlyTheRightCredentialOfAnInactiveUserIsStale: whoever guesses is told the
-// same, but their guesses count.
+// TestOnlyTheRightCredentialOfAnInactiveUserIsStale: the answer to a wrong
+// credential is the same, but it counts as a guess.
 func TestOnlyTheRightCredentialOfAnInactiveUserIsStale(t *testing.T) {
 	t.Parallel()
 	for pin, want := range map[string]bool{"gone gggg": true, "gone guess": false, "nobody nnnn": false} {

@@ -16,15 +16,15 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// tokenTable reads tokens that are in a table: those of Django REST framework's
-// authtoken, and of django-rest-knox.
+// tokenTable reads tokens that are in a table, as those of Django REST framework's
+// authtoken and of django-rest-knox are.
 type tokenTable struct {
 	scheme  string
 	keyword string // in front of a token, in any letter case
 	via     *userstore.Via
 
-	// valueOf returns what via.Column has for a token. ok is false for what can't
-	// be a token of the library.
+	// valueOf returns the value of via.Column for a token. ok is false for a text
+	// that can't be a token of the library.
 	valueOf func(token string) (value string, ok bool)
 
 	// isLikely reports whether a token has the form that the library makes by
@@ -141,7 +141,7 @@ func (t *tokenTable) read(credentials string) (Credential, certainty) {
 	return &tableToken{table: t, value: value, isLikely: t.isLikely(token)}, own
 }
 
-// tableToken is a token of which a row tells the user.
+// tableToken is a token whose row has the user.
 type tableToken struct {
 	table    *tokenTable
 	value    string // of the row
@@ -182,7 +182,7 @@ func (c *tableToken) Prove(user *userstore.User) error {
 // Origin implements Credential. To revoke one token, its row is deleted.
 func (c *tableToken) Origin() (fingerprint string, issued time.Time) { return "", c.issued }
 
-// tableReasons are those of tokens in tables.
+// tableReasons are the reasons to reject tokens in tables.
 var tableReasons = &Reasons{
 	UnknownUser:  Reject(apiTokenUnknown),
 	InactiveUser: Reject(apiTokenInactive),
@@ -194,8 +194,8 @@ func (c *tableToken) Traits() Traits {
 	return Traits{Guess: c.table.scheme + "\x00" + c.value, Until: c.until, OutlivesPassword: true, Reasons: tableReasons}
 }
 
-// Refresh implements RefreshedCredential: knox's AUTO_REFRESH has tokens in use
-// end later. A token that can't be extended is valid all the same.
+// Refresh implements RefreshedCredential: knox's AUTO_REFRESH moves the end of a
+// token in use. A token is valid even if it can't be extended.
 func (c *tableToken) Refresh(r *http.Request, user *userstore.User) {
 	if c.table.refresh == nil {
 		return

@@ -102,8 +102,8 @@ func (c *TokenCredential) Origin() (fingerprint string, issued time.Time) {
 	return c.parsed.Fingerprint(), issued
 }
 
-// Traits implements Credential. What a token is consumed for, or a login, rests
-// on the row as it is.
+// Traits implements Credential. A one-time token, and a login, need the row as it
+// is now.
 func (c *TokenCredential) Traits() Traits {
 	startsLogin := c.scheme.LogsIn && c.IsLink()
 	return Traits{
