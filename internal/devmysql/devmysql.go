@@ -1,7 +1,7 @@
-// Package devmysql is a MySQL server inside a Go program, with Django's tables
-// in memory: for the demo and for tests, where no server is installed. It is
-// go-mysql-server, restrained to what is correct under concurrency, so it is
-// neither fast nor a measure of how MySQL behaves where that matters.
+// Package devmysql is a MySQL server inside a Go program, with Django's tables in
+// memory: for the demo and for tests, where no server is installed. It is
+// go-mysql-server, with one statement at a time, so that it is correct under
+// concurrency, but slow. It doesn't show how MySQL behaves under load.
 package devmysql
 
 import (
@@ -184,7 +184,7 @@ func (s *Server) shutDown() error {
 	}
 	s.listener.closeAll()
 	<-s.served
-	// It reports that its background tasks were ended, which is what was asked.
+	// Close reports that its background tasks were ended, as intended.
 	if engineErr := s.server.Engine.Close(); err == nil && !errors.Is(engineErr, context.Canceled) {
 		err = engineErr
 	}

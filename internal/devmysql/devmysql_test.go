@@ -263,7 +263,7 @@ func TestOneOfManyWins(t *testing.T) {
 	}
 }
 
-// What userstore asks when it starts.
+// TestInformationSchema reads what userstore reads when it starts.
 func TestInformationSchema(t *testing.T) {
 	s := start(t)
 	db := open(t, s.DSN())

@@ -48,7 +48,7 @@ func (l *listener) closeAll() {
 	}
 	l.mu.Unlock()
 	for _, c := range open {
-		c.Conn.Close() // the one who serves it notices, and closes it for good
+		c.Conn.Close() // the connection's goroutine notices, and closes it for good
 	}
 }
 

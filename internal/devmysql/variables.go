@@ -7,9 +7,9 @@ import (
 	"github.com/dolthub/go-mysql-server/sql/types"
 )
 
-// addSessionVariables corrects go-mysql-server's list of system variables, of
-// which there is one in a process. In MySQL each session may set this one, and
-// careful clients do, since by default a lock is waited for very long.
+// addSessionVariables corrects go-mysql-server's list of system variables, which
+// the whole process shares. In MySQL each session may set this one, and careful
+// clients do, since a lock is waited for very long by default.
 var addSessionVariables = sync.OnceFunc(func() {
 	const name = "innodb_lock_wait_timeout"
 	sql.SystemVariables.AddSystemVariables([]sql.SystemVariable{

@@ -10,13 +10,13 @@ import (
 )
 
 // guesses counts wrong passwords by user and by client, in memory that doesn't
-// grow, and has further ones wait before they are checked. So a password can't be
-// guessed at the speed of the machine, and no user can be locked out: the longest
-// delay is maxDelay, and another client's guesses don't delay a client that has
-// had the right password of the user before.
+// grow, and delays further passwords before they are checked. So a password can't
+// be guessed at the speed of the machine, and no user can be locked out: the
+// longest delay is maxDelay, and another client's guesses don't delay a client that
+// has had the right password of the user before.
 //
-// A user is counted by a text that the caller chooses, the same for all names of
-// the user, and likewise for users who don't exist.
+// The caller chooses a text to count a user by: the same for all names of the user,
+// and one of its kind for a name without a user.
 type guesses struct {
 	seed maphash.Seed
 
@@ -31,7 +31,7 @@ type guesses struct {
 const (
 	// freeGuesses are not delayed.
 	freeGuesses = 5
-	// firstDelay is that of the next one. Each further one is twice as long.
+	// firstDelay is the delay after freeGuesses. Each further one is twice as long.
 	firstDelay = 250 * time.Millisecond
 	maxDelay   = 8 * time.Second
 	// mostWait is how long a guess waits at most, behind others of its client for
@@ -48,8 +48,8 @@ const (
 	delayedOfAll    = 1024
 )
 
-// TooMany says that a client has sent so many passwords that there is no use in
-// keeping this one waiting. It says nothing about the password.
+// TooMany says that a client has sent so many passwords that this one isn't
+// checked. It says nothing about the password.
 type TooMany struct {
 	Wait time.Duration // after which it is worth to try again
 }
@@ -94,8 +94,8 @@ func (g *guesses) begin(client Client, user string) (*guess, error) {
 	}
 	slot := g.counts.slotFor(pair, now)
 	if delay := delayOf(failures); delay > 0 {
-		// Behind those of the same client for the same user, of which each waits for
-		// a delay of its own.
+		// The guess waits behind those of the same client for the same user, each
+		// of which waits for a delay of its own.
 		made.delay = max(slot.next.Sub(now), 0) + delay
 		if made.delay > mostWait || g.waiting[client] >= delayedOfClient || g.delayed >= delayedOfAll {
 			return nil, &TooMany{max(made.delay-mostWait, delay)}
@@ -105,7 +105,7 @@ func (g *guesses) begin(client Client, user string) (*guess, error) {
 		g.delayed++
 	}
 	made.counted[0] = slot.fail(now)
-	if made.rank != known { // whose wrong passwords are a former one, or a slip
+	if made.rank != known { // a known client's wrong passwords are old ones, or typing errors
 		made.counted[1] = g.counts.slotFor(g.user(user), now).fail(now)
 	}
 	return made, nil
@@ -127,7 +127,7 @@ func (g *guesses) wait(ctx context.Context, made *guess) error {
 	}
 }
 
-// An outcome is what has become of a guess.
+// An outcome is the result of a guess.
 type outcome int
 
 const (
@@ -136,8 +136,8 @@ const (
 	wrong
 )
 
-// end says what has become of a guess. A right one forgives nothing to others, and
-// to its client only what it did to this user.
+// end notes the result of a guess. A right password forgives only the failures of
+// its client for this user.
 func (g *guesses) end(made *guess, became outcome) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -185,7 +185,7 @@ func (g *guesses) client(client Client) uint64            { return g.id('c', cli
 func (g *guesses) user(user string) uint64                { return g.id('u', 0, user) }
 func (g *guesses) pair(client Client, user string) uint64 { return g.id('p', client, user) }
 
-// id is what a slot is found by.
+// id returns the number that a slot is found by.
 func (g *guesses) id(kind byte, client Client, user string) uint64 {
 	var hash maphash.Hash
 	hash.SetSeed(g.seed)
@@ -197,8 +197,9 @@ func (g *guesses) id(kind byte, client Client, user string) uint64 {
 	return max(hash.Sum64(), 1)
 }
 
-// table has a slot for each of so many ids. Where a bucket is full, the slot is
-// lost whose time comes first: it takes as many failures to push one out.
+// table has slots for a fixed number of ids. In a full bucket, a new id replaces
+// the slot whose time ends first: pushing out an id takes as many failures as it
+// has.
 type table struct {
 	buckets [tableBuckets][tableSlots]slot
 }
@@ -208,7 +209,7 @@ const (
 	tableSlots   = 8
 )
 
-// slot has what is known of a client, a user, or a pair.
+// slot has the failures of a client, a user, or a pair.
 type slot struct {
 	id    uint64    // 0: it is free
 	until time.Time // when all failures are forgiven, or how long a pair is known

@@ -30,7 +30,7 @@ var hashedTotal = prometheus.NewCounterFunc(prometheus.CounterOpts{
 // Metrics are what this package counts, of all handlers of the process.
 func Metrics() []prometheus.Collector { return []prometheus.Collector{hashedTotal} }
 
-// Shared is what all handlers of a process share that check the passwords of the
+// Shared is shared by all handlers of a process that check the passwords of the
 // same users in the same way, in this configuration and the next.
 type Shared struct {
 	queue    *queue
@@ -44,13 +44,13 @@ type Shared struct {
 // Key says which handlers share.
 type Key struct {
 	AtWork int    // see newQueue
-	Users  string // whose passwords, and how they are checked
+	Users  string // the table of the users, and how their passwords are checked
 }
 
-// inUse has what is shared in this process, so that a reload forgets nothing.
+// inUse has each Shared of this process, so that a reload forgets nothing.
 var inUse = caddy.NewUsagePool()
 
-// Acquire returns what is shared by all with a key. Each call needs one Release.
+// Acquire returns the Shared of a key. Each call needs one Release.
 func Acquire(of Key) (*Shared, error) {
 	value, _, err := inUse.LoadOrNew(of, func() (caddy.Destructor, error) {
 		return NewShared(of), nil
@@ -61,7 +61,7 @@ func Acquire(of Key) (*Shared, error) {
 	return value.(*Shared), nil
 }
 
-// NewShared makes what is shared with nobody else.
+// NewShared makes a Shared for one caller alone.
 func NewShared(of Key) *Shared {
 	return &Shared{
 		queue: newQueue(of.AtWork), Verdicts: NewVerdicts(), guesses: newGuesses(),
@@ -86,7 +86,7 @@ type Guess struct {
 	User        string // see guesses.user
 	Credentials Credentials
 	Encoded     string // the hash that the password is checked against
-	Threads     int    // how many CPUs the check takes at once; 0 is one
+	Threads     int    // how many CPUs the check takes at once; 0 means one
 }
 
 // Check has check called for a guess: after the delay that failures have earned
@@ -114,7 +114,7 @@ func (s *Shared) Check(ctx context.Context, g Guess, check func() (isRight bool)
 	}
 }
 
-// fly checks a guess for all that wait for it.
+// fly checks a guess for all requests that wait for it.
 func (s *Shared) fly(ctx context.Context, id flightID, f *flight, g Guess, check func() (isRight bool)) (bool, error) {
 	defer s.flights.end(id, f)
 	f.isRight, f.err = s.check(ctx, g, check)

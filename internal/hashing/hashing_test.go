@@ -62,7 +62,7 @@ func TestDelaysGrowAndEnd(t *testing.T) {
 			}
 		}
 		s.fail(t, 1, "alice", 30)
-		s.wantDelay(t, 2, "alice", maxDelay) // no matter how many there were
+		s.wantDelay(t, 2, "alice", maxDelay) // however many failures there were
 		time.Sleep(mostFailures * forgiveAfter)
 		s.wantDelay(t, 3, "alice", 0)
 	})

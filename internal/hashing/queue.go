@@ -16,8 +16,8 @@ type Client uint64
 // rank says which checks of a queue come first.
 type rank int
 
-// The ranks, the first one first. Neither of the others can keep a known check
-// waiting, other than by the checks that are at work.
+// The ranks, the first one first. Checks of later ranks delay a known check only by
+// those that are already at work.
 const (
 	// known: the client has had the right password of this user before.
 	known rank = iota
@@ -31,14 +31,14 @@ const (
 
 // A queue bounds how much memory and CPU time checks of passwords take.
 //
-// At most so many are at work at a time, and a bounded number waits, each for a
-// bounded time. Clients take turns, and none can fill the queue: where there is
-// no more room, it is the client with the most waiting checks that loses one.
+// A bounded number of checks is at work at a time, and a bounded number waits, each
+// for a bounded time. Clients take turns, and none can fill the queue: when it is
+// full, the client with the most waiting checks loses one.
 //
 // Failed checks take no more than a share of the CPUs, guessShare, beyond
 // guessBurst. Otherwise clients that send wrong passwords would have all CPUs but
 // the queue's compute hashes, and requests that need no hash would wait. Checks
-// that succeed are free of that: a client needs a password for each.
+// that succeed don't count: each needs a right password.
 type queue struct {
 	slots int
 
@@ -90,8 +90,8 @@ func (b *Busy) Error() string {
 const (
 	// busyWait is Busy.Wait.
 	busyWait = 5 * time.Second
-	// busyHold is how long a client waits for the answer that there is no room. It
-	// would ask again at once otherwise, and each time a user is looked up.
+	// busyHold is how long a client waits for the answer that there is no room.
+	// Otherwise it would ask again at once, and cause a lookup each time.
 	busyHold = time.Second
 )
 
@@ -142,7 +142,7 @@ func (q *queue) wait(ctx context.Context, client Client, at rank) error {
 	if q.leave(client, at, w) || w.isFull {
 		return err
 	}
-	q.end(0, false) // it was given a place just now, and doesn't use it
+	q.end(0, false) // the check was given a place just now, and doesn't use it
 	return err
 }
 
@@ -158,7 +158,7 @@ func hold(ctx context.Context, err error) error {
 	}
 }
 
-// join adds a check to those that wait, and begins it if it can.
+// join adds a check to the waiting ones, and begins it if possible.
 func (q *queue) join(client Client, at rank) (*waiter, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -186,9 +186,9 @@ func (q *queue) turnsOf(client Client, at rank) *turns {
 	return q.turns[at][i]
 }
 
-// makeRoom takes the place of the last check of the client with the most: of the
-// last rank that has any, or of the same rank if that client still has as many
-// as the one that room is made for.
+// makeRoom removes the last check of the client with the most checks: of the last
+// rank that has any, or of the same rank if that client still has at least as many
+// as own.
 func (q *queue) makeRoom(own *turns, at rank) bool {
 	for last := ranks - 1; last >= at; last-- {
 		least := 1
@@ -221,7 +221,7 @@ func longestOf(all []*turns) (longest *turns) {
 	return longest
 }
 
-// remove takes one of a client's checks out of those that wait.
+// remove removes one of a client's waiting checks.
 func (q *queue) remove(of *turns, at rank, i int) {
 	of.checks = slices.Delete(of.checks, i, i+1)
 	q.waiting--
@@ -230,7 +230,7 @@ func (q *queue) remove(of *turns, at rank, i int) {
 	}
 }
 
-// leave takes a check out, and reports whether it was still waiting.
+// leave removes a check, and reports whether it was still waiting.
 func (q *queue) leave(client Client, at rank, w *waiter) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -265,8 +265,8 @@ func (q *queue) pay(took time.Duration) {
 	q.paid = q.paid.Add(took * guessShare / time.Duration(runtime.GOMAXPROCS(0)))
 }
 
-// next begins the checks that can begin: those of the first rank that has any, one
-// of each client in turn. The caller holds the lock.
+// next begins the checks that can begin: those of the first non-empty rank, one of
+// each client in turn. The caller holds the lock.
 func (q *queue) next() {
 	for q.working < q.slots && q.waiting > 0 {
 		at := known

@@ -74,7 +74,7 @@ type turnedAway[K comparable] struct {
 	counts map[K]int
 }
 
-// of returns what notes that a check was one of these.
+// of returns a function that counts a Busy error under a key.
 func (a *turnedAway[K]) of(key K) func(error) {
 	return func(err error) {
 		if _, isBusy := errors.AsType[*Busy](err); !isBusy {

@@ -14,17 +14,16 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// Verdicts remembers which credentials have been found right, so that a client
-// that sends them with each request costs one hash, not one for each.
+// Verdicts remembers which credentials are right, so that a client that sends them
+// with each request costs one hash altogether.
 //
-// A verdict is that a password is the one of a hash. It is kept as a MAC of
-// credentials and hash, under a key that the process has made up: a new password
-// in the user's row ends it. Nothing else is concluded from it: the row must be
-// read for each request.
+// A verdict says that a password matches a hash. It is stored as a MAC of
+// credentials and hash, under a random key of this process: a new password in the
+// user's row ends it. It says nothing else: the row must be read for each request.
 //
-// Without the right credentials there is no verdict to be found, so that the time
-// of an answer tells nothing about what is kept. Memory doesn't grow: where there
-// is no room, the verdict is lost that was used least recently, of eight.
+// Only the right credentials find a verdict, so that the time of an answer doesn't
+// tell which verdicts exist. Memory doesn't grow: in a full bucket of eight, the
+// least recently used verdict is replaced.
 type Verdicts struct {
 	macers  sync.Pool // of *macer
 	clock   atomic.Uint64
@@ -53,11 +52,11 @@ type verdict struct {
 	used      atomic.Uint64 // Verdicts.clock
 }
 
-// Subject is the user who credentials were found to belong to.
+// Subject is the user whom credentials belong to.
 type Subject struct {
 	PrimaryKey token.PrimaryKey
-	// Field and Value are the column by which the user was found, and what it
-	// held. Once it holds something else, it is to be looked for anew.
+	// Field and Value are the column by which the user was found, and its value
+	// then. Once the value changes, the user must be looked up again.
 	Field, Value string
 }
 
@@ -78,19 +77,19 @@ func NewVerdicts() *Verdicts {
 	return v
 }
 
-// What a MAC is made for.
+// The purposes of MACs.
 const (
 	forCredentials = 'c'
 	forHash        = 'h'
 )
 
-// macer makes MACs, and has memory for what they are made of.
+// macer makes MACs, and has memory for their input.
 type macer struct {
 	hmac hash.Hash
 	text []byte
 }
 
-// mac is a MAC of two texts. The first one's length keeps them apart.
+// mac returns the MAC of two texts. The first text's length keeps them apart.
 func (v *Verdicts) mac(purpose byte, first, second string) (sum [sha256.Size]byte) {
 	m := v.macers.Get().(*macer)
 	m.text = append(m.text[:0], purpose)
@@ -114,13 +113,13 @@ func (v *Verdicts) Of(identifier, password string) Credentials {
 // ID tells credentials from others without revealing them.
 func (c Credentials) ID() string { return string(c.id[:]) }
 
-// Name is the identifier, the same for all spellings that share a verdict. No others
-// may be equal in it: whether they are those of one user must not be seen by whether
-// their failures are counted together.
+// Name is the identifier, the same for all spellings that share a verdict. Other
+// identifiers must differ in it: otherwise a client could see, by which failures
+// are counted together, whether they name one user.
 func (c Credentials) Name() string { return lowerASCII(c.identifier) }
 
-// Subject returns the user whose credentials were found right, by this very
-// spelling of the identifier.
+// Subject returns the user of right credentials, for exactly this spelling of the
+// identifier.
 func (v *Verdicts) Subject(c Credentials) (Subject, bool) {
 	found := v.find(c)
 	if found == nil || !slices.Contains(found.spellings, c.identifier) {

@@ -189,7 +189,7 @@ func (a *Assertions) Resolve(cfg *AssertionConfig, settings token.Settings, reso
 	return err
 }
 
-// assertion is one that was signed.
+// assertion is a signed assertion.
 type assertion struct {
 	text   string   // the header field's value
 	signed int64    // seconds since 1970, by the wall clock
@@ -233,7 +233,7 @@ func HideAssertion(r *http.Request) (putBack func()) {
 // signedTotal counts the assertions that were signed since the process began.
 var signedTotal atomic.Uint64
 
-// Signed is how many assertions were signed since the process began, those of
+// Signed returns how many assertions were signed since the process began, with
 // former configurations included.
 func Signed() uint64 { return signedTotal.Load() }
 

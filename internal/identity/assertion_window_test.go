@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// newTestAssertions makes assertions whose clock is the caller's.
+// newTestAssertions makes assertions with the caller's clock.
 func newTestAssertions(t testing.TB, cfg AssertionConfig, now *time.Time) *Assertions {
 	t.Helper()
 	cfg.Audience = []string{"app"}
@@ -70,7 +70,7 @@ func TestAssertionIsReusedForHalfItsValidity(t *testing.T) {
 	}
 }
 
-// claimsOf reads the claims of an assertion, whose signature others check.
+// claimsOf reads the claims of an assertion. It doesn't check the signature.
 func claimsOf(t *testing.T, text string) map[string]any {
 	t.Helper()
 	signed, err := jose.ParseSignedCompact(strings.TrimPrefix(text, "Bearer "), []jose.SignatureAlgorithm{jose.EdDSA})

@@ -25,7 +25,7 @@ import (
 // verifies them.
 type assertionKeys struct {
 	signer jose.Signer
-	ids    []string // of the keys that are published; the first one's signs
+	ids    []string // of the published keys; the first one signs
 	set    []byte   // JSON Web Key Set (RFC 7517)
 }
 

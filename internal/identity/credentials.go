@@ -30,10 +30,10 @@ func isCredentials(name string) bool {
 	return foldsTo(name, foldedAuthorization) || foldsTo(name, foldedProxyAuthorization)
 }
 
-// removeCredentials removes credentials from which servers derive an unchecked
-// user name from the request of a proven user: PHP makes PHP_AUTH_USER and
-// PHP_AUTH_PW of Basic (RFC 7617), and PHP_AUTH_DIGEST of Digest (RFC 7616).
-// Those of other schemes are checked by the application.
+// removeCredentials removes credentials from which servers derive an unchecked user
+// name from the request of a proven user: PHP makes PHP_AUTH_USER and PHP_AUTH_PW
+// of Basic (RFC 7617), and PHP_AUTH_DIGEST of Digest (RFC 7616). Credentials of
+// other schemes are checked by the application.
 func removeCredentials(header http.Header) {
 	delete(header, headerProxyAuthorization)
 	values, ok := header[headerAuthorization]
@@ -57,8 +57,9 @@ func removeCredentials(header http.Header) {
 	header[headerAuthorization] = kept
 }
 
-// withoutUsers removes Basic credentials from a value of Authorization. Those of
-// Digest have commas and quotes of their own: nothing is kept beside them.
+// withoutUsers removes Basic credentials from a value of Authorization. If it has
+// Digest credentials, it removes everything, because they have commas and quotes of
+// their own.
 func withoutUsers(value string) string {
 	switch {
 	case hasElement(value, isDigest):
@@ -75,8 +76,8 @@ func withoutUsers(value string) string {
 	return strings.Trim(strings.Join(others, ","), " \t")
 }
 
-// hasElement reports whether one of the credentials in a value of Authorization
-// is such.
+// hasElement reports whether is holds for one of the credentials in a value of
+// Authorization.
 func hasElement(value string, is func(credentials string) bool) bool {
 	for credentials := range strings.SplitSeq(value, ",") {
 		if is(credentials) {

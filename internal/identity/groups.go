@@ -9,9 +9,9 @@ import (
 // groupsColumn is the name of the list of groups among the user's columns.
 const groupsColumn = "groups"
 
-// warnOfGroups logs that the header field doesn't have all groups of a user. A
-// name with a comma would be read as two names, of which one may be that of
-// another group.
+// warnOfGroups logs that the header field lacks some groups of a user. A group's
+// name with a comma would be read as two names, and one of them may be another
+// group's.
 func (id *Fields) warnOfGroups(user *userstore.User, logger *zap.Logger) {
 	_, leftOut := user.GroupList()
 	if leftOut == 0 {

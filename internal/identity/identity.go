@@ -41,14 +41,15 @@ var defaultIdentity = []Header{
 // can set it, whatever identity says.
 var groupsHeader = Header{Name: "Remote-Groups", Value: "{" + Placeholder + groupsColumn + "}"}
 
-// Fields sets the header fields of a user, and removes those of clients.
+// Fields sets the header fields of a user, and removes those that clients have
+// sent.
 type Fields struct {
 	fields     []field
 	folded     []string    // the names, folded, that of the assertion included
 	assertions *Assertions // nil for none
 
 	passed            []string // canonical names of clients' fields that are not removed
-	passedPrefixes    []string // the same for all names that begin so
+	passedPrefixes    []string // canonical prefixes of such names
 	passesCredentials bool     // Basic and Digest of a proven user
 	alone             setters  // this one, where no other handler has set fields
 

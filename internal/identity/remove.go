@@ -63,8 +63,7 @@ func anyOption(values []string, is func(string) bool) bool {
 }
 
 // removeFromTrailer removes the gateway's field names from the trailers, which
-// follow the body: those that are announced now, and those that arrived at the
-// end of the body.
+// follow the body: those announced now, and those that arrived after the body.
 func (id *Fields) removeFromTrailer(r *http.Request) {
 	id.removeFrom(r.Trailer)
 	if r.Body != nil && r.Body != http.NoBody {
@@ -149,7 +148,7 @@ func isSet(r *http.Request, name string) bool {
 	return false
 }
 
-// IsOurs reports whether name is one of ours once both are folded.
+// IsOurs reports whether name equals a field of the gateway once both are folded.
 func (id *Fields) IsOurs(name string) bool {
 	for _, ours := range id.folded {
 		if foldsTo(name, ours) {

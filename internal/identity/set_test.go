@@ -63,7 +63,7 @@ func TestFieldsAndPlaceholdersAreTheUsers(t *testing.T) {
 			t.Errorf("the placeholder of %s is %q, want %q", name, got, want)
 		}
 	}
-	// A later handler has another user, or a newer row of the same.
+	// A later handler has another user, or a newer row of this one.
 	fields.Set(r, eight, zap.NewNop())
 	if user, ok := UserOf(r); !ok || user != eight || r.Header.Get("X-Both") != "8/8" {
 		t.Errorf("after another user: %v, %q", user, r.Header)
@@ -122,7 +122,7 @@ func TestValuesThatNoFieldCarriesAreLeftOutWithAWarning(t *testing.T) {
 	}
 }
 
-// TestFieldsOfHandlersInFrontStay: those of the client don't.
+// TestFieldsOfHandlersInFrontStay: the client's fields are removed.
 func TestFieldsOfHandlersInFrontStay(t *testing.T) {
 	t.Parallel()
 	outer, inner, third := newFields(t, Header{"Remote-User", "{http.auth.user.id}"}), newFields(t, Header{"X-Who", "{http.auth.user.id}"}), newFields(t, Header{"Remote-Group", "staff"})

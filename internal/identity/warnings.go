@@ -18,11 +18,11 @@ const (
 type warnings struct {
 	mu   sync.Mutex
 	last map[warning]time.Time
-	tidy time.Time // when the old ones were forgotten
+	tidy time.Time // when old warnings were last forgotten
 	now  func() time.Time
 }
 
-// warning is what is wrong with a user's row.
+// warning is a problem with a user's row.
 type warning struct {
 	about string // the header field, the claim or the column
 	user  token.PrimaryKey

@@ -35,7 +35,7 @@ const (
 // cookieName is the name of the cookie that counts, without the prefix __Host-.
 const cookieName = "sesame-login"
 
-// New returns the page with an absolute URL. secure is that of cookie.Config.
+// New returns the page with an absolute URL. secure is as in cookie.Config.
 func New(address, secure string) (*Page, error) {
 	at, err := url.Parse(address)
 	if err != nil {

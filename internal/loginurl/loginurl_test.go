@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/loginurl"
 )
 
-// request is one of a browser that asks for a page, with more header fields.
+// request returns a browser's request for a page, with additional header fields.
 func request(target string, header ...string) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, target, nil)
 	r.Header.Set("Accept", "text/html")
@@ -27,7 +27,7 @@ func request(target string, header ...string) *http.Request {
 	return r
 }
 
-// trusted marks a request as one that a trusted proxy has sent.
+// trusted marks a request as sent by a trusted proxy.
 func trusted(r *http.Request) *http.Request {
 	vars := map[string]any{caddyhttp.TrustedProxyVarKey: true}
 	return r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, vars))
