@@ -422,14 +422,6 @@ func (g builder) addScheme(scheme authn.Scheme) {
 	}
 }
 
-// environmentOf is the environment that schemes are made in, without the store, the
-// clock and the log.
-func environmentOf(h *Handler, settings token.Settings) (*authn.Environment, error) {
-	store := h.storeConfig()
-	location, err := store.Location()
-	return &authn.Environment{Settings: settings, Resolve: secret.Resolve, TimeZone: location, Realm: h.Realm, Users: usersID(h.UserStore)}, err
-}
-
 // provisionConfigured makes the schemes that have a block of the configuration.
 func (g builder) provisionConfigured() error {
 	env, err := environmentOf(g.config, g.settings)

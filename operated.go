@@ -66,7 +66,7 @@ func (h *Handler) operated() *operator.Handler {
 		Schemes: func(store func() *userstore.MySQL, now func() time.Time) ([]authn.ConfiguredScheme, error) {
 			return explainedSchemes(h, store, now)
 		},
-		AddNeeds:        h.addSchemeNeeds,
+		AddNeeds:        func(needs *userstore.Needs) error { return addSchemeNeeds(h, needs) },
 		WritesLastLogin: writesLastLogin(h),
 	}
 	if h.Password != nil {
@@ -138,7 +138,7 @@ func explainedSchemes(h *Handler, store func() *userstore.MySQL, now func() time
 
 // addSchemeNeeds adds what the configured schemes need of the store, with
 // passwords among them. The schemes are made for that alone.
-func (h *Handler) addSchemeNeeds(needs *userstore.Needs) error {
+func addSchemeNeeds(h *Handler, needs *userstore.Needs) error {
 	env, err := operatorEnvironment(h, func() *userstore.MySQL { return nil }, time.Now)
 	if err != nil {
 		return err
@@ -158,8 +158,16 @@ func (h *Handler) addSchemeNeeds(needs *userstore.Needs) error {
 	return nil
 }
 
-// operatorEnvironment is what schemes find where commands make them. They don't
-// log.
+// environmentOf is the environment that schemes are made in, without the store, the
+// clock and the log.
+func environmentOf(h *Handler, settings token.Settings) (*authn.Environment, error) {
+	store := h.storeConfig()
+	location, err := store.Location()
+	return &authn.Environment{Settings: settings, Resolve: secret.Resolve, TimeZone: location, Realm: h.Realm, Users: usersID(h.UserStore)}, err
+}
+
+// operatorEnvironment is the environment that commands make schemes in, which don't
+// log there.
 func operatorEnvironment(h *Handler, store func() *userstore.MySQL, now func() time.Time) (*authn.Environment, error) {
 	settings, err := h.namedSettings()
 	if err != nil {

@@ -86,7 +86,9 @@ func TestBasicWithHashesOfAllHashers(t *testing.T) {
 			got := up.takeOne(t)
 			wantHeader(t, got.header, "Remote-User", "alice")
 			wantHeader(t, got.header, "Authorization", "")
-			g.get(t, "/", basicAuth("alice:"+secret+"!")...).wantStatus(t, http.StatusUnauthorized)
+			wrong := g.get(t, "/", basicAuth("alice:"+secret+"!")...)
+			wrong.wantStatus(t, http.StatusUnauthorized)
+			wantText(t, wrong.body, "What you sent is not valid.")
 			up.takeNone(t)
 			if t.Failed() {
 				t.Fatal(name)
