@@ -22,7 +22,7 @@ type adminGateway struct {
 func startAdmin(t *testing.T, db *database, sites string) *adminGateway {
 	t.Helper()
 	a := &adminGateway{&gateway{addr: freeAddr(t), logs: filepath.Join(t.TempDir(), "caddy.log")}, freeAddr(t)}
-	// A port may be taken again by the next.
+	// The next test may use the port again.
 	for a.admin == a.addr {
 		a.admin = freeAddr(t)
 	}
@@ -78,7 +78,7 @@ func TestAdminEndpointMintsTokens(t *testing.T) {
 		tests := []struct {
 			name, body string
 			status     int
-			user       string // whom the gateway lets in; empty for nobody
+			user       string // the user whom the gateway lets in; empty for none
 			want       string // in the body
 		}{
 			{"user name", `{"user": "alice", "handler": "app.example.com"}`, 200, "alice", `"expires":"20`},
@@ -134,7 +134,7 @@ func TestAdminEndpointMintsTokens(t *testing.T) {
 	})
 }
 
-// TestAdminTokenOneTime makes a token for one use, by the store that runs.
+// TestAdminTokenOneTime makes a token for one use with the running handler's store.
 func TestAdminTokenOneTime(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		a := startAdmin(t, db, adminSite("app.example.com", "one_time\nconfirm off"))
@@ -275,7 +275,7 @@ func TestAdminStatusWithoutMySQL(t *testing.T) {
 	})
 }
 
-// TestAdminProtection is about who gets an answer at all.
+// TestAdminProtection checks which clients the admin endpoint answers.
 func TestAdminProtection(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		a := startAdmin(t, db, adminSite("app.example.com", "max_age 10m"))
@@ -312,7 +312,7 @@ func TestAdminProtection(t *testing.T) {
 	})
 }
 
-// TestAdminFollowsReloads asks for handlers of the configuration that runs.
+// TestAdminFollowsReloads asks for the handlers of a configuration after its reload.
 func TestAdminFollowsReloads(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		a := startAdmin(t, db, adminSite("old.example.com", "max_age 10m"))

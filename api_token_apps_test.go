@@ -11,9 +11,8 @@ import (
 	"time"
 )
 
-// TestCredentialsOfASinglePageApplicationReachIt: an application's own credentials in
-// Authorization stay, beside whatever lets its user in, and those that the gateway
-// can read don't.
+// TestCredentialsOfASinglePageApplicationReachIt: an application's own credentials
+// in Authorization stay beside the gateway's. The gateway's credentials are removed.
 func TestCredentialsOfASinglePageApplicationReachIt(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		db = db.withAPITokens(t)
@@ -88,8 +87,9 @@ func TestApplicationsTokensWithoutAUser(t *testing.T) {
 	})
 }
 
-// TestGuessedAPITokensCount: API tokens that don't exist use limit_failures up, each
-// once; those that an application or Django has made don't.
+// TestGuessedAPITokensCount: API tokens that don't exist count against
+// limit_failures, each once. Tokens that an application or Django has made don't
+// count.
 func TestGuessedAPITokensCount(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		db = db.withAPITokens(t)
@@ -234,8 +234,7 @@ func TestProgramsFindTheirSchemeAmongAll(t *testing.T) {
 	})
 }
 
-// TestOpenStreamsEndWithTheirAPITokens has tokens end by their time, and by their
-// row's deletion.
+// TestOpenStreamsEndWithTheirAPITokens has tokens expire, and deletes their rows.
 func TestOpenStreamsEndWithTheirAPITokens(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		db = db.withAPITokens(t)

@@ -61,8 +61,8 @@ var exampleApps = []struct {
 	},
 }
 
-// lookFor finds the first program that can run a piece of code, or says what is
-// lacking.
+// lookFor finds the first program that can run a piece of code, or says which
+// programs are missing.
 func lookFor(flag, code, lack string, programs ...string) (program, lacking string) {
 	for _, program := range programs {
 		if exec.Command(program, flag, code).Run() == nil {
@@ -131,8 +131,8 @@ func TestAssertionExamples(t *testing.T) {
 		})
 	}
 
-	// The next key, which wasn't published before it signs: an application that
-	// has just read the keys waits a while before it does so again.
+	// The next key wasn't published before it signs. An application that has just
+	// read the keys waits a while before it reads them again.
 	if err := tryCaddyfile(config("{env.ASSERTION_KEY_NEXT} {env.ASSERTION_KEY}")); err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func newForger(t *testing.T, text string, keys jose.JSONWebKeySet) *forger {
 	}
 }
 
-// claims are good ones, with changes; nil is without.
+// claims are valid claims with changes. A claim changed to nil is left out.
 func (f *forger) claims(changes map[string]any) map[string]any {
 	now := time.Now().Unix()
 	claims := map[string]any{
@@ -243,14 +243,15 @@ func (f *forger) unsigned(header map[string]any, signature string) string {
 	return encode(header) + "." + encode(f.claims(nil)) + "." + signature
 }
 
-// forgedRequest is a request for an application, and whether it must hold.
+// forgedRequest is a request for an application, and whether the application must
+// accept it.
 type forgedRequest struct {
 	name          string
 	authorization []string
 	holds         bool
 }
 
-// requests are those that an application gets. Only the first hold.
+// requests are what an application gets. It must accept only the first ones.
 func (f *forger) requests() []forgedRequest {
 	good := f.signed(jose.EdDSA, f.key, f.claims(nil))
 	head, rest, _ := strings.Cut(good, ".")

@@ -91,8 +91,8 @@ func (up *upstream) assertionOf(t *testing.T) string {
 	return assertion
 }
 
-// asName makes options the name of a test, and so of its directory, in which
-// Caddy would take braces for a placeholder.
+// asName makes a test's name of options. Braces are removed, since Caddy would take
+// them for a placeholder in the name of the test's directory.
 func asName(options string) string {
 	return strings.NewReplacer("{", "(", "}", ")", "\n", "").Replace(options)
 }
@@ -269,8 +269,8 @@ func TestAssertionIsSignedOnce(t *testing.T) {
 	}
 }
 
-// TestClientsCantSetAssertion sends assertions in disguise, with a valid token
-// and as nobody.
+// TestClientsCantSetAssertion sends assertions in disguise, with a valid token and
+// without one.
 func TestClientsCantSetAssertion(t *testing.T) {
 	for _, header := range []string{"Authorization", "X-Assertion"} {
 		up := startUpstream(t)
@@ -354,7 +354,8 @@ func TestAssertionsInARow(t *testing.T) {
 	}
 }
 
-// TestKeySetAnswersEveryWayOfAsking asks for the public keys in every way.
+// TestKeySetAnswersEveryWayOfAsking asks for the public keys by each method and
+// path.
 func TestKeySetAnswersEveryWayOfAsking(t *testing.T) {
 	db := anyDatabase(t)
 	up := startUpstream(t)
@@ -484,7 +485,7 @@ func inPEM(t *testing.T, key any) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// TestAssertionConfigs are those that can't be right. The error holds no key.
+// TestAssertionConfigs loads wrong configurations. Their errors hold no key.
 func TestAssertionConfigs(t *testing.T) {
 	db := anyDatabase(t)
 	up := startUpstream(t)

@@ -70,7 +70,7 @@ func TestAuditFollowsAOneTimeLinkUntilTheLogout(t *testing.T) {
 		login := g.get(t, "/a?sesame="+valid)
 		login.wantStatus(t, http.StatusSeeOther)
 		g.get(t, "/a?sesame="+valid).wantStatus(t, http.StatusUnauthorized)
-		g.get(t, "/").wantStatus(t, http.StatusUnauthorized) // nobody is no rejection
+		g.get(t, "/").wantStatus(t, http.StatusUnauthorized) // a request without credentials isn't rejected
 		g.do(t, http.MethodPost, "/_sesame/logout", "Cookie", sessionCookie(t, login)).wantStatus(t, http.StatusOK)
 
 		tokens, err := token.New(token.Settings{SecretKey: secretKey, Encoding: token.LongPacker, OneTime: true})

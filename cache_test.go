@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// TestCachedRowIsAccepted sees what a kept row is good for, and what it isn't.
+// TestCachedRowIsAccepted checks which requests a cached row answers, and which need
+// the row as it is.
 func TestCachedRowIsAccepted(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -15,7 +16,7 @@ func TestCachedRowIsAccepted(t *testing.T) {
 		valid := tokenFor(t, alice, hour)
 		g.get(t, "/?sesame="+valid).wantStatus(t, http.StatusOK)
 
-		// The end of the account counts late, and so does a new name.
+		// A deactivated account and a new name are noticed late.
 		db.mustExec(t, "UPDATE auth_user SET is_active = 0, username = 'alicia' WHERE id = 1")
 		g.get(t, "/?sesame="+valid).wantStatus(t, http.StatusOK)
 		if up.take(); g.get(t, "/?sesame="+valid).status != http.StatusOK {
@@ -25,13 +26,13 @@ func TestCachedRowIsAccepted(t *testing.T) {
 			t.Errorf("Remote-User is %q, want the kept row's", user)
 		}
 
-		// A forged token is refused, by the row as it is; then the end of the
-		// account is known.
+		// A forged token is rejected by the row as it is. That lookup also notices
+		// the deactivated account.
 		g.get(t, "/?sesame="+valid[:len(valid)-2]+"zz").wantStatus(t, http.StatusUnauthorized)
 		g.get(t, "/?sesame="+valid).wantStatus(t, http.StatusUnauthorized)
 
-		// What the kept row would refuse counts at once: a new account, and a
-		// link for a new password.
+		// A request that the cached row would reject has the row read anew: for a
+		// reactivated account, and a link for a new password.
 		db.mustExec(t, "UPDATE auth_user SET is_active = 1 WHERE id = 1")
 		g.get(t, "/?sesame="+valid).wantStatus(t, http.StatusOK)
 		changed := alice
@@ -40,7 +41,7 @@ func TestCachedRowIsAccepted(t *testing.T) {
 		g.get(t, "/?sesame="+tokenFor(t, changed, hour)).wantStatus(t, http.StatusOK)
 		g.get(t, "/?sesame="+valid).wantStatus(t, http.StatusUnauthorized)
 
-		// Somebody who isn't there.
+		// A user who doesn't exist.
 		nobody := testUser{id: 77, username: "nobody", password: "x", isActive: true}
 		g.get(t, "/?sesame="+tokenFor(t, nobody, hour)).wantStatus(t, http.StatusUnauthorized)
 		up.take()
@@ -70,8 +71,8 @@ func TestCacheIsNotAskedForOneTimeTokens(t *testing.T) {
 	})
 }
 
-// TestCacheAndSessions logs in by the row as it is, and then goes by the kept
-// one.
+// TestCacheAndSessions logs in by the row as it is. Later requests use the cached
+// row.
 func TestCacheAndSessions(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)

@@ -67,8 +67,8 @@ func wantHeader(t *testing.T, header http.Header, name, want string) {
 }
 
 // TestOtherCredentialsStay: the application keeps its cookies and the credentials
-// that it checks itself, and those of which PHP derives a user go where the gateway
-// has authenticated one.
+// that it checks itself, and credentials from which PHP derives a user are removed
+// if the gateway has authenticated one.
 func TestOtherCredentialsStay(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -225,7 +225,7 @@ func TestTokensOfOtherScopesAreRefused(t *testing.T) {
 		t.Run("empty template", func(t *testing.T) {
 			g := startGateway(t, db, up, site{options: `scope {http.request.uri.query.report}`})
 			g.get(t, "/?report=7&sesame="+tokenAt(t, alice, "7", now)).wantStatus(t, http.StatusOK)
-			// Else the link of anything would open what asks for a report.
+			// Otherwise any link would open the pages of reports.
 			g.get(t, "/?sesame="+tokenFor(t, alice)).wantStatus(t, http.StatusUnauthorized)
 		})
 		t.Run("v1 has none", func(t *testing.T) {
@@ -316,8 +316,8 @@ func TestIdentityOption(t *testing.T) {
 	})
 }
 
-// TestHostileColumns has values in the database that would mean something else
-// in a header.
+// TestHostileColumns has values in the database that could break out of a header
+// field.
 func TestHostileColumns(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -373,7 +373,7 @@ func TestErrorRoutesForOthers(t *testing.T) {
 		if answer.body != "broken: /a?b=c" {
 			t.Errorf("body %q", answer.body)
 		}
-		g.get(t, "/").wantStatus(t, http.StatusUnauthorized) // handle_errors is for others
+		g.get(t, "/").wantStatus(t, http.StatusUnauthorized) // this handle_errors is for other errors
 	})
 }
 

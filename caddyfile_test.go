@@ -8,7 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// minimal is a directive that nothing is wrong with, and its last line free.
+// minimal is a directive without mistakes, whose last line is empty.
 const minimal = `sesame {
 	secret_key {env.SECRET_KEY}
 	userstore mysql {

@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// TestATokenOfAnEqualKeyIsNotTheUsers: the table has ADMÍN no more, but admin,
-// whom the collation takes for the same, and tokens don't depend on passwords.
+// TestATokenOfAnEqualKeyIsNotTheUsers: ADMÍN was deleted, and the collation equates
+// that key with the user admin's. Tokens don't depend on passwords here.
 func TestATokenOfAnEqualKeyIsNotTheUsers(t *testing.T) {
 	db := anyDatabase(t).asAdministrator()
 	db.mustExec(t, "DROP TABLE IF EXISTS people")
@@ -45,7 +45,7 @@ func TestATokenOfAnEqualKeyIsNotTheUsers(t *testing.T) {
 			former.get(t, "/").wantStatus(t, http.StatusOK)
 			wantHeader(t, up.takeOne(t).header, "Remote-User", "ADMÍN")
 			become("admin")
-			if options == "" { // a cache has the former user for as long as it may
+			if options == "" { // a cache keeps the former user's row for its time
 				former.get(t, "/").wantStatus(t, http.StatusUnauthorized)
 			}
 			for _, key := range []string{"Admin", "admín", "admin ", "ADMÏN"} {

@@ -12,8 +12,8 @@ import (
 // limitedPassword is that of limitedUser's accounts.
 const limitedPassword = "pw-of-gateway"
 
-// limitedUser makes an account that may do no more than is granted on the table
-// of users, and returns its DSN.
+// limitedUser makes an account that has only the given rights on the table of users,
+// and returns its DSN.
 func limitedUser(t *testing.T, db *database, grants ...string) string {
 	t.Helper()
 	const user = "gateway"
@@ -327,7 +327,8 @@ func TestCheckLooksAtTheTablesOfSchemes(t *testing.T) {
 	})
 }
 
-// TestCheckCommandAccessLog is about what stands around the handler.
+// TestCheckCommandAccessLog checks findings about handlers and options around the
+// handler.
 func TestCheckCommandAccessLog(t *testing.T) {
 	const handler = "sesame {\nsecret_key SECRET\nmax_age 10m\nuserstore mysql {\ndsn DSN\n}\n}\n"
 	asserting := strings.Replace(handler, "max_age", "assertion {\naudience app\nheader X-Assertion\n}\nmax_age", 1)
@@ -397,8 +398,8 @@ func TestCheckCommandHandlers(t *testing.T) {
 	})
 }
 
-// TestCheckCommandWithEachDatabase: servers that only speak MySQL's protocol
-// can be checked as far as they go.
+// TestCheckCommandWithEachDatabase: check also works with servers that only speak
+// MySQL's protocol.
 func TestCheckCommandWithEachDatabase(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		o := newOperator(t, oneSite("max_age 10m", ""), db.dsn)

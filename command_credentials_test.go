@@ -16,7 +16,7 @@ const djangoSessionTable = "CREATE OR REPLACE TABLE django_session (session_key 
 
 // sessionRow is a row of Django's table of sessions.
 type sessionRow struct {
-	user    testUser // whose it is; zero for a visitor's
+	user    testUser // the user who is logged in; zero for none
 	backend string
 	key     string // SECRET_KEY
 	ends    time.Time
@@ -151,7 +151,7 @@ func TestAdminEndpointExplainsDjangoSessions(t *testing.T) {
 	})
 }
 
-// TestExplainCommandOfPasswordHashes explains what the column password has.
+// TestExplainCommandOfPasswordHashes explains values of the column password.
 func TestExplainCommandOfPasswordHashes(t *testing.T) {
 	argon2 := "argon2$argon2id$v=19$m=4194304,t=2,p=8$c2FsdHNhbHRzYWx0$" + strings.Repeat("A", 43)
 	tests := []struct {

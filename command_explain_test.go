@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// TestExplainCommand is about how a token gets there, and what it is judged by.
-// What explanations say is tested in the package token.
+// TestExplainCommand checks how the command reads a token, and which settings it
+// explains the token by. The package token tests the explanations.
 func TestExplainCommand(t *testing.T) {
 	now := time.Now()
 	valid := func(t *testing.T) string { return tokenFor(t, alice, withMaxAge(10*time.Minute)) }
@@ -177,7 +177,7 @@ func TestExplainCommandRevoked(t *testing.T) {
 	})
 }
 
-// TestExplainCommandNamesUsersAndSites says whose a token is, and which site's.
+// TestExplainCommandNamesUsersAndSites names a token's user and site.
 func TestExplainCommandNamesUsersAndSites(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		caddyfile := oneSite("max_age 10m", "") + strings.NewReplacer("app.example.com", "other.example.com", "secret_key SECRET", "secret_key old-key").

@@ -44,7 +44,7 @@ func TestRevokeCommand(t *testing.T) {
 		g.get(t, "/", session...).wantStatus(t, http.StatusUnauthorized)
 		g.get(t, "/", bearer(tokenFor(t, carol, hour))...).wantStatus(t, http.StatusOK)
 
-		// Nothing to end, and nothing that can be.
+		// No token to end, and tokens that can't be ended.
 		o.stdin = tokenAt(t, alice, "", now.Add(-2*time.Hour), hour) + "\n"
 		r = o.run(t, "revoke", "-")
 		r.wantStatus(t, 0)
@@ -61,8 +61,8 @@ func TestRevokeCommand(t *testing.T) {
 	})
 }
 
-// TestRevokeCommandByKind says for each kind of token what ended it, or what
-// would.
+// TestRevokeCommandByKind says for each kind of token how it was ended, or how it
+// can be.
 func TestRevokeCommandByKind(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		for _, test := range []struct {
@@ -125,8 +125,8 @@ func TestRevokeCommandRights(t *testing.T) {
 	})
 }
 
-// TestRevokeCommandVerifies reports nothing as ended that isn't: here a trigger
-// dates what is written back, as a clock that is behind would.
+// TestRevokeCommandVerifies reports no token as ended that still works. Here a
+// trigger writes an earlier time, as a slow clock would.
 func TestRevokeCommandVerifies(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		db = db.asAdministrator()

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestCheckCommandRoutes reports what protects nothing, and what is open beside
-// it.
+// TestCheckCommandRoutes reports handlers that protect no route, and routes that no
+// handler protects.
 func TestCheckCommandRoutes(t *testing.T) {
 	const sesame = "sesame MATCHER {\nsecret_key SECRET\nuserstore mysql {\ndsn DSN\n}\n}\n"
 	plain := strings.Replace(sesame, "MATCHER ", "", 1)

@@ -13,11 +13,11 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// TestTokenCommand is about one user, and who is meant.
+// TestTokenCommand names one user in different ways.
 func TestTokenCommand(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
-		// Somebody calls themselves by another user's number, and by another
-		// user's address.
+		// One user has another user's number as name, and one another user's
+		// address.
 		db.insert(t, testUser{4, "3", "!4", "four@example.com", "", true})
 		db.insert(t, testUser{5, "alice@example.com", "!5", "five@example.com", "", true})
 		db.insert(t, testUser{6, "six", "!6", "shared@example.com", "", true})
@@ -27,7 +27,7 @@ func TestTokenCommand(t *testing.T) {
 		tests := []struct {
 			name string
 			args []string
-			user int64    // whose token it is, or 0 for none
+			user int64    // the user of the token, or 0 for none
 			want []string // of stderr
 		}{
 			{"primary key", []string{"1"}, 1, nil},
@@ -74,7 +74,7 @@ func TestTokenCommand(t *testing.T) {
 	})
 }
 
-// userOf is whose a token says it is. It must stand alone in a line.
+// userOf returns the user whom a token names. The token must stand alone in a line.
 func userOf(t *testing.T, line string, changes ...func(*token.Settings)) int64 {
 	t.Helper()
 	made, isLine := strings.CutSuffix(line, "\n")
@@ -199,7 +199,7 @@ func TestTokenCommandLinks(t *testing.T) {
 	})
 }
 
-// TestTokenCommandFormats is about what comes for one user, and for many.
+// TestTokenCommandFormats checks the output for one user and for many.
 func TestTokenCommandFormats(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		o := newOperator(t, oneSite("max_age 10m", ""), db.dsn)
@@ -295,8 +295,8 @@ CONCAT('user', seq, '@example.com'), 0, 1, '2020-01-01' FROM seq_1_to_`+strconv.
 	})
 }
 
-// TestTokenCommandOutput has scripts in mind: a process of its own, a token
-// and nothing else on stdout, errors and exit status apart from it.
+// TestTokenCommandOutput checks what scripts rely on: the process writes a token and
+// nothing else to stdout, and errors to stderr with an exit status.
 func TestTokenCommandOutput(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		o := newOperator(t, oneSite("", ""), db.dsn)

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// TestForwardAuthMayReplaceTheUser lets another service have the last word on who the user is.
+// TestForwardAuthMayReplaceTheUser has another service behind the gateway replace
+// the user.
 func TestForwardAuthMayReplaceTheUser(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -107,7 +108,8 @@ func TestSecondHandlerBehindTheFirstChecksAgain(t *testing.T) {
 }
 
 // TestErrorRoutesEnd has error routes that fail, and this handler in them: the
-// status must be the same wherever the token was, and no request go round.
+// status must be the same wherever the token was, and no error route runs again for
+// its own error.
 func TestErrorRoutesEnd(t *testing.T) {
 	for name, site := range map[string]string{
 		"it refuses there":               "SESAME {\n}\nerror 500\nhandle_errors {\nSESAME {\n}\nerror 502\n}",
@@ -130,9 +132,9 @@ func TestErrorRoutesEnd(t *testing.T) {
 	}
 }
 
-// TestHandlersBefore pins down what Caddy's own handlers log at DEBUG before
-// this one has seen the request: a rewrite prints the URI that it made. There
-// is no way to keep it from that, other than to place the rewrite behind.
+// TestHandlersBefore pins down what Caddy's own handlers log at DEBUG before this
+// one has seen the request: a rewrite prints the URI that it made. The only way to
+// avoid that is to place the rewrite behind this handler.
 func TestHandlersBefore(t *testing.T) {
 	for _, test := range []struct {
 		name    string

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// anyDatabase is for tests to which it makes no difference which one it is.
+// anyDatabase is the database of tests that work the same with each.
 func anyDatabase(t *testing.T) *database {
 	t.Helper()
 	db := databases[0]
@@ -348,7 +348,7 @@ var compositions = []composition{
 		name:   "it in handle_errors, too",
 		site:   "SESAME {\n}\nerror 500\nhandle_errors {\nSESAME {\n}\nrespond \"never\"\n}",
 		uri:    "/a?x=1",
-		status: http.StatusUnauthorized, // the token has been taken
+		status: http.StatusUnauthorized, // the first handler has removed the token
 	},
 	{
 		name:   "it in handle_errors, optional",

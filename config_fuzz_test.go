@@ -22,8 +22,8 @@ var caddyfileOptions = []string{
 	"key hush-hush-3 x", "secret_key hush-hush-5", "salt", "userstore mysql",
 }
 
-// FuzzCaddyfile reads any directive. What is accepted must come back the same
-// from its JSON, and what isn't must be refused without a secret in the error.
+// FuzzCaddyfile reads any directive. A directive that is accepted must come back the
+// same from its JSON. The error for a rejected one must hold no secret.
 func FuzzCaddyfile(f *testing.F) {
 	for _, option := range caddyfileOptions {
 		f.Add("sesame {\n secret_key hush-hush\n userstore mysql {\n dsn root:hush-hush-0@tcp(db)/app\n table people\n }\n " + option + "\n}")

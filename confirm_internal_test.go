@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestConfirmValuesAreThoseThatThePageMakes: what another host of the domain has
-// planted is replaced, as it may be known to others.
+// TestConfirmValuesAreThoseThatThePageMakes: a value that another host of the domain
+// may have planted is replaced, since that host knows it.
 func TestConfirmValuesAreThoseThatThePageMakes(t *testing.T) {
 	t.Parallel()
 	made := rand.Text()

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestCookiesThatBrowsersDontTakeOrSend are warned about when Caddy starts.
+// TestCookiesThatBrowsersDontTakeOrSend expects a warning when Caddy starts.
 func TestCookiesThatBrowsersDontTakeOrSend(t *testing.T) {
 	for name, test := range map[string]struct {
 		sites, options string

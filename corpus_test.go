@@ -42,9 +42,9 @@ type corpusMount struct {
 	unproxied int
 	// requests is how many requests the upstream may get for each.
 	requests int
-	// refuses: a request that is refused reaches the upstream by error routes.
+	// refuses: error routes send a rejected request to the upstream.
 	refuses bool
-	// nobodysCanary: the canary is a request of nobody's.
+	// nobodysCanary: the canary has no user.
 	nobodysCanary bool
 
 	plain, secure string // addresses
@@ -80,15 +80,15 @@ func corpusMounts() []*corpusMount {
 	}
 }
 
-// TestRequestCorpus sends the requests of testdata/requests, as they are
-// written there, through the gateway among Caddy's handlers, over HTTP/1.1, 2
-// and 3. Whatever a request is and wherever it goes, it must hold that
+// TestRequestCorpus sends the requests of testdata/requests, as they are written
+// there, through the gateway among Caddy's handlers, over HTTP/1.1, 2 and 3. For
+// each request on each mount it must hold that
 //
-//   - the upstream sees the identity that was proven, or nobody's, in any form
+//   - the upstream sees the identity of the authenticated user, or none, in any form
 //   - no token and no session goes on to the upstream, or into an answer, a
 //     log at DEBUG, a metric or a trace
 //   - the next request on the connection gets its own answer, or none
-//   - nothing but what is said to breaks with 5xx
+//   - only requests whose file expects it are answered 5xx
 func TestRequestCorpus(t *testing.T) {
 	run := newCorpusRun(t)
 	raw := readCorpus(t, ".http", "h1")
@@ -145,7 +145,8 @@ func expandCorpus(t *testing.T, c corpusCase, text string, values map[string]str
 	return expanded
 }
 
-// mallory is a user whose tokens are only sent where they mustn't count.
+// mallory is a user whose tokens are only sent where the gateway mustn't accept
+// them.
 var mallory = testUser{4, "mallory", "pbkdf2_sha256$1$x$mallory", "mallory@example.com", "", true}
 
 // corpusRun is what the requests of the corpus are sent through, and what
@@ -166,7 +167,7 @@ type corpusRun struct {
 	sent     int
 	distinct map[string]bool
 	allowed  map[string][]string // whose identity each sent request may have
-	logged   map[string]bool     // which of them are logged in spite of all
+	logged   map[string]bool     // those that Caddy logs before sesame is asked
 }
 
 // tagged is a request with its number in the path: one whose connection ends
@@ -238,8 +239,8 @@ func newCorpusRun(t *testing.T) *corpusRun {
 	return run
 }
 
-// otherAddr is a free address that isn't among those taken, and takes it: a port
-// that nobody listens on yet may come twice.
+// otherAddr is a free address that isn't among those taken, and takes it: the system
+// may return the same unused port twice.
 func otherAddr(t *testing.T, taken map[string]bool) string {
 	t.Helper()
 	for {
@@ -318,8 +319,8 @@ func (run *corpusRun) values(t *testing.T, m *corpusMount, addr string) map[stri
 			run.secrets = append(run.secrets, secret)
 		}
 	}
-	// A good token, in a place where none belongs: it proves nothing there, and
-	// whoever puts it there has given it away.
+	// A valid token in a place that isn't a source: it authenticates no request
+	// there, and may leak.
 	values["misplaced"] = at(0, mallory)
 	values["django-misplaced"] = djangoCookie(t, mallory, secretKey, run.began)
 	values["token:1"], values["token:2"] = values["token"][:10], values["token"][10:]
@@ -351,7 +352,7 @@ func (run *corpusRun) check(t *testing.T, m *corpusMount, c corpusCase, protocol
 	}
 	want := c.answers[protocol]
 	if protocol == "h1" && strings.Contains(strings.ToLower(c.text), "\nupgrade: websocket") {
-		canary = "" // it would go into the tunnel
+		canary = "" // the tunnel would carry the canary
 	}
 	got := send(values, canary)
 	wrong := func(format string, args ...any) {
@@ -453,8 +454,8 @@ func (run *corpusRun) checkAnswers(m *corpusMount, want []corpusAnswer, allowed 
 	}
 }
 
-// findSecret looks for what a request had to identify its user, as it is or
-// encoded, in what it must not be in.
+// findSecret looks for a request's credentials, plain or encoded, in a text that
+// must not hold them.
 func (run *corpusRun) findSecret(text []byte) string {
 	decoded := append([]byte(nil), text...)
 	for range 3 {

@@ -40,8 +40,8 @@ var forced = map[string]struct {
 	"a WebSocket of a page that hides its origin": {http.MethodGet, []string{"Connection", "Upgrade", "Upgrade", "websocket", "Origin", "null"}},
 }
 
-// TestForcedRequestsStartNoSession has alice logged in, or nobody, and a page of
-// another origin send carol's token.
+// TestForcedRequestsStartNoSession has a page of another origin send carol's token,
+// in a browser where alice or no user is logged in.
 func TestForcedRequestsStartNoSession(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -64,7 +64,7 @@ func TestForcedRequestsStartNoSession(t *testing.T) {
 			up.take()
 			alices.get(t, "/").wantStatus(t, http.StatusOK)
 			wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
-			// No token for one use was used up by any of them.
+			// None of these requests used up a one-time token.
 			b := newBrowser(g)
 			b.openLink(t, link)
 			b.get(t, "/").wantStatus(t, http.StatusOK)
@@ -223,7 +223,7 @@ func TestTwoTabsWithTheButton(t *testing.T) {
 	})
 }
 
-// TestPressingClearsTheConfirmCookie, which is of no use any more.
+// TestPressingClearsTheConfirmCookie: the cookie is for one press.
 func TestPressingClearsTheConfirmCookie(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -237,7 +237,7 @@ func TestPressingClearsTheConfirmCookie(t *testing.T) {
 		if _, ok := b.cookies["sesame-confirm"]; ok {
 			t.Error("the browser keeps the cookie")
 		}
-		// Without it, the old page is none that this browser was shown.
+		// Without the cookie, the button of the old page no longer works.
 		other := newBrowser(b.gateway)
 		other.last = page
 		other.press(t).wantStatus(t, http.StatusOK)
@@ -263,7 +263,8 @@ func TestSessionForAnotherScopeIsReplacedByTheButtonOnly(t *testing.T) {
 	})
 }
 
-// TestScriptsGetNoHTML: what doesn't navigate gets no page, whatever it accepts.
+// TestScriptsGetNoHTML: a request that doesn't navigate gets no page, whatever it
+// accepts.
 func TestScriptsGetNoHTML(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -286,7 +287,7 @@ func TestScriptsGetNoHTML(t *testing.T) {
 	})
 }
 
-// TestLocationIsASCII has paths that aren't.
+// TestLocationIsASCII asks for paths that aren't ASCII.
 func TestLocationIsASCII(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -306,7 +307,7 @@ func TestLocationIsASCII(t *testing.T) {
 	})
 }
 
-// TestReservedPagesOfOtherMethods says which they have.
+// TestReservedPagesOfOtherMethods expects 405, and Allow with the page's methods.
 func TestReservedPagesOfOtherMethods(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -326,7 +327,7 @@ func TestReservedPagesOfOtherMethods(t *testing.T) {
 	})
 }
 
-// oneTimeIf is oneTime where a test needs it.
+// oneTimeIf returns the option one_time if a test needs it.
 func oneTimeIf(is bool) []func(*token.Settings) {
 	if is {
 		return []func(*token.Settings){oneTime}

@@ -6,10 +6,10 @@ import (
 	"testing"
 )
 
-// TestTokenWrittenInOtherWaysGoesNoFurther sends tokens as programs damage links
-// and as fields quote them, and looks for the token at the upstream and in all
-// that Caddy logs. No request is authenticated by what is so damaged; the upstream
-// gets it as one of nobody.
+// TestTokenWrittenInOtherWaysGoesNoFurther sends tokens as programs damage links and
+// as fields quote them, and looks for the token at the upstream and in all that
+// Caddy logs. A damaged token authenticates no request; the upstream gets the
+// request without a user.
 func TestTokenWrittenInOtherWaysGoesNoFurther(t *testing.T) {
 	up := startUpstream(t)
 	g := startGateway(t, anyDatabase(t), up, site{

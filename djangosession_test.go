@@ -34,7 +34,7 @@ type djangoLogin struct {
 	key      string // of signing; secretKey if empty
 	backend  string // djangosession.ModelBackend if empty
 	lasts    time.Duration
-	isNobody bool // nobody has logged in
+	isNobody bool // no user has logged in
 }
 
 // logIn makes a session as Django does, and returns what the browser sends.

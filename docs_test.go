@@ -237,8 +237,8 @@ func TestSecurityTests(t *testing.T) {
 	}
 }
 
-// TestGrants follows docs/mysql.md: an account with exactly these privileges is
-// enough to start, serve, log in and use tokens up, and less isn't.
+// TestGrants follows docs/mysql.md: an account with exactly these privileges can
+// start, serve, log in and use tokens up, and that an account with fewer can't.
 func TestGrants(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -351,7 +351,7 @@ const revocationsTable = `CREATE TABLE sesame_revocations (
 	PRIMARY KEY (user_key, fingerprint)
 )`
 
-// serveOnce sends a token twice: a second time is one too many if it is for one
+// serveOnce sends a token twice. The second time is rejected if the token is for one
 // use.
 func serveOnce(t *testing.T, g *gateway, up *upstream, options string) {
 	t.Helper()

@@ -25,9 +25,9 @@ func TestEarlyDataUsesUpNoToken(t *testing.T) {
 		g.logs, portOf(addr), certificate, key,
 		site("/once/*", "one_time")+site("/login/*", "session")+site("/*", "")))
 
-	// Caddy's TLS app may not be looked at by a handshake while it starts, and
-	// the race detector doesn't know of datagrams that they come later. A
-	// connection over TCP tells it.
+	// Caddy's TLS app may not be looked at by a handshake while it starts, and the
+	// race detector sees no order between that start and a datagram. A connection
+	// over TCP makes one.
 	first := fieldsRequest{fields: [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", "app.example.com"}, {":path", "/"}}}
 	sendHTTP2(t, addr, first, first)
 

@@ -127,7 +127,7 @@ type fault struct {
 	store string // options of userstore
 	begin func(t *testing.T, at *faulty)
 	end   func(t *testing.T, at *faulty)
-	// isServed: requests are answered as without the fault.
+	// isServed: requests are answered as if there were no fault.
 	isServed bool
 }
 
@@ -157,10 +157,10 @@ func behindProxy(t *testing.T, db *database) (*database, *faultproxy.Proxy) {
 	return &database{name: db.name, dsn: cfg.FormatDSN(), DB: db.DB}, proxy
 }
 
-// TestFaultsOfMySQL has things happen to MySQL while requests come in. Each
-// request is answered as it should be or 503, within its time; what the
-// gateway holds is bounded; and it is back by itself when MySQL is. How soon
-// is only logged, as a busy machine is not what this is about.
+// TestFaultsOfMySQL has things happen to MySQL while requests come in. Each request
+// is answered as it should be or 503, within its time; what the gateway holds is
+// bounded; and it is back by itself when MySQL is. The time that takes is only
+// logged, since a busy machine needs longer.
 func TestFaultsOfMySQL(t *testing.T) {
 	faults := []fault{
 		{
@@ -255,7 +255,7 @@ func (f fault) happen(t *testing.T, at *faulty) {
 		}
 	} else {
 		l.await(t, "503", &l.unavailable, 1)
-		// Once it is known that MySQL doesn't answer, nobody waits for it.
+		// Once the gateway knows that MySQL doesn't answer, no request waits for it.
 		l.await(t, "many a 503", &l.unavailable, 3*loadClients)
 	}
 	f.end(t, at)
@@ -282,8 +282,8 @@ func (g *gateway) wantNoPassword(t *testing.T) {
 	}
 }
 
-// fillConnections has others take all of the server's connections, those of
-// the gateway included.
+// fillConnections opens all connections that the server allows, and takes the
+// gateway's own.
 func fillConnections(t *testing.T, at *faulty) {
 	ctx := context.Background()
 	const others = 12

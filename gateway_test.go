@@ -59,7 +59,7 @@ func (g *gateway) caddyfile(db *database, up *upstream, s site) string {
 		s.logLevel = "DEBUG"
 	}
 	if !strings.Contains(s.store, "query_timeout") {
-		s.store += "\nquery_timeout 20s" // a busy machine is not what tests are about
+		s.store += "\nquery_timeout 20s" // a busy machine may be slow
 	}
 	if !strings.Contains(s.options, "limit_failures") {
 		s.options += "\nlimit_failures off" // all tests are one client

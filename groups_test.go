@@ -125,7 +125,7 @@ func TestGroupsInIdentity(t *testing.T) {
 			store: "groups\npermissions\nis_staff",
 		})
 		db.mustExec(t, "UPDATE auth_user SET is_staff = 1 WHERE id = 1")
-		// The default field is no client's either.
+		// A client can't set the default field either.
 		g.get(t, "/", append(bearer(tokenFor(t, alice)), "Remote-Groups", "root", "X-Rights", "all")...).wantStatus(t, http.StatusOK)
 		got := up.takeOne(t)
 		wantHeader(t, got.header, "X-Rights", "admins,editors;blog.add_post,blog.change_post;10")

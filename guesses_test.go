@@ -29,8 +29,8 @@ func cookieSignedWith(t *testing.T, key string, issued time.Time) string {
 	return "sesame=" + value
 }
 
-// TestGuessesCountAndStaleCredentialsDoNot has clients come many times with what
-// is rejected, and then with one guess: who is limited by then gets 429.
+// TestGuessesCountAndStaleCredentialsDoNot has clients send rejected credentials
+// many times, and then one guess: a client that is limited by then gets 429.
 func TestGuessesCountAndStaleCredentialsDoNot(t *testing.T) {
 	up := startUpstream(t)
 	db := anyDatabase(t)
@@ -197,7 +197,7 @@ func TestStaleTokensAskMySQLInTurn(t *testing.T) {
 		if asked := questions(t, db) - before; asked > most {
 			t.Errorf("320 requests with a stale token asked MySQL %d times in %s, want %d at most", asked, time.Since(began), most)
 		}
-		// It is the token that waits, not the client.
+		// The token's lookups wait, not the client's.
 		before = questions(t, db)
 		g.get(t, "/?sesame="+tokenFor(t, alice), from("203.0.113.1")...).wantStatus(t, http.StatusOK)
 		up.takeOne(t)
@@ -208,7 +208,7 @@ func TestStaleTokensAskMySQLInTurn(t *testing.T) {
 }
 
 // TestRejectionsTakeOneQueryForEveryUser compares what the gateway does for users
-// who exist and others: what it does without a query would tell by its time.
+// who exist and others: an answer without a query would come sooner.
 func TestRejectionsTakeOneQueryForEveryUser(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -239,7 +239,7 @@ func TestRejectionsTakeOneQueryForEveryUser(t *testing.T) {
 					{"no user", 4711},
 					{"another that is no user", 4712},
 				} {
-					for n := range 4 { // the first of them is the one that others may be answered by
+					for n := range 4 { // the first may have filled the cache for the others
 						guess := tokenFor(t, testUser{id: user.id, password: fmt.Sprint(config.name, client.name, n)}, oneTimeWhere(config.more))
 						before := questions(t, db)
 						g.get(t, "/", from(client.address(int(user.id)*10%200+n), "Authorization", "Bearer "+guess)...).wantStatus(t, client.status)
@@ -258,7 +258,7 @@ func oneTimeWhere(options string) func(*token.Settings) {
 	return func(s *token.Settings) { s.OneTime = strings.Contains(options, "one_time") }
 }
 
-// TestANewUserIsFoundAtOnce has a key known to be absent before the user is made.
+// TestANewUserIsFoundAtOnce looks a key up before and after the user is made.
 func TestANewUserIsFoundAtOnce(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)

@@ -116,8 +116,8 @@ func credential(t *testing.T, tokens *token.Tokens, field string, now time.Time)
 	return taken[0].(*authn.TokenCredential)
 }
 
-// TestRejectionIsLoggedAtDebugOnly: what an operator who has debug logs on learns, and that the
-// others pay nothing for it.
+// TestRejectionIsLoggedAtDebugOnly checks the line at DEBUG, and that other levels
+// allocate nothing for it.
 func TestRejectionIsLoggedAtDebugOnly(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
@@ -187,8 +187,8 @@ func TestRejectionIsLoggedAtDebugOnly(t *testing.T) {
 	}
 }
 
-// TestLoginFailuresAreCounted: those of links, where links log in. No other test
-// has a token refused for this reason.
+// TestLoginFailuresAreCounted counts rejected links where links log in. No other
+// test has a token rejected for this reason.
 func TestLoginFailuresAreCounted(t *testing.T) {
 	t.Parallel()
 	const reason = token.MaxAgeUnsupported
@@ -241,9 +241,9 @@ func TestOutageIsLoggedOncePerInterval(t *testing.T) {
 	}
 }
 
-// TestRequestWithoutATokenHasNoIdentity: a request without a token is nobody's, or of the user that
-// an earlier handler has found; not of whom the client says. The next handler's
-// error is the server's business.
+// TestRequestWithoutATokenHasNoIdentity: a request without a token has no user, or
+// the one that an earlier handler has authenticated; never the one that the client
+// names. The next handler's error is returned to the server.
 func TestRequestWithoutATokenHasNoIdentity(t *testing.T) {
 	const preflight = "Origin: https://other.example\nAccess-Control-Request-Method: PUT"
 	failed := errors.New("of next")

@@ -40,8 +40,8 @@ func TestHelpURLTellsWhichPageWasAskedFor(t *testing.T) {
 	}
 }
 
-// TestHelpURLBehindTheGateway: the operator learns it from the log as soon as a
-// user comes that way, from check, or by an error.
+// TestHelpURLBehindTheGateway: the log tells the operator as soon as a user is sent
+// there. check and an error tell it before.
 func TestHelpURLBehindTheGateway(t *testing.T) {
 	const options = "max_age 10m\nsession\npages {\nhelp_url /links?next={uri}\n}"
 	up := startUpstream(t)

@@ -16,8 +16,8 @@ import (
 	sesame "github.com/caddy-sesame/caddy-sesame"
 )
 
-// hostile are requests that are as large as Caddy lets them be, by what they
-// are full of.
+// hostile are requests as large as Caddy accepts them, each full of one kind of
+// element.
 var hostile = []struct {
 	name string
 	fill func(r *http.Request, size int)
@@ -97,7 +97,7 @@ func setQuery(r *http.Request, query string) {
 	r.RequestURI = r.URL.Path + "?" + query
 }
 
-// hostileHandlers are handlers that look at all that there is.
+// hostileHandlers are handlers that read all parts of a request.
 func hostileHandlers(t testing.TB) map[string]*sesame.Handler {
 	t.Helper()
 	db := databases[0]
@@ -137,7 +137,8 @@ func TestHostileSizes(t *testing.T) {
 		for _, test := range hostile {
 			t.Run(name+"/"+test.name, func(t *testing.T) {
 				few, many := memoryOf(t, h, test.fill, small), memoryOf(t, h, test.fill, large)
-				// What runs beside may allocate, too: then it is measured again.
+				// Other goroutines may allocate, too: then the memory is measured
+				// again.
 				for try := 0; try < 2 && isTooMuch(few, many, large/small) != ""; try++ {
 					few, many = min(few, memoryOf(t, h, test.fill, small)), min(many, memoryOf(t, h, test.fill, large))
 				}

@@ -132,8 +132,8 @@ func testHotPathAllocations(t *testing.T, h *sesame.Handler) {
 	}
 }
 
-// BenchmarkHandler measures the whole handler, with a row that is kept and with
-// one that is read.
+// BenchmarkHandler measures the whole handler, with a cached row and with one that
+// is read.
 func BenchmarkHandler(b *testing.B) {
 	if mariadb == nil {
 		b.Skip("mariadbd is not on PATH")
@@ -153,7 +153,7 @@ func BenchmarkHandler(b *testing.B) {
 	}
 }
 
-// benchmarkHandler hands requests to a handler, which each is good for once.
+// benchmarkHandler hands requests to a handler. Each can be used once.
 func benchmarkHandler(b *testing.B, h *sesame.Handler, present func(r *http.Request)) {
 	requests := make([]*http.Request, 512)
 	w := httptest.NewRecorder()

@@ -7,10 +7,9 @@ import (
 	"testing"
 )
 
-// TestIdentityHeadersAreRemoved sends identity headers in disguise, as raw
-// bytes, with and without a valid token. An upstream that makes variables of
-// header fields as CGI does must not get any that it would take for ours,
-// other than ours.
+// TestIdentityHeadersAreRemoved sends identity headers in disguise, as raw bytes,
+// with and without a valid token. An upstream that makes variables of header fields
+// as CGI does must not get any identity variable but the gateway's.
 func TestIdentityHeadersAreRemoved(t *testing.T) {
 	disguises := []string{
 		"Remote-User: admin",
@@ -102,7 +101,7 @@ func TestConnectionCantDropIdentity(t *testing.T) {
 				wantHeader(t, got.header, "Remote-User", "alice")
 				wantHeader(t, got.header, "Remote-User-Id", "1")
 				wantHeader(t, got.header, "Remote-Email", "alice@example.com")
-				wantHeader(t, got.header, "X-Hop", "") // Connection works as ever
+				wantHeader(t, got.header, "X-Hop", "") // Connection still removes other fields
 			})
 		}
 	})
@@ -143,8 +142,8 @@ func TestTrailersCantSetIdentity(t *testing.T) {
 	})
 }
 
-// TestTokenGoesNoFurther sends tokens in every place where one might get
-// through to the upstream.
+// TestTokenGoesNoFurther sends tokens in every place from which they might reach the
+// upstream.
 func TestTokenGoesNoFurther(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)

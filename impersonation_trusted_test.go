@@ -46,8 +46,8 @@ func wantNoForgery(t *testing.T, got *recordedRequest) {
 	}
 }
 
-// TestTrustedFieldsReachNoUpstream sends fields of other gateways over each
-// version of HTTP, by a user and without one.
+// TestTrustedFieldsReachNoUpstream sends fields of other gateways over each version
+// of HTTP, with a valid token and without one.
 func TestTrustedFieldsReachNoUpstream(t *testing.T) {
 	db := anyDatabase(t)
 	up := startUpstream(t)

@@ -242,7 +242,7 @@ func (i *interop) check(t *testing.T, event interopEvent, maker, checker string)
 }
 
 // checkMangled compares verdicts on tokens that mail programs and people have
-// been at.
+// damaged.
 func (i *interop) checkMangled(t *testing.T) {
 	user := i.createUser(t, "default")
 	valid := i.djangoToken(t, user, 0)
@@ -275,7 +275,7 @@ func (i *interop) checkMangled(t *testing.T) {
 			if tok == valid {
 				return
 			}
-			// A use would make the other side's verdict another.
+			// Using the token would change the other side's verdict.
 			i.django.call(t, "set_fields", "username", user, "fields", map[string]any{"last_login": nil})
 			var want string
 			if accepted := i.django.call(t, "get_user", "token", tok, "scope", i.scope)["user"]; accepted != nil {
@@ -403,8 +403,8 @@ func primaryKeyOf(t *testing.T, kind token.Kind, printed string) token.PrimaryKe
 	return pk
 }
 
-// wantGateway fails the test unless the gateway takes the token for the user's,
-// or for nobody's where the user is empty.
+// wantGateway fails the test unless the gateway accepts the token as the user's, or
+// rejects it if the user is empty.
 func (i *interop) wantGateway(t *testing.T, tok, user string) {
 	t.Helper()
 	name := "sesame"

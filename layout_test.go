@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"internal/nearest", "internal/setting"},
 }
 
-// siblings are imports within a layer that are meant.
+// siblings are the imports within a layer that are allowed.
 var siblings = map[string]string{
 	"internal/require":   "internal/identity",
 	"internal/accesslog": "internal/claim",

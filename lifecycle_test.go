@@ -19,11 +19,11 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 )
 
-// startOnSocket runs a gateway that listens on a Unix socket, whose listener
-// Caddy hands from one configuration to the next. That of a TCP port is
-// replaced, and Linux resets what waits at it. Of a socket, too, a server that
-// is being shut down closes some connections unread, in any Caddy; no request of
-// theirs was begun, and clients send it again.
+// startOnSocket runs a gateway that listens on a Unix socket, whose listener Caddy
+// hands from one configuration to the next. A listener of a TCP port is replaced,
+// and Linux resets the connections that wait at it. With a socket, too, a server
+// that is being shut down closes some connections unread, in any Caddy; it has begun
+// no request of theirs, and clients send the request again.
 //
 // The function closes the client's connections. Of those that were dialed and not
 // used, a server that is being shut down waits for requests, for seconds.
@@ -155,8 +155,8 @@ func ourGoroutines() (stacks []string) {
 	return stacks
 }
 
-// TestReloadsUnderLoadLeaveNothingBehind loads 200 configurations under load. Not one request is refused,
-// and nothing is left behind.
+// TestReloadsUnderLoadLeaveNothingBehind loads 200 configurations under load. No
+// request is rejected, and no goroutine, connection or memory is left.
 func TestReloadsUnderLoadLeaveNothingBehind(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)

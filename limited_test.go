@@ -30,7 +30,7 @@ func from(address string, header ...string) []string {
 	return append([]string{"X-Forwarded-For", address}, header...)
 }
 
-// bad is a well-formed token of nobody's.
+// bad is a well-formed token that no user has.
 func bad(t testing.TB) string {
 	t.Helper()
 	return tokenFor(t, testUser{id: 100_000 + rand.Int64N(1_000_000_000), password: "x"})
@@ -70,7 +70,7 @@ func TestLimitFailures(t *testing.T) {
 		}
 		up.takeNone(t)
 
-		// What isn't a failure.
+		// Requests that aren't failures.
 		missing := g.get(t, "/", from(client)...)
 		missing.wantStatus(t, http.StatusUnauthorized)
 		wantHeader(t, missing.header, "Retry-After", "")
@@ -101,8 +101,8 @@ func TestLimitFailures(t *testing.T) {
 	})
 }
 
-// TestLimitFailuresOfNobody doesn't limit those who come without a token, ahead
-// of a click, or while MySQL is away.
+// TestLimitFailuresOfNobody doesn't count requests without a token, ahead of a
+// click, or while MySQL is away.
 func TestLimitFailuresOfNobody(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -125,7 +125,8 @@ func TestLimitFailuresOfNobody(t *testing.T) {
 		poll(t, "MySQL's return", func() bool {
 			return g.get(t, "/?sesame="+valid, append(client, "Sec-Purpose", "prefetch")...).status == http.StatusNoContent
 		})
-		// A prefetch that is refused is a failure: else it were the way around.
+		// A rejected prefetch is a failure: otherwise prefetching would bypass the
+		// limit.
 		for range 2 {
 			g.get(t, "/?sesame="+bad(t), append(client, "Sec-Purpose", "prefetch")...).wantStatus(t, http.StatusUnauthorized)
 		}
@@ -156,7 +157,7 @@ func TestLimitedClients(t *testing.T) {
 
 	t.Run("spoofed", func(t *testing.T) {
 		s := limited("1 per 33m") // the counts of before
-		s.global = "metrics\n"    // and trusts nobody
+		s.global = "metrics\n"    // trusts no proxy
 		g := startGateway(t, db, up, s)
 		g.get(t, "/?sesame="+bad(t), from("192.0.2.1")...).wantStatus(t, http.StatusUnauthorized)
 		for i := range 3 {
@@ -192,7 +193,7 @@ func TestLimitIsOnByDefault(t *testing.T) {
 	t.Error("500 failures were not limited")
 }
 
-// TestLimitOutlivesReload counts on.
+// TestLimitOutlivesReload keeps the counts over a reload.
 func TestLimitOutlivesReload(t *testing.T) {
 	up := startUpstream(t)
 	db := anyDatabase(t)
@@ -235,11 +236,11 @@ func TestLimitedSessions(t *testing.T) {
 		for range 3 {
 			g.get(t, "/", with(session)...).wantStatus(t, http.StatusOK)
 			wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
-			// An old link beside a session is no reason to refuse it.
+			// An old link doesn't have the session beside it rejected.
 			g.get(t, "/?sesame="+bad(t), with(session)...).wantStatus(t, http.StatusOK)
 			up.takeOne(t)
 		}
-		// A login by the link of somebody who shares the address.
+		// A login by the link of another user of the address.
 		g.get(t, "/?sesame="+tokenFor(t, carol), client...).wantStatus(t, http.StatusSeeOther)
 		up.takeNone(t)
 	})
@@ -250,7 +251,7 @@ func forged(session string, n int) string {
 	return session[:len(session)-10] + fmt.Sprintf("%08x", 0x10000000+n) + session[len(session)-2:]
 }
 
-// TestLimitedOptional lets those through who ask for nothing more.
+// TestLimitedOptional serves a limited client's requests without a token.
 func TestLimitedOptional(t *testing.T) {
 	up := startUpstream(t)
 	g := startGateway(t, anyDatabase(t), up, limited("1 per 37m", "session", "optional"))
@@ -296,7 +297,7 @@ func TestLimitedClientIsAnsweredByKeptRows(t *testing.T) {
 		if asked := questions(t, db) - before; asked > 0 {
 			t.Errorf("MySQL was asked %d times for a row that was kept", asked)
 		}
-		// What a kept row refuses is read anew.
+		// If a cached row would reject a request, the row is read anew.
 		db.mustExec(t, "UPDATE auth_user SET password = 'new' WHERE id = 1")
 		changed := alice
 		changed.password = "new"

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestButtonPressedTwice: the second time, the token is used up, but the person
-// is logged in. The button's own request is nothing for the upstream.
+// TestButtonPressedTwice: the second time, the token is used up, but the user is
+// logged in. The upstream never gets the button's request.
 func TestButtonPressedTwice(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -26,7 +26,7 @@ func TestButtonPressedTwice(t *testing.T) {
 	})
 }
 
-// TestOneTimeLinkInABrowser has scanners come first.
+// TestOneTimeLinkInABrowser has mail scanners open the link first.
 func TestOneTimeLinkInABrowser(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -59,15 +59,16 @@ func TestOneTimeLinkInABrowser(t *testing.T) {
 		wantHeader(t, got.header, "Remote-User", "alice")
 		wantHeader(t, got.header, "Cookie", "")
 
-		// The same link again: the session holds, in another browser nothing does.
+		// The same link again: the session is accepted, but another browser has
+		// none.
 		b.get(t, link)
 		b.follow(t).wantStatus(t, http.StatusOK)
 		newBrowser(g).get(t, link).wantStatus(t, http.StatusUnauthorized)
 	})
 }
 
-// TestOthersCantPressTheButton is about pages of other sites that log their
-// visitors in as somebody else.
+// TestOthersCantPressTheButton has pages of other sites try to log their visitors in
+// as the attacker.
 func TestOthersCantPressTheButton(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -80,7 +81,8 @@ func TestOthersCantPressTheButton(t *testing.T) {
 		victim := newBrowser(g)
 		victim.get(t, link) // has a cookie of its own
 		victim.do(t, http.MethodPost, action, "Origin", "https://evil.example").wantStatus(t, http.StatusNoContent)
-		// Where the browser doesn't say whose page it is, it gets the button.
+		// If the browser doesn't name the page's origin, the user gets the button
+		// again.
 		victim.do(t, http.MethodPost, action, "Origin", "null").wantStatus(t, http.StatusOK)
 		if _, ok := victim.cookies["sesame"]; ok {
 			t.Error("the victim is logged in")
@@ -142,8 +144,8 @@ func TestLinkWithAnAbsoluteTargetLeadsToItsPath(t *testing.T) {
 	up.takeNone(t)
 }
 
-// TestReservedPathOffLeavesItsPathsToTheUpstream, to which a session is worth as
-// much there as elsewhere.
+// TestReservedPathOffLeavesItsPathsToTheUpstream, which also gets the requests of
+// sessions there.
 func TestReservedPathOffLeavesItsPathsToTheUpstream(t *testing.T) {
 	db := anyDatabase(t)
 	up := startUpstream(t)
@@ -174,8 +176,8 @@ func TestLinkBesideASessionThatHasEndedAsksNobody(t *testing.T) {
 	db.reset(t)
 }
 
-// TestReservedPagesOfAnAmbiguousTargetAreRejected: it isn't known which scope
-// is asked for.
+// TestReservedPagesOfAnAmbiguousTargetAreRejected: servers could derive different
+// scopes from the target.
 func TestReservedPagesOfAnAmbiguousTargetAreRejected(t *testing.T) {
 	db := anyDatabase(t)
 	up := startUpstream(t)
@@ -234,7 +236,7 @@ func TestNoPageAsksForWhatIsNoLink(t *testing.T) {
 	wantHeader(t, up.takeOne(t).header, "Remote-User", "carol")
 }
 
-// TestLoginTellsThatTheUpstreamIsGone, where nothing but the answer does.
+// TestLoginTellsThatTheUpstreamIsGone, in the answer.
 func TestLoginTellsThatTheUpstreamIsGone(t *testing.T) {
 	db := anyDatabase(t)
 	g := startGateway(t, db, &upstream{addr: freeAddr(t)}, site{options: "session {\n redirect off\n}"})

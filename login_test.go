@@ -119,17 +119,17 @@ func TestOtherMethodsGoOn(t *testing.T) {
 		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
 		b.get(t, "/").wantStatus(t, http.StatusOK)
 
-		// Scripts that send the token in a header have no use for a cookie.
+		// Scripts that send the token in a header need no cookie.
 		answer := g.get(t, "/", "Authorization", "Bearer "+tokenFor(t, alice))
 		answer.wantStatus(t, http.StatusOK)
 		wantHeader(t, answer.header, "Set-Cookie", "")
-		// Neither is anybody logged in by what only looks ahead.
+		// A prefetch logs no user in, either.
 		wantHeader(t, g.do(t, http.MethodHead, "/?sesame="+tokenFor(t, alice)).header, "Set-Cookie", "")
 	})
 }
 
-// TestPlantedRequests are those that a page of another site makes by itself.
-// They start no session, so nobody works in an account that isn't theirs.
+// TestPlantedRequests are those that a page of another site makes by itself. They
+// start no session, so that no user works in another user's account.
 func TestPlantedRequests(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -155,8 +155,8 @@ func TestPlantedRequests(t *testing.T) {
 	})
 }
 
-// TestSessionOfAnotherScope isn't ended by a request for a page that it isn't
-// for.
+// TestSessionOfAnotherScope: a request for a page of another scope doesn't end the
+// session.
 func TestSessionOfAnotherScope(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -200,8 +200,8 @@ func TestOldLinkBesideSession(t *testing.T) {
 	})
 }
 
-// TestOldLinkThatIsNoPage: what a browser doesn't open as a page goes on by the
-// session, and isn't sent elsewhere; so does a page where nothing redirects.
+// TestOldLinkThatIsNoPage: a request that isn't for a page is served by the session,
+// and isn't redirected; so is a page with redirect off.
 func TestOldLinkThatIsNoPage(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -233,7 +233,7 @@ func TestOldLinkThatIsNoPage(t *testing.T) {
 	})
 }
 
-// TestSwitchingAccounts has somebody send their own link to another.
+// TestSwitchingAccounts has an attacker send the attacker's own link to a user.
 func TestSwitchingAccounts(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -299,8 +299,8 @@ func TestLoginPageAsksBeforeItLogsIn(t *testing.T) {
 	})
 }
 
-// TestRedirectStaysOnTheSite has paths that are links to other hosts when they
-// stand alone.
+// TestRedirectStaysOnTheSite asks for paths that would be links to other hosts when
+// they stand alone.
 func TestRedirectStaysOnTheSite(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
