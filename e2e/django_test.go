@@ -412,7 +412,7 @@ func TestBrowserIsNotSentAroundWithoutEnd(t *testing.T) {
 		if got := b.url(); got != asked {
 			t.Errorf("the tab is at %s, want %s", got, asked)
 		}
-		b.wantTitle("You need a link to get in")
+		b.wantTitle("You need to log in")
 		link := b.text(`document.querySelector("a[href*='/accounts/login/']")?.href`)
 		want := d.origin + "/accounts/login/?" + url.Values{"next": {asked}}.Encode()
 		if link != want {
