@@ -15,8 +15,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// lockedUsers is a server with a table of users that nobody can read until
-// unlock is called, and a store that reads it over some connections.
+// lockedUsers is a server whose table of users is locked until unlock is called,
+// and a store that reads the table over some connections.
 type lockedUsers struct {
 	*database
 	server *testmariadb.Server
@@ -105,7 +105,7 @@ func (l *lockedUsers) join(ctx context.Context, group *sync.WaitGroup, want erro
 }
 
 // TestBatchThatAllLeftIsNotSent counts the queries that reach MySQL for lookups
-// that were given up before it was their turn.
+// that were given up before their query was sent.
 func TestBatchThatAllLeftIsNotSent(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -147,7 +147,7 @@ func TestBatchThatAllLeftIsNotSent(t *testing.T) {
 	}
 }
 
-// TestBatchThatAllLeftOnItsWayHurtsNoLaterLookup has everybody leave a query that
+// TestBatchThatAllLeftOnItsWayHurtsNoLaterLookup has all lookups leave a query that
 // MySQL doesn't answer.
 func TestBatchThatAllLeftOnItsWayHurtsNoLaterLookup(t *testing.T) {
 	t.Parallel()

@@ -35,7 +35,7 @@ type batcher[R any] struct {
 // sending is a query under way.
 type sending struct{ _ byte } // not of size 0, so that each has its own address
 
-// batch is lookups that wait for the same query.
+// batch has lookups that wait for the same query.
 type batch[R any] struct {
 	keys     []token.PrimaryKey
 	waiting  int         // lookups that haven't given up

@@ -59,9 +59,8 @@ func TestLookupsShareQueries(t *testing.T) {
 	}
 }
 
-// newUsersBehindLocks makes a table of users, and a view of it in which the
-// users of the given ids can be read only by who gets a lock. The locks are
-// held until release is called.
+// newUsersBehindLocks makes a table of users, and a view of it in which the rows of
+// the given ids wait for locks. The locks are held until release is called.
 func newUsersBehindLocks(t *testing.T, n int, ids string) (d *database, release func()) {
 	t.Helper()
 	d = newUsers(t, n)
@@ -116,8 +115,8 @@ func TestSlowLookupHoldsUpNoOther(t *testing.T) {
 	slow.Wait()
 }
 
-// TestLookupsThatNobodyAnswers end, those that waited for their turn included,
-// and those that come afterwards are answered.
+// TestLookupsThatNobodyAnswers: lookups without an answer end, waiting ones
+// included, and later lookups are answered.
 func TestLookupsThatNobodyAnswers(t *testing.T) {
 	t.Parallel()
 	d, release := newUsersBehindLocks(t, 60, "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20")
@@ -219,7 +218,7 @@ func TestLookupsThatGiveUp(t *testing.T) {
 
 	impatient, cancel := context.WithCancel(t.Context())
 	var staying, leaving sync.WaitGroup
-	// The first goes alone, and is no batch that could be left.
+	// The first lookup is sent alone, and isn't part of a batch.
 	staying.Go(func() {
 		if _, err := s.Lookup(t.Context(), token.IntKey(20)); err != nil {
 			t.Error(err)

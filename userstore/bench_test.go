@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// BenchmarkLookup compares a lookup with the least that database/sql can do:
-// the same columns, prepared, scanned into variables.
+// BenchmarkLookup compares a lookup with the same columns read by database/sql
+// alone: prepared, and scanned into variables.
 func BenchmarkLookup(b *testing.B) {
 	d := newDatabase(b, authUser, threeUsers)
 
@@ -32,8 +32,8 @@ func BenchmarkLookup(b *testing.B) {
 	})
 
 	b.Run("PreparedSELECT", func(b *testing.B) { benchmarkSelect(b, d, 0) })
-	// What a time limit costs in database/sql and the driver: each watches the
-	// context with a goroutine.
+	// The cost of a time limit in database/sql and in the driver, each of which
+	// watches the context with a goroutine.
 	b.Run("PreparedSELECTWithTimeLimit", func(b *testing.B) { benchmarkSelect(b, d, time.Second) })
 }
 

@@ -13,8 +13,7 @@ type Blacklist struct {
 	// `token_blacklist_outstandingtoken`.
 	Outstanding string `json:"outstanding,omitempty"`
 
-	// The table of those that were ended. Default:
-	// `token_blacklist_blacklistedtoken`.
+	// The table of blacklisted tokens. Default: `token_blacklist_blacklistedtoken`.
 	Blacklisted string `json:"blacklisted,omitempty"`
 }
 
@@ -79,9 +78,9 @@ func (s *MySQL) chooseBlacklist(ctx context.Context, b *builder, list *Blacklist
 	}, nil
 }
 
-// IsBlacklisted reports whether a token with an ID, its jti, is in a blacklist of
-// Needs.Blacklists, as the primary server has it. The error is of the sort of
-// Lookup's. What can't be compared with the IDs in the list counts as listed.
+// IsBlacklisted reports whether the primary server has a token's ID, its jti, in a
+// blacklist of Needs.Blacklists. The error is of the same sorts as Lookup's. An ID
+// that can't be compared with those in the list counts as listed.
 func (s *MySQL) IsBlacklisted(ctx context.Context, list *Blacklist, id string) (isListed bool, err error) {
 	const doing = "looking for a token in the blacklist"
 	p, err := s.ready(ctx)

@@ -59,7 +59,7 @@ type outage struct {
 	err   error // for requests in the meantime
 }
 
-// init prepares a breaker whose other fields are set.
+// init prepares a breaker with its other fields set.
 func (b *breaker) init() { b.ctx, b.cancel = context.WithCancel(context.Background()) }
 
 // close ends the goroutine of the breaker.

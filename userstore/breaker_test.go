@@ -30,7 +30,7 @@ func newProxy(t *testing.T, d *database) (*faultproxy.Proxy, string) {
 	return proxy, serverConfig(t, func(cfg *mysql.Config) { cfg.DBName, cfg.Addr = d.name, proxy.Addr() })
 }
 
-// openLogged is openStore with what is logged at INFO and above.
+// openLogged is openStore with a log at INFO and above.
 func openLogged(t *testing.T, cfg userstore.Config, needs userstore.Needs) (*userstore.MySQL, *observer.ObservedLogs) {
 	t.Helper()
 	core, logs := observer.New(zap.InfoLevel)
@@ -108,7 +108,7 @@ func TestBreakerAnswersForAServerThatIsAway(t *testing.T) {
 			if got := s.Servers()[0].Address; got != proxy.Addr() {
 				t.Errorf("the address is %s", got)
 			}
-			eventually(t, func() error { // its own questions, and connections that nobody uses any more
+			eventually(t, func() error { // the breaker's own probes, and unused connections
 				if n := s.Stats().Pool.OpenConnections; n > 0 {
 					return errors.New("connections of before are kept")
 				}
@@ -135,7 +135,7 @@ func TestBreakerAnswersForAServerThatIsAway(t *testing.T) {
 	}
 }
 
-// TestBreakerStaysClosed where the server answers, if not to what is asked.
+// TestBreakerStaysClosed if the server answers queries with errors.
 func TestBreakerStaysClosed(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers,

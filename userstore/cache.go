@@ -25,9 +25,9 @@ const (
 
 // CacheConfig says for how long a row that was read may be used again.
 type CacheConfig struct {
-	// How old a row may be that lets a request in, from when it was asked for:
-	// for so long after a new password, or the end of an account, a token may
-	// still be accepted. 5m at most. Required.
+	// How old a row may be, since it was read, to let a request in. For this long
+	// after a new password, or the end of an account, a token may still be
+	// accepted. 5m at most. Required.
 	For caddy.Duration `json:"for,omitempty"`
 
 	// The most users to keep. Default: 100000.
@@ -52,9 +52,9 @@ func (c *CacheConfig) Validate() error {
 	return nil
 }
 
-// Cache answers lookups with rows that were read a short time ago. It knows
-// rows, not verdicts: what a token needs is checked against the row each time.
-// It is safe for concurrent use.
+// Cache answers lookups with rows that were read a short time ago. It keeps rows,
+// not verdicts: each token is checked against the row. It is safe for concurrent
+// use.
 type Cache struct {
 	store *MySQL
 	kept  *keptRows
@@ -65,12 +65,12 @@ type Cache struct {
 // configuration's and the one after a reload.
 type keptRows struct {
 	users  *otter.Cache[token.PrimaryKey, keptRow]
-	absent *otter.Cache[token.PrimaryKey, time.Time] // when it was asked for
+	absent *otter.Cache[token.PrimaryKey, time.Time] // when the key was looked up
 
 	counts cacheCounts
 }
 
-// keptRow is a row, and when it was asked for. It may be newer, and not older,
+// keptRow is a row, and when the lookup began. The row is at least as new as that,
 // unless it is a replica's.
 type keptRow struct {
 	user   *User
@@ -158,7 +158,7 @@ func leftOf(period time.Duration, began time.Time) time.Duration {
 	return max(period-time.Since(began), 1)
 }
 
-// size is about what a kept row takes of the memory: its strings, and the rest.
+// size estimates the memory that a kept row takes: its strings, and the rest.
 func (u *User) size() uint64 {
 	const rest = 768 // of User, and of the cache for each
 	size := rest + len(u.PrimaryKey.Text()) + len(u.id) + len(u.Username) + len(u.lastLogin.text)
@@ -174,8 +174,8 @@ func (u *User) size() uint64 {
 	return uint64(size) //nolint:gosec // it is a sum of lengths
 }
 
-// mostAbsent is how many keys are known to be nobody's. They are apart from
-// the users: somebody who guesses keys can't push users out.
+// mostAbsent is how many keys without a user are remembered. They are kept apart
+// from the users: a client that guesses keys can't push users out.
 const mostAbsent = 10_000
 
 // Destruct ends what the cache runs. UsagePool calls it.
@@ -237,8 +237,8 @@ func (c *Cache) LookupFresh(ctx context.Context, pk token.PrimaryKey) (*User, er
 	return user, err
 }
 
-// Kept returns the row that Lookup would not ask MySQL for. It reports whether
-// there is one; with a nil user, it is known that nobody has the key.
+// Kept returns the row that Lookup would return without asking MySQL, and whether
+// there is one. A nil user means that the key is known to have no user.
 func (c *Cache) Kept(pk token.PrimaryKey) (user *User, known bool) {
 	if row, ok := c.kept.users.GetIfPresent(pk); ok {
 		return row.user, true
@@ -249,7 +249,7 @@ func (c *Cache) Kept(pk token.PrimaryKey) (user *User, known bool) {
 
 // load reads a row for the cache.
 func (c *Cache) load(ctx context.Context, pk token.PrimaryKey) (keptRow, error) {
-	// Another may have found nobody since Lookup looked.
+	// Another lookup may have found that the user is missing since Lookup looked.
 	if _, ok := c.kept.absent.GetIfPresent(pk); ok {
 		return keptRow{}, ErrNotFound
 	}

@@ -99,8 +99,8 @@ func TestAgeOfACachedRowCountsFromWhenItWasAskedFor(t *testing.T) {
 	}
 }
 
-// TestCacheTellsWhatItKeepsWithoutAsking is for clients over the limit, for whom
-// MySQL isn't asked.
+// TestCacheTellsWhatItKeepsWithoutAsking is for clients over the limit: their
+// requests don't ask MySQL.
 func TestCacheTellsWhatItKeepsWithoutAsking(t *testing.T) {
 	t.Parallel()
 	d := newUsers(t, 2)

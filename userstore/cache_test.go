@@ -54,7 +54,7 @@ func TestCacheKeepsRowsUntilAFreshOneIsRead(t *testing.T) {
 	}
 	wantPassword(t, c, "q", false)
 
-	// A user who is gone is gone for all once anybody has seen it.
+	// Once one lookup has found that a user is gone, all lookups do.
 	d.exec("DELETE FROM auth_user WHERE id = 1")
 	wantPassword(t, c, "q", false)
 	if _, err := c.LookupFresh(t.Context(), token.IntKey(1)); !errors.Is(err, userstore.ErrNotFound) {
@@ -63,7 +63,7 @@ func TestCacheKeepsRowsUntilAFreshOneIsRead(t *testing.T) {
 	if _, _, err := c.Lookup(t.Context(), token.IntKey(1)); !errors.Is(err, userstore.ErrNotFound) {
 		t.Fatal(err)
 	}
-	// Nobody is kept, too, until somebody is seen.
+	// A missing user is remembered as well, until a lookup finds the user.
 	d.exec("INSERT INTO auth_user VALUES (1, 'user1', 'r', NULL, 1)")
 	if _, _, err := c.Lookup(t.Context(), token.IntKey(1)); !errors.Is(err, userstore.ErrNotFound) {
 		t.Fatalf("%v, want nobody still", err)
@@ -74,8 +74,8 @@ func TestCacheKeepsRowsUntilAFreshOneIsRead(t *testing.T) {
 	wantPassword(t, c, "r", false)
 }
 
-// TestCacheForgetsRowsByTheirAge sees a change without asking for a fresh row, and a user
-// who was not there.
+// TestCacheForgetsRowsByTheirAge sees a change, and a new user, without asking for
+// a fresh row.
 func TestCacheForgetsRowsByTheirAge(t *testing.T) {
 	t.Parallel()
 	d := newUsers(t, 1)
@@ -181,8 +181,7 @@ func TestCacheOutlivesWhoFillsIt(t *testing.T) {
 	others.Wait()
 }
 
-// TestCacheIsBounded looks up more users than may be kept, and keys that
-// nobody has.
+// TestCacheIsBounded looks up more users than may be kept, and keys without a user.
 func TestCacheIsBounded(t *testing.T) {
 	t.Parallel()
 	d := newUsers(t, 1)

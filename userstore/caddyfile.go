@@ -70,8 +70,8 @@ func columnOption(to *string, option string) directive.Option {
 	})
 }
 
-// groupsOption says where groups are: in Django's tables, or the table that
-// says who is in which, its columns, and where the names are.
+// groupsOption configures where groups are: in Django's tables, or in a table of
+// memberships, with its columns and the names' place.
 func groupsOption(cfg *Config) directive.Option {
 	const form = "nothing, a table, that and its column with the user, those and its column with the group, " +
 		"or those and a table of groups with its columns for key and name"

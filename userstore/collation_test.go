@@ -98,8 +98,8 @@ func collationCases(t *testing.T) []collationCase {
 	}
 }
 
-// TestARowWithAnotherKeyIsNotFound: what a collation takes for equal is another
-// user, perhaps a former one.
+// TestARowWithAnotherKeyIsNotFound: a key that a collation takes for equal belongs
+// to another user, perhaps a former one.
 func TestARowWithAnotherKeyIsNotFound(t *testing.T) {
 	t.Parallel()
 	for _, test := range collationCases(t) {
@@ -153,8 +153,8 @@ func wantOnlyTheirOwn(t *testing.T, s *userstore.MySQL, test collationCase) {
 	}
 }
 
-// wantOnlyTheirOwnAtOnce reads the keys at the same time, so that lookups join
-// in queries.
+// wantOnlyTheirOwnAtOnce looks the keys up at the same time, so that queries have
+// several of them.
 func wantOnlyTheirOwnAtOnce(t *testing.T, s *userstore.MySQL, test collationCase) {
 	t.Helper()
 	var done sync.WaitGroup
@@ -207,7 +207,7 @@ func TestHexKeysHaveNoLetterCase(t *testing.T) {
 }
 
 // TestConsumeOfARowThatBecameAnothers: between a lookup and the use, the user was
-// renamed to what the collation takes for the same.
+// renamed to a name that the collation takes for equal.
 func TestConsumeOfARowThatBecameAnothers(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, "CREATE TABLE u (k varchar(50) COLLATE utf8mb4_general_ci PRIMARY KEY, password text, last_login datetime(6))",

@@ -36,10 +36,9 @@ type Config struct {
 	// `dsn_file`.
 	DSN string `json:"dsn,omitempty"`
 
-	// A file with the DSN, in its place. It is read again when it changes, and
-	// when the server refuses the password, so that a password can be changed
-	// without a reload: new connections are made with the new DSN, and those of
-	// before are replaced.
+	// A file with the DSN, in its place. It is read again when it changes, and when
+	// the server refuses the password, so that a password can be changed without a
+	// reload: new connections use the new DSN, and replace the old ones.
 	DSNFile string `json:"dsn_file,omitempty"`
 
 	// A file with the certificates, in PEM, of the authorities that the server's
@@ -59,11 +58,10 @@ type Config struct {
 	TLSServerName string `json:"tls_server_name,omitempty"`
 
 	// The DSNs of replicas of that server, which answer lookups for tokens and
-	// sessions; who logs in by a link or with a one-time token is looked up at
-	// the primary server. What a replica would refuse, the primary is asked
-	// about. But for as long as a replica is behind, a password that was changed,
-	// an account that was deactivated or a token that was revoked may still let
-	// in. A replica that doesn't answer is left out. Default: none.
+	// sessions. Logins by a link or with a one-time token ask the primary server,
+	// and so does a rejection. But while a replica is behind, an old password's
+	// token, a deactivated account or a revoked token may still be accepted. A
+	// replica that doesn't answer is left out. Default: none.
 	Replicas []string `json:"replicas,omitempty"`
 
 	// Files with the DSNs of replicas, as `dsn_file`. Default: none.
@@ -164,14 +162,14 @@ type Columns struct {
 	// `is_staff` by default.
 	IsStaff string `json:"is_staff,omitempty"`
 
-	// Whether the user has all permissions: a number or a boolean. It is read
-	// where it is named here, with `permissions`, or where something asks for it;
-	// the name is then `is_superuser` by default. With `-`, nobody is one.
+	// Whether the user has all permissions: a number or a boolean. It is read if it
+	// is named here, with `permissions`, or if another option needs it; the name is
+	// then `is_superuser` by default. With `-`, no user has all permissions.
 	IsSuperuser string `json:"is_superuser,omitempty"`
 
-	// The column that other tables refer to, as those of groups, permissions,
-	// sessions and API tokens do. Default: the table's primary key if it is one
-	// column, else the one that tokens hold.
+	// The column that other tables refer to, such as those of groups, permissions,
+	// sessions and API tokens. Default: the table's primary key if it is one
+	// column, else the column that tokens hold.
 	RelationKey string `json:"relation_key,omitempty"`
 
 	// Further columns to read. Each becomes `{http.auth.user.<column>}`.
@@ -245,7 +243,7 @@ func (c *Config) Validate() error {
 	return err
 }
 
-// validateDSN checks what is said of servers, but for what is in files.
+// validateDSN checks the options for servers, but not the contents of files.
 func (c *Config) validateDSN() error {
 	switch {
 	case c.DSN == "" && c.DSNFile == "":
@@ -397,7 +395,7 @@ func (c *Config) queryTimeout() time.Duration {
 	return orDefault(time.Duration(c.QueryTimeout), DefaultQueryTimeout)
 }
 
-// limits are those of the pool, with the defaults filled in.
+// limits returns the limits of the pool, with the defaults filled in.
 func (c *Config) limits() poolLimits {
 	maxOpen := orDefault(c.MaxOpenConns, DefaultMaxOpenConns)
 	return poolLimits{

@@ -35,11 +35,11 @@ type connector struct {
 	changed func()                 // called after a change
 	stall   func()                 // called when a statement was abandoned
 
-	generation atomic.Uint64 // of connections; older ones aren't used again
+	generation atomic.Uint64 // number of the current DSN's connections; older connections aren't used again
 
 	toldNoRoom atomic.Int64 // last warning that statements can't be prepared
 
-	mu     sync.Mutex  // of what reads the file
+	mu     sync.Mutex  // for reading the file
 	seen   os.FileInfo // when it was last read
 	warned string      // the last error that was logged
 }

@@ -170,8 +170,8 @@ func TestConsumeWritesWhatDjangoWould(t *testing.T) {
 	}
 }
 
-// TestConsumeOnAReadOnlyServer has a server of its own, because read_only is
-// for all of it.
+// TestConsumeOnAReadOnlyServer has a server of its own, because read_only applies
+// to a whole server.
 func TestConsumeOnAReadOnlyServer(t *testing.T) {
 	t.Parallel()
 	server := newServer(t)

@@ -38,7 +38,7 @@ type SessionRow struct {
 	Age  time.Duration // from the time of writing until it expires
 }
 
-// sessionStatements are those that write Django's sessions.
+// sessionStatements are the statements that write Django's sessions.
 type sessionStatements struct {
 	key       exactValue
 	precision int // of the expiry
@@ -130,9 +130,9 @@ func (s *MySQL) CreateSession(ctx context.Context, row SessionRow, now time.Time
 	return err
 }
 
-// ReplaceSession writes a new session of Django's in the place of another, which
-// ends, whether it was still there or not. Its errors are those of CreateSession,
-// after which the other goes on.
+// ReplaceSession writes a new session of Django's and deletes the former one,
+// whether it still exists or not. The errors are those of CreateSession; after an
+// error, the former session goes on.
 func (s *MySQL) ReplaceSession(ctx context.Context, former string, row SessionRow, now time.Time) error {
 	const doing = "replacing a session of Django's"
 	statements, err := s.sessionStatements(ctx, doing)
@@ -207,7 +207,7 @@ func (s *MySQL) SaveSession(ctx context.Context, row SessionRow, now time.Time) 
 	return err
 }
 
-// DeleteSession ends a session of Django's. That it isn't there is no error.
+// DeleteSession ends a session of Django's. A missing session is no error.
 func (s *MySQL) DeleteSession(ctx context.Context, key string) error {
 	const doing = "ending a session of Django's"
 	statements, err := s.sessionStatements(ctx, doing)
@@ -224,7 +224,7 @@ func (s *MySQL) DeleteSession(ctx context.Context, key string) error {
 	})
 }
 
-// sessionStatements are those of the plan, or an error where the store doesn't
+// sessionStatements returns the plan's statements, or an error if the store doesn't
 // write sessions.
 func (s *MySQL) sessionStatements(ctx context.Context, doing string) (*sessionStatements, error) {
 	p, err := s.ready(ctx)

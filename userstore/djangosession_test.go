@@ -31,7 +31,7 @@ const (
 
 var writesSessions = userstore.Needs{SessionTable: userstore.DefaultSessionTable}
 
-// sessions are those of the table, as text.
+// sessions returns the rows of the table, as text.
 func (d *database) sessions() string {
 	d.t.Helper()
 	return d.text("SELECT COALESCE(GROUP_CONCAT(CONCAT_WS(' ', session_key, session_data, expire_date) ORDER BY session_key SEPARATOR '|'), '') FROM django_session")
@@ -84,7 +84,7 @@ func TestSessionsAreCreatedSavedReplacedAndDeleted(t *testing.T) {
 	row := func(key, data string) userstore.SessionRow {
 		return userstore.SessionRow{Key: key, Data: data, Age: time.Hour}
 	}
-	upper := strings.ToUpper(sessionKey) // which the collation takes for the same
+	upper := strings.ToUpper(sessionKey) // the collation takes it for the same key
 	for _, step := range []struct {
 		name       string
 		do         func() error
@@ -152,7 +152,7 @@ func TestSessionIsCreatedOnce(t *testing.T) {
 	}
 }
 
-// TestErrorsOfWritesHoldNoSecrets: the server quotes what it can't write.
+// TestErrorsOfWritesHoldNoSecrets: the server's errors quote values.
 func TestErrorsOfWritesHoldNoSecrets(t *testing.T) {
 	t.Parallel()
 	secrets := []string{sessionKey, sessionText, "pbkdf2_sha256$2$salt$hash"}
@@ -168,7 +168,7 @@ func TestErrorsOfWritesHoldNoSecrets(t *testing.T) {
 		s.ReplaceSession(t.Context(), otherKey, row, time.Now()),
 		s.UpgradePassword(t.Context(), u, secrets[2]), // too long
 	}
-	// What a server may say, in the words of a trigger.
+	// A server's error with a value in it, made by a trigger.
 	d.exec("CREATE TRIGGER said BEFORE UPDATE ON django_session FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'about " + sessionKey + "'")
 	failing = append(failing, s.SaveSession(t.Context(), userstore.SessionRow{Key: sessionKey, Data: "new", Age: time.Hour}, time.Now()))
 	for i, err := range failing {

@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// TestDSNsThatCannotBeRightSayWhatIsRight is for what can be seen without a
-// server.
+// TestDSNsThatCannotBeRightSayWhatIsRight checks the mistakes that can be found
+// without a server.
 func TestDSNsThatCannotBeRightSayWhatIsRight(t *testing.T) {
 	t.Parallel()
 	const form = "user:password@tcp(host:3306)/database"

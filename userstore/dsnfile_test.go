@@ -126,7 +126,7 @@ func hasLogged(is bool) error {
 	return nil
 }
 
-// TestDSNFileThatIsWrong leaves all as it was.
+// TestDSNFileThatIsWrong changes nothing.
 func TestDSNFileThatIsWrong(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers)

@@ -184,8 +184,8 @@ func (s *MySQL) failed(ctx context.Context, doing string, err error) error {
 }
 
 // setupFailed is failed for the check of the table. An unsuitable table is no
-// outage: its error isn't ErrUnavailable, so that start_without doesn't
-// tolerate it.
+// outage: its error isn't ErrUnavailable, so that the store doesn't open in spite
+// of start_without.
 func (s *MySQL) setupFailed(doing string, err error) error {
 	err = s.explain(err)
 	if errors.As(err, &misfit{}) {

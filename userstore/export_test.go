@@ -10,7 +10,7 @@ func PoolReferences(cfg Config) int {
 // RetryInterval is for tests that wait for a retry.
 const RetryInterval = retryInterval
 
-// HasPassed is for tests of what ends at a time.
+// HasPassed lets tests check ends of rows.
 var HasPassed = hasPassed
 
 // Waiting tells how many lookups by a way to users wait for their query.

@@ -14,8 +14,8 @@ type Extension struct {
 	// By is how long from now the row ends.
 	By time.Duration
 
-	// Latest is the last time at which it may end, as the row has times; the zero
-	// time is no limit.
+	// Latest is the latest allowed end, in the row's precision; the zero time is no
+	// limit.
 	Latest time.Time
 
 	// AtLeast is by how much later it must end than it would: so often is it
@@ -79,11 +79,11 @@ func (s *MySQL) chooseExtension(ctx context.Context, b *builder, via *Via) (exte
 	}, nil
 }
 
-// Extend has the row of a key end later, if it is there, hasn't ended, and ends
-// so much earlier than it would. u is the user that the key led to: what the row
-// had then is looked at first, so that most calls write nothing. Of all requests,
-// over any number of gateways, one writes. extended reports whether it was this
-// one. A row without an end is left alone.
+// Extend moves the end of a key's row, if the row exists, hasn't ended, and gains
+// at least the minimum by it. u is the user that the key led to: the row's values
+// then are checked first, so that most calls write nothing. Of all requests, over
+// any number of gateways, one writes. extended reports whether this call did. A row
+// without an end is left alone.
 func (s *MySQL) Extend(ctx context.Context, key Key, u *User, now time.Time, by Extension) (extended bool, err error) {
 	const doing = "extending a session or token"
 	p, err := s.ready(ctx)

@@ -23,7 +23,7 @@ const knoxTokens = `CREATE TABLE knox_authtoken (
   KEY knox_authtoken_user_id (user_id)
 ) ENGINE=InnoDB`
 
-// digest is one of knox's.
+// digest has the form of knox's digests.
 var digest = strings.Repeat("0123456789abcdef", 8)
 
 func knoxVia() *userstore.Via {

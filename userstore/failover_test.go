@@ -11,9 +11,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// TestConnectionsAreNotKeptToAFormerPrimary has an address lead to another server, as a name does after a
-// failover, while the former primary goes on to answer, but lets nobody write.
-// Connections to it aren't kept once that is noticed.
+// TestConnectionsAreNotKeptToAFormerPrimary points an address to another server, as
+// a failover does, while the former primary still answers, but is read-only.
+// Connections to the former primary are closed once that is noticed.
 func TestConnectionsAreNotKeptToAFormerPrimary(t *testing.T) {
 	t.Parallel()
 	former, newest := newServer(t), newServer(t)

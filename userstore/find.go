@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// Field is a column by which people name users.
+// Field is a column with names that people use for users.
 type Field string
 
 // The fields.
@@ -34,14 +34,12 @@ const (
 	findEach  = 64   // rows of one value
 )
 
-// FindMany reads the users who have one of the values in a column. The map has
-// the users of each value that somebody has; where there are two or more, it is
-// open who is meant.
+// FindMany reads the users who have one of the values in a column. The map has the
+// users of each value that has any; two or more make the value ambiguous.
 //
-// A value is the column's if it is the same, or else but for the case of ASCII
-// letters where the collation ignores it. What more a collation takes for equal
-// would be dangerous: a link for mıke@example.com would go to the account of
-// mike@example.com.
+// A value matches if it is equal, or, in a collation that ignores case, equal but
+// for the case of ASCII letters. A collation's other equalities would be dangerous:
+// a link for mıke@example.com would go to the account of mike@example.com.
 func (s *MySQL) FindMany(ctx context.Context, by Field, values []string) (map[string][]*User, error) {
 	const doing = "looking for users"
 	p, err := s.readable(ctx, doing)
@@ -154,7 +152,7 @@ func (p *plan) scanAll(rows *sql.Rows) ([]*User, error) {
 	return users, rows.Err()
 }
 
-// assign tells for each value whose it is.
+// assign assigns the users to the values that they were found by.
 func assign(by Field, values []string, users []*User, found map[string][]*User) {
 	exact := make(map[string][]*User, len(users))
 	folded := make(map[string][]*User, len(users))

@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// whose lists the keys of the users of each value.
+// whose lists, for each value, the keys of its users.
 func whose(found map[string][]*userstore.User) string {
 	var all []string
 	for _, value := range slices.Sorted(maps.Keys(found)) {

@@ -24,10 +24,10 @@ type Finder struct {
 // Find looks up the user of a key and calls check with the user's row, or with nil if
 // there is none. The error is that of check, or says why the store has no answer.
 //
-// A row that is kept, or a replica's, lets a request in, but doesn't reject it,
-// and neither does a former answer that there is none: the new link of a user
-// with a new password, or of a new user, works at once. A rejection therefore
-// takes a query, whether the user exists or not, and its time doesn't tell which.
+// A kept row, or a replica's, can accept a request, but not reject it, and neither
+// can a kept answer that there is no row: the new link of a user with a new
+// password, or of a new user, works at once. A rejection therefore takes a query,
+// whether the user exists or not, and its time doesn't tell which.
 func (f *Finder) Find(ctx context.Context, key Key, fresh bool, check func(*User) error) (*User, error) {
 	ctx, span := StartSpan(ctx, "sesame.lookup")
 	if span != nil {
@@ -79,7 +79,7 @@ func StartSpan(ctx context.Context, name string) (context.Context, trace.Span) {
 	return request.TracerProvider().Tracer("github.com/caddy-sesame/caddy-sesame").Start(ctx, name)
 }
 
-// checked returns what a lookup found, and what check says of it.
+// checked returns the result of a lookup, after calling check with it.
 func checked(user *User, err error, check func(*User) error) (*User, error) {
 	switch {
 	case errors.Is(err, ErrNotFound):

@@ -10,8 +10,8 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// gate is an address that leads to the server while it is open, and where
-// nobody listens while it is closed.
+// gate is an address that leads to the server while it is open, and refuses
+// connections while it is closed.
 type gate struct {
 	addr string
 

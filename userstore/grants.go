@@ -8,18 +8,19 @@ import (
 // grant is a line of SHOW GRANTS: privileges on an object.
 type grant struct {
 	privileges []privilege
-	object     []string // the parts of its name; "*" for all
+	object     []string // the parts of its name; "*" means all
 	option     bool     // WITH GRANT OPTION
 }
 
-// privilege is one of a grant's. Without columns it is for the whole object.
+// privilege is one privilege of a grant. Without columns it covers the whole
+// object.
 type privilege struct {
 	name    string // in capitals
 	columns []string
 }
 
-// parseGrant reads a line of SHOW GRANTS. ok is false for those that don't
-// grant privileges on an object, such as one that grants a role.
+// parseGrant reads a line of SHOW GRANTS. ok is false if the line grants no
+// privileges on an object, as one that grants a role.
 //
 // MySQL, "SHOW GRANTS Statement"; MariaDB, "SHOW GRANTS". MariaDB appends the
 // hash of the account's password to the global one, which isn't looked at.
@@ -84,7 +85,7 @@ func (s *grantScanner) next() (word string, isName bool) {
 	return word, false
 }
 
-// quoted cuts off what stands in quotes, in which a doubled one is one.
+// quoted cuts off a quoted text, in which a doubled quote stands for one.
 func (s *grantScanner) quoted(quote byte) string {
 	var b strings.Builder
 	for i := 1; i < len(s.rest); i++ {
@@ -173,7 +174,7 @@ func (g grant) beyondList() []string {
 	return surplus
 }
 
-// beyond lists what a grant allows beyond what is needed of some tables.
+// beyond lists what a grant allows beyond the needs of some tables.
 func (g grant) beyond(needed []relatedColumns) []string {
 	var surplus []string
 	on := slices.IndexFunc(needed, func(r relatedColumns) bool { return g.isOn(r.schema, r.table) })

@@ -38,7 +38,7 @@ func TestGrantsOfThePage(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		needs  userstore.Needs
-		grants [][2]string // table, and what a statement holds
+		grants [][2]string // table, and a part of its GRANT statement
 	}{
 		{"last_login", userstore.Needs{LastLogin: true}, [][2]string{{"auth_user", "last_login"}}},
 		{"upgraded passwords", userstore.Needs{UpgradePassword: true}, [][2]string{{"auth_user", "UPDATE (password)"}}},

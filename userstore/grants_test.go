@@ -9,7 +9,7 @@ func TestParseGrant(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		line string
-		want string // surplus beyond what is needed, below; "-" for what isn't looked into
+		want string // privileges that aren't needed; "-" for grants that aren't checked
 	}{
 		{"GRANT USAGE ON *.* TO `gateway`@`%` IDENTIFIED BY PASSWORD '*0123'", ""},
 		{"GRANT USAGE ON *.* TO `gateway`@`%`", ""},

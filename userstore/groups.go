@@ -17,9 +17,9 @@ import (
 // GroupsConfig says where the groups of users are. Empty, it is where Django's
 // own `User.groups` has them.
 type GroupsConfig struct {
-	// The table that says who is in which group, in the database of the users'
-	// table or as `database.table`. Default: the users' table with `_groups`
-	// behind its name, as Django calls it: `auth_user_groups`.
+	// The table of memberships: which user is in which group. It is in the database
+	// of the users' table, or written `database.table`. Default: the users' table
+	// with `_groups` behind its name, as Django calls it: `auth_user_groups`.
 	Table string `json:"table,omitempty"`
 
 	// Its column with the user. Default: what Django calls it for the users'
@@ -73,8 +73,7 @@ func (g *GroupsConfig) validate() error {
 	return checkRelated(tables, columns)
 }
 
-// checkRelated checks the names of tables and columns, of which each may be
-// left out.
+// checkRelated checks the names of tables and columns. Each may be empty.
 func checkRelated(tables, columns []string) error {
 	for _, name := range tables {
 		if name == "" {
@@ -129,7 +128,7 @@ func (g *GroupsConfig) besideDjango(table string) string {
 	return table
 }
 
-// membership is the table that says who is in which group.
+// membership is the table of memberships: which user is in which group.
 type membership struct {
 	related
 	user, group column
@@ -182,7 +181,7 @@ func (s *MySQL) chooseGroups(ctx context.Context, b *builder) error {
 	return nil
 }
 
-// membership looks at the table that says who is in which group.
+// membership checks the table of memberships.
 func (s *MySQL) membership(ctx context.Context, b *builder, g *GroupsConfig) (*membership, error) {
 	table, err := s.lookAtRelated(ctx, b, cmp.Or(g.Table, s.djangoTable(djangoGroupsSuffix)))
 	if err != nil {
@@ -217,7 +216,7 @@ func (s *MySQL) userColumn(b *builder, t related, name string) (column, error) {
 	return t.column(b, djangoUserColumn)
 }
 
-// ofUser is the condition that a row belongs to the user who is read.
+// ofUser is the condition that a row belongs to the user being read.
 func (s *MySQL) ofUser(b *builder, t related, user column, alias string) (string, error) {
 	key, err := s.relationKey(b)
 	if err != nil {
@@ -250,7 +249,7 @@ func (u *User) Groups() []string { return u.groups.all }
 // InGroup reports whether the user is in the group with just that name.
 func (u *User) InGroup(name string) bool { return u.groups.has(name) }
 
-// GroupList returns the names of the user's groups with commas between them,
-// without those that would not be told apart in such a list, or that no header
-// field can carry. How many that are it tells, too.
+// GroupList returns the names of the user's groups with commas between them. It
+// leaves out, and counts, names that a list can't hold unambiguously, or that a
+// header field can't carry.
 func (u *User) GroupList() (text string, leftOut int) { return u.groups.text, u.groups.leftOut }

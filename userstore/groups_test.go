@@ -32,7 +32,7 @@ var djangoRights = []string{
 	`INSERT INTO auth_user_user_permissions (user_id, permission_id) VALUES (2, 3), (2, 1)`,
 }
 
-// lookup reads a user who must be there.
+// lookup reads a user who must exist.
 func lookup(t *testing.T, s *userstore.MySQL, key token.PrimaryKey) *userstore.User {
 	t.Helper()
 	u, err := s.Lookup(t.Context(), key)
@@ -164,7 +164,7 @@ func TestNamesOfGroups(t *testing.T) {
 // djangosTables are all that Django makes for its users.
 var djangosTables = append([]string{authUser, threeUsers}, djangoRights...)
 
-// tablesOfGroups are ways to keep the groups of users, and whom they have where.
+// tablesOfGroups are ways to store groups, with the members that each should have.
 var tablesOfGroups = []struct {
 	name       string
 	statements []string

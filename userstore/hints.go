@@ -7,10 +7,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// hints remember to which user a value led the last time. They hold hashes of the
-// values, which may be secrets, and are of a fixed size: what doesn't fit takes the
-// place of another. A hint that is wrong, or lost, costs a query. No lock is
-// needed.
+// hints remember which user a value led to the last time. They store hashes of the
+// values, which may be secrets, and are of a fixed size: a new hint may replace
+// another. A wrong or lost hint costs a query. No lock is needed.
 type hints struct {
 	seed  maphash.Seed
 	slots []atomic.Pointer[hint]
@@ -21,7 +20,7 @@ type hint struct {
 	key  token.PrimaryKey
 }
 
-// The hints are in sets, in one of which each value has its place.
+// Hints are in sets. Each value belongs to one set.
 const (
 	hintSets = 1 << 14
 	hintWays = 4

@@ -22,8 +22,8 @@ type Inspector struct {
 	plan  *plan // once Table has been called
 }
 
-// NewInspector makes an Inspector for what Open would be called with. It
-// connects with the first question. The caller closes it.
+// NewInspector makes an Inspector for the arguments of Open. It connects when it is
+// first used. The caller closes it.
 func NewInspector(cfg Config, needs Needs) (*Inspector, error) {
 	cfg.HasRelations = cfg.HasRelations || needs.refer()
 	if err := cfg.Validate(); err != nil {
@@ -42,7 +42,7 @@ func (i *Inspector) Close() error { return i.s.Close() }
 // Server is what there is to know of a server and the connection to it.
 type Server struct {
 	Version string
-	Account string // the one whose privileges count, as user@host
+	Account string // the account whose privileges apply, as user@host
 
 	Address string // host:port, or the path of a socket
 	Local   bool   // the connection doesn't leave this machine
@@ -110,7 +110,7 @@ type Table struct {
 	Name    string // database.table
 	Columns []Column
 
-	// Reads says what is read of a user's rights.
+	// Reads says which of a user's rights are read.
 	Reads Reads
 
 	// Related are the other tables that are read, each with its columns, and what
@@ -185,7 +185,7 @@ func (i *Inspector) read() []Column {
 	return append(columns, i.plan.viaColumns...)
 }
 
-// addColumn adds a column with what the server says of it.
+// addColumn adds a column with the server's description of it.
 func (i *Inspector) addColumn(ctx context.Context, columns []Column, option, name string) ([]Column, error) {
 	c, ok := i.table.find(name)
 	if !ok {
@@ -211,12 +211,12 @@ type Privileges struct {
 	// Others is the number of grants, as of roles, that weren't looked into.
 	Others int
 
-	// Least are the statements that grant what is needed, and nothing else.
+	// Least are statements that grant exactly the privileges that are needed.
 	Least []string
 }
 
-// Needed makes sure that the account may do what is needed, after Table. It
-// has the server check the statements, and runs none.
+// Needed checks that the account has the privileges that are needed. Call it after
+// Table. It has the server check the statements, and executes none.
 func (i *Inspector) Needed(ctx context.Context) error {
 	if i.plan == nil {
 		return errNoTable
@@ -228,7 +228,8 @@ func (i *Inspector) Needed(ctx context.Context) error {
 	return i.s.prepareWrites(ctx, i.plan)
 }
 
-// Privileges compares what the account may do with what is needed, after Table.
+// Privileges compares the account's privileges with those that are needed. Call it
+// after Table.
 func (i *Inspector) Privileges(ctx context.Context, account string) (Privileges, error) {
 	if i.plan == nil {
 		return Privileges{}, errNoTable
@@ -277,8 +278,8 @@ func (i *Inspector) revocations() (tableName, error) {
 	return list, err
 }
 
-// needed is what the account must be able to do with tables, of which the first
-// is that of the users.
+// needed lists the privileges that the account needs on tables. The users' table is
+// the first.
 func (i *Inspector) needed() []relatedColumns {
 	users := relatedColumns{tableName: tableName{i.table.schema, i.table.name}}
 	for _, c := range i.read() {
@@ -295,7 +296,7 @@ func (i *Inspector) needed() []relatedColumns {
 	return append([]relatedColumns{users}, i.plan.related...)
 }
 
-// least are the statements that grant what is needed of tables, and to read the
+// least returns statements that grant the privileges needed on tables, and on the
 // list of revoked tokens.
 func least(to string, needed []relatedColumns, list tableName) []string {
 	var statements []string
@@ -349,9 +350,9 @@ func (i *Inspector) compareClocks(ctx context.Context) (ahead, took time.Duratio
 	return there.Sub(began.Add(took / 2)), took, nil
 }
 
-// LatestLogin is the latest last_login of all users, in the time zone in which
-// it is written; ok is false where nobody has logged in. It reads the column of
-// all rows, and must come after Table.
+// LatestLogin is the latest last_login of all users, in the time zone in which it
+// is written; ok is false if no user has logged in. It reads the column of all
+// rows, and must come after Table.
 func (i *Inspector) LatestLogin(ctx context.Context) (at time.Time, ok bool, err error) {
 	if i.plan == nil {
 		return at, false, errNoTable

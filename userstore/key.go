@@ -7,9 +7,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// A Key says whose row a lookup is for: by the primary key that tokens hold, or
-// by a value that leads to the user's row. Equal keys are of the same row. The
-// value may be a secret, such as a session's key: a Key has no text.
+// A Key says which user a lookup is for: by the primary key that tokens hold, or by
+// a value that leads to the user's row. Equal keys lead to the same row. The value
+// may be a secret, such as a session's key, so a Key has no text.
 type Key struct {
 	primary token.PrimaryKey
 	via     *Via
@@ -32,8 +32,8 @@ type Via struct {
 	// Name names the way in errors and logs: "django_session", for example.
 	Name string
 
-	// Fields are the columns of the users' table by which a user may be named, in
-	// their order. Nothing else is set then.
+	// Fields are the columns of the users' table that may have the user's name, in
+	// order. Nothing else is set then.
 	Fields []Field
 
 	// Table is the table that has the value, in the database of the users' unless
@@ -48,11 +48,11 @@ type Via struct {
 	// User is the column of Table that refers to the user. Empty: Whose tells.
 	User string
 
-	// Whose tells from the row whose it is, for a table without User: it returns
-	// the key of a user as Django writes it. Its error ends the lookup as it is.
+	// Whose returns the user's key, as Django writes it, from a row of a table
+	// without User. Its error ends the lookup unchanged.
 	Whose func(row *ViaRow) (user string, err error)
 
-	// Reads are more columns of Table, for User.Via and Whose.
+	// Reads are additional columns of Table, for User.Via and Whose.
 	Reads []string
 
 	// Until is a column of Table with a time. A row of a time that has passed
@@ -63,24 +63,24 @@ type Via struct {
 	Extends bool
 }
 
-// Key is the key of the user to whom a value leads.
+// Key returns the key of the user that a value leads to.
 func (v *Via) Key(value string) Key { return Key{via: v, value: value} }
 
 // ViaRow is a row that has led to a user.
 type ViaRow struct {
 	led    *ledFrom
 	values []nullable  // of Reads
-	few    [3]nullable // what values is of where that is enough
+	few    [3]nullable // memory for values if that is enough
 
 	kept atomic.Value
 }
 
-// Keep has Via.Whose keep what it has read in the row, for those who get the user.
-// Requests that ask at the same time share the row, and each calls Whose: all of them
+// Keep keeps a value that Via.Whose has read from the row, for the callers that get
+// the user. Simultaneous requests share the row, and each calls Whose: all of them
 // must keep values of the same type.
 func (r *ViaRow) Keep(read any) { r.kept.Store(read) }
 
-// Kept is what Via.Whose has kept of the row, or nil.
+// Kept returns the value that Via.Whose has kept, or nil.
 func (r *ViaRow) Kept() any {
 	if r == nil {
 		return nil
@@ -102,9 +102,9 @@ func (r *ViaRow) Value(column string) (text string, ok bool) {
 	return "", false
 }
 
-// Time returns the time in one of the columns that a Via reads, in UTC. In the
-// row it is one of the store's time zone, as last_login. ok is false for NULL, for
-// MySQL's zero date, and for a column that isn't read or has no date and time.
+// Time returns the time in one of the columns that a Via reads, in UTC. The row has
+// it in the store's time zone, like last_login. ok is false for NULL, for MySQL's
+// zero date, and for a column that isn't read or has no date and time.
 func (r *ViaRow) Time(column string) (t time.Time, ok bool) {
 	text, ok := r.Value(column)
 	if !ok {

@@ -113,9 +113,9 @@ func (k keyColumn) check(kind token.Kind) error {
 		kind, k.name, k.sqlTyp, k.packer)
 }
 
-// keyOf makes a key of a kind of its text, as Django writes keys: integers in
-// decimal, UUIDs with hyphens or without. ok is false for what is no key of the
-// column's.
+// keyOf makes a key of a kind from its text, as Django writes keys: integers in
+// decimal, UUIDs with or without hyphens. ok is false if the column can't have such
+// a key.
 func (k keyColumn) keyOf(text string, kind token.Kind) (key token.PrimaryKey, ok bool) {
 	if k.class == keyText && int64(utf8.RuneCountInString(text)) > max(k.length, dashedUUID) {
 		return key, false
@@ -218,9 +218,9 @@ func (k keyColumn) parse(raw []byte, kind token.Kind) (token.PrimaryKey, error) 
 	}
 }
 
-// isSame reports whether the key of a row is the one that was asked for. A
-// collation may find a row whose key differs in letter case, accents, trailing
-// spaces, width or ignorable characters: that is another user.
+// isSame reports whether a row has the key that was asked for. A collation may find
+// a row whose key differs in letter case, accents, trailing spaces, width or
+// ignorable characters: such a row belongs to another user.
 func isSame(asked, found token.PrimaryKey, hexKeys bool) bool {
 	if asked == found {
 		return true
@@ -259,7 +259,7 @@ func (k keyColumn) uuid(raw []byte) (id [16]byte, ok bool) {
 	return id, err == nil
 }
 
-// unreadableKey is the error for a row whose value is no key of the kind.
+// unreadableKey is the error for a row with a key that isn't of the kind.
 type unreadableKey struct {
 	column string
 	kind   token.Kind

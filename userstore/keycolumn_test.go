@@ -152,7 +152,7 @@ func TestEachTypeOfKeyHasItsPacker(t *testing.T) {
 	}
 }
 
-// TestPackersThatDontFit also has those that do, by their kind.
+// TestPackersThatDontFit also tests, for each kind, packers that fit.
 func TestPackersThatDontFit(t *testing.T) {
 	t.Parallel()
 	kinds := []token.Kind{token.KindInt, token.KindUint, token.KindUUID, token.KindString, token.KindBytes}

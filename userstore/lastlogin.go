@@ -49,7 +49,7 @@ func parseLastLogin(text string) (t time.Time, ok bool, err error) {
 	}
 	t = time.Date(fields[0], time.Month(fields[1]), fields[2], fields[3], fields[4], fields[5],
 		fraction*int(time.Microsecond), time.UTC)
-	// time.Date makes March of a 30 February. Then this isn't what was written.
+	// time.Date turns 30 February into March: then the text is no date.
 	if t.Year() != fields[0] || int(t.Month()) != fields[1] || t.Day() != fields[2] ||
 		t.Hour() != fields[3] || t.Minute() != fields[4] || t.Second() != fields[5] {
 		return time.Time{}, false, errLastLogin
@@ -86,10 +86,10 @@ func digits(text string) (n int, ok bool) {
 	return n, true
 }
 
-// nextLastLogin returns the value that consumes a token whose row has old: now,
-// as the column can hold it, but always later than old. So the value changes
-// even if the clock didn't move on, moved back, or old lies in the future, and
-// never comes back to one that an earlier token was made for.
+// nextLastLogin returns the value that consumes a token whose row has old: now, as
+// the column can hold it, but always later than old. So the value changes even if
+// the clock stands still, moves back, or is behind old, and never repeats a value
+// that an earlier token was made for.
 func nextLastLogin(now time.Time, old *time.Time, location *time.Location, precision int) (string, error) {
 	unit := time.Second
 	for range precision {

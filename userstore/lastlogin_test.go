@@ -130,7 +130,7 @@ func FuzzParseLastLogin(f *testing.F) {
 		if err != nil || !ok {
 			return
 		}
-		// What is accepted means the same when MySQL writes it.
+		// An accepted text means the same after MySQL has written it.
 		again, ok, err := parseLastLogin(at.Format(microseconds))
 		if err != nil || !ok || !again.Equal(at) {
 			t.Errorf("%q is %v, and again %v (%v)", text, at, again, err)

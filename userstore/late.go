@@ -29,7 +29,7 @@ type late struct {
 	warned string // the last error that was logged
 }
 
-// try is one check of the table, for which any number of requests wait.
+// try is one check of the table. Any number of requests may wait for it.
 type try struct {
 	done  chan struct{} // closed at the end; then the fields below are set
 	plan  *plan
@@ -39,7 +39,7 @@ type try struct {
 
 func (l *late) init() { l.ctx, l.cancel = context.WithCancel(context.Background()) }
 
-// close ends a running check. It reports false if it was called before.
+// close ends a running check. It returns false if it was called before.
 func (l *late) close() bool {
 	l.mu.Lock()
 	first := !l.closed

@@ -98,8 +98,8 @@ func newDatabase(t testing.TB, statements ...string) *database {
 	return d
 }
 
-// newServerDatabase is an empty database on a server for one test alone, whose
-// counters nobody else moves.
+// newServerDatabase makes an empty database on a server for one test alone, so that
+// other tests don't move its counters.
 func newServerDatabase(t *testing.T) (*testmariadb.Server, *database) {
 	t.Helper()
 	server := newServer(t)
@@ -124,7 +124,8 @@ func open(t testing.TB, name string) *sql.DB {
 	return db
 }
 
-// dsnOf names a database of the test server, or skips where there is no server.
+// dsnOf returns the DSN of a database of the test server, or skips the test if
+// there is no server.
 func dsnOf(t testing.TB, name string) string {
 	t.Helper()
 	return serverConfig(t, func(cfg *mysql.Config) { cfg.DBName = name })
@@ -160,11 +161,11 @@ func (d *database) exec(statements ...string) {
 	}
 }
 
-// status is one of the server's counters.
+// status returns one of the server's counters.
 func (d *database) status(variable string) (n int) {
 	d.t.Helper()
 	var name string
-	// Without parameters it is no prepared statement, and not counted.
+	// A query without parameters isn't prepared, so that it isn't counted.
 	if err := d.db.QueryRow("SHOW GLOBAL STATUS LIKE '"+variable+"'").Scan(&name, &n); err != nil {
 		d.t.Fatal(err)
 	}

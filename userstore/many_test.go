@@ -343,8 +343,8 @@ func TestLookupManyAtOnce(t *testing.T) {
 	for i := range 16 {
 		callers.Go(func() {
 			for n := range 10 {
-				// All sizes, and all callers begin with statements that nobody
-				// has prepared yet.
+				// All batch sizes occur, and each caller starts with statements
+				// that aren't prepared yet.
 				keys := make([]token.PrimaryKey, 1+(i*37+n*61)%300)
 				for j := range keys {
 					keys[j] = token.IntKey(int64(j + 1))
@@ -368,7 +368,7 @@ func TestLookupManyAtOnce(t *testing.T) {
 	callers.Wait()
 }
 
-// BenchmarkLookupMany tells what a user costs in batches of several sizes.
+// BenchmarkLookupMany measures the cost per user in batches of several sizes.
 func BenchmarkLookupMany(b *testing.B) {
 	d := newDatabase(b)
 	manyUsers(d, 1000)

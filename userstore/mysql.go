@@ -29,13 +29,13 @@ type MySQL struct {
 	poolKey poolKey
 
 	replicas  replicas
-	isReplica bool // this store is one, which reads only
+	isReplica bool // this store is a replica's, which only reads
 
 	// plan is set once the table was checked, at the latest by the first lookup
 	// that MySQL answers.
 	plan    atomic.Pointer[plan]
 	counts  counts
-	observe func(time.Duration) // nil for nobody
+	observe func(time.Duration) // nil if the time isn't observed
 	start   late
 }
 
@@ -190,18 +190,18 @@ func (s *MySQL) LookupMany(ctx context.Context, keys []token.PrimaryKey) (map[to
 	return p.primary.many(ctx, keys)
 }
 
-// limit gives a query the time that it has. A context that can end costs two
-// goroutines that watch it, and half as much again as the query. So where a
-// connection is free, which leaves nothing to wait for but the server's
-// answer, it is the connection's own limit that ends the query: the same time,
-// after which even a client that has gone is no longer waited for.
+// limit gives a query its time limit. A context that can end costs two goroutines
+// that watch it, and half as much again as the query. So if a connection is free,
+// the connection's own limit ends the query: there is nothing to wait for but the
+// server's answer. The time is the same, but a client that goes away doesn't end
+// the query.
 func (s *MySQL) limit(ctx context.Context) (context.Context, context.CancelFunc) {
-	// Who brings a deadline has less time than that.
+	// A caller's deadline is earlier than the store's.
 	if _, limited := ctx.Deadline(); !limited && s.pool.db.Stats().Idle > 0 {
 		return &deadlined{ctx, time.Now().Add(s.timeout)}, func() {}
 	}
-	// Nor does a client that goes away end a query: it could have the server
-	// execute any number of them that nobody waits for.
+	// A client that goes away doesn't end a query here either: otherwise it could
+	// have the server execute any number of queries without a reader.
 	return context.WithDeadline(context.WithoutCancel(ctx), deadlineOf(ctx, s.timeout))
 }
 
@@ -213,8 +213,8 @@ var errNotOneTime = errors.New("the store was opened without Needs.LastLogin, or
 // gateways, one gets no error, and the others ErrConsumed. After ErrUnavailable
 // the token may or may not be used up; it must not be accepted.
 //
-// It is the primary's row that must be what was read: one that a replica had,
-// which is behind, consumes nothing.
+// The primary's row must equal u: a row from a replica that is behind consumes
+// nothing.
 func (s *MySQL) Consume(ctx context.Context, u *User, now time.Time) error {
 	const doing = "consuming a one-time token"
 	p := s.plan.Load()

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// hexNames are names as they are read: each in hexadecimal digits, in capitals,
-// with a dot behind it. Of permissions there may be hundreds, of which requests
-// ask for one.
+// hexNames are names as they are read: each in upper-case hexadecimal digits, with
+// a dot behind it. There may be hundreds of permissions, and a request asks for
+// one.
 type hexNames string
 
-// parseNames makes sure that a list came whole: MySQL cuts at
-// group_concat_max_len, and who knows what is cut off.
+// parseNames makes sure that a list is complete: MySQL cuts it at
+// group_concat_max_len.
 func parseNames(text string) (hexNames, error) {
 	number, list, _ := strings.Cut(text, ":")
 	n, err := strconv.Atoi(number)
@@ -35,7 +35,7 @@ func (n hexNames) has(name string) bool {
 	return false
 }
 
-// isHexOf reports whether digits are those of a text.
+// isHexOf reports whether digits encode a text.
 func isHexOf(digits, text string) bool {
 	if len(digits) != 2*len(text) {
 		return false
@@ -109,8 +109,8 @@ func newNameList(raw hexNames) nameList {
 	return l
 }
 
-// nibble is what a hexadecimal digit stands for, in capitals as the server
-// writes it.
+// nibble is the value of a hexadecimal digit, in upper case as the server writes
+// it.
 func nibble(digit byte) byte {
 	if digit >= 'A' {
 		return digit - 'A' + 10
@@ -129,9 +129,9 @@ func joinFitting(all []string) string {
 	return strings.Join(fitting, ",")
 }
 
-// fitsList reports whether a name can be one of a list with commas in a header
-// field, and be read as just that. White space at the ends is cut off on the
-// way, or by who splits the list.
+// fitsList reports whether a name can be an element of a comma-separated list in a
+// header field. White space at the ends would be cut off on the way, or by the
+// reader of the list.
 func fitsList(name string) bool {
 	if name == "" || name[0] == ' ' || name[len(name)-1] == ' ' {
 		return false

@@ -135,7 +135,7 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 			d := newDatabase(t, test.create)
 			cfg := test.cfg
 			cfg.DSN = d.dsn()
-			// A start without MySQL is no excuse for what can be seen to be wrong.
+			// start_without doesn't excuse mistakes that are visible without MySQL.
 			cfg.StartWithout = true
 			_, err := userstore.Open(context.Background(), cfg, test.needs, zap.NewNop())
 			wantError(t, err, test.want...)
@@ -398,7 +398,7 @@ func TestOpenOfAHungServer(t *testing.T) {
 	if _, err := s.Lookup(t.Context(), token.IntKey(1)); !errors.Is(err, userstore.ErrUnavailable) {
 		t.Error(err)
 	}
-	// Closing ends what is still waiting.
+	// Close ends lookups that still wait.
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}

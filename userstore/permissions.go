@@ -8,15 +8,14 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// PermissionsConfig says where the permissions of users are, besides those of
-// their groups. Empty, it is where Django's own `User.user_permissions` has
-// them. All else is in Django's tables: where `groups` names Django's table of
-// groups, in the same database as that, and users have their groups where
-// `groups` says.
+// PermissionsConfig says where the permissions of users are, in addition to those
+// of their groups. Empty, they are where Django's own `User.user_permissions` has
+// them. The rest is in Django's tables. If `groups` names Django's table of groups,
+// they are in its database, and users' groups are where `groups` says.
 type PermissionsConfig struct {
-	// The table that says who has which permission, in the database of the
-	// users' table or as `database.table`. Default: the users' table with
-	// `_user_permissions` behind its name.
+	// The table of users' own permissions, in the database of the users' table or
+	// as `database.table`. Default: the users' table with `_user_permissions`
+	// behind its name.
 	Table string `json:"table,omitempty"`
 
 	// Its column with the user. Default: as for groups.
@@ -46,8 +45,8 @@ func (p *PermissionsConfig) validate() error {
 	return checkRelated([]string{p.Table}, []string{p.User})
 }
 
-// choosePermissions has the SELECT read the user's permissions as Django's
-// ModelBackend does: the user's own, and those of the groups.
+// choosePermissions adds the user's permissions to the SELECT, as Django's
+// ModelBackend finds them: the user's own, and those of the groups.
 func (s *MySQL) choosePermissions(ctx context.Context, b *builder) error {
 	b.plan.permissions, b.plan.groupPermissions = -1, -1
 	if s.cfg.Permissions == nil {

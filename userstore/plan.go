@@ -14,20 +14,20 @@ type plan struct {
 	schema Schema
 	key    keyColumn
 
-	// Positions in a row that is read; -1 for what isn't read. The key is at 0,
-	// and the extra columns come last.
+	// Positions in a row; -1 for columns that aren't read. The key is at 0, and the
+	// extra columns come last.
 	password, lastLogin, isActive, email, username, revocations, extra, width int
 	isStaff, isSuperuser, groups, permissions, groupPermissions, secondFactor int
 
 	// reads says what of these is there to be asked for.
 	reads Reads
 
-	// What is read beside the table of the users, and by which of its columns.
+	// Other tables that are read, with the columns.
 	related     []relatedColumns
 	relationKey string // empty for nothing
 
-	// names tells for User.Column where a column is: its position among the
-	// extra ones, or one of the name constants.
+	// names says for User.Column where a column is: its position among the extra
+	// ones, or one of the name constants.
 	names map[string]int
 
 	selectSQL            string // up to the table of the users
@@ -41,8 +41,7 @@ type plan struct {
 	// of the vias.
 	viaColumns []Column
 
-	// What is written: nil for what isn't. writes has all of it, in a store that
-	// may write.
+	// Statements that write; nil for those that the store doesn't need. writes lists all of them.
 	consume, upgrade *written
 	sessions         *sessionStatements
 	extensions       map[*Via]extension
@@ -81,7 +80,7 @@ func (s *MySQL) check(ctx context.Context) (*plan, error) {
 		return nil, err
 	}
 	if err := s.prepareWrites(ctx, p); err != nil {
-		_ = p.close() // err says what is wrong
+		_ = p.close() // err has the cause
 		return nil, err
 	}
 	return p, nil
@@ -112,7 +111,7 @@ func (s *MySQL) prepare(ctx context.Context, statement string) (*sql.Stmt, error
 	return s.pool.db.PrepareContext(ctx, statement) //nolint:sqlclosecheck // the plan closes it
 }
 
-// statements are those of a reading.
+// statements are the prepared statements of a reading.
 type statements interface {
 	prepare(ctx context.Context) error
 	close() error
@@ -125,7 +124,7 @@ func (s *MySQL) prepareReading(ctx context.Context, p *plan) error {
 		if err == nil {
 			continue
 		}
-		_ = p.close() // err says what is wrong
+		_ = p.close() // err has the cause
 		err = s.setupFailed("preparing to read users", err)
 		if reads.via != nil {
 			err = setting.In(reads.via.Name, err)

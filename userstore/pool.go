@@ -79,8 +79,8 @@ func acquirePool(from source, limits poolLimits, logger *zap.Logger) (poolKey, *
 		return key, nil, err
 	}
 	p := value.(*pool)
-	// The logger of the newest configuration, because Caddy closes the logs of
-	// older ones.
+	// Use the newest configuration's logger, because Caddy closes those of older
+	// ones.
 	p.log.logger.Store(logger)
 	return key, p, nil
 }
@@ -152,8 +152,8 @@ func (p *pool) pingIdle(ctx context.Context) (asked bool, err error) {
 	return true, p.db.PingContext(ctx)
 }
 
-// renew replaces all connections: unused ones at once, and the others after
-// their current use.
+// renew replaces all connections: unused ones at once, and others after their
+// current use.
 func (p *pool) renew() {
 	p.connector.generation.Add(1)
 	p.db.SetMaxIdleConns(-1)

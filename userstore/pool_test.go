@@ -69,7 +69,7 @@ func TestPoolIsSharedAndReleased(t *testing.T) {
 	eventually(t, func() error { return connectionsTo(d) })
 }
 
-// connectionsTo fails while anybody but d is connected to d's database.
+// connectionsTo fails while another client than d is connected to d's database.
 func connectionsTo(d *database) error {
 	d.t.Helper()
 	n := d.text("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = ? AND ID <> CONNECTION_ID()", d.name)

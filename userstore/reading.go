@@ -15,7 +15,7 @@ import (
 // for example. Lookups that wait together share a query.
 type reading[R any] struct {
 	s        *MySQL
-	column   keyColumn // whose values are asked for
+	column   keyColumn // the column with the values that are looked up
 	executor executor[R]
 	sql      func(size int) string // the statement for a number of values
 	lookup   *sql.Stmt             // for one
@@ -28,8 +28,8 @@ type executor[R any] interface {
 	// readOne reads the row of a value. Without one, the error is ErrNotFound.
 	readOne(ctx context.Context, statement *sql.Stmt, of asked) (R, error)
 
-	// readMany reads the rows of at most size values with the statement for so many.
-	// The map may have rows that nobody asked for: a collation found them.
+	// readMany reads the rows of at most size values with the statement for so
+	// many. The map may have additional rows, which a collation found.
 	readMany(ctx context.Context, statement *sql.Stmt, size int, of []asked) (map[token.PrimaryKey]R, error)
 
 	// unsure returns which values of a batch have to be asked for one by one, too.
@@ -60,14 +60,14 @@ func (b *batchStatements) get(i int) (*sql.Stmt, error) {
 	return b.bySize[i], nil
 }
 
-// keep returns the statement to use: the given one, or the one that somebody
-// else has prepared meanwhile.
+// keep returns the statement to use: the given one, or the one that another caller
+// has prepared meanwhile.
 func (b *batchStatements) keep(i int, made *sql.Stmt) (*sql.Stmt, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case b.closed:
-		_ = made.Close() // nobody has used it
+		_ = made.Close() // it wasn't used
 		return nil, errClosed
 	case b.bySize[i] != nil:
 		_ = made.Close()
@@ -150,10 +150,10 @@ func (r *reading[R]) askOne(ctx context.Context, of asked) (R, error) {
 	return r.executor.readOne(ctx, r.lookup, of)
 }
 
-// many reads the rows of any number of values, with few queries. Of each value
-// it says what alone would: the map lacks those that alone answers with
-// ErrNotFound. Any other error of one value is the error of all. Each query has
-// the time that a lookup has.
+// many reads the rows of any number of values, with few queries. It answers for
+// each value as find does: the map lacks values for which find returns ErrNotFound.
+// Any other error of one value is the error of all. Each query has the time limit
+// of a lookup.
 func (r *reading[R]) many(ctx context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]R, error) {
 	const doing = "looking up users"
 	if err := ctx.Err(); err != nil {
@@ -167,8 +167,8 @@ func (r *reading[R]) many(ctx context.Context, keys []token.PrimaryKey) (map[tok
 		return nil, unavailable(doing, err)
 	}
 	found := make(map[token.PrimaryKey]R, len(keys))
-	// The values of one query are of one kind: MySQL compares a list of mixed
-	// types in another way than each of its values.
+	// The values of one query are of one kind: MySQL compares a list of mixed types
+	// differently from each of its values.
 	for _, all := range byKind {
 		for len(all) > 0 {
 			n := min(len(all), largestBatch)
@@ -181,8 +181,8 @@ func (r *reading[R]) many(ctx context.Context, keys []token.PrimaryKey) (map[tok
 	return found, nil
 }
 
-// askFor sorts values by their kind, each once, and leaves out those that no row
-// can have.
+// askFor sorts distinct values by their kind, and leaves out those that no row can
+// have.
 func (r *reading[R]) askFor(keys []token.PrimaryKey) (map[token.Kind][]asked, error) {
 	byKind := make(map[token.Kind][]asked, 1)
 	seen := make(map[token.PrimaryKey]struct{}, len(keys))
@@ -223,8 +223,8 @@ func (r *reading[R]) readBatch(ctx context.Context, batch []asked, found map[tok
 	return r.readEach(ctx, r.executor.unsure(batch, rows), found)
 }
 
-// What a list of values has in the place of erIllegalMixOfCollations: one of two
-// values, and of more.
+// The errors that replace erIllegalMixOfCollations if a list has two values, or
+// more.
 const (
 	erIllegalMixOfThree   = 1270
 	erIllegalMixOfSeveral = 1271

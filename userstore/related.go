@@ -24,7 +24,7 @@ type relatedColumns struct {
 	deletes           bool // rows
 }
 
-// String tells what is needed, in words.
+// String describes the privileges that are needed.
 func (r relatedColumns) String() string {
 	text := r.schema + "." + r.table + " (" + strings.Join(r.columns, ", ")
 	if len(r.inserted) > 0 {
@@ -53,7 +53,8 @@ func (r relatedColumns) privileges() string {
 	return strings.Join(all, ", ")
 }
 
-// grant is the statement that grants what is needed of the table to an account.
+// grant returns the statement that grants the privileges needed on the table to an
+// account.
 func (r relatedColumns) grant(to string) string {
 	return "GRANT " + r.privileges() + " ON " + r.sql() + " TO " + to
 }
@@ -67,8 +68,8 @@ func grantee(account string) string {
 	return "'" + strings.ReplaceAll(user, "'", "''") + "'@'" + strings.ReplaceAll(host, "'", "''") + "'"
 }
 
-// grantTo is the statement that grants the DSN's user what is needed of a table,
-// for an error that says so.
+// grantTo returns the statement that grants the DSN's user the privileges needed on
+// a table, for an error message.
 func (s *MySQL) grantTo(ctx context.Context, r relatedColumns) string { return r.grant(s.grantee(ctx)) }
 
 // grantee is the DSN's user as GRANT writes it.
@@ -133,8 +134,8 @@ func (t related) column(b *builder, name string) (column, error) {
 	return c, nil
 }
 
-// access is what is noted to be needed of the table. It is valid until another
-// table is noted.
+// access returns the noted needs of the table, to add to them. The pointer is valid
+// until another table is noted.
 func (t related) access(b *builder) *relatedColumns {
 	of := tableName{t.schema, t.name}
 	i := slices.IndexFunc(b.plan.related, func(r relatedColumns) bool { return r.tableName == of })
@@ -145,10 +146,10 @@ func (t related) access(b *builder) *relatedColumns {
 	return &b.plan.related[i]
 }
 
-// sameKey is the condition that two columns hold the same key. Of different
-// types, MySQL would take different ones for the same: '1abc' is 1. And of text
-// a collation may, so that is compared byte for byte as well; as well, because
-// the first comparison can use an index.
+// sameKey is the condition that two columns hold the same key. If the types differ,
+// MySQL takes different keys for equal: '1abc' is 1. A collation does so with
+// texts, which are therefore compared byte for byte as well. The first comparison
+// stays, because it can use an index.
 func sameKey(of table, c column, alias string, to table, target column, targetAlias string) (string, error) {
 	left, right := alias+"."+quote(c.name), targetAlias+"."+quote(target.name)
 	switch {
@@ -181,9 +182,9 @@ func nameText(alias string, c column) string {
 }
 
 // readNames is the expression for all names that a part of a query finds: their
-// number, a colon, and the names, each in hexadecimal digits with a dot behind
-// it. So a name may hold any character, and a list that isn't whole is seen.
-// NULL is no name. name may begin with DISTINCT.
+// number, a colon, and the names, each in hexadecimal digits with a dot behind it.
+// So a name may hold any character, and a cut list is noticed. NULL is no name.
+// name may begin with DISTINCT.
 func readNames(name, from string) string {
 	distinct := ""
 	if rest, ok := strings.CutPrefix(name, "DISTINCT "); ok {

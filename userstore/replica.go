@@ -14,12 +14,11 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// Replicas answer lookups that may be answered by a row that is a little old.
-// Each is a store of its own, with its own connections, breaker and batches,
-// that writes nothing; so an answer of a replica's is one that the primary's
-// table would have given some time ago.
+// Replicas answer lookups for which a slightly old row is good enough. Each is a
+// read-only store with its own connections, breaker and batches; so a replica's
+// answer is one that the primary's table would have given some time ago.
 
-// replicas are those of a store.
+// replicas are the replicas of a store.
 type replicas struct {
 	stores []*MySQL
 	turn   atomic.Uint64
@@ -38,7 +37,7 @@ func (c *Config) replicaConfigs() []Config {
 		replica := *c
 		replica.DSN, replica.DSNFile = dsn, file
 		replica.Replicas, replica.ReplicaFiles = nil, nil
-		// One that doesn't answer leaves as much time for who is asked next.
+		// A replica that doesn't answer leaves half the time for the next server.
 		replica.QueryTimeout = caddy.Duration(c.queryTimeout() / 2)
 		configs = append(configs, replica)
 	}
@@ -51,8 +50,8 @@ func (c *Config) replicaConfigs() []Config {
 	return configs
 }
 
-// openReplicas opens the stores of the replicas. One that doesn't answer is
-// checked later; one whose table doesn't fit is an error.
+// openReplicas opens the stores of the replicas. A replica that doesn't answer is
+// checked later; an unsuitable table is an error.
 func (s *MySQL) openReplicas(ctx context.Context) error {
 	needs := s.needs
 	needs.Vias = nil // LookupVia asks the primary
@@ -63,7 +62,7 @@ func (s *MySQL) openReplicas(ctx context.Context) error {
 		}
 		s.replicas.stores = append(s.replicas.stores, replica)
 		replica.isReplica = true
-		replica.logger = zap.NewNop() // what it has to say is said here
+		replica.logger = zap.NewNop() // this store logs for the replica
 		p, err := replica.check(ctx)
 		switch {
 		case err == nil:
@@ -85,7 +84,7 @@ func (r *replicas) close() error {
 	return err
 }
 
-// warn says that a replica is of no use, once in a while.
+// warn logs that a replica can't be used, at most once per replicaWarnings.
 func (r *replicas) warn(logger *zap.Logger, replica *MySQL, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -98,9 +97,9 @@ func (r *replicas) warn(logger *zap.Logger, replica *MySQL, err error) {
 }
 
 // LookupAny is Lookup, with a row that may be as old as a replica is behind.
-// isFresh tells that it is not: where there are no replicas, or none has an
-// answer, or the answer is that there is no such user, which is the primary's
-// to say. Replicas have half the time of a lookup.
+// isFresh reports that the primary has answered: there are no replicas, none has
+// answered, or one has no such user, which only the primary can confirm. Replicas
+// have half the time of a lookup.
 func (s *MySQL) LookupAny(ctx context.Context, pk token.PrimaryKey) (user *User, isFresh bool, err error) {
 	if len(s.replicas.stores) == 0 {
 		user, err = s.Lookup(ctx, pk)

@@ -88,7 +88,7 @@ func (r *replicated) config() userstore.Config {
 	}
 }
 
-// wantAny looks a user up, whose password must be the given one.
+// wantAny looks a user up and compares the password.
 func wantAny(t *testing.T, s *userstore.MySQL, id int64, password string, fresh bool) *userstore.User {
 	t.Helper()
 	u, isFresh, err := s.LookupAny(t.Context(), token.IntKey(id))
@@ -123,7 +123,7 @@ func TestReplicaThatIsBehindIsNotTrusted(t *testing.T) {
 // consumed by that.
 func testReplicaBehind(t *testing.T, r *replicated) {
 	const columns = "id, password, last_login, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined"
-	// One whose account may not write.
+	// A replica whose account may only read.
 	if err := r.servers[1].Exec("", "CREATE USER reader@'%'", "GRANT SELECT ON django.* TO reader@'%'"); err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +256,7 @@ func testReplicaFails(t *testing.T, r *replicated) {
 		eventually(t, func() error { _, err := s.Lookup(t.Context(), token.IntKey(1)); return err })
 	}
 
-	// What it answers with is of no use either.
+	// The replica's answers are errors, and can't be used either.
 	r.replica.exec("RENAME TABLE auth_user TO gone")
 	wantAny(t, s, 1, p1, true)
 }

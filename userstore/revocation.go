@@ -12,17 +12,17 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// Tokens hold all that they are checked by, so that ending one before its time
-// needs a list of those that are ended. It is a table beside the users', read
-// in the query that reads the user.
+// A token holds all that it is checked by, so ending one early needs a list of
+// revoked tokens. The list is a table beside the users', and is read in the query
+// that reads the user.
 
 // RevocationsTable is the statement that makes the table of ended tokens.
 //
-// user_key is the primary key's text, or its hexadecimal digits where it is
-// binary. fingerprint is token.Parsed.Fingerprint, or empty for all tokens and
-// sessions from up to the time in revoked. Rows have no effect after expires;
-// NULL is never. Times are in UTC, and of the clock that issues tokens, which is
-// the gateway's: the database's may be another.
+// user_key is the primary key's text, or its hexadecimal digits where it is binary.
+// fingerprint is token.Parsed.Fingerprint, or empty for all tokens and sessions
+// from up to the time in revoked. Rows have no effect after expires; NULL is never.
+// Times are in UTC, by the gateway's clock, which issues tokens: the database's
+// clock may differ.
 func RevocationsTable(name string) (string, error) {
 	table, err := parseTable(name)
 	if err != nil {
@@ -37,7 +37,7 @@ func RevocationsTable(name string) (string, error) {
 );`, nil
 }
 
-// revocationColumns are those of the table.
+// revocationColumns are the columns of the table.
 var revocationColumns = []string{"user_key", "fingerprint", "revoked", "expires"}
 
 // errNoRevocations is a mistake in the calling code or in the configuration.
@@ -116,9 +116,10 @@ func (u *User) readRevocations(p *plan, r *row) error {
 	return err
 }
 
-// parseEntries reads the list of what is ended, and makes sure that it came
-// whole: MySQL cuts at group_concat_max_len, and what is cut off would be valid
-// again. It returns the entries that haven't expired, with commas between them.
+// parseEntries reads a user's revocations, and makes sure that the list is
+// complete: MySQL cuts it at group_concat_max_len, and tokens in the cut part would
+// be valid again. It returns the entries that haven't expired, with commas between
+// them.
 func parseEntries(text string, now time.Time) (string, error) {
 	errCut := misfitf("too many of one user's tokens are revoked to be read: raise the server's group_concat_max_len")
 	number, list, _ := strings.Cut(text, ":")
@@ -132,7 +133,7 @@ func parseEntries(text string, now time.Time) (string, error) {
 		if list != "" && !isWhole {
 			return "", errCut
 		}
-		// One whose time can't be read has its effect: it is the safe side.
+		// An entry with an unreadable time stays in effect, to be safe.
 		if at, err := strconv.ParseInt(expires, 10, 64); err == nil && at <= now.Unix() {
 			continue
 		}
@@ -163,9 +164,9 @@ func (u *User) IsRevoked(fingerprint string, created time.Time) bool {
 // HasRevocations reports whether IsRevoked can be true.
 func (u *User) HasRevocations() bool { return u.revocations != "" }
 
-// RevocationMargin is how much later than now all is ended that RevokeAll ends:
-// the clocks of what issues tokens, which may be several gateways and Django
-// apps, differ by less. Who logs in meanwhile has to do so again.
+// RevocationMargin is added to now by RevokeAll: the clocks of gateways and Django
+// apps that issue tokens differ by less. Users who log in within the margin have to
+// do so again.
 const RevocationMargin = 5 * time.Second
 
 // forgetMargin is how long after its end an entry is removed, since the clock of
@@ -253,7 +254,7 @@ func (s *MySQL) revoke(ctx context.Context, u *User, fingerprint []byte, revoked
 	if changed == 0 {
 		return ErrNotFound
 	}
-	// What has expired is of no use. That it stays is no harm.
+	// Deleting expired entries is only tidying: a failure does no harm.
 	limited, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	_, _ = s.pool.db.ExecContext(limited, p.forgetSQL, time.Now().UTC().Add(-forgetMargin).Format(wholeSeconds))

@@ -21,8 +21,8 @@ func addRevocations(t *testing.T, d *database) {
 	d.exec(statement)
 }
 
-// TestRevocationsEndTokensOfOneUserAndNoOther ends tokens of users with keys of each kind, of one user and
-// of no other, whether they are read alone or together.
+// TestRevocationsEndTokensOfOneUserAndNoOther revokes tokens of one user, with keys
+// of each kind, looked up alone or together.
 func TestRevocationsEndTokensOfOneUserAndNoOther(t *testing.T) {
 	t.Parallel()
 	uuid := func(last byte) token.PrimaryKey { return token.UUIDKey([16]byte{1, 2, 15: last}) }
@@ -85,7 +85,8 @@ func TestRevocationsEndTokensOfOneUserAndNoOther(t *testing.T) {
 			if !u.IsRevoked(second, now.Add(-time.Minute)) || !u.IsRevoked("", now.Add(-time.Minute)) || u.IsRevoked(second, now.Add(time.Minute)) || u.IsRevoked(second, time.Time{}) {
 				t.Error("all up to now aren't what is revoked")
 			}
-			// What has expired counts no longer, and goes with the next.
+			// An expired entry has no effect, and is deleted by the next
+			// revocation.
 			d.exec("UPDATE revoked SET expires = UTC_TIMESTAMP() - INTERVAL 1 HOUR")
 			if u := lookup(test.keys[0]); u.HasRevocations() {
 				t.Error("an expired entry counts")
@@ -147,9 +148,9 @@ func TestRevocationsThatCannotBeRead(t *testing.T) {
 	wantError(t, s.Revoke(t.Context(), u, strings.Repeat("0", 20), time.Time{}), "names no table")
 }
 
-// TestRevocationsDoNotDependOnTheDatabasesClock has the server's clock be
-// behind or ahead by far: what was made before is ended, what is made after the
-// margin isn't, and an entry lasts until the token would have expired.
+// TestRevocationsDoNotDependOnTheDatabasesClock has the server's clock far behind
+// or ahead: earlier tokens are revoked, tokens from after the margin aren't, and an
+// entry lasts until the token would have expired.
 func TestRevocationsDoNotDependOnTheDatabasesClock(t *testing.T) {
 	t.Parallel()
 	for name, ahead := range map[string]time.Duration{
@@ -197,8 +198,8 @@ func TestRevocationsDoNotDependOnTheDatabasesClock(t *testing.T) {
 	}
 }
 
-// TestRevokingAgainWeakensNothing has a host whose clock is behind, or for which
-// tokens last shorter, revoke what another has revoked.
+// TestRevokingAgainWeakensNothing revokes again from a host with a slow clock, or
+// with a shorter max_age.
 func TestRevokingAgainWeakensNothing(t *testing.T) {
 	t.Parallel()
 	d := newUsers(t, 1)
@@ -223,7 +224,7 @@ func TestRevokingAgainWeakensNothing(t *testing.T) {
 	}
 }
 
-// TestRevocationsWithoutEffectAreReported has the table lose what is written.
+// TestRevocationsWithoutEffectAreReported has the table drop each entry.
 func TestRevocationsWithoutEffectAreReported(t *testing.T) {
 	t.Parallel()
 	d := newUsers(t, 1)

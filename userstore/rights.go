@@ -4,7 +4,7 @@ import (
 	"context"
 )
 
-// Reads says what a store reads of a user's rights.
+// Reads says which of a user's rights a store reads.
 type Reads struct {
 	Groups      bool // User.Groups
 	Permissions bool // User.Permissions
@@ -12,7 +12,7 @@ type Reads struct {
 	Superuser   bool // User.IsSuperuser
 }
 
-// Reads says what a store with this configuration reads.
+// Reads returns which rights a store with this configuration reads.
 func (c *Config) Reads(needs Needs) Reads {
 	return Reads{
 		Groups:      c.Groups != nil,
@@ -23,8 +23,8 @@ func (c *Config) Reads(needs Needs) Reads {
 	}
 }
 
-// Reads says what was read of this user's rights. What wasn't is not known,
-// which is not the same as no.
+// Reads returns which of this user's rights were read. A right that wasn't read is
+// unknown, which differs from no.
 func (u *User) Reads() Reads {
 	if u.plan == nil {
 		return Reads{}

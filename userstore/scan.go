@@ -67,7 +67,7 @@ func (t *texts) add(raw sql.RawBytes) string {
 	return t.all.String()[start:]
 }
 
-// user makes a user of a row, of which the plan's columns are the first.
+// user makes a user from a row that begins with the plan's columns.
 func (p *plan) user(r *row, kind token.Kind) (*User, error) {
 	key, err := p.key.parse(r.raw[0], kind)
 	if err != nil {

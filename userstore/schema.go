@@ -44,8 +44,8 @@ type Schema struct {
 	View bool
 }
 
-// misfit is an error that waiting for MySQL doesn't mend: the configuration and
-// what is in the database don't fit together. start_without doesn't forgive it.
+// misfit is an error that waiting for MySQL doesn't fix: the configuration doesn't
+// fit the database. start_without doesn't forgive it.
 type misfit struct{ err error }
 
 func (m misfit) Error() string { return m.err.Error() }
@@ -156,10 +156,9 @@ func (s *MySQL) chooseLastLogin(b *builder) error {
 	if !s.needs.LastLogin {
 		return nil
 	}
-	// As text, in the SELECT as in the UPDATE: what was read is compared to the
-	// last digit, and nothing on the way takes it for a time in some zone. In
-	// their binary form, the driver would cut fractions off times that a view
-	// computes.
+	// As text, in the SELECT and in the UPDATE: the value is compared to the last
+	// digit, and no layer converts it between time zones. In binary form, the
+	// driver would cut fractions off times that a view computes.
 	b.lastLogin = quote(c.name)
 	text := "CAST(" + b.lastLogin + " AS CHAR)"
 	b.plan.lastLogin = b.add(text)
@@ -221,9 +220,9 @@ func (b *builder) truth(option string, c column) (string, error) {
 	}
 }
 
-// seesAllColumns makes sure that a column that isn't listed isn't there. The
-// list leaves out columns that the DSN's user may not read, and then the table
-// may well say that somebody is inactive.
+// seesAllColumns makes sure that a column that isn't listed isn't there. The list
+// leaves out columns that the DSN's user may not read, and such a column may say
+// that a user is inactive.
 func (s *MySQL) seesAllColumns(ctx context.Context, t table) error {
 	rows, err := s.pool.db.QueryContext(ctx, "SELECT * FROM "+s.name.sql()+" LIMIT 0")
 	if err != nil {

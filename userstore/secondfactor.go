@@ -14,7 +14,7 @@ import (
 // device. Whether a user has one is read in the query that reads the user: a
 // password that is right must not count where Django would ask for more.
 
-// factorModel is a model of Django's whose rows are users' second factors.
+// factorModel is a Django model whose rows are second factors.
 type factorModel struct{ app, model string }
 
 // table is what Django calls the model's table.
@@ -35,8 +35,8 @@ var factorModels = []factorModel{
 	{"mfa", "authenticator"},
 }
 
-// IsSecondFactor reports whether a table is one of those in which second factors
-// are looked for where Needs names none.
+// IsSecondFactor reports whether a table is one that the store reads second factors
+// from by default.
 func IsSecondFactor(table string) bool {
 	return slices.ContainsFunc(factorModels, func(m factorModel) bool { return m.table() == table })
 }
@@ -86,10 +86,10 @@ func (s *MySQL) chooseSecondFactors(ctx context.Context, b *builder) error {
 	return nil
 }
 
-// lookAtSecondFactors returns the tables of second factors that there are. For a
-// table that the DSN's user may not read, MySQL has the same answer whether it
-// exists or not. Django's list of models tells then; where that can't be read
-// either, it is an error: users may have second factors.
+// lookAtSecondFactors returns the existing tables of second factors. If the DSN's
+// user may not read a table, MySQL doesn't tell whether it exists. Then Django's
+// list of models decides; if that is unreadable, too, it is an error, because users
+// may have second factors.
 func (s *MySQL) lookAtSecondFactors(ctx context.Context, b *builder) ([]related, error) {
 	if named := s.needs.SecondFactorTables; len(named) > 0 {
 		tables := make([]related, len(named))
@@ -144,7 +144,7 @@ func (m factorModel) column() string {
 	return factorConfirmed
 }
 
-// factorAccess is what is needed of a table of second factors.
+// factorAccess returns the privileges needed on a table of second factors.
 func (s *MySQL) factorAccess(table string, column string) relatedColumns {
 	return relatedColumns{tableName: tableName{s.schema, table}, columns: []string{djangoUserColumn, column}}
 }
@@ -209,9 +209,9 @@ func (s *MySQL) mayNotReadFactors(ctx context.Context, needed relatedColumns) er
 		needed.table, s.grantTo(ctx, needed))
 }
 
-// factorCondition is the condition that a row is a second factor of the user who
-// is read. Tables are told by their columns: those of django-otp say whether a
-// device is confirmed, and allauth's of which type an authenticator is.
+// factorCondition is the condition that a row is a second factor of the user being
+// read. Tables are distinguished by their columns: django-otp's say whether a
+// device is confirmed, and allauth's have the type of an authenticator.
 func (s *MySQL) factorCondition(ctx context.Context, b *builder, t related) (string, error) {
 	counts := factorConfirmed
 	if _, ok := t.find(counts); !ok {

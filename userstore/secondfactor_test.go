@@ -19,7 +19,7 @@ const (
 	contentTypes   = "CREATE TABLE django_content_type (id int PRIMARY KEY AUTO_INCREMENT, app_label varchar(100), model varchar(100))"
 )
 
-// account is an account of the test server that may do only what is granted.
+// account makes an account of the test server with the given privileges only.
 func (d *database) account(grants ...string) userstore.Config {
 	d.t.Helper()
 	name := d.name + "_gw"
@@ -40,7 +40,7 @@ func TestHasSecondFactor(t *testing.T) {
 		tables []string
 		rows   []string
 		needs  userstore.Needs
-		want   string // the users who have one, of 1 to 3
+		want   string // the users with a second factor, from 1 to 3
 	}{
 		{"no tables", nil, nil, userstore.Needs{SecondFactors: true}, ""},
 		{"tables without rows", []string{totpDevices, staticDevices, authenticators}, nil, userstore.Needs{SecondFactors: true}, ""},
@@ -224,7 +224,7 @@ func TestGrantsThatCheckPrintsAreEnough(t *testing.T) {
 	}
 }
 
-// least are the statements that grant 'somebody'@'%' what is needed.
+// least returns the statements that grant 'somebody'@'%' the needed privileges.
 func (d *database) least(cfg userstore.Config, needs userstore.Needs) []string {
 	d.t.Helper()
 	inspector, err := userstore.NewInspector(cfg, needs)

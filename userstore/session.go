@@ -49,9 +49,9 @@ func variables(cfg *mysql.Config, limits poolLimits) []variable {
 		add("sql_mode", "TRIM(LEADING ',' FROM CONCAT(@@SESSION.sql_mode, ',STRICT_ALL_TABLES'))")
 	}
 
-	// The server stops waiting for a lock when the store does. It doesn't notice
-	// by itself that nobody waits for the answer any more, and an UPDATE would
-	// take effect long after its request was rejected.
+	// The server stops waiting for a lock when the store does. It doesn't notice by
+	// itself that the client has left, and an UPDATE would take effect long after
+	// its request was rejected.
 	seconds := strconv.Itoa(int(math.Ceil(limits.query.Seconds())))
 	return append(all,
 		variable{name: "lock_wait_timeout", value: seconds, may: true},
@@ -85,7 +85,7 @@ func (t *target) Connect(ctx context.Context) (*connection, error) {
 	}
 	made := &connection{fullConn: full, wire: dialed.wire, limit: t.limits.query}
 	if err := t.ready(ctx, made); err != nil {
-		_ = made.Close() // err says what is wrong with it
+		_ = made.Close() // err has the cause
 		return nil, err
 	}
 	return made, nil
@@ -109,9 +109,9 @@ func (t *target) ready(ctx context.Context, conn *connection) error {
 	return err
 }
 
-// setEach sets one variable after the other, to see which of them the server
-// rejects. That a server lacks those for locks, as some that only speak MySQL's
-// protocol, is no reason to do without it.
+// setEach sets the variables one by one, to see which of them the server rejects.
+// Some servers that only speak MySQL's protocol lack those for locks, and work
+// without them.
 func (t *target) setEach(ctx context.Context, conn *connection) error {
 	for _, s := range t.variables {
 		_, err := conn.ExecContext(ctx, set(s), nil)
@@ -128,8 +128,8 @@ func (t *target) setEach(ctx context.Context, conn *connection) error {
 	return nil
 }
 
-// connectionID asks for the number by which other connections can end what this
-// one does.
+// connectionID returns the number by which other connections can end this one's
+// statement.
 func connectionID(ctx context.Context, conn *connection) (uint64, error) {
 	rows, err := conn.QueryContext(ctx, "SELECT CONNECTION_ID()", nil)
 	if err != nil {

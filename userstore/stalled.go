@@ -168,7 +168,7 @@ func (p *pool) beginWrite(ctx context.Context) (end func(), err error) {
 		return nil, ctx.Err()
 	}
 	end = func() { <-p.writing }
-	if err := p.stalledWrites(); err != nil { // those that it waited for
+	if err := p.stalledWrites(); err != nil { // a write may have stalled meanwhile
 		end()
 		return nil, err
 	}

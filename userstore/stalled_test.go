@@ -28,7 +28,7 @@ func semiSync(point string) []string {
 	}, testmariadb.PrimaryOptions...)
 }
 
-// threads lists what a server does for an account.
+// threads lists the statements that a server executes for an account.
 func threads(t *testing.T, admin *sql.DB, account string) (all []string) {
 	t.Helper()
 	rows, err := admin.Query("SELECT CONCAT_WS(' ', ID, COMMAND, TIME, STATE, INFO) FROM information_schema.PROCESSLIST WHERE USER = '" + account + "'")
@@ -49,8 +49,8 @@ func threads(t *testing.T, admin *sql.DB, account string) (all []string) {
 	return all
 }
 
-// newStallingServer is a server with many users, whose account "gateway" has few
-// connections, and a connection of its administrator.
+// newStallingServer starts a server with many users and an account "gateway" with
+// few connections, and connects as its administrator.
 func newStallingServer(t *testing.T, arguments ...string) (*testmariadb.Server, *sql.DB) {
 	t.Helper()
 	server := newServer(t, arguments...)
@@ -191,7 +191,7 @@ func wantRecovered(t *testing.T, s *userstore.MySQL, admin *sql.DB) {
 	}
 }
 
-// TestStalledReadsAreBounded looks users up while the table is locked for all.
+// TestStalledReadsAreBounded looks users up while the table is locked.
 func TestStalledReadsAreBounded(t *testing.T) {
 	t.Parallel()
 	const most = 4

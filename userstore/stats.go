@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Stats are a store's figures since it was opened.
+// Stats are a store's figures since Open.
 type Stats struct {
 	// Pool is the state of the connections to the primary, which stores with the same DSN and
 	// limits share.
@@ -108,8 +108,8 @@ var totals struct {
 // cacheCounts are what CacheStats tells.
 type cacheCounts struct{ hits, misses, denied atomic.Uint64 }
 
-// Totals are the figures of all stores and caches since the process began,
-// those that are closed included: they never fall, as metrics must not.
+// Totals are the figures of all stores and caches since the process began, closed
+// ones included: they never fall, because metrics must not.
 type Totals struct {
 	Queries              [len(batchSizes) + 1]uint64 // as in Stats
 	Lookups              uint64
@@ -145,10 +145,10 @@ func (c *counts) add(lookups int) {
 // CacheStats are a cache's figures since its rows were first kept.
 type CacheStats struct {
 	Users  int    // that are kept
-	Absent int    // keys that are known to be nobody's
+	Absent int    // keys that are known to have no user
 	Hits   uint64 // lookups that a kept row answered
 	Misses uint64 // lookups that read the row
-	Denied uint64 // lookups of keys that were known to be nobody's
+	Denied uint64 // lookups of keys that were known to have no user
 }
 
 // Stats returns the figures up to now. Caches that share rows share them.

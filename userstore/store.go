@@ -15,9 +15,9 @@ var (
 	// ErrNotFound says that no row has the primary key.
 	ErrNotFound = errors.New("no such user")
 
-	// ErrConsumed says that the row is no longer what it was when it was read:
-	// another request logged the user in, or the user changed. A one-time token
-	// is good for one of them only.
+	// ErrConsumed says that the row has changed since it was read: another request
+	// logged the user in, or the user was changed. Only one of these can use a
+	// one-time token.
 	ErrConsumed = errors.New("the user changed since the row was read")
 
 	// ErrUnavailable is in every error that says nothing about the user,
@@ -49,8 +49,8 @@ type User struct {
 	// Username is empty where it is NULL or the table has no such column.
 	Username string
 
-	// What the pointers of token.User point to, so that a user is one
-	// allocation and not four.
+	// The targets of token.User's pointers, so that a user is one allocation and
+	// not four.
 	values tokenValues
 
 	// lastLogin is the column's text to the last digit, for Consume to compare.

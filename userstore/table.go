@@ -133,8 +133,8 @@ func (s *MySQL) whyInvisible(ctx context.Context, t table) error {
 	return misfit{unseenColumns{t}}
 }
 
-// unseenColumns is the error for a table that is there, but none of whose columns
-// may be seen.
+// unseenColumns is the error for a table that exists, but shows none of its columns
+// to the account.
 type unseenColumns struct{ table }
 
 func (e unseenColumns) Error() string {

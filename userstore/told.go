@@ -10,33 +10,33 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// A row of Django's sessions tells only in its own text whose it is, which MySQL
-// can't read. Session and user come in one query all the same: it is remembered
-// to whom a value led last time, and that user's row is read with the session's.
-// Only if the text then says another user, another query reads that one. What is
-// remembered is never believed.
+// The text of a Django session's row names the user, and MySQL can't read it.
+// Session and user are read in one query all the same: the store remembers which
+// user a value led to the last time, and reads that user's row with the session's.
+// If the text names another user, a second query reads that user. A hint is never
+// trusted.
 
-// told is the reading of rows whose text tells a user.
+// told reads users by rows whose text names the user.
 type told struct {
 	reading[toldRow]
 	plan  *plan
 	via   *Via
 	led   ledFrom
-	whose byColumn // how the users are read whom the text tells
-	at    int      // where a row has the value; it is NULL in those of users
+	whose byColumn // reads the users that the texts name
+	at    int      // the position of the value, which is NULL in users' rows
 	rows  rowPool
 	hints hints
 }
 
-// toldRow is a row, and the user that its value led to the last time, whose Via is
-// that row.
+// toldRow is a row, and the user that the value led to the last time. The user's
+// Via is the row.
 type toldRow struct {
 	row  *ViaRow
-	hint token.PrimaryKey // by the column of whose; zero for none
+	hint token.PrimaryKey // in the column of whose; zero without a hint
 	user *User            // may be nil
 }
 
-// chooseTold plans to read users by rows whose text tells them.
+// chooseTold plans to read users by rows whose text names them.
 func (s *MySQL) chooseTold(ctx context.Context, b *builder, via *Via) (viaReader, error) {
 	p := b.plan
 	whose, err := s.ownColumn(ctx, b, via, "")
@@ -89,7 +89,7 @@ func (v *told) user(ctx context.Context, value string) (*User, error) {
 	return user.ledBy(found.row), nil
 }
 
-// ask asks Whose for the user of a row.
+// ask asks Whose for the key of a row's user.
 func (v *told) ask(found toldRow) (token.PrimaryKey, error) {
 	text, err := v.via.Whose(found.row)
 	if err != nil {
@@ -102,8 +102,8 @@ func (v *told) ask(found toldRow) (token.PrimaryKey, error) {
 	return who, nil
 }
 
-// ledBy is a copy of the user, who may be another lookup's too, with the row that
-// led to it.
+// ledBy returns a copy of the user with the row that led to it. Another lookup may
+// share the original.
 func (u *User) ledBy(row *ViaRow) *User {
 	led := *u
 	led.via = row
@@ -159,7 +159,7 @@ func (v *told) users(ctx context.Context, values []string, found func(string, *U
 
 // readOne implements executor.
 func (v *told) readOne(ctx context.Context, statement *sql.Stmt, of asked) (found toldRow, err error) {
-	var param any // of the hint; without one NULL, which is nobody's key
+	var param any // the hinted key; without a hint NULL, which no user has
 	if hint, ok := v.hints.get(of.key.Text()); ok {
 		if param, ok = v.whose.way.column.param(hint); ok {
 			found.hint = hint
@@ -272,12 +272,12 @@ func (v *told) params(size int, of []asked, hinted []token.PrimaryKey) []any {
 	return params
 }
 
-// toldPart is what a row of a statement has: a user, or a row whose text tells one.
+// toldPart is a row of a result: a user, or a row whose text names one.
 type toldPart struct {
 	isUser bool
-	key    token.PrimaryKey // of the user by the column of whose, or the row's value
+	key    token.PrimaryKey // the user's key in the column of whose, or the row's value
 	user   *User            // nil for one that no token could be for
-	row    *ViaRow          // nil for one whose time has passed
+	row    *ViaRow          // nil if the row's time has passed
 }
 
 // scan takes the row that rows is at.

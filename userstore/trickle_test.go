@@ -13,9 +13,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// TestTricklingAnswersEndAtTheQueryTimeout has the server's answers come a byte
-// at a time, each long before the time for an answer is over. The bytes that got
-// through are counted: at most those that fit into the time.
+// TestTricklingAnswersEndAtTheQueryTimeout has the server's answers come a byte at
+// a time, each long before the time for an answer is over. The test counts the
+// bytes: no more arrive than fit into the time limit.
 func TestTricklingAnswersEndAtTheQueryTimeout(t *testing.T) {
 	t.Parallel()
 	const (

@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// A server keeps at most max_prepared_stmt_count prepared statements, of all its
-// clients together. When there is no room for another, statements are sent as
-// text instead, with the values in it.
+// A server keeps at most max_prepared_stmt_count prepared statements for all its
+// clients together. When there is no room for another, the store sends statements
+// as text, with the values in it.
 
 // unprepared is a statement that is sent as text.
 type unprepared struct {

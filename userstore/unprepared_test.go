@@ -10,10 +10,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// TestStatementsAreSentAsTextWithoutRoomToPrepareThem uses a server that keeps
-// no prepared statement for anybody. Keys and values with quotes, backslashes
-// and other characters mean what they mean in a prepared statement, whatever
-// the sql_mode is.
+// TestStatementsAreSentAsTextWithoutRoomToPrepareThem uses a server with
+// max_prepared_stmt_count 0. Keys and values with quotes, backslashes and other
+// characters mean what they mean in a prepared statement, whatever the sql_mode is.
 func TestStatementsAreSentAsTextWithoutRoomToPrepareThem(t *testing.T) {
 	t.Parallel()
 	server, d := newServerDatabase(t)

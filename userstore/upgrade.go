@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// ErrChanged says that the password is no longer what it was when the row was
-// read, so that no other hash of that may be written.
+// ErrChanged says that the password has changed since the row was read, so that no
+// new hash of the old one may be written.
 var ErrChanged = errors.New("the password changed since the row was read")
 
 // chooseUpgrade prepares for writing another hash of a password.
@@ -29,8 +29,8 @@ func (s *MySQL) chooseUpgrade(b *builder) error {
 	return nil
 }
 
-// keyConditions are the conditions that a row has a key. Their parameters are
-// those of keyParams.
+// keyConditions are the conditions that select a row by its key. keyParams has
+// their parameters.
 func (s *MySQL) keyConditions(p *plan) []string {
 	conditions := []string{quote(p.key.name) + " = ?"}
 	if exact := p.key.exactCondition(); exact != "" {

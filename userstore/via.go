@@ -15,9 +15,9 @@ import (
 // errNoVia is a mistake in the calling code, not in the configuration.
 var errNoVia = errors.New("the store was opened without this way in Needs.Vias")
 
-// LookupVia reads the user of a key, from a query that is sent after the call and
-// to the primary server. Its errors are those of Lookup, and of Via.Whose. Values
-// that can't be in the column are not found.
+// LookupVia reads the user of a key with a query to the primary server that is sent
+// after the call. Its errors are those of Lookup, and of Via.Whose. Values that
+// can't be in the column are not found.
 func (s *MySQL) LookupVia(ctx context.Context, key Key) (*User, error) {
 	if s.observe == nil {
 		return s.lookupVia(ctx, key)
@@ -45,15 +45,15 @@ func (s *MySQL) lookupVia(ctx context.Context, key Key) (*User, error) {
 	return via.user(ctx, key.value)
 }
 
-// LookupKeys is LookupMany for keys of any sort. A key that Via.Whose has an error
-// for is missing in the map.
+// LookupKeys is LookupMany for keys of any sort. The map lacks keys for which
+// Via.Whose returned an error.
 func (s *MySQL) LookupKeys(ctx context.Context, keys []Key) (map[Key]*User, error) {
 	found, _, err := s.LookupEach(ctx, keys)
 	return found, err
 }
 
-// LookupEach is LookupKeys. refused has the errors of Via.Whose: there is a row for
-// such a key, so that it isn't one of no user.
+// LookupEach is LookupKeys. refused has the errors of Via.Whose: such keys have a
+// row, which distinguishes them from unknown keys.
 func (s *MySQL) LookupEach(ctx context.Context, keys []Key) (found map[Key]*User, refused map[Key]error, err error) {
 	const doing = "looking up users"
 	if err := ctx.Err(); err != nil {
@@ -102,9 +102,9 @@ func (s *MySQL) LookupEach(ctx context.Context, keys []Key) (found map[Key]*User
 	return found, refused, nil
 }
 
-// Resolve returns the primary key in the place of a key that is one in another
-// form: of a Via by the column that tokens hold. Other keys it returns as they
-// are, and all of them as long as the table wasn't checked.
+// Resolve returns a key by primary key for a key of a Via that uses the same
+// column. It returns other keys unchanged, and all keys until the table was
+// checked.
 func (s *MySQL) Resolve(key Key) Key {
 	p := s.plan.Load()
 	if key.via == nil || p == nil {
@@ -121,7 +121,7 @@ func (s *MySQL) Resolve(key Key) Key {
 	return ByPrimaryKey(pk)
 }
 
-// viaReader reads the users to whom the values of a Via lead.
+// viaReader reads the users that the values of a Via lead to.
 type viaReader interface {
 	user(ctx context.Context, value string) (*User, error)
 
@@ -165,14 +165,14 @@ func (v byColumn) users(ctx context.Context, values []string, found func(string,
 	return nil
 }
 
-// byName reads users by what people call them.
+// byName reads users by the names that they log in with.
 type byName struct {
 	s      *MySQL
 	fields []Field
 }
 
-// user returns the user whom the first field names that names one. Where it names
-// several, it is open who is meant, and no other field is asked.
+// user returns the user of the first field that has the value. If several users
+// have the value there, it is ambiguous, and no other field is read.
 func (v byName) user(ctx context.Context, value string) (*User, error) {
 	for _, field := range v.fields {
 		v.s.counts.add(1)
@@ -281,8 +281,8 @@ func (s *MySQL) ownColumn(ctx context.Context, b *builder, via *Via, name string
 	return byColumn{w, column.kind}, nil
 }
 
-// valueColumn classifies a column by whose values users are found. Two rows of a
-// value could be of two users.
+// valueColumn classifies a column that users are found by. It must be unique:
+// otherwise a value could belong to several users.
 func (s *MySQL) valueColumn(ctx context.Context, t table, c column) (keyColumn, error) {
 	k, err := newKeyColumn(c)
 	if err != nil {
@@ -311,7 +311,7 @@ const (
 	viaPrefix = "sesame "
 )
 
-// ledFrom is what is read of a table whose rows lead to users.
+// ledFrom has the columns that are read from a table whose rows lead to users.
 type ledFrom struct {
 	via      *Via
 	table    tableName
@@ -328,8 +328,8 @@ type viaTable struct {
 	columns []string // expressions: of the value, of via.Reads, and of via.Until
 }
 
-// viaTable looks at the table of a Via. A row will have its columns behind those
-// of width.
+// viaTable checks the table of a Via. Its columns follow the first width columns of
+// a row.
 func (s *MySQL) viaTable(ctx context.Context, b *builder, via *Via, width int) (*viaTable, error) {
 	t, err := s.lookAtRelated(ctx, b, via.Table)
 	if err != nil {
@@ -372,8 +372,8 @@ func (s *MySQL) viaTable(ctx context.Context, b *builder, via *Via, width int) (
 	return of, nil
 }
 
-// read takes the columns of a Via's table from a row. The error is ErrNotFound for
-// one whose time has passed.
+// read reads the columns of a Via's table from a row. It returns ErrNotFound if the
+// row's time has passed.
 func (l *ledFrom) read(r *row) (*ViaRow, error) {
 	if l.until >= 0 {
 		passed, err := hasPassed(r.raw[l.until], time.Now(), l.location)
@@ -413,11 +413,12 @@ func hasPassed(text []byte, now time.Time, location *time.Location) (bool, error
 	return !ok || !at.After(shown), nil
 }
 
-// from returns the columns of the table for a SELECT, and what it has them from, up
-// to the number of values. The columns of the users' table are read by their bare
-// names, so that those of this table need names that no column has. The condition
-// stands inside, where no server can read the whole table first. And in a UNION
-// without a query inside, go-mysql-server takes one row of a table for all rows.
+// from returns the columns of the table for a SELECT, and the subquery that they
+// come from, up to the number of values. The columns of the users' table are read
+// by their bare names, so this table's columns get aliases that no column has. The
+// condition is inside the subquery, so that no server reads the whole table first.
+// And in a UNION without a query inside, go-mysql-server takes one row of a table
+// for all rows.
 func (t *viaTable) from(more ...string) (columns, inside string) {
 	all := append(more, t.columns[0]+" AS "+viaValue)
 	columns = aliasVia + "." + viaValue
@@ -458,9 +459,9 @@ func (s *MySQL) chooseJoin(ctx context.Context, b *builder, via *Via) (viaReader
 	return byColumn{w, t.value.kind}, nil
 }
 
-// refersTo is the condition that the value of a column, which refers to another of
-// the same type, is the other's. Texts of two collations can't be compared, so
-// that it is made one of the other's, whose index is to be used.
+// refersTo is the condition that a column refers to another of the same type. Texts
+// of different collations can't be compared, so the value is converted to the other
+// column's collation, whose index is to be used.
 func refersTo(value string, c column, targetValue string, target column) string {
 	if !c.isText() {
 		return targetValue + " = " + value

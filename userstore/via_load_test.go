@@ -94,9 +94,9 @@ func TestLookupsViaThatWaitAreOneQuery(t *testing.T) {
 	}
 }
 
-// TestSessionsThatChangeHands has sessions get other users all the time, while
-// many look them up: whoever a lookup returns is the one whom the row that was read
-// with the user tells, and a lookup that begins after a change sees it.
+// TestSessionsThatChangeHands gives sessions other users all the time, while many
+// lookups run: each lookup returns the user whom the row that was read names, and a
+// lookup that begins after a change sees the change.
 func TestSessionsThatChangeHands(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
@@ -141,7 +141,7 @@ func TestSessionsThatChangeHands(t *testing.T) {
 	wantVia(t, s, via, "s19", "")
 }
 
-// TestSessionsOfOneUserKeepTheirRows has sessions of the same user in one query.
+// TestSessionsOfOneUserKeepTheirRows reads sessions of one user in one query.
 func TestSessionsOfOneUserKeepTheirRows(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers, sessionTable, "INSERT INTO django_session VALUES ('a', '01', '9999-01-01'), ('b', '1', '9999-01-01'), ('c', '001', '9999-01-01')")
@@ -162,7 +162,8 @@ func TestSessionsOfOneUserKeepTheirRows(t *testing.T) {
 	}
 }
 
-// TestLookupsViaWithoutAnswer say so, and never that there is no such user.
+// TestLookupsViaWithoutAnswer: such lookups return ErrUnavailable, never
+// ErrNotFound.
 func TestLookupsViaWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	for _, via := range []*userstore.Via{sessions(), apiTokens(), {Name: "own", Column: "username"}, {Name: "password", Fields: []userstore.Field{userstore.Username, userstore.Email}}} {
@@ -341,8 +342,8 @@ func TestSeveralRowsOfAValueAreNobodys(t *testing.T) {
 	}
 }
 
-// TestLookupViaAllocatesLittle counts what a lookup by another row allocates beyond
-// one by primary key: the row's own columns, and what the driver makes of them.
+// TestLookupViaAllocatesLittle counts the additional allocations of a lookup by
+// another row: the row's own columns, and the driver's values.
 func TestLookupViaAllocatesLittle(t *testing.T) {
 	d := newDatabase(t)
 	manySessions(d, 3)

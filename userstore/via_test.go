@@ -24,8 +24,8 @@ const (
 		"created datetime(6) NOT NULL, user_id int NOT NULL UNIQUE)"
 )
 
-// sessions is the way to users by rows of Django's sessions, whose text is here
-// the user's key itself.
+// sessions returns a Via by rows of Django's sessions. Here a session's text is the
+// user's key itself.
 func sessions() *userstore.Via {
 	return &userstore.Via{
 		Name: "django_session", Table: "django_session", Column: "session_key", Reads: []string{"session_data"}, Until: "expire_date",
@@ -46,7 +46,7 @@ func apiTokens() *userstore.Via {
 	return &userstore.Via{Name: "drf", Table: "authtoken_token", Column: "key", User: "user_id", Reads: []string{"created", "key"}}
 }
 
-// wantVia checks to whom a value leads; empty is to nobody.
+// wantVia checks which user a value leads to; empty means none.
 func wantVia(t *testing.T, s *userstore.MySQL, via *userstore.Via, value, username string) *userstore.User {
 	t.Helper()
 	user, err := s.LookupVia(t.Context(), via.Key(value))
@@ -69,8 +69,8 @@ func wantVia(t *testing.T, s *userstore.MySQL, via *userstore.Via, value, userna
 	return user
 }
 
-// onEachServer runs a test on MariaDB, and on the server for tests that is a part
-// of this repository. dsn is that of an empty database.
+// onEachServer runs a test on MariaDB, and on this repository's server for tests.
+// dsn leads to an empty database.
 func onEachServer(t *testing.T, test func(t *testing.T, d *database, dsn string)) {
 	t.Helper()
 	t.Parallel()
@@ -194,8 +194,8 @@ func TestLookupsViaShareQueries(t *testing.T) {
 	}
 }
 
-// BenchmarkLookupVia measures lookups by Django's sessions and by API tokens that
-// wait together, beside those by primary keys of the same users.
+// BenchmarkLookupVia measures simultaneous lookups by Django's sessions and by API
+// tokens, beside lookups by primary keys of the same users.
 func BenchmarkLookupVia(b *testing.B) {
 	d := newDatabase(b)
 	manyUsers(d, 1000)

@@ -19,7 +19,7 @@ func TestViasOfEveryTypeOfKey(t *testing.T) {
 		refers  string // the type of the column that refers to it
 		value   string // of alice, as SQL
 		text    string // of alice, as Django writes it
-		another string // text of nobody
+		another string // a text that no user has
 	}{
 		{"int", "int", "7", "7", "8"},
 		{"int", "bigint", "7", "7", "x"},
@@ -99,7 +99,7 @@ func TestUsersByOtherColumns(t *testing.T) {
 	}
 }
 
-// TestIdentifiersNameOneUser finds users as those who log in name themselves.
+// TestIdentifiersNameOneUser finds users by the names that they log in with.
 func TestIdentifiersNameOneUser(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, strings.Replace(authUser, "username varchar(150) NOT NULL", "username varchar(150) COLLATE utf8mb4_bin NOT NULL", 1), threeUsers,

@@ -83,9 +83,9 @@ func (w *way) readMany(ctx context.Context, statement *sql.Stmt, size int, of []
 	return found, rows.Err()
 }
 
-// unsure implements executor. Only of text can a column have an equal that isn't
-// the same: 'Alice' for 'alice', where the collation says so. Whether that is the
-// primary key in another form, a query for it alone tells.
+// unsure implements executor. Only a text column can have a key that is equal but
+// not identical: 'Alice' for 'alice', if the collation says so. A query for that
+// key alone tells whether it is the primary key in another form.
 func (w *way) unsure(of []asked, found map[token.PrimaryKey]*User) []asked {
 	if w.at != 0 || of[0].key.Kind() != token.KindString || w.column.class != keyText || len(found) == 0 {
 		return nil
@@ -97,15 +97,15 @@ func (w *way) unsure(of []asked, found map[token.PrimaryKey]*User) []asked {
 		}
 	}
 	if w.plan.schema.View && len(of)-len(missing) < len(found) {
-		// A row that nobody asked for by its own name may be the second one of
-		// any key, since nothing makes keys unique in a view.
+		// A row with a key that wasn't asked for may be the second row of any key,
+		// since nothing makes keys unique in a view.
 		return of
 	}
 	return missing
 }
 
-// scan makes a user of the row that rows is at, and tells the value by which it
-// was found. kind is that of the values that were asked for.
+// scan makes a user from the current row of rows, and returns the value that the
+// user was found by. kind is the kind of the values that were asked for.
 func (w *way) scan(rows *sql.Rows, kind token.Kind) (user *User, value token.PrimaryKey, err error) {
 	r := w.rows.get()
 	defer w.rows.put(r)

@@ -42,7 +42,7 @@ type wire struct {
 	mu         sync.Mutex
 	hasAdded   func() // called after a statement is added to stalled; may be nil
 	id         uint64 // the connection's, once the server was asked for it
-	unanswered task   // the statement whose answer hasn't begun
+	unanswered task   // the statement without the beginning of an answer
 	began      time.Time
 	statement  string
 }
@@ -150,8 +150,8 @@ func (w *wire) earlier(t time.Time) time.Time {
 	return t
 }
 
-// SyscallConn implements syscall.Conn, by which the driver sees whether a
-// connection was closed while it had no work.
+// SyscallConn implements syscall.Conn, which lets the driver see whether an unused
+// connection was closed.
 func (w *wire) SyscallConn() (syscall.RawConn, error) {
 	conn, ok := w.Conn.(syscall.Conn)
 	if !ok {

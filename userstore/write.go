@@ -74,11 +74,11 @@ const (
 	longestRetry = 50 * time.Millisecond
 )
 
-// write executes what writes, by as many connections at a time as may write. It
-// is tried again within the time of a query where the server has undone it for
-// the sake of others. A client that goes away meanwhile makes no difference: it
-// could else have the server execute any number of statements that nobody waits
-// for. Errors don't hold what the server quotes of values.
+// write executes a statement that writes, by a limited number of connections at a
+// time. If the server has undone it for the sake of other statements, it is
+// repeated within the time of a query. A client that goes away doesn't end it:
+// otherwise the client could have the server execute any number of statements in
+// vain. Errors don't hold values that the server quotes.
 func (s *MySQL) write(ctx context.Context, doing string, run func(context.Context) error) error {
 	if err := s.available(doing); err != nil {
 		return err
@@ -120,24 +120,23 @@ func (s *MySQL) writeInTime(ctx context.Context, run func(context.Context) error
 	}
 }
 
-// isUndone reports whether the server has undone a statement, or the transaction
-// that it was in, because others were in its way: it may succeed when it is
-// repeated.
+// isUndone reports whether the server has undone a statement, or its transaction,
+// because other statements were in its way: repeating it may succeed.
 func isUndone(err error) bool {
 	number := numberOf(err)
 	return number == erDeadlock || number == erLockWaitTimeout
 }
 
-// errorsWithoutValues are those whose text has names of tables, columns and
-// accounts, but nothing that a statement holds.
+// errorsWithoutValues are errors whose text has names of tables, columns and
+// accounts, but no values of a statement.
 var errorsWithoutValues = []uint16{
 	erConnectionCount, erDatabaseAccessDenied, erUnknownColumn, erTableAccessDenied, erColumnAccessDenied, erNoSuchTable,
 	erLockWaitTimeout, erDeadlock, erNonUpdatableView, erOptionPreventsWriting, erNonUpdatableColumn, erViewInvalid,
 	erReadOnlyTransaction, erReadOnlyMode, erServerShutdown, erDiskFull, erRecordFileFull,
 }
 
-// withoutValues leaves the server's text out of an error that may quote what was
-// to be written: the key of a session, or the hash of a password.
+// withoutValues removes the server's text from an error that may quote the written
+// value: the key of a session, or the hash of a password.
 func withoutValues(err error) error {
 	answer, ok := errors.AsType[*mysql.MySQLError](err)
 	if !ok || slices.Contains(errorsWithoutValues, answer.Number) {
@@ -171,7 +170,7 @@ func timeText(at time.Time, precision int) string {
 	return at.Truncate(unit).Format(form)
 }
 
-// microsecondDigits are those of a second's fraction that MySQL keeps at most.
+// microsecondDigits is how many digits of a second's fraction MySQL keeps at most.
 const microsecondDigits = 6
 
 // latestTime is the last that a DATETIME holds, in whole seconds.

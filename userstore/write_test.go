@@ -149,8 +149,8 @@ func TestWritesWithLeastRights(t *testing.T) {
 	}
 }
 
-// TestWritesOnAReadOnlyServer has a server of its own, because read_only is for
-// all of it.
+// TestWritesOnAReadOnlyServer has a server of its own, because read_only applies to
+// a whole server.
 func TestWritesOnAReadOnlyServer(t *testing.T) {
 	t.Parallel()
 	server, d := newServerDatabase(t)
@@ -183,8 +183,8 @@ func TestWritesOnAReadOnlyServer(t *testing.T) {
 	}
 }
 
-// TestWritesDontWaitForLocks: a row that is locked is given up in time, and what
-// was given up has no effect when the lock goes.
+// TestWritesDontWaitForLocks: a write to a locked row ends in time, and has no
+// effect after the lock is released.
 func TestWritesDontWaitForLocks(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers, djangoSession)
