@@ -361,7 +361,7 @@ func TestHandleErrorsGetsNoToken(t *testing.T) {
 	})
 }
 
-func TestErrorRoutesForOthers(t *testing.T) {
+func TestErrorRoutesOfOtherErrorsSeeNoToken(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{after: `reverse_proxy 127.0.0.1:1

@@ -8,9 +8,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// TestATokenOfAnEqualKeyIsNotTheUsers: ADMÍN was deleted, and the collation equates
+// TestTokenOfAKeyThatTheCollationEquatesIsRejected: ADMÍN was deleted, and the collation equates
 // that key with the user admin's. Tokens don't depend on passwords here.
-func TestATokenOfAnEqualKeyIsNotTheUsers(t *testing.T) {
+func TestTokenOfAKeyThatTheCollationEquatesIsRejected(t *testing.T) {
 	db := anyDatabase(t).asAdministrator()
 	db.mustExec(t, "DROP TABLE IF EXISTS people")
 	db.mustExec(t, "CREATE TABLE people (name varchar(50) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci PRIMARY KEY, password varchar(128), last_login datetime(6), is_active bool)")

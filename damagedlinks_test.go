@@ -6,11 +6,11 @@ import (
 	"testing"
 )
 
-// TestTokenWrittenInOtherWaysGoesNoFurther sends tokens as programs damage links and
+// TestDamagedTokenReachesNoUpstream sends tokens as programs damage links and
 // as fields quote them, and looks for the token at the upstream and in all that
 // Caddy logs. A damaged token authenticates no request; the upstream gets the
 // request without a user.
-func TestTokenWrittenInOtherWaysGoesNoFurther(t *testing.T) {
+func TestDamagedTokenReachesNoUpstream(t *testing.T) {
 	up := startUpstream(t)
 	g := startGateway(t, anyDatabase(t), up, site{
 		global:  "servers {\n log_credentials\n}",

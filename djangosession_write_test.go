@@ -147,7 +147,7 @@ func TestLoginReplacesSessionsThatOtherHostsHaveSet(t *testing.T) {
 	})
 }
 
-func TestCookiesOfSeveralUsersCountAsNone(t *testing.T) {
+func TestCookiesOfSeveralUsersAreRejected(t *testing.T) {
 	withSessions(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{options: writing})

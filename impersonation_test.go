@@ -142,9 +142,9 @@ func TestTrailersCantSetIdentity(t *testing.T) {
 	})
 }
 
-// TestTokenGoesNoFurther sends tokens in every place from which they might reach the
+// TestTokenReachesNoUpstream sends tokens in every place from which they might reach the
 // upstream.
-func TestTokenGoesNoFurther(t *testing.T) {
+func TestTokenReachesNoUpstream(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{

@@ -101,9 +101,9 @@ func TestLimitFailures(t *testing.T) {
 	})
 }
 
-// TestLimitFailuresOfNobody doesn't count requests without a token, ahead of a
+// TestRequestsThatAreNoFailuresDontCount doesn't count requests without a token, ahead of a
 // click, or while MySQL is away.
-func TestLimitFailuresOfNobody(t *testing.T) {
+func TestRequestsThatAreNoFailuresDontCount(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		s := limited("2 per 32m", "one_time")
@@ -251,8 +251,8 @@ func forged(session string, n int) string {
 	return session[:len(session)-10] + fmt.Sprintf("%08x", 0x10000000+n) + session[len(session)-2:]
 }
 
-// TestLimitedOptional serves a limited client's requests without a token.
-func TestLimitedOptional(t *testing.T) {
+// TestLimitedClientIsServedWithoutAToken serves a limited client's requests without a token.
+func TestLimitedClientIsServedWithoutAToken(t *testing.T) {
 	up := startUpstream(t)
 	g := startGateway(t, anyDatabase(t), up, limited("1 per 37m", "session", "optional"))
 	client := from("203.0.113.1")

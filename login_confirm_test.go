@@ -223,8 +223,8 @@ func TestOnlyThePressedButtonConfirms(t *testing.T) {
 	wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
 }
 
-// TestNoPageAsksForWhatIsNoLink: programs send their token with each request.
-func TestNoPageAsksForWhatIsNoLink(t *testing.T) {
+// TestProgramsWithTokensGetNoConfirmPage: programs send their token with each request.
+func TestProgramsWithTokensGetNoConfirmPage(t *testing.T) {
 	db := anyDatabase(t)
 	up := startUpstream(t)
 	g := startGateway(t, db, up, sessionSite("confirm always"))

@@ -128,9 +128,9 @@ func TestOtherMethodsGoOn(t *testing.T) {
 	})
 }
 
-// TestPlantedRequests are those that a page of another site makes by itself. They
+// TestPlantedRequestsStartNoSession are those that a page of another site makes by itself. They
 // start no session, so that no user works in another user's account.
-func TestPlantedRequests(t *testing.T) {
+func TestPlantedRequestsStartNoSession(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, sessionSite(""))
@@ -155,9 +155,9 @@ func TestPlantedRequests(t *testing.T) {
 	})
 }
 
-// TestSessionOfAnotherScope: a request for a page of another scope doesn't end the
+// TestSessionOfAnotherScopeIsKept: a request for a page of another scope doesn't end the
 // session.
-func TestSessionOfAnotherScope(t *testing.T) {
+func TestSessionOfAnotherScopeIsKept(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		b := newBrowser(startGateway(t, db, up, sessionSite("scope {http.request.uri.path.0}")))
@@ -167,8 +167,8 @@ func TestSessionOfAnotherScope(t *testing.T) {
 	})
 }
 
-// TestPlantedOneTimeToken isn't used up by a page of another site.
-func TestPlantedOneTimeToken(t *testing.T) {
+// TestPlantedOneTimeTokenIsNotUsedUp isn't used up by a page of another site.
+func TestPlantedOneTimeTokenIsNotUsedUp(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, sessionSite("one_time"))
@@ -200,9 +200,9 @@ func TestOldLinkBesideSession(t *testing.T) {
 	})
 }
 
-// TestOldLinkThatIsNoPage: a request that isn't for a page is served by the session,
+// TestOldLinkOfAScriptIsServedByTheSession: a request that isn't for a page is served by the session,
 // and isn't redirected; so is a page with redirect off.
-func TestOldLinkThatIsNoPage(t *testing.T) {
+func TestOldLinkOfAScriptIsServedByTheSession(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		for _, test := range []struct {

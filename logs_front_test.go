@@ -127,7 +127,7 @@ func TestRewriteInFrontLogsTheTokenAtDebug(t *testing.T) {
 	}
 }
 
-// TestLogAppendIsKept: what a client puts into Referer drops no field of its
+// TestLogAppendFieldsAreKept: what a client puts into Referer drops no field of its
 // access line.
 func TestLogAppendFieldsAreKept(t *testing.T) {
 	up := startUpstream(t)

@@ -67,7 +67,8 @@ func wantGrowth(t *testing.T, before, want map[string]float64) {
 	}
 }
 
-// TestRequestsAreCountedOnceByWhatBecomesOfThem counts requests by what becomes of them, each once.
+// TestRequestsAreCountedOnceByWhatBecomesOfThem expects each request to be counted
+// once, by its outcome.
 func TestRequestsAreCountedOnceByWhatBecomesOfThem(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)

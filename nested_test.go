@@ -18,7 +18,8 @@ var nestedRoutes = []struct{ name, routes string }{
 	{"behind method and request_body", "handle /admin* {\nmethod GET\nrequest_body {\nmax_size 1MB\n}\nINNER\nreverse_proxy UPSTREAM\n}\nhandle {\nreverse_proxy UPSTREAM\n}"},
 }
 
-// startNested runs a gateway whose handlers differ in all names.
+// startNested runs a gateway whose two handlers share no name of a parameter, cookie
+// or field.
 func startNested(t *testing.T, db *database, up *upstream, routes string) *gateway {
 	t.Helper()
 	return startGateway(t, db, up, nestedSite(up, strings.ReplaceAll(routes, "INNER", innerHandler(db))))
@@ -35,9 +36,9 @@ func nestedSite(up *upstream, routes string) site {
 	}
 }
 
-// TestInnerHandlersCredentialsReachNoUpstream sends the credentials of an inner handler to
-// where only the outer one is, whose application must not get them, and to the
-// inner one, which must.
+// TestInnerHandlersCredentialsReachNoUpstream sends the credentials of an inner
+// handler to a path that only the outer handler serves, whose application must not
+// get them, and to the inner handler, which must get them.
 func TestInnerHandlersCredentialsReachNoUpstream(t *testing.T) {
 	db := anyDatabase(t)
 	for _, route := range nestedRoutes {

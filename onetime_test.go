@@ -64,8 +64,8 @@ func TestOneTimeTokenIsUsedOnce(t *testing.T) {
 	})
 }
 
-// TestScannersDontUseUpOneTimeTokens makes the requests that come before
-// somebody clicks.
+// TestScannersDontUseUpOneTimeTokens makes the requests that scanners and browsers
+// make before a user clicks.
 func TestScannersDontUseUpOneTimeTokens(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -88,7 +88,7 @@ func TestScannersDontUseUpOneTimeTokens(t *testing.T) {
 			answer := g.do(t, ahead.method, link, ahead.header...)
 			answer.wantStatus(t, ahead.status)
 			wantHeader(t, answer.header, "Cache-Control", "no-store")
-			// With an identity it would be a use that doesn't count.
+			// With an identity the request would be a use that isn't counted.
 			up.takeNone(t)
 		}
 		g.get(t, link).wantStatus(t, http.StatusOK)

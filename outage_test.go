@@ -45,7 +45,7 @@ func TestFrozenMySQLIs503(t *testing.T) {
 		}
 		defer mariadb.Thaw()
 		g.wantUnavailable(t, up, valid)
-		g.get(t, "/").wantStatus(t, http.StatusUnauthorized)            // refused without MySQL
+		g.get(t, "/").wantStatus(t, http.StatusUnauthorized)            // rejected without a query
 		g.get(t, "/?sesame=bad").wantStatus(t, http.StatusUnauthorized) // likewise
 		mariadb.Thaw()
 
@@ -73,7 +73,7 @@ func (g *gateway) awaitErrors(t *testing.T) []logLine {
 	return lines
 }
 
-// killMariaDB kills the server, with all that it was told on disk.
+// killMariaDB kills the server after everything it has acknowledged is on disk.
 func killMariaDB(t *testing.T, db *database) {
 	t.Helper()
 	db.mustExec(t, "SET GLOBAL innodb_flush_log_at_trx_commit = 1")
@@ -139,8 +139,8 @@ func TestColumnDroppedWhileRunning(t *testing.T) {
 	})
 }
 
-// TestLockedTableIs503WithinTheTimeLimit waits for a lock that somebody else holds no longer than the
-// time limit.
+// TestLockedTableIs503WithinTheTimeLimit locks the table by another connection:
+// requests wait for the lock no longer than the time limit.
 func TestLockedTableIs503WithinTheTimeLimit(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -177,7 +177,8 @@ func lockTable(t *testing.T, db *database) (unlock func()) {
 func TestClientThatGoesAway(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
-		// A lookup that went alone doesn't notice, and ends with its time.
+		// A lookup that is alone in its query doesn't notice that, and ends with
+		// query_timeout.
 		g := startGateway(t, db, up, site{store: "query_timeout 500ms"})
 		valid := tokenFor(t, alice)
 		unlock := lockTable(t, db)
@@ -202,8 +203,8 @@ func TestClientThatGoesAway(t *testing.T) {
 	})
 }
 
-// TestSessionWithoutAnAnswer: a session that can't be checked is neither let in
-// nor ended, nor is somebody with an old link beside it.
+// TestSessionWithoutAnAnswer: a session that can't be checked is neither accepted
+// nor ended, with an old link beside it or without.
 func TestSessionWithoutAnAnswer(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -223,7 +224,8 @@ func TestSessionWithoutAnAnswer(t *testing.T) {
 	})
 }
 
-// TestOneTimeTokenThatCantBeUsedUp lets nobody in: the token would pass again.
+// TestOneTimeTokenThatCantBeUsedUp is answered 503: if it were accepted, it would be
+// accepted again.
 func TestOneTimeTokenThatCantBeUsedUp(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)

@@ -63,8 +63,8 @@ func wantHashed(t *testing.T, want uint64, do func()) {
 	}
 }
 
-// TestBasicWithHashesOfAllHashers: the upstream gets the user, and nothing of the
-// password.
+// TestBasicWithHashesOfAllHashers: the upstream gets the user, but neither the
+// password nor a part of it.
 func TestBasicWithHashesOfAllHashers(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -107,8 +107,8 @@ func TestBasicWithHashesOfAllHashers(t *testing.T) {
 	})
 }
 
-// TestRowEndsAPasswordAtTheNextRequest: what is kept of a right password ends with
-// what the row says.
+// TestRowEndsAPasswordAtTheNextRequest: the memory of a right password ends when the
+// row changes.
 func TestRowEndsAPasswordAtTheNextRequest(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -127,7 +127,7 @@ func TestRowEndsAPasswordAtTheNextRequest(t *testing.T) {
 		step("alice:secret", http.StatusOK, 1)
 		step("alice:secret", http.StatusOK, 0)
 		step("alice@example.com:secret", http.StatusOK, 1)
-		if db.name == "mariadb" { // the other one compares bytes
+		if db.name == "mariadb" { // the embedded server compares bytes
 			step("ALICE:secret", http.StatusOK, 0)
 			step("ALICE:secret", http.StatusOK, 0)
 		}
@@ -207,9 +207,9 @@ func (db *database) passwordOf(t testing.TB, id int64) (hash string) {
 	return hash
 }
 
-// TestAnswersDontTellWhoExists: users who don't exist, who have no password, and
+// TestAnswersDontTellWhichUsersExist: users who don't exist, who have no password, and
 // whose hash is of another hasher get the same answer after as many hashes.
-func TestAnswersDontTellWhoExists(t *testing.T) {
+func TestAnswersDontTellWhichUsersExist(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, passwordSite(5, "identifier username email"))
@@ -231,7 +231,8 @@ func TestAnswersDontTellWhoExists(t *testing.T) {
 	})
 }
 
-// TestBasicBesideOtherCredentials: whose Basic it is, and which credentials count.
+// TestBasicBesideOtherCredentials: which Basic credentials the application keeps,
+// and which credentials count.
 func TestBasicBesideOtherCredentials(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -325,8 +326,8 @@ func TestFullQueueIs503(t *testing.T) {
 	})
 }
 
-// TestWrongPasswordsLockNobodyOut: another client guesses carol's password.
-func TestWrongPasswordsLockNobodyOut(t *testing.T) {
+// TestWrongPasswordsLockNoUserOut: another client guesses carol's password.
+func TestWrongPasswordsLockNoUserOut(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		s := passwordSite(7)
@@ -357,21 +358,22 @@ func TestWrongPasswordsLockNobodyOut(t *testing.T) {
 					}
 				})
 			}
-			// While they wait, the owner is let in without a hash.
+			// While they wait, carol is let in without a hash.
 			g.get(t, "/", owner...).wantStatus(t, http.StatusOK)
 			all.Wait()
 		})
 		if statuses[http.StatusTooManyRequests] < 48 || statuses[http.StatusTooManyRequests]+statuses[http.StatusUnauthorized] != 60 {
 			t.Errorf("60 guesses at once were answered %v", statuses)
 		}
-		// With a new password, the owner's next guess is the first one: it isn't delayed.
+		// With a new password, carol's next wrong password is the first one: it
+		// isn't delayed.
 		db.setPassword(t, carol, hashOf(t, password.MD5, "new"))
 		g.get(t, "/", from("192.0.2.1", basicAuth("carol:new")...)...).wantStatus(t, http.StatusOK)
 	})
 }
 
 // TestUpgradeHashEndsTokens: the better hash is written once, and tokens of the
-// former one end.
+// former hash end.
 func TestUpgradeHashEndsTokens(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)

@@ -115,7 +115,7 @@ func phpURIs(valid string) []phpCase {
 	}
 }
 
-// phpFields have bodies, and fields that a client makes up.
+// phpFields have bodies, and identity fields that a client forges.
 func phpFields(valid string) []phpCase {
 	return []phpCase{
 		{
@@ -245,7 +245,7 @@ func TestPHPSeesTheUserAndNoForgedIdentity(t *testing.T) {
 	g.wantNoToken(t, valid)
 }
 
-// TestPHPSeesNoUserWithoutALogin has PHP serve requests of nobody, too.
+// TestPHPSeesNoUserWithoutALogin has PHP serve requests without a user, too.
 func TestPHPSeesNoUserWithoutALogin(t *testing.T) {
 	root := t.TempDir()
 	if err := os.WriteFile(filepath.Join(root, "index.php"), []byte(phpPage), 0o644); err != nil {

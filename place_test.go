@@ -24,9 +24,9 @@ func adapted(t *testing.T, path, text string) []byte {
 	return config
 }
 
-// TestProvisioningErrorsBeginWithSiteFileAndLine starts what only a start finds
-// wrong: the module's part of the error begins with where the option stands,
-// and a line of the log has that alone.
+// TestProvisioningErrorsBeginWithSiteFileAndLine starts configurations whose
+// mistakes only a start finds: the module's part of the error begins with the place
+// of the option, and a line of the log has that part alone.
 func TestProvisioningErrorsBeginWithSiteFileAndLine(t *testing.T) {
 	dir := t.TempDir()
 	const header = "{\n\tadmin off\n\tpersist_config off\n\tlog default {\n\t\toutput file LOG\n\t}\n}\n"

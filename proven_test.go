@@ -67,7 +67,7 @@ func TestStaleRowRejectsNoUserInALaterHandler(t *testing.T) {
 	})
 }
 
-// matchedAdmins are directives that let in by the matcher, and reject by it.
+// matchedAdmins are directives that accept and reject users by the matcher.
 const matchedAdmins = `@admins {
 	path /admin
 	sesame_user group admins
@@ -101,7 +101,7 @@ func TestStaleRowRejectsNoUserByTheMatcher(t *testing.T) {
 				if from == "a replica" {
 					s.store += fmt.Sprintf("\nreplica %q", db.addStaleReplica(t))
 				} else {
-					s.options += "\ncache 4m" // a cache of its own: they outlive gateways
+					s.options += "\ncache 4m" // a cache of this test's own: caches outlive gateways
 				}
 				g := startGateway(t, db, up, s)
 				hers := bearer(tokenFor(t, carol))
@@ -116,7 +116,7 @@ func TestStaleRowRejectsNoUserByTheMatcher(t *testing.T) {
 					wantHeader(t, up.takeOne(t).header, "Remote-Groups", "admins,editors")
 				}
 				db.mustExec(t, "UPDATE auth_user SET password = 'another' WHERE id = 3")
-				if from == "a replica" { // by whose row she isn't in the group
+				if from == "a replica" { // the replica's row has her outside of the group
 					g.get(t, "/internal", hers...).wantStatus(t, http.StatusForbidden)
 				}
 			})
@@ -124,8 +124,8 @@ func TestStaleRowRejectsNoUserByTheMatcher(t *testing.T) {
 	})
 }
 
-// TestNewerRowAcceptsOnlyTokensThatAreStillValid changes the password, in the row that
-// a requirement needs and the replica doesn't have.
+// TestNewerRowAcceptsOnlyTokensThatAreStillValid changes the password on the primary
+// server: a requirement reads that row, and the replica doesn't have it.
 func TestNewerRowAcceptsOnlyTokensThatAreStillValid(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		for _, survives := range []bool{false, true} {
@@ -159,8 +159,8 @@ func TestNewerRowAcceptsOnlyTokensThatAreStillValid(t *testing.T) {
 }
 
 // TestUserDeactivatedBetweenTwoHandlersIsRejected deactivates a user whose row the
-// outer handler has from a replica: that row lets in where no requirement needs a
-// newer one, and isn't in the group.
+// outer handler has from a replica: the old row is accepted where no requirement
+// needs a newer one, and isn't in the group.
 func TestUserDeactivatedBetweenTwoHandlersIsRejected(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		db = db.asAdministrator()
@@ -175,7 +175,7 @@ func TestUserDeactivatedBetweenTwoHandlersIsRejected(t *testing.T) {
 		g.get(t, "/admin", hers...).wantStatus(t, http.StatusOK)
 		wantHeader(t, up.takeOne(t).header, "Remote-User", "carol")
 		db.mustExec(t, "UPDATE auth_user SET is_active = 0 WHERE id = 3")
-		g.get(t, "/", hers...).wantStatus(t, http.StatusOK) // by the replica's row
+		g.get(t, "/", hers...).wantStatus(t, http.StatusOK) // accepted by the replica's row
 		up.takeOne(t)
 		wantForbidden(t, up, g.get(t, "/admin", hers...))
 		db.mustExec(t, "DELETE FROM auth_user_groups WHERE user_id = 3")

@@ -64,7 +64,8 @@ func TestStrictProxiesKeepClientsFromInventingAddresses(t *testing.T) {
 	g.get(t, "/?sesame="+bad(t), from("198.51.100.1")...).wantStatus(t, http.StatusUnauthorized)
 }
 
-// TestExamplesTrustProxiesStrictly looks at all that a reader may copy.
+// TestExamplesTrustProxiesStrictly looks at all configurations that a reader may
+// copy.
 func TestExamplesTrustProxiesStrictly(t *testing.T) {
 	t.Parallel()
 	var names []string

@@ -52,9 +52,9 @@ func receive(method, target, fields string) *http.Request {
 	return caddyhttp.PrepareRequest(r, caddy.NewReplacer(), httptest.NewRecorder(), new(caddyhttp.Server))
 }
 
-// FuzzTake takes what identifies the user out of any request. Of that nothing
-// may be left that anybody behind could read, in whichever way they read it;
-// what else is there must stay as it is.
+// FuzzTake takes what identifies the user out of any request. No upstream may be
+// able to read a credential that is left, in whatever way it parses; the rest of the
+// request must stay as it is.
 func FuzzTake(f *testing.F) {
 	g := fuzzHandler(f)
 	for _, seed := range [][2]string{
@@ -102,7 +102,7 @@ func FuzzTake(f *testing.F) {
 	})
 }
 
-// parameter is one of a query as an application reads it that never fails.
+// parameter is a parameter of a query as a tolerant application reads it.
 type parameter struct{ name, value string }
 
 // parametersOf splits a query at the separators and decodes it.
@@ -165,7 +165,7 @@ func wantTaken(t *testing.T, before *http.Request, c taken) {
 		switch {
 		case bearer == nil || want.From == claim.FromQuery:
 		case want.Found:
-			want.Value = "" // of several, none counts
+			want.Value = "" // if there are several, none counts
 		default:
 			want = claim.Token{Value: bearer[1], From: claim.FromBearer, Found: true}
 		}
@@ -224,8 +224,8 @@ func decodeFully(s string) string {
 	}
 }
 
-// wantNothingLeft fails the test if somebody behind could still read a token,
-// a session, or an identity that isn't ours.
+// wantNothingLeft fails the test if an upstream could still read a token, a session,
+// or an identity that the gateway hasn't set.
 func wantNothingLeft(t *testing.T, r *http.Request) {
 	t.Helper()
 	original, ok := claim.OriginalRequest(r)
@@ -296,7 +296,7 @@ func wantNothingLeft(t *testing.T, r *http.Request) {
 
 var noLetterOrDigit = regexp.MustCompile("[^a-z0-9]+")
 
-// isIdentityName reports whether a server could take a name for that of an
+// isIdentityName reports whether a server could read a field of this name as an
 // identity header field.
 func isIdentityName(name string) bool {
 	switch noLetterOrDigit.ReplaceAllString(strings.ToLower(name), "") {
@@ -345,7 +345,7 @@ func wantRestUntouched(t *testing.T, before, after *http.Request) {
 			kept = append(kept, p.name)
 		}
 	}
-	if !strings.Contains(before.URL.RawQuery, ";") { // behind which a token may be a part of a value
+	if !strings.Contains(before.URL.RawQuery, ";") { // a token behind it may be a part of a value
 		var left []string
 		for _, p := range parametersOf(after.URL.RawQuery, "&") {
 			left = append(left, p.name)
@@ -367,8 +367,8 @@ func wantRestUntouched(t *testing.T, before, after *http.Request) {
 	}
 }
 
-// FuzzConfirmed presses the button with anything: only what the page was made
-// with, for this token and in this browser, confirms.
+// FuzzConfirmed presses the button with any values: only those of the page for this
+// token in this browser confirm.
 func FuzzConfirmed(f *testing.F) {
 	g := fuzzHandler(f)
 	f.Add("cookie", "token", "signature")
@@ -437,8 +437,8 @@ func wantOnSite(t *testing.T, location string) {
 	}
 }
 
-// FuzzChallenge makes a refusal of any reason for any realm: the challenge is one
-// that can be read.
+// FuzzChallenge makes a refusal of any reason for any realm: a client must be able
+// to parse the challenge.
 func FuzzChallenge(f *testing.F) {
 	f.Add("the \"app\"", uint8(token.Expired))
 	f.Add(`\`, uint8(token.Missing))

@@ -21,7 +21,7 @@ func settingsOf(options string) (changes []func(*token.Settings)) {
 	return changes
 }
 
-// wantForbidden fails the test unless a request was refused as its user's.
+// wantForbidden fails the test unless a request was rejected because of its user.
 func wantForbidden(t *testing.T, up *upstream, answer *response) {
 	t.Helper()
 	answer.wantStatus(t, http.StatusForbidden)
@@ -35,7 +35,7 @@ func wantForbidden(t *testing.T, up *upstream, answer *response) {
 	up.takeNone(t)
 }
 
-// requirements are options, and whom they let in.
+// requirements are options, and the users that meet them.
 var requirements = []struct {
 	require string
 	allowed string // the initials
@@ -87,7 +87,7 @@ func TestRequireAcceptsOnlyTheUsersThatItNames(t *testing.T) {
 	})
 }
 
-// TestForbiddenPage is about what people and logs are told.
+// TestForbiddenPage checks the page and the log line of a forbidden user.
 func TestForbiddenPage(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		db.addRights(t)
@@ -127,9 +127,9 @@ func TestForbiddenPage(t *testing.T) {
 	})
 }
 
-// TestForbiddenUsesNothingUp: whoever may not enter is not asked to confirm, and
-// the link stays as good as it was.
-func TestForbiddenUsesNothingUp(t *testing.T) {
+// TestForbiddenUserUsesUpNoLink: a user who doesn't meet the requirements isn't asked
+// to confirm, and the link isn't used up.
+func TestForbiddenUserUsesUpNoLink(t *testing.T) {
 	for _, options := range []string{"one_time", "one_time\nsession", "session\nconfirm always", "session\nmax_age 10m", "one_time\ncache 5m"} {
 		t.Run(options, func(t *testing.T) {
 			withEachDatabase(t, func(t *testing.T, db *database) {
@@ -171,7 +171,7 @@ func TestRequireOfSessions(t *testing.T) {
 			t.Errorf("whoami: %s", whoami.body)
 		}
 
-		// The kept row lets her in still; nobody is refused by it.
+		// The cached row still lets her in: it rejects no user.
 		db.mustExec(t, "DELETE FROM auth_user_groups WHERE user_id = 1")
 		g.get(t, "/", cookie...).wantStatus(t, http.StatusOK)
 		up.take()
@@ -183,8 +183,8 @@ func TestRequireOfSessions(t *testing.T) {
 		g = startGateway(t, db, up, site{options: "max_age 10m\nsession\nrequire group admins", store: "groups"})
 		wantForbidden(t, up, g.get(t, "/", cookie...))
 		g.get(t, "/_sesame/whoami", cookie...).wantStatus(t, http.StatusForbidden)
-		// Somebody else's session is no reason to refuse a login, and logging out
-		// is for everybody.
+		// Another user's session doesn't prevent a login, and every user may log
+		// out.
 		page := g.get(t, "/?sesame="+tokenFor(t, carol, changes...), append(slices.Clone(cookie), "Accept", "text/html")...)
 		page.wantStatus(t, http.StatusOK)
 		if !strings.Contains(page.body, "Switch to another account?") {
@@ -212,9 +212,9 @@ func TestRequireWithOptional(t *testing.T) {
 	wantHeader(t, up.takeOne(t).header, "Remote-User", "")
 }
 
-// TestRequireOfAPart has one handler for the site, and another that only looks
-// at whom the first has proven.
-func TestRequireOfAPart(t *testing.T) {
+// TestRequireInASecondHandler has one handler for the site, and another that only checks the
+// user whom the first has authenticated.
+func TestRequireInASecondHandler(t *testing.T) {
 	for _, options := range []string{"", "cache 3m"} {
 		t.Run(options, func(t *testing.T) {
 			db := anyDatabase(t)
@@ -237,7 +237,7 @@ func TestRequireOfAPart(t *testing.T) {
 			db.mustExec(t, "INSERT INTO auth_user_groups (user_id, group_id) VALUES (3, 2)")
 			g.get(t, "/admin", others...).wantStatus(t, http.StatusOK)
 			wantHeader(t, up.takeOne(t).header, "Remote-Groups", "admins,editors")
-			// The first hasn't read it, so nobody knows.
+			// The first handler hasn't read the column, so the second can't decide.
 			g.get(t, "/unread", hers...).wantStatus(t, http.StatusInternalServerError)
 			up.takeNone(t)
 		})
@@ -387,9 +387,10 @@ func TestMatcherTellsUsersWhereverRoutesMatch(t *testing.T) {
 	})
 }
 
-// TestMatcherOfWhatIsUnread has a user from a handler that doesn't read what
-// the matcher asks: nobody knows then, also not the reverse.
-func TestMatcherOfWhatIsUnread(t *testing.T) {
+// TestMatcherFailsOnColumnsThatAreNotRead has a user from a handler that doesn't
+// read what the matcher asks: the request is answered 500, also by the matcher's
+// negation.
+func TestMatcherFailsOnColumnsThatAreNotRead(t *testing.T) {
 	db := anyDatabase(t)
 	db.addRights(t)
 	up := startUpstream(t)
@@ -425,8 +426,7 @@ func TestMatcherOfWhatIsUnread(t *testing.T) {
 	}
 }
 
-// TestRequireIsWatched ends the response of somebody who is taken out of a
-// group.
+// TestRequireIsWatched ends the response of a user who is removed from a group.
 func TestRequireIsWatched(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		db.addRights(t)

@@ -53,7 +53,7 @@ func TestRevocationEndsOneTokenOrAllOfAUser(t *testing.T) {
 		if err := store.Revoke(t.Context(), user, parsed.Fingerprint(), now.Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		// The kept row lets it in still; a login reads the row as it is.
+		// The cached row still accepts the token; a login reads the row as it is.
 		g.get(t, "/?sesame="+first).wantStatus(t, http.StatusUnauthorized)
 		g.get(t, "/", bearer(first)...).wantStatus(t, http.StatusUnauthorized)
 		g.wantReason(t, "revoked")

@@ -175,7 +175,7 @@ func TestAScopeOfThePathOpensNoOtherPath(t *testing.T) {
 					"7//../../8", "/7/../8", "7/%c0%ae%c0%ae/8", "7/.%00./8", "7/..%00/8", "7/..%3b/8", "8?/../7", "8#/../7",
 				} {
 					if strings.HasPrefix(rest, "8?") {
-						continue // one of report 8, plainly
+						continue // a plain URL of report 8
 					}
 					s.wantRejected(t, quic, prefix+rest)
 					s.wantRejected(t, quic, "http://"+s.addr+prefix+rest)
@@ -188,8 +188,9 @@ func TestAScopeOfThePathOpensNoOtherPath(t *testing.T) {
 	}
 }
 
-// TestWhatApplicationsMakeOfTheAttacks: they are attacks.
-func TestWhatApplicationsMakeOfTheAttacks(t *testing.T) {
+// TestAttackedApplicationsReadAnotherRecord: without the gateway, the applications
+// read another record than the first one in the target.
+func TestAttackedApplicationsReadAnotherRecord(t *testing.T) {
 	s := startScopeSite(t, "")
 	for target, want := range map[string]string{
 		"/reports/7/../8":        "report 8",
@@ -272,8 +273,8 @@ func TestTheLoginPageHasTheScopeOfItsTarget(t *testing.T) {
 	}
 }
 
-// TestAnAmbiguousTargetIsNotForwardedWithoutAUser: a handler that is optional
-// rejects it with credentials, and lets others pass.
+// TestAnAmbiguousTargetIsNotForwardedWithoutAUser: a handler with optional rejects
+// the target with credentials, and passes it on without.
 func TestAnAmbiguousTargetIsNotForwardedWithoutAUser(t *testing.T) {
 	s := startScopeSite(t, "optional\nscope report:{http.request.uri.path.1}")
 	const target = "/reports/7/../8"
@@ -286,8 +287,8 @@ func TestAnAmbiguousTargetIsNotForwardedWithoutAUser(t *testing.T) {
 	poll(t, "the log to say why", func() bool { return strings.Contains(string(s.log(t)), "the path has a dot segment") })
 }
 
-// TestASessionBehindOneOfAnotherScope: cookies of another scope and junk in front
-// of it change nothing, and end nothing.
+// TestASessionBehindOneOfAnotherScope: cookies of another scope and junk in front of
+// it neither hide nor end the session.
 func TestASessionBehindOneOfAnotherScope(t *testing.T) {
 	s := startScopeSite(t, "session\nscope report:{http.request.uri.path.1}")
 	s.logIn(t, "/reports/7")
@@ -307,7 +308,7 @@ func TestASessionBehindOneOfAnotherScope(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			answer := s.get(t, test.target, "Cookie", test.cookies)
 			answer.wantStatus(t, test.status)
-			// It is good for its own page.
+			// The other session is accepted for its own page.
 			wantHeader(t, answer.header, "Set-Cookie", "")
 		})
 	}

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// TestJunkBesideASession: other hosts of the domain can put cookies in front.
-func TestJunkBesideASession(t *testing.T) {
+// TestJunkCookiesHideNoSession: other hosts of the domain can put cookies in front.
+func TestJunkCookiesHideNoSession(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{options: "session {\n domain example.com\n}\nlimit_failures 1 per 1h"})
@@ -51,8 +51,8 @@ func TestJunkBesideASession(t *testing.T) {
 	})
 }
 
-// TestManyCookiesAreBoundedWork: beyond what a browser can have, none is looked
-// at, and a request can't have many users looked up.
+// TestManyCookiesAreBoundedWork: cookies beyond the number that a browser can have
+// are ignored, and a request can't cause many lookups.
 func TestManyCookiesAreBoundedWork(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -66,8 +66,9 @@ func TestManyCookiesAreBoundedWork(t *testing.T) {
 	})
 }
 
-// TestSessionsOfTwoUsers: it isn't known whose request it is, so it is neither's.
-func TestSessionsOfTwoUsers(t *testing.T) {
+// TestSessionsOfTwoUsersAreRejected: the gateway can't know which user sent the request, so it
+// accepts neither.
+func TestSessionsOfTwoUsersAreRejected(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{options: "session {\n domain example.com\n}\noptional"})
@@ -83,8 +84,8 @@ func TestSessionsOfTwoUsers(t *testing.T) {
 			got := up.takeOne(t)
 			wantHeader(t, got.header, "Remote-User", "")
 			wantHeader(t, got.header, "Cookie", "other=1")
-			// The browser forgets both, whichever host has set them, and not only
-			// its own: the other would be taken for the user's from then on.
+			// The browser deletes both, whichever host has set them: if one were
+			// left, it would authenticate the next request.
 			for _, want := range []string{"Path=/; Domain=example.com", "Path=/; Max-Age=0", "Path=/; Domain=app.example.com", "Path=/a; Domain=example.com", "Path=/a/; Domain=example.com"} {
 				if !slices.ContainsFunc(answer.header["Set-Cookie"], func(set string) bool {
 					return strings.HasPrefix(set, "sesame=; "+want) && strings.Contains(set, "Max-Age=0")
@@ -93,7 +94,7 @@ func TestSessionsOfTwoUsers(t *testing.T) {
 				}
 			}
 		}
-		// One that has ended doesn't count.
+		// A session that has ended doesn't count.
 		db.mustExec(t, "UPDATE auth_user SET password = 'new' WHERE id = ?", carol.id)
 		g.get(t, "/", append(host, "Cookie", carols+"; "+alices)...).wantStatus(t, http.StatusOK)
 		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
@@ -106,8 +107,8 @@ func TestSessionsOfTwoUsers(t *testing.T) {
 	})
 }
 
-// TestAmbiguousSessionsOfUsersWithoutTheRight: a user who may not enter is a
-// user all the same.
+// TestAmbiguousSessionsOfUsersWithoutTheRight: a session counts even if its user
+// doesn't meet the requirements.
 func TestAmbiguousSessionsOfUsersWithoutTheRight(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -126,8 +127,8 @@ func TestAmbiguousSessionsOfUsersWithoutTheRight(t *testing.T) {
 	})
 }
 
-// TestForgedCookieBeforeAnExpiredOne: a client over the limit learns nothing
-// more by another cookie behind the forged one.
+// TestForgedCookieBeforeAnExpiredOne: a second cookie behind the forged one reveals
+// nothing to a client over the limit.
 func TestForgedCookieBeforeAnExpiredOne(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -150,8 +151,8 @@ func TestForgedCookieBeforeAnExpiredOne(t *testing.T) {
 	})
 }
 
-// TestCookieAttributes has each of the options that say what the cookie is for:
-// the browser's cookie, and that it works.
+// TestCookieAttributes sets each option of the cookie, and checks the cookie's
+// attributes and that the session works.
 func TestCookieAttributes(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -200,7 +201,8 @@ func TestCookieAttributes(t *testing.T) {
 				value, _, _ = strings.Cut(value, ";")
 				g.get(t, "/app/x", append(header, "Cookie", test.name+"="+value)...).wantStatus(t, http.StatusOK)
 				wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
-				// The same value under the name that another scheme has is none.
+				// The same value under the name for the other scheme, HTTP or HTTPS,
+				// is no session.
 				wrong := "__Host-" + test.name
 				if bare, isHost := strings.CutPrefix(test.name, "__Host-"); isHost {
 					wrong = bare
@@ -212,8 +214,8 @@ func TestCookieAttributes(t *testing.T) {
 	})
 }
 
-// TestSessionIsBoundToItsDomain: with a domain it is good for all of its hosts,
-// without one for its own.
+// TestSessionIsBoundToItsDomain: with a domain it is valid on all hosts of the
+// domain, without one on its own host.
 func TestSessionIsBoundToItsDomain(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -265,7 +267,7 @@ func TestLogoutEndsTheApplicationsCookies(t *testing.T) {
 			return g.get(t, "/blog/?sesame="+tokenFor(t, u), append(asChrome, "Host", host, "Cookie", cookies)...)
 		}
 
-		// The first login: nobody knows whose the application's cookies are.
+		// The first login: the application's cookies may be another user's.
 		answer := open(alice, theirs)
 		answer.wantStatus(t, http.StatusOK)
 		wantExpired(t, answer, "sessionid", "sid", "wordpress_abc")
@@ -294,12 +296,13 @@ func TestLogoutEndsTheApplicationsCookies(t *testing.T) {
 		b.do(t, http.MethodPost, "/_sesame/logout", "Host", host).wantStatus(t, http.StatusOK)
 		wantExpired(t, b.last, "sessionid", "sid")
 
-		// A session that has ended, of somebody who may come back as nobody.
+		// A session that has ended: its user may come back without one.
 		db.mustExec(t, "UPDATE auth_user SET password = 'new' WHERE id = ?", alice.id)
 		answer = g.get(t, "/", "Host", host, "Cookie", alices+"; "+theirs)
 		answer.wantStatus(t, http.StatusUnauthorized)
 		wantExpired(t, answer, "sessionid", "sid", "wordpress_abc")
-		// Junk is no session: other hosts can't end what the application has.
+		// Junk is no session: other hosts can't end the application's sessions with
+		// it.
 		wantExpired(t, g.get(t, "/", "Host", host, "Cookie", "sesame=junk; "+theirs))
 	})
 }
@@ -363,7 +366,7 @@ func TestLogoutEndsOpenResponses(t *testing.T) {
 					return g.open(t, "GET "+path+" HTTP/1.1\nHost: "+g.addr+"\nConnection: Upgrade\nUpgrade: websocket\nCookie: sesame="+b.cookies["sesame"]+"\n\n")
 				}
 				leaving := logIn("/?sesame=" + made(alice))
-				// Two logins of a user within a second are one session here.
+				// Two logins of a user within a second make the same session.
 				second := time.Now().Unix()
 				poll(t, "the next second", func() bool { return time.Now().Unix() > second })
 				staying, others := logIn("/?sesame="+made(alice)), logIn("/a?sesame="+made(carol))

@@ -2,8 +2,8 @@ package sesame
 
 import "testing"
 
-// TestCleanupForgetsTheApp: what an app's handlers share would keep the whole
-// configuration in memory after it is gone.
+// TestCleanupForgetsTheApp: the sources that an app's handlers share would otherwise
+// keep the whole configuration in memory.
 func TestCleanupForgetsTheApp(t *testing.T) {
 	t.Parallel()
 	isForgotten := false

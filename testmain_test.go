@@ -25,7 +25,7 @@ import (
 type database struct {
 	name  string
 	dsn   string // what gateways use
-	admin string // what may do all; empty where dsn may
+	admin string // an account with all privileges; empty if dsn has them
 	*sql.DB
 }
 
@@ -198,8 +198,8 @@ func (db *database) limitGateways(t testing.TB) {
 	db.admin, db.dsn = db.dsn, mariadb.UserDSN("tests", "only for tests", "django")
 }
 
-// asAdministrator has gateways connect as somebody who may do all, for tests of
-// tables, columns and rights that the page doesn't grant.
+// asAdministrator has gateways connect with all privileges, for tests of tables,
+// columns and rights that the page doesn't grant.
 func (db *database) asAdministrator() *database {
 	if db.admin == "" {
 		return db

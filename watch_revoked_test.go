@@ -73,7 +73,7 @@ func TestOpenStreamEndsWhenItsTokenOrSessionIsRevoked(t *testing.T) {
 		}
 
 		now, hour := time.Now(), withMaxAge(time.Hour)
-		// What an operator has ended once doesn't end what was made later.
+		// A revocation doesn't end tokens and sessions that were made after it.
 		db.mustExec(t, "INSERT INTO revoked (user_key, fingerprint, revoked) VALUES ('1', '', ?)", now.UTC().Add(-time.Hour).Format(time.DateTime))
 		stream := startEndless(t)
 		proxy := "reverse_proxy " + stream + " {\nflush_interval -1\n}"

@@ -100,9 +100,9 @@ foreach (array('alice', 'zoe', 'bob') as $name) {
 	return dir
 }
 
-// TestWordPressLogsInOnlyTheVeryName has a real WordPress behind the gateway, with
+// TestWordPressLogsInOnlyTheExactName has a real WordPress behind the gateway, with
 // the plugin of the guide.
-func TestWordPressLogsInOnlyTheVeryName(t *testing.T) {
+func TestWordPressLogsInOnlyTheExactName(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		db = db.asAdministrator()
 		addr := freeAddr(t)
@@ -139,7 +139,7 @@ func TestWordPressLogsInOnlyTheVeryName(t *testing.T) {
 			t.Run(name+" has no account", func(t *testing.T) {
 				db.mustExec(t, "UPDATE auth_user SET username = ? WHERE id = 200", name)
 				b := newWordPressBrowser(t, addr, tokenFor(t, alice))
-				b.do(t, http.MethodGet, "/wp-admin/profile.php", nil) // another user was before
+				b.do(t, http.MethodGet, "/wp-admin/profile.php", nil) // another user was logged in before
 				b.token = tokenFor(t, u)
 				for range 2 {
 					status, page, set := b.do(t, http.MethodGet, "/wp-admin/profile.php", nil)

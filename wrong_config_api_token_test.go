@@ -2,8 +2,8 @@ package sesame
 
 import "testing"
 
-// TestWrongAPITokensNamePlaceCauseAndRemedy does the same in blocks of api_token, of
-// which there may be several.
+// TestWrongAPITokensNamePlaceCauseAndRemedy makes mistakes in blocks of api_token,
+// of which there may be several.
 func TestWrongAPITokensNamePlaceCauseAndRemedy(t *testing.T) {
 	t.Parallel()
 	wantWrong(t, []wrongConfig{

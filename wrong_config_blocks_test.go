@@ -2,7 +2,7 @@ package sesame
 
 import "testing"
 
-// TestWrongBlocksNamePlaceCauseAndRemedy does the same in blocks.
+// TestWrongBlocksNamePlaceCauseAndRemedy makes mistakes in blocks.
 func TestWrongBlocksNamePlaceCauseAndRemedy(t *testing.T) {
 	t.Parallel()
 	wantWrong(t, []wrongConfig{

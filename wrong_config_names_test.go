@@ -2,7 +2,8 @@ package sesame
 
 import "testing"
 
-// TestUnknownOptionsNameWhatWasMeant misspells options, and takes names that other programs have.
+// TestUnknownOptionsNameWhatWasMeant misspells options, and uses the names that
+// other programs have.
 func TestUnknownOptionsNameWhatWasMeant(t *testing.T) {
 	t.Parallel()
 	wantWrong(t, []wrongConfig{

@@ -2,7 +2,7 @@ package sesame
 
 import "testing"
 
-// TestWrongStoresNamePlaceCauseAndRemedy does the same in the block of userstore.
+// TestWrongStoresNamePlaceCauseAndRemedy makes mistakes in the block of userstore.
 func TestWrongStoresNamePlaceCauseAndRemedy(t *testing.T) {
 	t.Parallel()
 	wantWrong(t, []wrongConfig{
