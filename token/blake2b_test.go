@@ -34,8 +34,8 @@ func blake2bOf(t *testing.T, size int, key []byte, person string, data []byte) s
 	return first
 }
 
-// TestBLAKE2bDigestsAreThoseOfTheLibrary compares digests without a personalization with those that
-// golang.org/x/crypto/blake2b makes in the ordinary way.
+// TestBLAKE2bDigestsAreThoseOfTheLibrary compares digests without a personalization
+// with those of golang.org/x/crypto/blake2b.
 func TestBLAKE2bDigestsAreThoseOfTheLibrary(t *testing.T) {
 	t.Parallel()
 	for size := 1; size <= blake2b.Size; size++ {

@@ -354,8 +354,8 @@ func (g *generator) clock() float64 {
 	return float64(at) + choice(g, 0, 0, 0.5, 0.999, 0.25, g.Float64())
 }
 
-// addCheck adds a token to the checks: mostly a created one, mostly with the
-// row that it was made for.
+// addCheck adds a token to the checks: mostly a created one, with the row that it
+// was made for.
 func (g *generator) addCheck(b *batch, created []creation) {
 	var c creation
 	switch {
@@ -373,7 +373,7 @@ func (g *generator) addCheck(b *batch, created []creation) {
 	case g.oneIn(20):
 		c.user = -1
 	case g.oneIn(10):
-		c.user ^= 1 // the same, changed, or before the change
+		c.user ^= 1 // another user, another state of the row
 	case g.oneIn(20):
 		c.user = g.IntN(len(b.Users))
 	}

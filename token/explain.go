@@ -50,18 +50,18 @@ func (t *Tokens) Explain(token string, want Expectation, candidates ExplainCandi
 // Lookup returns the row with a primary key, or nil if there is none.
 type Lookup func(pk PrimaryKey) (*Row, error)
 
-// Row is a user's row. Its User should have all fields that the table has, not
-// only those that the settings here need: without last_login, Explain can't
-// find out that a token depends on it elsewhere.
+// Row is a user's row. Its User should have all fields of the table, not only those
+// that these settings need: without last_login, Explain can't find that a token
+// depends on the login elsewhere.
 type Row struct {
 	User User
 	// Active is whether the user may log in.
 	Active bool
 }
 
-// ExplainCandidates are scopes, settings and keys with which a token may have
-// been made, in addition to those that Explain always tries: the settings
-// here, django-sesame's defaults, and each of its packers.
+// ExplainCandidates are scopes, settings and keys that a token may have been made
+// with, in addition to those that Explain always tries: these settings,
+// django-sesame's defaults, and each of its packers.
 type ExplainCandidates struct {
 	// Scopes that tokens may have been made for.
 	Scopes []string
@@ -69,7 +69,7 @@ type ExplainCandidates struct {
 	Packers map[string]Packer
 	// PrimaryKeyFields, in addition to pk and some common names.
 	PrimaryKeyFields []string
-	// SecretKeys and Keys, such as former ones.
+	// SecretKeys and Keys are other keys, such as former ones.
 	SecretKeys, Keys []string
 	// Salts and Iterations, for v1.
 	Salts      []string
@@ -117,7 +117,7 @@ type Explanation struct {
 	AgeSeconds *int64 `json:"age_seconds,omitempty"`
 	// Expires is when it reaches max_age.
 	Expires *time.Time `json:"expires,omitempty"`
-	// SignatureSize is that of the signature, in bytes.
+	// SignatureSize is the size of the signature, in bytes.
 	SignatureSize int `json:"signature_size,omitempty"`
 
 	// Authentic is whether a signature that was tried matches the token's.
@@ -156,9 +156,9 @@ type Finding struct {
 type Certainty string
 
 // The certainties. Certain causes are visible in the token, or proven by a
-// signature that matches once the cause is undone. A short signature can match
-// by accident: then the cause is Likely, as is the best explanation without
-// proof. Possible causes are those that nothing rules out.
+// signature that matches once the cause is undone. A short signature can match by
+// accident: then the cause is Likely, as is the best explanation without proof. A
+// cause is Possible if nothing rules it out.
 const (
 	Certain  Certainty = "certain"
 	Likely   Certainty = "likely"
@@ -178,7 +178,7 @@ const (
 	CauseUsed           Cause = "used"            // one-time, and the user has logged in since
 	CausePassword       Cause = "password_changed"
 	CauseEmail          Cause = "email_changed"
-	CauseOtherUser      Cause = "other_user" // made for ExplainCandidates.User, whose key has changed
+	CauseOtherUser      Cause = "other_user" // made for ExplainCandidates.User, before the user's key changed
 )
 
 // The causes that are a setting, which Finding.Setting names.

@@ -172,8 +172,8 @@ func (x *explainer) loginChanges(here, there loginForm, version Version, r readi
 	case there == noLogin && version == V1:
 		return []change{oneTime}
 	case there == noLogin:
-		// A v2 token that was made before the first login is the same as one
-		// that isn't one-time, unless its time tells.
+		// A v2 token from before the first login is the same with and without
+		// one_time, unless its time tells.
 		if r.dated && row != nil && row.User.LastLogin != nil && r.created > row.User.LastLogin.Unix()+60 && *x.t.settings.UseTZ {
 			return []change{oneTime}
 		}

@@ -104,7 +104,7 @@ func (x *explainer) explainNoToken(token string, given []repair) {
 	x.add(Finding{Cause: CauseNotAToken, Certainty: Likely, Text: "it doesn't have the form of a token: letters, digits, - and _, and in v1 colons"})
 }
 
-// analysis is what is known about a text with the form of a token.
+// analysis has the facts about a text with the form of a token.
 type analysis struct {
 	version    Version
 	findings   []Finding
@@ -115,8 +115,8 @@ type analysis struct {
 	reading    reading
 }
 
-// sense ranks how plausible a text is as a token: highest if all of it is one,
-// then if something is missing or follows it.
+// sense ranks how plausible a text is as a token: highest if the whole text is one,
+// then if a part is missing, or other text follows.
 func (a *analysis) sense() int {
 	switch {
 	case a.authentic && !a.has(CauseCutShort) && !a.has(CauseTrailing):
@@ -147,9 +147,9 @@ func (x *explainer) analyze(text string) *analysis {
 	return x.analyzeV2(text)
 }
 
-// repairs returns the possible tokens in the input, first the input itself.
-// The findings of each say what was wrong. name is the name of the query
-// parameter with the token in links.
+// repairs returns the possible tokens in the input, first the input itself. The
+// findings of each describe the damage. name is the name of the query parameter
+// with the token in links.
 func repairs(given, name string) []repair {
 	if len(given) > maxGiven {
 		given = given[:maxGiven]

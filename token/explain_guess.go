@@ -220,8 +220,8 @@ func isPlausible(pk PrimaryKey) bool {
 	}
 }
 
-// isLarge reports whether a key is larger than the number of users of most
-// sites: it may be two fields read as one.
+// isLarge reports whether a key exceeds the number of users of most sites: it may
+// be two fields that were read as one.
 func isLarge(pk PrimaryKey) bool {
 	return (pk.Kind() == KindInt || pk.Kind() == KindUint) && pk.Uint() >= 1<<32
 }

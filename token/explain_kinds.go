@@ -12,7 +12,7 @@ type otherKind struct {
 	certainty Certainty
 }
 
-// otherKinds are the kinds that have a recognizable form. They are Likely if a
+// otherKinds are kinds of texts with a recognizable form. They are Likely if a
 // token could have the same form.
 var otherKinds = []otherKind{
 	// RFC 7519: three parts, the first of which is base64 of {".

@@ -68,8 +68,8 @@ func fromHeader(r repair) repair {
 	return r.note(CauseHeader, "a header field was given, not the token in it alone")
 }
 
-// fromMail undoes encodings in the source of a mail. If it isn't certain that
-// there is one, the input is returned, too.
+// fromMail undoes encodings in the source of a mail. If the encoding is uncertain,
+// the input is returned, too.
 func fromMail(r repair) []repair {
 	if lines := strings.Split(r.text, "\n"); len(lines) > 1 {
 		quoted := false
@@ -170,9 +170,8 @@ func unwrap(r repair, name string) []repair {
 	return append(append(named, others...), r)
 }
 
-// valuesOf returns the values in a query: those of the parameter with the
-// token, and others. r is the repair with the query, and in the repair with
-// the values.
+// valuesOf returns the values in a query: those of the parameter with the token,
+// and others. r is the repair with the query's text, and values are copies of in.
 func valuesOf(query, name string, r, in repair) (named, others []repair) {
 	all := parameters(query)
 	for i, p := range all {

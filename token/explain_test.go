@@ -308,8 +308,7 @@ func TestExplanationIsWrittenAsText(t *testing.T) {
 	}
 }
 
-// FuzzExplain explains any text: it never panics, and its verdict is that of
-// Parse and Verify.
+// FuzzExplain explains any text: it never panics, and agrees with Parse and Verify.
 func FuzzExplain(f *testing.F) {
 	for i, c := range explainCases(f) {
 		if i%7 == 0 {
@@ -472,7 +471,7 @@ func TestExplainNamesAnotherPacker(t *testing.T) {
 		for here := range explainKeys {
 			explained := explainTo(t, newTokens(t, func(s *token.Settings) { s.Encoding = here }), made, key)
 			if explained.Reason == 0 {
-				continue // the two write the same
+				continue // both write the same
 			}
 			if got := causes(explained, token.Certain); !slices.Equal(got, []token.Cause{token.CausePacker}) {
 				t.Errorf("%s there, %s here: certain of %s\n%s", there.Name(), here.Name(), got, explained)

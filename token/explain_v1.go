@@ -227,7 +227,7 @@ func (s *searchV1) read() {
 			continue
 		}
 		for _, digest := range digests {
-			newDigest, _ := digestByName(digest) // it is one of those
+			newDigest, _ := digestByName(digest) // the name is known
 			if newDigest().Size() != len(key) {
 				continue
 			}

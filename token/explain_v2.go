@@ -166,8 +166,8 @@ func (s *searchV2) run() []match {
 // lastNumber matches the last number in a scope.
 var lastNumber = regexp.MustCompile(`^(.*?)(\d+)(\D*)$`)
 
-// runScopes tries scopes that are similar to the known ones: with another
-// number, as for another page, or another spelling.
+// runScopes tries scopes that are similar to the known ones: with another number,
+// as for another page, or with another spelling.
 func (s *searchV2) runScopes() []match {
 	const numbers = 10_000
 	at := len(s.scopes)

@@ -116,8 +116,8 @@ func differing(a, b string) int {
 	return n + max(len(a), len(b)) - min(len(a), len(b))
 }
 
-// edited finds a token whose beginning was lost, or that has other characters
-// in front.
+// edited finds a token that has lost its beginning, or has other characters in
+// front.
 func (x *explainer) edited(text string) ([]Finding, bool) {
 	if x.t.settings.SignatureSize < 4 {
 		return nil, false // with more, matches would be accidents

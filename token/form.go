@@ -40,8 +40,8 @@ func (t *Tokens) Resembles(text string) bool {
 	return len(text) <= t.longestV2()+added && isBase64URL(text)
 }
 
-// longestV2 returns the length of the longest v2 token, which is the length of
-// every token if all primary keys have the same size.
+// longestV2 returns the length of the longest v2 token. If all primary keys have
+// the same size, every token has that length.
 func (t *Tokens) longestV2() int {
 	size := maxKeyBytes
 	switch kind := t.settings.Encoding.Kind(); kind {

@@ -187,7 +187,7 @@ func FuzzCreateVerify(f *testing.F) {
 		if version == V1 {
 			scope = "" // it has none
 		}
-		// The years 1970 to 2105: those that MySQL's columns hold, and some.
+		// The years 1970 to 2105: MySQL's columns hold these, and more.
 		lastLogin = int64(uint64(lastLogin) % (1 << 52))
 		user := User{Password: &password, Email: &email, LastLogin: new(time.UnixMicro(lastLogin))}
 		made, err := tokens.Create(key, user, scope, fuzzNow)
@@ -261,7 +261,7 @@ func flipBit(s string, bit uint16) string {
 	return string(changed)
 }
 
-// FuzzPacker: each packer writes a key that it has read as the same bytes.
+// FuzzPacker: each packer writes a key back as the bytes that it was read from.
 func FuzzPacker(f *testing.F) {
 	for i, seed := range fuzzSeeds(f) {
 		if data, err := base64.RawURLEncoding.DecodeString(seed); err == nil {

@@ -8,8 +8,8 @@ package token
 //	if errors.As(err, &reason) { … }
 type Reason uint8
 
-// The reasons, in the order in which they are checked. The caller checks those
-// of the user's row, between Parse and Verify.
+// The reasons, in the order of the checks. The caller checks the user's row for its
+// reasons between Parse and Verify.
 const (
 	// Missing: the request has no token at all.
 	Missing Reason = iota + 1

@@ -14,10 +14,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// Settings are django-sesame's settings, which have the same names there with
-// SESAME_ in front, and Django's settings that tokens depend on. The zero
-// value of a field is django-sesame's default. Tokens are accepted on both
-// sides only if the settings are equal.
+// Settings are django-sesame's settings, without the prefix SESAME_, and the
+// settings of Django that tokens depend on. A zero value means django-sesame's
+// default. Tokens are accepted on both sides only if the settings are equal.
 type Settings struct {
 	// SecretKey is Django's SECRET_KEY. Required.
 	SecretKey string
@@ -60,7 +59,7 @@ type Settings struct {
 	Salt string
 	// Digest is for v1: md5, sha1, sha256 or sha512. Default: md5.
 	Digest string
-	// Iterations is for v1: those of PBKDF2. Default: 10000.
+	// Iterations is for v1: the iterations of PBKDF2. Default: 10000.
 	Iterations int
 
 	// UseTZ is Django's USE_TZ; nil means true. With it last_login is signed

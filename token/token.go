@@ -71,8 +71,8 @@ func (t *Tokens) Create(pk PrimaryKey, user User, scope string, now time.Time) (
 	return t.createV2(pk, user, scope, now)
 }
 
-// Expectation is what a token is checked against, besides the settings and
-// the user's row.
+// Expectation is what a token is checked for, besides the settings and the user's
+// row.
 type Expectation struct {
 	// Scope is the scope that the token must be made for.
 	Scope string

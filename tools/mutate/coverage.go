@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// coverage has the lines that tests reach, by the file's name and those of its
-// folders.
+// coverage has the lines that tests reach, by the file's name in the profile.
 type coverage map[string][]span
 
 // span is a piece of a file that was reached, from one line to another.
@@ -17,7 +16,7 @@ type span struct{ first, last int }
 // readCoverage reads a profile of go test. Its lines are
 // name.go:line.column,line.column statements count.
 func readCoverage(path string) (coverage, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // it is of our own making
+	text, err := os.ReadFile(path) //nolint:gosec // the tool wrote the file
 	if err != nil {
 		return nil, err
 	}

@@ -3,14 +3,14 @@
 //
 //	mutate [-test ./session] [-run regexp] [-sample 100] [-seed 1] [-budget 10m] session/session.go...
 //
-// What is changed: conditions are negated, always true or always false;
+// These parts are changed: conditions are negated, always true or always false;
 // boundaries move by one; operators, numbers, strings and booleans become others;
 // statements and returns are left out; errors become nil. The texts of errors and
 // lines of logs stay.
 //
-// The files themselves stay as they are: the changed ones are laid over them
-// with go's -overlay. All changes of functions are built into one test binary,
-// which is run with each of them.
+// The files themselves stay unchanged: the mutants replace them by go's -overlay.
+// All changes of functions are built into one test binary, which is run with each
+// of them.
 package main
 
 import (
@@ -27,15 +27,15 @@ import (
 	"time"
 )
 
-// options are those of the command line.
+// options are the options of the command line.
 type options struct {
-	packages []string // whose tests are run
-	run      string   // which of them; empty for all
+	packages []string // packages with the tests
+	run      string   // pattern of test names; empty for all
 	timeout  time.Duration
 	parallel int
 	sample   int // how many mutants; 0 for all
 	seed     uint64
-	budget   time.Duration // for all mutants; 0 for as long as it takes
+	budget   time.Duration // for all mutants; 0 means no limit
 	files    []string
 }
 

@@ -14,7 +14,7 @@ import (
 type mutant struct {
 	path       string
 	line       int
-	start, end int    // of what is replaced, in bytes
+	start, end int    // of the replaced text, in bytes
 	kind       string // of the change, in words
 	from, to   string
 }
@@ -57,7 +57,7 @@ func mutantsIn(path string, text []byte) ([]*mutant, error) {
 	return f.mutants, nil
 }
 
-// file is what is collected about a file.
+// file collects the mutants of a file.
 type file struct {
 	path    string
 	text    []byte
@@ -66,7 +66,7 @@ type file struct {
 	known   map[string]bool
 }
 
-// walk visits a node and what is below it. Results is of the function around it.
+// walk visits a node and its children. results belongs to the function around it.
 func (f *file) walk(node ast.Node, results *ast.FieldList) {
 	ast.Inspect(node, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -141,7 +141,7 @@ func (f *file) cases(body *ast.BlockStmt) {
 	}
 }
 
-// condition changes what a branch depends on. It is evaluated all the same, so
+// condition changes the condition of a branch. The original is still evaluated, so
 // that no variable is unused.
 func (f *file) condition(cond ast.Expr) {
 	f.around(cond, "condition negated", "!(", ")")
@@ -196,7 +196,8 @@ func (f *file) literal(n *ast.BasicLit) {
 	}
 }
 
-// without leaves a statement out, and has the compiler see what it uses.
+// without leaves a statement out, but keeps the variables in it used for the
+// compiler.
 func (f *file) without(n ast.Node, kind string) { f.around(n, kind, "if false { ", " }") }
 
 // withoutError has a function return nil for its error, which is still made.
@@ -215,8 +216,8 @@ func (f *file) withoutError(n *ast.ReturnStmt, results *ast.FieldList) {
 	f.around(returned, "error nil", "func(error) error { return nil }(", ")")
 }
 
-// isMessage tells whether a call makes an error's text or a line of a log, whose
-// words no test is to repeat.
+// isMessage reports whether a call makes an error's text or a line of a log: tests
+// needn't repeat its words.
 func isMessage(call *ast.CallExpr) bool {
 	selector, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok {

@@ -134,7 +134,7 @@ func TestIsSmall(t *testing.T) {
 		"SURVIVED sample.go:11: constant: 10 -> (10 + 1)\n",
 		"SURVIVED sample.go:7: constant: 2 -> (2 + 1)\n",
 		"UNREACHED sample.go:13: constant: 1 -> (1 + 1)\n",
-		"11 mutants,    7 killed (63 %), 3 survived, 1 that no test reaches\n", // without those that don't compile
+		"11 mutants,    7 killed (63 %), 3 survived, 1 that no test reaches\n", // mutants that don't compile aren't counted
 	} {
 		if !strings.Contains(string(output), want) {
 			t.Errorf("%q is missing in\n%s", want, output)

@@ -36,7 +36,7 @@ type runner struct {
 	invalid map[*mutant]bool // that are known not to compile
 
 	binaries []binary        // with many mutants
-	numbers  map[*mutant]int // of those that are in them
+	numbers  map[*mutant]int // numbers of the mutants in binaries
 }
 
 // How long a test binary has to end after its own time limit, and its output
@@ -75,7 +75,8 @@ func (r *runner) test(ctx context.Context, arguments ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, "go", append(command, r.packages...)...) //nolint:gosec // what to test is what this is for
 }
 
-// all tests the mutants, some at the same time, for as long as the budget lasts.
+// all runs the tests of the mutants, some at the same time, until the budget is
+// spent.
 func (r *runner) all(ctx context.Context, mutants []*mutant) []result {
 	var (
 		work    sync.WaitGroup
@@ -93,7 +94,7 @@ func (r *runner) all(ctx context.Context, mutants []*mutant) []result {
 			for m := range queue {
 				v, err := r.try(ctx, m, n)
 				if ctx.Err() != nil {
-					return // it was stopped midway
+					return // the tests were stopped midway
 				}
 				if err != nil {
 					fmt.Fprintln(os.Stderr, "mutate:", m, err)
@@ -160,7 +161,7 @@ func (r *runner) try(ctx context.Context, m *mutant, worker int) (verdict, error
 	return killed, nil
 }
 
-// overlay writes the changed file and what has go read it.
+// overlay writes the changed file, and the file for go's -overlay.
 func (r *runner) overlay(m *mutant, text []byte, worker int) (string, error) {
 	original, err := filepath.Abs(m.path)
 	if err != nil {
@@ -178,8 +179,9 @@ func (r *runner) overlay(m *mutant, text []byte, worker int) (string, error) {
 	return path, os.WriteFile(path, overlay, 0o600)
 }
 
-// inFunction tells whether a mutant is in the body of a function, by how gofmt
-// writes what is outside: the last line before it that begins a declaration.
+// inFunction reports whether a mutant is in the body of a function, by gofmt's
+// indentation: it looks at the last line before the mutant that begins a
+// declaration.
 func inFunction(m *mutant, text []byte) bool {
 	before := text[:m.start]
 	begin := 1 + bytes.LastIndexByte(before, '\n')

@@ -21,11 +21,11 @@ import (
 // and nothing are the code as it is.
 const mutantVariable = "MUTATE_MUTANT"
 
-// together builds the tests with many mutants in one binary, which takes as long
-// as with one: of each function there is a copy with each change of it, and the
-// function calls the one that mutantVariable names.
+// together builds the tests with many mutants in one binary, which takes as long as
+// with one: it has a copy of each function for each change, and the function calls
+// the copy that mutantVariable names.
 //
-// What isn't in a function, and what doesn't compile, is in no binary.
+// Mutants outside functions, and mutants that don't compile, aren't in a binary.
 func (r *runner) together(ctx context.Context, mutants []*mutant) error {
 	r.numbers, r.invalid = make(map[*mutant]int), make(map[*mutant]bool)
 	byFile := make(map[string][]*mutant)
@@ -75,7 +75,7 @@ func (r *runner) build(ctx context.Context, overlay string) (output []byte, err 
 
 var inMutant = regexp.MustCompile(`mutant_(\d+)\.go:\d+`)
 
-// wrongMutants are those that the compiler has something to say about.
+// wrongMutants returns the mutants that have errors in the compiler's output.
 func wrongMutants(output []byte) map[int]bool {
 	wrong := make(map[int]bool)
 	for _, match := range inMutant.FindAllSubmatch(output, -1) {
@@ -85,7 +85,7 @@ func wrongMutants(output []byte) map[int]bool {
 	return wrong
 }
 
-// overlayTogether writes the files with the copies, and what has go read them.
+// overlayTogether writes the files with the copies, and the file for go's -overlay.
 func (r *runner) overlayTogether(byFile map[string][]*mutant) (string, error) {
 	replace := make(map[string]string)
 	add := func(original string, text []byte) error {
@@ -248,7 +248,7 @@ func (r *runner) tryBuilt(ctx context.Context, number int) verdict {
 		if r.run != "" {
 			arguments = append(arguments, "-test.run="+r.run)
 		}
-		cmd := exec.CommandContext(limited, b.path, arguments...) //nolint:gosec // it was built for this
+		cmd := exec.CommandContext(limited, b.path, arguments...) //nolint:gosec // the tool built the file
 		cmd.Dir = b.dir
 		cmd.Env = append(os.Environ(), mutantVariable+"="+strconv.Itoa(number))
 		cmd.WaitDelay = waitDelay
