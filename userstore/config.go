@@ -59,9 +59,9 @@ type Config struct {
 
 	// The DSNs of replicas of that server, which answer lookups for tokens and
 	// sessions. Logins by a link or with a one-time token ask the primary server,
-	// and so does a rejection. But while a replica is behind, an old password's
-	// token, a deactivated account or a revoked token may still be accepted. A
-	// replica that doesn't answer is left out. Default: none.
+	// which also confirms each rejection. But while a replica is behind, it may
+	// accept a revoked token, an inactive user, or a token from before a new
+	// password. A replica that doesn't answer is left out. Default: none.
 	Replicas []string `json:"replicas,omitempty"`
 
 	// Files with the DSNs of replicas, as `dsn_file`. Default: none.

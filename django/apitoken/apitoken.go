@@ -17,11 +17,10 @@ import (
 
 // Why a header has no token.
 var (
-	// ErrOtherScheme: the header is of another scheme, and none of this
-	// package's business.
+	// ErrOtherScheme: the header belongs to another scheme.
 	ErrOtherScheme = errors.New("the Authorization header is of another scheme")
-	// ErrHeader: the scheme is right, but there isn't exactly one token, or it
-	// is one of DRF or knox that isn't UTF-8. PyJWT skips bytes of no alphabet.
+	// ErrHeader: the scheme is right, but the header hasn't exactly one token, or
+	// the token of DRF or knox isn't UTF-8. PyJWT skips bytes that aren't base64.
 	ErrHeader = errors.New("the Authorization header must have exactly one token after the scheme")
 )
 

@@ -271,7 +271,7 @@ func FuzzJWT(f *testing.F) {
 	})
 }
 
-// FuzzHeader: what is taken from a header is one of its words.
+// FuzzHeader: a token that is read is one of the header's words.
 func FuzzHeader(f *testing.F) {
 	f.Add("Token 0123456789")
 	f.Add("tOKEN\v0123456789 x")

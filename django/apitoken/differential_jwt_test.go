@@ -90,7 +90,7 @@ func publicPEM(t *testing.T, key any) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 }
 
-// randomSettings are of any algorithm.
+// randomSettings returns settings with any algorithm.
 func (k *keys) randomSettings(rnd *rand.Rand) *jwtSettings {
 	s := pick(rnd, k.settings...)
 	s.Issuer, s.Leeway, s.CheckRevoke = pick(rnd, "", "", "i", "ü"), pick(rnd, 0, 0, 10), rnd.IntN(4) == 0
@@ -105,8 +105,8 @@ func (k *keys) randomSettings(rnd *rand.Rand) *jwtSettings {
 	return &s
 }
 
-// goodClaims are claims that the settings accept, mostly. A token is of the
-// user in whose row is the password.
+// goodClaims returns claims that the settings mostly accept, for the user whose row
+// has the password.
 func (s *jwtSettings) goodClaims(rnd *rand.Rand, password string) []string {
 	types := s.TokenTypes
 	if types == nil {
@@ -168,7 +168,7 @@ func (k *keys) randomJWT(rnd *rand.Rand) question {
 	}
 	payload := pick(rnd, "", "", "", "", " ", "\ufeff") + "{" + strings.Join(claims, pick(rnd, ",", ",", " ,\n")) + "}"
 	if q.Settings.TokenTypes != nil {
-		// SimpleJWT can't look on the blacklist for what isn't UTF-8.
+		// SimpleJWT's blacklist can't be queried with text that isn't UTF-8.
 		payload = strings.ReplaceAll(payload, `"\ud83d"`, `"x"`)
 	}
 	q.setHeader(rnd, pick(rnd, append(q.Settings.HeaderTypes, "Bearer")...), k.randomToken(rnd, q.Settings.Algorithm, payload))
@@ -214,7 +214,7 @@ func (k *keys) randomToken(rnd *rand.Rand, algorithm, payload string) string {
 	return signed + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// randomValue is of any JSON type, and often the edge of a time.
+// randomValue returns a value of any JSON type, often at the edge of a time.
 func randomValue(rnd *rand.Rand) string {
 	return pick(rnd, "1", "42", "0", "-1", `"42"`, `"x"`, `""`, "null", "[]", "{}", `["a"]`, `["a",1]`, "NaN", "Infinity", "1e3", "1e400",
 		"1700000000", "1700000000.5", "1700000000.25", "1700000001.0", "17e8", "-1e400", "true", "false", `"\ud83d"`, `"1_000"`, `" 5 "`, `"1700000000"`, `"sliding"`, `"i"`, `[]`, `["b"]`, "1700000001", "1699999999.9", "1700000010.9", "1700000011", "1699999990", "1699999990.5", "1699999989.99",

@@ -56,11 +56,10 @@ type User struct {
 	IsActive bool
 }
 
-// ParsedJWT is a token of which all is known that can be without the user's
-// row.
+// ParsedJWT is a token after all checks that don't need the user's row.
 type ParsedJWT struct {
 	by       *JWTs  // what parsed it: nil in the zero value
-	refused  Reason // why it was refused, or 0
+	refused  Reason // why the token was refused, or 0
 	isSigned bool
 
 	userID    string
@@ -80,8 +79,8 @@ func (p *ParsedJWT) IsSigned() bool { return p.isSigned }
 // token.
 func (p *ParsedJWT) UserID() string { return p.userID }
 
-// ID is the claim jti, by which SimpleJWT's blacklist knows a token. Of a value
-// other than a text, and of a text that isn't UTF-8, it is the JSON.
+// ID is the claim jti, by which SimpleJWT's blacklist finds a token. If the claim
+// isn't a text, or isn't UTF-8, ID is its JSON.
 func (p *ParsedJWT) ID() string { return p.id }
 
 // TokenType is the claim token_type.
@@ -141,8 +140,8 @@ func (j *JWTs) parse(p *ParsedJWT, token string, now time.Time) Reason {
 	return j.fill(p, claims)
 }
 
-// checkHeader checks the JOSE header. The algorithm is that of the settings,
-// and the token must say so. Extensions that must be understood aren't.
+// checkHeader checks the JOSE header. It must name the algorithm of the settings.
+// Extensions that must be understood are refused.
 func (j *JWTs) checkHeader(text string) Reason {
 	var algorithm, keyID, critical, isEncoded string
 	err := python.Object(strings.TrimPrefix(text, byteOrderMark), func(m python.Member) {
@@ -277,8 +276,7 @@ func wholeSeconds(value string) (float64, bool) {
 	return math.Trunc(seconds), true
 }
 
-// checkClaims checks the claims that are the same in every token of an
-// application.
+// checkClaims checks the claims that every token of an application must have.
 func (j *JWTs) checkClaims(c claims) Reason {
 	s := &j.settings
 	if len(s.Issuer) > 0 {
@@ -355,7 +353,7 @@ func (j *JWTs) fill(p *ParsedJWT, c claims) Reason {
 	}
 	p.userID = userID
 	if p.id, isText = unquote(c.id); !isText {
-		p.id = c.id // a number, of which the blacklist has the digits
+		p.id = c.id // a number; the blacklist has its digits
 	}
 	p.tokenType, _ = unquote(c.tokenType)
 	p.revoke, _ = unquote(c.revoke)
@@ -368,9 +366,9 @@ func (j *JWTs) fill(p *ParsedJWT, c claims) Reason {
 	return 0
 }
 
-// Verify checks the token against the row of the user whose primary key it
-// holds. The error is a Reason. What Parse has refused stays refused, and what
-// other JWTs have parsed is refused, too.
+// Verify checks the token against the row of the user whose primary key it holds.
+// The error is a Reason. Verify also refuses tokens that Parse has refused, or that
+// other JWTs have parsed.
 func (j *JWTs) Verify(p *ParsedJWT, user User) error {
 	switch {
 	case p.by != j:

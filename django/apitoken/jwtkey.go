@@ -17,7 +17,7 @@ import (
 	"sync"
 )
 
-// verifier reports whether a signature is that of a text.
+// verifier reports whether a signature is valid for a text.
 type verifier func(signed string, signature []byte) bool
 
 // CheckAlgorithm returns an error for a name that isn't one of JWTSettings.Algorithm.

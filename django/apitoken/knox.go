@@ -27,10 +27,10 @@ const (
 	knox5KeySize = 15
 )
 
-// Knox is what a token of knox is looked up and checked by.
+// Knox has the columns to find and check a token of knox by.
 type Knox struct {
-	// TokenKey is the column token_key: the start of the token. Tokens can
-	// have the same.
+	// TokenKey is the column token_key: the start of the token. Several tokens can
+	// have the same one.
 	TokenKey string
 	// Digest is the column digest, the primary key: SHA-512 in hexadecimal.
 	Digest string

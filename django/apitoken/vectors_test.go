@@ -16,7 +16,7 @@ import (
 type question struct {
 	Do       string  `json:"do"` // drf, knox, knox_create or jwt
 	Header   string  `json:"header"`
-	Bytes    []byte  `json:"bytes,omitempty"` // the same, which may not be UTF-8
+	Bytes    []byte  `json:"bytes,omitempty"` // Text as bytes, if it may not be UTF-8
 	Keyword  string  `json:"keyword,omitempty"`
 	Now      float64 `json:"now"`
 	Password string  `json:"password"`
@@ -143,7 +143,7 @@ func (q *question) oursOfJWT(t testing.TB, header string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// Those of access tokens aren't looked for.
+	// SimpleJWT doesn't look for access tokens in the blacklist.
 	if parsed.TokenType() != "access" && slices.Contains(q.Blacklist, parsed.ID()) {
 		return "", apitoken.Revoked
 	}
@@ -158,7 +158,7 @@ func (q *question) expiry() *time.Time {
 	return new(at(q.Expires))
 }
 
-// checkRefresh compares what is in knox's row after a token was accepted.
+// checkRefresh compares knox's row after a token was accepted.
 func (q *question) checkRefresh(t testing.TB, theirs answer) {
 	t.Helper()
 	expiry := q.expiry()

@@ -15,8 +15,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/django/internal/python"
 )
 
-// AllauthSettings are those of allauth.mfa, MFA_*. What is zero has allauth's
-// default. Secrets that MFA_ADAPTER encrypts can't be read.
+// AllauthSettings are the settings of allauth.mfa, MFA_*. Zero values mean
+// allauth's defaults. Secrets that MFA_ADAPTER encrypts can't be read.
 type AllauthSettings struct {
 	TOTPPeriod         int64 // in seconds; default: 30
 	TOTPDigits         int   // default: 6
@@ -58,10 +58,10 @@ func NewAllauth(s AllauthSettings) (*Allauth, error) {
 	return &Allauth{s}, nil
 }
 
-// VerifyTOTP checks a code against the column data of a row of the type totp.
-// It returns the step that the code is for, of which the caller must accept
-// one code only: allauth itself keeps used codes in Django's cache, where
-// others can't see them. The error is ErrMismatch or ErrRow.
+// VerifyTOTP checks a code against the column data of a row of the type totp. It
+// returns the code's step. The caller must accept only one code for each step:
+// allauth itself remembers used codes in Django's cache, which other programs can't
+// read. The error is ErrMismatch or ErrRow.
 func (a *Allauth) VerifyTOTP(data, code string, now time.Time) (step int64, err error) {
 	row, err := parseAllauth(data)
 	if err != nil {
@@ -121,7 +121,7 @@ func (a *Allauth) recoveryCodes(seed string) []string {
 	mac := hmac.New(sha1.New, []byte(seed))
 	codes := make([]string, a.settings.RecoveryCodeCount)
 	for i := range codes {
-		_, _ = fmt.Fprintf(mac, "%3d,", i) // each code is of all that was written so far
+		_, _ = fmt.Fprintf(mac, "%3d,", i) // each code depends on all that was written so far
 		var number [8]byte
 		size := min(digits/2, len(number))
 		copy(number[len(number)-size:], mac.Sum(nil)[:size])
@@ -175,7 +175,7 @@ func parseAllauth(data string) (allauthRow, error) {
 // are written.
 func replaceMember(object, name, value string) string {
 	b := []byte{'{'}
-	_ = python.Object(object, func(m python.Member) { // it was read before
+	_ = python.Object(object, func(m python.Member) { // it was parsed before
 		if memberName, _ := python.Unquote(m.Name, python.UTF8); memberName != name {
 			b = append(append(append(append(b, m.Name...), ':'), m.Value...), ',')
 		}

@@ -30,7 +30,7 @@ var (
 
 const (
 	maxDigits    = 9   // HOTP has 31 bits
-	maxTolerance = 100 // steps, each of which costs an HMAC
+	maxTolerance = 100 // steps; each costs an HMAC
 )
 
 // hotp is RFC 4226 with SHA-1: a code as a number.

@@ -164,7 +164,7 @@ func FuzzAllauth(f *testing.F) {
 	})
 }
 
-// FuzzTOTP reads any row and code: what is accepted moves last_t on.
+// FuzzTOTP reads any row and code: an accepted code increases last_t.
 func FuzzTOTP(f *testing.F) {
 	f.Add(device6238.Key, int64(30), int64(0), 8, int64(1), int64(0), int64(-1), "94287082", int64(59))
 	f.Add("00", int64(1), int64(-1<<62), 9, int64(100), int64(1<<62), int64(-1<<62), " 1 ", int64(-1))

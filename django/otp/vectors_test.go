@@ -48,7 +48,7 @@ type device struct {
 	Failed    *int64 `json:"failed"`
 }
 
-// check compares the verdict and what is written.
+// check compares the verdict, and the values that are written.
 func (v *vector) check(t testing.TB) {
 	t.Helper()
 	q, a := &v.Question, &v.Answer

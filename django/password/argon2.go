@@ -14,8 +14,8 @@ import (
 // 128 characters.
 const maxHashSize = 128
 
-// What Argon2's reference implementation refuses below, in bytes and in KiB
-// for each lane.
+// The least values that Argon2's reference implementation accepts, in bytes, and in
+// KiB for each lane.
 const (
 	minArgon2Salt   = 8
 	minArgon2Hash   = 4

@@ -53,9 +53,9 @@ func (h *bcryptHash) check(l Limits) error {
 	return limit(h.algorithm, "BcryptCost", uint64(h.cost), l.BcryptCost)
 }
 
-// matches takes the first 72 bytes of a longer password, as the library did
-// before its version 5, which refuses it. A NUL byte is refused, as it was
-// before version 4.
+// matches takes the first 72 bytes of a longer password, as the library did before
+// its version 5, which refuses such passwords. A NUL byte is refused, as before
+// version 4.
 func (h *bcryptHash) matches(password string) bool {
 	if h.algorithm == BcryptSHA256 {
 		password = hexSHA256(password)
@@ -84,7 +84,7 @@ func makeBcrypt(algorithm Algorithm, password string, p Parameters) (string, err
 	if err != nil {
 		return "", fmt.Errorf("hashing with bcrypt: %w", err)
 	}
-	made[2] = 'b' // 2a and 2b are the same up to 72 bytes, and Django writes 2b
+	made[2] = 'b' // 2a and 2b are equal up to 72 bytes, and Django writes 2b
 	return string(algorithm) + "$" + string(made), nil
 }
 

@@ -35,7 +35,7 @@ func TestDifferential(t *testing.T) {
 	})
 }
 
-// differential is one Django.
+// differential compares with one version of Django.
 type differential struct {
 	Algorithms     []password.Algorithm `json:"algorithms"`
 	Argon2HashSize uint32               `json:"argon2_hash_size"`
@@ -101,7 +101,7 @@ func randomText(rnd *rand.Rand, characters []rune, most int) string {
 	return string(text)
 }
 
-// alter changes the question: password, hash or what is preferred.
+// alter changes the question: the password, the hash or the preferred hasher.
 func (d *differential) alter(q question) question {
 	rnd := d.rnd
 	q.Hashers = slices.Clone(q.Hashers)

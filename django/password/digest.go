@@ -40,13 +40,13 @@ func (h *digestHash) matches(password string) bool {
 	return subtle.ConstantTimeCompare([]byte(made), []byte(h.hash)) == 1
 }
 
-// mustUpdate: only the salted ones look at the salt.
+// mustUpdate: only the salted hashers check the salt.
 func (h *digestHash) mustUpdate(Parameters) bool {
 	isSalted := h.algorithm == MD5 || h.algorithm == SHA1
 	return isSalted && isShortSalt(h.salt)
 }
 
-// harden does nothing: there is no work factor.
+// harden does nothing, because there is no work factor.
 func (h *digestHash) harden(string, Parameters) {}
 
 func makeDigest(algorithm Algorithm, password string) string {

@@ -59,8 +59,7 @@ var (
 	ErrUnsupported = errors.New("the hash is of a variant of Argon2 that isn't supported: only argon2id and argon2i of version 19 are")
 )
 
-// LimitError is the error for a hash whose parameters ask for more than Limits
-// allows.
+// LimitError says that a hash's parameters exceed Limits.
 type LimitError struct {
 	Algorithm    Algorithm
 	Parameter    string // as Limits names it
@@ -87,7 +86,7 @@ func New(settings Settings) (*Hashers, error) {
 // Settings returns the settings with every default filled in.
 func (h *Hashers) Settings() Settings { return h.settings }
 
-// hash is a hash of which the format was checked.
+// hash is a hash whose format was checked.
 type hash interface {
 	// check returns an error if the parameters exceed the limits.
 	check(Limits) error
@@ -153,14 +152,13 @@ func (h *Hashers) parse(encoded string) (Algorithm, hash, error) {
 	return algorithm, parsed, parsed.check(h.settings.Limits)
 }
 
-// Verify checks a password against the column password. It returns nil for
-// the right one; mustUpdate then tells that Django would store a new hash,
-// because another hasher or other parameters are preferred now.
+// Verify checks a password against the column password. It returns nil if the
+// password is right; mustUpdate then reports whether Django would store a new hash,
+// because it prefers another hasher or other parameters now.
 //
 // A wrong password takes the time of a hash with current parameters, where the
-// hasher is the preferred one. So does a hash that can't be checked, which
-// gives an error other than ErrMismatch. Users who don't exist need
-// HardenRuntime.
+// hasher is the preferred one. So does a hash that can't be checked, which gives an
+// error other than ErrMismatch. Call HardenRuntime if the user doesn't exist.
 func (h *Hashers) Verify(password, encoded string) (mustUpdate bool, err error) {
 	algorithm, parsed, err := h.parse(encoded)
 	if err != nil {
@@ -189,8 +187,8 @@ func (h *Hashers) MustUpdate(encoded string) (bool, error) {
 	return algorithm != h.settings.Hashers[0] || parsed.mustUpdate(h.settings.Parameters), nil
 }
 
-// HardenRuntime takes as long as hashing a password does: for users who don't
-// exist, so that time doesn't tell.
+// HardenRuntime takes as long as hashing a password does. Call it if a user doesn't
+// exist, so that the time doesn't tell.
 func (h *Hashers) HardenRuntime(password string) {
 	if _, err := h.Make(password); err != nil {
 		_, _ = h.Make("") // bcrypt refuses some passwords before it does any work
@@ -222,8 +220,8 @@ const (
 	saltAlphabet       = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 )
 
-// MakeUnusable makes what is stored for a user without a password. Each is
-// another, so that it ends sessions like a new password does.
+// MakeUnusable makes the value that is stored for a user without a password. Each
+// call returns another value, so that it ends sessions as a new password does.
 func MakeUnusable() string { return unusablePrefix + randomText(unusableSuffixSize) }
 
 // randomText is Django's get_random_string.
@@ -245,8 +243,8 @@ func randomText(size int) string {
 	}
 }
 
-// isShortSalt is Django's must_update_salt: a salt has less than 128 bits if
-// each of its characters is one of 62.
+// isShortSalt is Django's must_update_salt: it reports whether a salt has less than
+// 128 bits, if each character is one of 62.
 func isShortSalt(salt string) bool { return utf8.RuneCountInString(salt) < saltSize }
 
 // parseCount reads a positive number that is written like Python's %d does.

@@ -144,9 +144,9 @@ func TestBcryptTakesNeitherNULNorMoreThan72Bytes(t *testing.T) {
 	}
 }
 
-// TestUnknownUserTakesWorkWhateverThePassword: bcrypt refuses some passwords,
-// which must not show whether there is a user. What is counted is memory, which
-// bcrypt takes for each hash, as time depends on the machine.
+// TestUnknownUserTakesWorkWhateverThePassword: bcrypt refuses some passwords, which
+// must not show whether the user exists. The test counts memory, which bcrypt takes
+// for each hash, because time depends on the machine.
 func TestUnknownUserTakesWorkWhateverThePassword(t *testing.T) {
 	h := newHashers(t, password.Bcrypt)
 	allocations := func(plain string) float64 {
@@ -176,7 +176,7 @@ func Example() {
 	// true <nil>
 }
 
-// BenchmarkVerify is one check with the default parameters of Django 5.2.
+// BenchmarkVerify measures one check with the default parameters of Django 5.2.
 func BenchmarkVerify(b *testing.B) {
 	for _, algorithm := range password.DefaultHashers() {
 		b.Run(string(algorithm), func(b *testing.B) {

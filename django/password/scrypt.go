@@ -42,7 +42,7 @@ func (h *scryptHash) check(l Limits) error {
 			return err
 		}
 	}
-	// What OpenSSL counts: p blocks, and N + 2 of them.
+	// OpenSSL's formula: p blocks, and N + 2 more.
 	if err := limit(Scrypt, "ScryptMemory", 128*h.r*(h.p+h.n+2), l.ScryptMemory); err != nil {
 		return err
 	}

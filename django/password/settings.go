@@ -14,10 +14,11 @@ type Settings struct {
 	// Version is Django's, "5.2" for example. The default parameters depend on
 	// it. Default: the newest that is known.
 	Version string
-	// Parameters are those of new hashes. What is zero has Django's default.
+	// Parameters are the parameters of new hashes. Zero values mean Django's
+	// defaults.
 	Parameters Parameters
-	// Limits bound the parameters of hashes in the database. What is zero has
-	// its default.
+	// Limits bound the parameters of hashes in the database. Zero values mean the
+	// defaults.
 	Limits Limits
 }
 
@@ -27,10 +28,10 @@ type Parameters struct {
 	Argon2Time        uint32 // time_cost: passes
 	Argon2Memory      uint32 // memory_cost, in KiB
 	Argon2Parallelism uint8  // parallelism: lanes
-	// Argon2HashSize is DEFAULT_HASH_LENGTH of the library argon2-cffi, in
-	// bytes. Default: 32, which it is since 21.2; it was 16 before.
+	// Argon2HashSize is DEFAULT_HASH_LENGTH of the library argon2-cffi, in bytes.
+	// Default: 32, as since version 21.2; earlier versions have 16.
 	Argon2HashSize    uint32
-	BcryptCost        int // rounds, of which 2 is the base
+	BcryptCost        int // rounds, as a power of 2
 	ScryptWorkFactor  int // work_factor, called N elsewhere
 	ScryptBlockSize   int // block_size, r
 	ScryptParallelism int // parallelism, p

@@ -17,7 +17,7 @@ const (
 	csrfName    = "_csrftoken" // with CSRF_USE_SESSIONS
 )
 
-// Data is what a session holds. The zero value is an empty session.
+// Data is the content of a session. The zero value is an empty session.
 type Data struct {
 	// UserID is the primary key of the user, or empty if there is none.
 	UserID string
@@ -39,8 +39,8 @@ func (d Data) JSON() string {
 	return d.text
 }
 
-// parseData reads the JSON of a session. Of members with the same name, the
-// last counts, as in Python.
+// parseData reads the JSON of a session. If members have the same name, the last
+// one counts, as in Python.
 func parseData(text string) (Data, error) {
 	d := Data{text: text}
 	isTyped := true
@@ -69,11 +69,11 @@ func parseData(text string) (Data, error) {
 // errUserID: the primary key is a list, for example.
 var errUserID = errors.New("the primary key is neither a string nor an integer")
 
-// unquote reads a string, whose bytes are characters.
+// unquote reads a string of Latin-1 characters, one byte for each.
 func unquote(quoted string) (string, bool) { return python.Unquote(quoted, python.Latin1) }
 
-// unquoteID returns a primary key. Django writes strings; a login of one's own
-// may write an integer, which Django reads, too.
+// unquoteID returns a primary key. Django writes a string; custom code may write an
+// integer, which Django reads, too.
 func unquoteID(value string) (string, bool) {
 	if id, ok := unquote(value); ok {
 		return id, true
@@ -91,14 +91,14 @@ func unquoteID(value string) (string, bool) {
 }
 
 // Login returns the session after a login of a user by a backend, as Django's
-// login() leaves it: the session of the same user stays, and so does what a
-// session without a user holds; that of another user, or of before a change of
-// the password, is dropped. keepsKey tells that the session keeps its key;
-// otherwise it gets another, and the row with the former key is deleted.
+// login() leaves it: the session of the same user stays, and so do the data of a
+// session without a user. A session of another user, or from before a change of the
+// password, is dropped. keepsKey reports whether the session keeps its key;
+// otherwise it gets a new key, and the row with the former key is deleted.
 //
-// Django does more at a login, which isn't in the session: it writes last_login,
-// and gives the browser another CSRF token. With CSRF_USE_SESSIONS that is in the
-// session: the former one is dropped, and Django makes another when it needs one.
+// At a login, Django also writes last_login, and gives the browser another CSRF
+// token. With CSRF_USE_SESSIONS the CSRF token is in the session: Login drops it,
+// and Django makes another when it needs one.
 func (s *Sessions) Login(previous Data, userID, backend string, user User) (data Data, keepsKey bool) {
 	hash := s.AuthHash(user)
 	if previous.UserID != "" {
@@ -111,7 +111,7 @@ func (s *Sessions) Login(previous Data, userID, backend string, user User) (data
 	return previous.with(userID, backend, hash), keepsKey
 }
 
-// with sets the members that say whose session it is.
+// with sets the members that name the session's user.
 func (d Data) with(userID, backend, hash string) Data {
 	values := map[string]string{userIDName: userID, backendName: backend, hashName: hash}
 	b := []byte{'{'}
@@ -121,7 +121,7 @@ func (d Data) with(userID, backend, hash string) Data {
 		}
 		b = append(append(append(b, name...), ':'), value...)
 	}
-	_ = python.Object(d.JSON(), func(m python.Member) { // it was read before
+	_ = python.Object(d.JSON(), func(m python.Member) { // it was parsed before
 		name, _ := unquote(m.Name)
 		if _, isSet := values[name]; !isSet && name != csrfName {
 			add(m.Name, m.Value)

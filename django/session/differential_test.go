@@ -112,8 +112,8 @@ func randomQuestion(t *testing.T, rnd *rand.Rand) question {
 	return q
 }
 
-// randomAge is how long ago a session was signed, at the edge of what is
-// accepted or far from it.
+// randomAge returns how long ago a session was signed: at the edge of the accepted
+// ages, or far from it.
 func (q *question) randomAge(rnd *rand.Rand) float64 {
 	age := float64(q.CookieAge)
 	if age == 0 {
@@ -136,8 +136,8 @@ func (q *question) randomSession(t *testing.T, rnd *rand.Rand) string {
 		text = data.JSON()
 	}
 	if rnd.IntN(3) == 0 {
-		// A UUID with other characters may still be that of the user, written
-		// otherwise: whose it is, is for what has the rows to say.
+		// A UUID with other characters may still be the same UUID, in another form:
+		// only the database can tell.
 		if altered := alterJSON(rnd, text, id); q.User.Model != "uuid" || strings.Contains(altered, `"`+id+`"`) {
 			text = altered
 		}

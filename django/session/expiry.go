@@ -22,7 +22,7 @@ const (
 // ErrExpiry.
 func (s *Sessions) ExpireDate(data Data, now time.Time) (time.Time, error) {
 	switch data.expiry {
-	case "", "null", "false", "[]", "{}", "0": // what is false in Python
+	case "", "null", "false", "[]", "{}", "0": // false in Python
 		return now.Add(s.settings.CookieAge), nil
 	case "true": // which is 1 in Python
 		return now.Add(time.Second), nil

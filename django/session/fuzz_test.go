@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/django/signing"
 )
 
-// FuzzParse signs any text as a session. What encoding/json reads is read the
-// same; a session that is read survives a login.
+// FuzzParse signs any text as a session. It must be read as encoding/json reads it,
+// and survive a login.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"_auth_user_id":"42","_auth_user_backend":"b","_auth_user_hash":"h","x":[1.5e-3,NaN,{"a":null}]}`,

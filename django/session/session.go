@@ -1,13 +1,13 @@
-// Package session reads and writes the sessions of Django's
-// django.contrib.sessions and django.contrib.auth: whose session it is, and
-// whether Django would accept it.
+// Package session reads and writes the sessions of Django's django.contrib.sessions
+// and django.contrib.auth: which user a session belongs to, and whether Django
+// would accept it.
 //
-// A session is a JSON object that Django has signed. The engines db and
-// cached_db keep it in the column session_data of a row, whose key is in the
-// cookie; the engine signed_cookies keeps it in the cookie itself. Checking
-// takes two steps: [Sessions.ParseRow] or [Sessions.ParseCookie] reads the
-// session and says whose row is needed, [Sessions.Verify] takes that row.
-// Neither does any I/O.
+// A session is a JSON object that Django has signed. The engines db and cached_db
+// keep it in the column session_data of a row, whose key is in the cookie; the
+// engine signed_cookies keeps it in the cookie itself. Checking takes two steps:
+// [Sessions.ParseRow] or [Sessions.ParseCookie] reads the session and returns the
+// user's key, [Sessions.Verify] checks it against the user's row. Neither does any
+// I/O.
 //
 // The formats are defined by Django's source: contrib/sessions/backends,
 // contrib/auth/__init__.py and contrib/auth/base_user.py of 4.2 to 6.2, which
@@ -30,7 +30,7 @@ import (
 // Engine is where Django keeps sessions, its SESSION_ENGINE.
 type Engine string
 
-// The engines whose sessions can be read, as the last part of SESSION_ENGINE.
+// The engines whose sessions can be read: the last part of SESSION_ENGINE.
 const (
 	DB            Engine = "db"
 	CachedDB      Engine = "cached_db" // its row, which Django writes each time
@@ -40,8 +40,7 @@ const (
 // ModelBackend is the backend that Django has by default.
 const ModelBackend = "django.contrib.auth.backends.ModelBackend"
 
-// backendsForInactive are Django's own backends that accept users who aren't
-// active.
+// backendsForInactive are the backends of Django that accept inactive users.
 var backendsForInactive = []string{
 	"django.contrib.auth.backends.AllowAllUsersModelBackend",
 	"django.contrib.auth.backends.AllowAllUsersRemoteUserBackend",
@@ -54,7 +53,7 @@ var serializers = []string{
 }
 
 const (
-	rowSalt    = "django.contrib.sessions.SessionStore" // db's class and cached_db's have the same name
+	rowSalt    = "django.contrib.sessions.SessionStore" // the classes of db and cached_db have the same name
 	cookieSalt = "django.contrib.sessions.backends.signed_cookies"
 	hashSalt   = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash"
 
@@ -69,9 +68,9 @@ type Settings struct {
 	SecretKeyFallbacks []string
 	// Engine is the last part of SESSION_ENGINE. Default: DB.
 	Engine Engine
-	// KeySalt is the property key_salt of a session class of one's own, which
-	// is "django.contrib.sessions." and the class's qualified name. Default:
-	// that of Django's own classes. Unused with SignedCookies.
+	// KeySalt is the property key_salt of a custom session class:
+	// "django.contrib.sessions." and the class's qualified name. Default: that of
+	// Django's own classes. Unused with SignedCookies.
 	KeySalt string
 	// Serializer is SESSION_SERIALIZER, which must be Django's for JSON.
 	// Default: "django.contrib.sessions.serializers.JSONSerializer".
@@ -80,13 +79,13 @@ type Settings struct {
 	CookieAge time.Duration
 	// ExpireAtBrowserClose is SESSION_EXPIRE_AT_BROWSER_CLOSE.
 	ExpireAtBrowserClose bool
-	// Backends are AUTHENTICATION_BACKENDS. A session of a user whom another
-	// backend has logged in isn't accepted. Default: ModelBackend.
+	// Backends are AUTHENTICATION_BACKENDS. Sessions of users who were logged in by
+	// another backend aren't accepted. Default: ModelBackend.
 	Backends []string
 	// TimeZone is TIME_ZONE where USE_TZ is False, and UTC otherwise: the zone
 	// of times without one. Default: UTC.
 	TimeZone *time.Location
-	// MaxInflated bounds, in bytes, what a compressed session may inflate to.
+	// MaxInflated is the maximal size, in bytes, of a decompressed session.
 	// Default: 1 MiB.
 	MaxInflated int
 }
@@ -177,11 +176,10 @@ type User struct {
 	IsActive bool
 }
 
-// Parsed is a session of which all is known that can be without the user's
-// row.
+// Parsed is a session after all checks that don't need the user's row.
 type Parsed struct {
 	by      *Sessions // what parsed it: nil in the zero value
-	refused Reason    // why it was refused, or 0
+	refused Reason    // why the session was refused, or 0
 	data    Data
 	saved   time.Time
 }
@@ -256,11 +254,11 @@ func (s *Sessions) parse(p *Parsed, signed string, maxAge *time.Duration, now ti
 	return 0
 }
 
-// Verify checks the session against the row of the user whose primary key it
-// holds. isFallback tells that one of SecretKeyFallbacks has made the hash in
-// the session, where Django would give the session a new key and hash. The
-// error is a Reason. What was refused when it was parsed stays refused, and
-// what other Sessions have parsed is refused, too.
+// Verify checks the session against the row of the user whose primary key it holds.
+// isFallback reports whether the session's hash was made with one of
+// SecretKeyFallbacks; Django would then give the session a new key and hash. The
+// error is a Reason. Verify also refuses sessions that were refused when they were
+// parsed, or that other Sessions have parsed.
 func (s *Sessions) Verify(p *Parsed, user User) (isFallback bool, err error) {
 	switch {
 	case p.by != s:

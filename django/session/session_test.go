@@ -154,8 +154,8 @@ func TestExpiryWithoutZoneIsInTimeZone(t *testing.T) {
 	}
 }
 
-// A session is read in two steps: ParseRow says whose row is needed, Verify
-// takes it.
+// A session is read in two steps: ParseRow returns the user's key, Verify takes the
+// user's row.
 func Example() {
 	sessions, err := session.New(session.Settings{SecretKey: "Django's SECRET_KEY"})
 	if err != nil {
@@ -185,7 +185,7 @@ func Example() {
 	// verified: the session's hash doesn't match: the password or SECRET_KEY has changed since the login
 }
 
-// BenchmarkCheck is what a request with a session costs besides the query.
+// BenchmarkCheck measures the cost of a request with a session, without the query.
 func BenchmarkCheck(b *testing.B) {
 	sessions := newSessions(b, session.Settings{SecretKeyFallbacks: []string{"old"}})
 	row := rowOf(sessions)

@@ -50,7 +50,7 @@ func at(seconds float64) time.Time { return time.UnixMicro(int64(math.Round(seco
 // answer has what the question asks for.
 type answer struct {
 	Error     bool    `json:"error,omitempty"` // Django raised an exception
-	User      *string `json:"user,omitempty"`  // whose session it is, or empty
+	User      *string `json:"user,omitempty"`  // the session's user, or empty
 	Session   string  `json:"session,omitempty"`
 	KeepsKey  bool    `json:"keeps_key,omitempty"`
 	Hash      string  `json:"hash,omitempty"`
@@ -114,8 +114,8 @@ func (q *question) check(t testing.TB, theirs answer) {
 	}
 }
 
-// checkVerdict compares who the session's user is. Where Django raises an
-// exception, the session must be refused, too.
+// checkVerdict compares the session's user. If Django raises an exception, the
+// session must be refused, too.
 func (q *question) checkVerdict(t testing.TB, sessions *session.Sessions, theirs answer) {
 	t.Helper()
 	parsed, err := q.parse(sessions)
@@ -123,7 +123,7 @@ func (q *question) checkVerdict(t testing.TB, sessions *session.Sessions, theirs
 	if err == nil {
 		_, err = sessions.Verify(&parsed, q.User.row())
 	}
-	if err != nil || user != string(q.User.ID) { // refused, or a user who isn't there
+	if err != nil || user != string(q.User.ID) { // refused, or the user is unknown
 		user = ""
 	}
 	want := ""

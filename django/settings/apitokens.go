@@ -39,8 +39,9 @@ const (
 	envVerifyingKey = "SIMPLE_JWT_VERIFYING_KEY"
 )
 
-// apiTokens writes which tokens of Django REST framework to accept. Those that
-// only some views accept are comments: the gateway would accept them everywhere.
+// apiTokens writes which tokens of Django REST framework to accept. Tokens that
+// only some views accept are written as comments, because the gateway would accept
+// them everywhere.
 func (b *block) apiTokens() error {
 	if b.login == nil {
 		return nil
@@ -217,7 +218,7 @@ func (b *block) jwtChecks(n *nested, token *apiToken) error {
 // librarySettings are the settings of a library, as Script prints them.
 type librarySettings pyDict
 
-// UnmarshalJSON reads them like those of Django.
+// UnmarshalJSON reads them like Django's settings.
 func (s *librarySettings) UnmarshalJSON(raw []byte) error {
 	value, err := decodeJSON(raw)
 	dict, _ := value.(pyDict)

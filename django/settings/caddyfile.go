@@ -137,8 +137,8 @@ func (b *block) secrets() error {
 	return nil
 }
 
-// noteBytes is for secrets that aren't strings: django-sesame signs v2 tokens
-// with what str() makes of them.
+// noteBytes notes a secret that isn't a string: django-sesame signs v2 tokens with
+// the result of str().
 func (b *block) noteBytes(setting, name string, key secret) {
 	switch {
 	case key.kind == "str":

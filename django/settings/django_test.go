@@ -180,7 +180,7 @@ func (p *project) manage(t *testing.T, input string, arguments ...string) string
 	return string(out)
 }
 
-// block is the block for what a project has printed.
+// block returns the block for a project's output.
 func (p *project) block(t *testing.T, printed string) string {
 	t.Helper()
 	read, err := settings.Read(strings.NewReader(printed))

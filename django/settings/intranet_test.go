@@ -23,11 +23,11 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
 )
 
-// intranetPassword is that of the database user of testdata/intranet.
+// intranetPassword is the password of the database user of testdata/intranet.
 const intranetPassword = `p@ss/w:o"rd{x}?`
 
-// intranetTables are those of testdata/intranet, with Django's own beside them.
-// The key of people was widened by hand.
+// intranetTables are the tables of testdata/intranet and of Django. The key of
+// people was widened by hand.
 var intranetTables = []string{
 	"CREATE TABLE staff.people (id bigint AUTO_INCREMENT PRIMARY KEY, hash varchar(128) NOT NULL, last_login datetime(6), login varchar(150) NOT NULL UNIQUE, enabled tinyint(1) NOT NULL, is_superuser tinyint(1) NOT NULL, deleted_at datetime(6))",
 	"CREATE TABLE staff.people_groups (id bigint AUTO_INCREMENT PRIMARY KEY, person_id bigint NOT NULL, group_id int NOT NULL)",

@@ -25,8 +25,8 @@ type pyCall struct {
 	shorthand string // what stands in <angle brackets>, without a name
 }
 
-// errLiteral is returned for what isn't a literal. It doesn't repeat it, since
-// that may be a secret.
+// errLiteral says that a text isn't a literal. It doesn't quote the text, which may
+// be a secret.
 var errLiteral = errors.New("not a literal of Python")
 
 // maxDepth is how deep literals may be nested.

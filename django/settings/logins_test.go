@@ -17,10 +17,10 @@ import (
 type login struct {
 	name     string
 	settings string   // in Python
-	needs    []string // modules of Python other than Django
+	needs    []string // Python modules that the project needs, besides Django
 	want     string   // the lines for sessions, passwords and tokens of APIs
-	report   []string // parts of what the import says about the project
-	env      []string // the variables for secrets other than SECRET_KEY and the database's
+	report   []string // parts of the import's report
+	env      []string // variables for secrets other than SECRET_KEY and the database's
 }
 
 // loginURL is the comment for LOGIN_URL as Django has it by default.
@@ -349,7 +349,7 @@ func checkLogins(t *testing.T, logins []login, isFirst func(line string) bool) {
 	}
 }
 
-// lines are those that are wanted, for the versions that a project has.
+// lines returns the wanted lines for the versions of a project.
 func (l *login) lines(with interpreter, printed string) string {
 	version := "\t# \t# Leave upgrade_hash off: which hashes this version of Django makes isn't known.\n"
 	if _, rest, ok := strings.Cut(printed, `"django": "`); ok && rest[0] >= '4' {

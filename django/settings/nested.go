@@ -13,7 +13,7 @@ type nested struct {
 	err   error // of the first option that can't be written
 }
 
-// option adds an option, whose arguments are quoted.
+// option adds an option, and quotes its arguments.
 func (n *nested) option(name string, arguments ...string) {
 	line := name
 	for _, argument := range arguments {
@@ -26,13 +26,13 @@ func (n *nested) option(name string, arguments ...string) {
 	n.lines = append(n.lines, line)
 }
 
-// secret adds an option whose argument is a placeholder.
+// secret adds an option with a placeholder as its argument.
 func (n *nested) secret(name, placeholder string) {
 	n.lines = append(n.lines, name+" "+placeholder)
 }
 
-// comment adds a comment. It has no text of the input in it other than words
-// that isPlain.
+// comment adds a comment. The only text of the input in it are words that satisfy
+// isPlain.
 func (n *nested) comment(format string, arguments ...any) {
 	n.lines = append(n.lines, "# "+fmt.Sprintf(format, arguments...))
 }

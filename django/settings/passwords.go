@@ -66,7 +66,7 @@ func (b *block) passwords() error {
 	return nil
 }
 
-// hashers are the names of those that the gateway knows.
+// hashers returns the names of the hashers that the gateway knows.
 func (b *block) hashers(all []hasher) []string {
 	var names []string
 	for _, h := range all {
@@ -85,7 +85,7 @@ func (b *block) hashers(all []hasher) []string {
 	return names
 }
 
-// secondFactor writes what becomes of users who have a second factor.
+// secondFactor writes what to do with users who have a second factor.
 func (b *block) secondFactor(n *nested) {
 	factors := b.login.Password.SecondFactors
 	switch {

@@ -17,9 +17,8 @@ var (
 	errQuotes  = errors.New("it has a backtick and a backslash in places where a Caddyfile can't have both")
 )
 
-// quote writes a value as one word of a Caddyfile, whatever it holds. It fails
-// for what no quotes keep as it is: {$NAME} and {host} are replaced even in
-// quotes.
+// quote writes a value as one word of a Caddyfile. It fails for texts that are
+// replaced even in quotes, such as {$NAME} and {host}.
 func quote(value string) (string, error) {
 	if strings.ContainsAny(value, "{}") {
 		return "", errBraces
@@ -37,8 +36,8 @@ func quoteWord(value string) (string, error) {
 	case !strings.Contains(value, "`"):
 		return "`" + value + "`", nil // all is literal up to the next backtick
 	case strings.HasSuffix(value, `\`) || strings.Contains(value, `\"`) || strings.Contains(value, `\\`):
-		// In double quotes a backslash escapes a quote, and only that: there
-		// is no way to write one in front of a quote.
+		// In double quotes, a backslash can only escape a quote: a backslash can't
+		// be written in front of a quote.
 		return "", errQuotes
 	default:
 		return `"` + strings.ReplaceAll(value, `"`, `\"`) + `"`, nil

@@ -25,8 +25,8 @@ import (
 // without secrets. It is run by `python manage.py shell <script.py`.
 var Script = scriptSettings + scriptQueries + scriptCode + scriptUsers + scriptSessions + scriptPasswords + scriptAPITokens + scriptProject
 
-// The parts of Script: what settings say, which queries Django would send, which
-// users it lets in, by which sessions, passwords and tokens of APIs, and the JSON.
+// The parts of Script: they read the settings, the queries that Django would send,
+// the users, sessions, passwords and API tokens that it accepts, and print JSON.
 var (
 	//go:embed script/settings.py
 	scriptSettings string
@@ -46,10 +46,10 @@ var (
 	scriptProject string
 )
 
-// scriptVersion is that of the JSON that Script prints.
+// scriptVersion is the version of the JSON that Script prints.
 const scriptVersion = 3
 
-// Project is what is known of a Django project.
+// Project has what is known about a Django project.
 type Project struct {
 	settings  map[string]any
 	user      *userModel // nil where only settings are known
@@ -60,13 +60,13 @@ type Project struct {
 	version   string     // of Django, if known
 }
 
-// databases are those that Django writes users to and reads them from.
+// databases are the databases that Django writes users to and reads them from.
 type databases struct {
 	write *database
 	reads []*database
 }
 
-// secret stands in the place of one: what it is, not what it says.
+// secret replaces a secret: it has the type, not the value.
 type secret struct {
 	kind string // its type in Python; empty for an empty one
 }
@@ -74,8 +74,8 @@ type secret struct {
 // maxInput is far more than settings take.
 const maxInput = 16 << 20
 
-// Read reads the output of diffsettings, in either of its forms, or the JSON
-// that Script prints. What a shell or a program prints around it is skipped.
+// Read reads the output of diffsettings, in either of its forms, or the JSON that
+// Script prints. Read skips other output around it.
 func Read(r io.Reader) (*Project, error) {
 	input, err := io.ReadAll(io.LimitReader(r, maxInput+1))
 	if err != nil {
@@ -308,7 +308,7 @@ func hidePasswords(value any) {
 	}
 }
 
-// hide tells what a secret is.
+// hide returns the type of a secret.
 func hide(value any) secret {
 	switch value := value.(type) {
 	case secret:

@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// Report is what there is to say besides what was written.
+// Report has the remarks on a block that was written.
 type Report struct {
-	// Notes are what the configuration can't express, or what was assumed.
+	// Notes are about settings that the configuration can't express, and
+	// assumptions.
 	Notes []Note `json:"notes"`
 
 	// Undecided are restrictions of Django's that the gateway might drop. The
@@ -25,14 +26,14 @@ type Report struct {
 	View string `json:"view,omitempty"`
 }
 
-// Note is about a setting: what it means for the gateway, and what to do.
+// Note is about a setting: its meaning for the gateway, and the advice.
 type Note struct {
 	Setting string `json:"setting"`
 	Text    string `json:"text"`
 }
 
-// EnvVar is an environment variable that Caddy needs, and the setting of Django
-// whose value it must have.
+// EnvVar is an environment variable that Caddy needs, and the Django setting that
+// its value comes from.
 type EnvVar struct {
 	Name    string `json:"name"`
 	Setting string `json:"setting"`
@@ -54,9 +55,8 @@ const (
 // Caddyfile writes the block `sesame { … }` for the project. Secrets are
 // placeholders in it, for environment variables that the report names.
 //
-// It fails, and writes nothing, where no block could do what the project does:
-// for a database other than MySQL or MariaDB, for example. The error says which
-// setting it is.
+// It fails, and writes nothing, if no block can do what the project does: for
+// example with a database other than MySQL or MariaDB. The error names the setting.
 func (p *Project) Caddyfile(w io.Writer) (*Report, error) {
 	b, err := p.block()
 	if err != nil {
@@ -94,8 +94,8 @@ func (p *Project) Site(w io.Writer) (*Report, error) {
 type block struct {
 	*Project
 	lines []string
-	// hasSessions is whether Django's sessions are accepted, and hasVias whether
-	// they or tokens of APIs are, whose tables refer to users.
+	// hasSessions is whether Django's sessions are accepted. hasVias is whether
+	// sessions or API tokens are accepted: their tables refer to users.
 	hasSessions, hasVias bool
 	undecided            []string // lines as well, which come first
 	report               Report

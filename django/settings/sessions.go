@@ -20,7 +20,7 @@ type sessionLogins struct {
 	Engine   string   `json:"engine"`    // db, cached_db or signed_cookies
 	KeySalt  string   `json:"key_salt"`  // empty for that of Django's classes
 	Place    *place   `json:"place"`     // nil for signed_cookies
-	Backends []string `json:"backends"`  // whose users the gateway finds as they do
+	Backends []string `json:"backends"`  // backends with the gateway's rules for users
 	LoginURL string   `json:"login_url"` // empty where it isn't known
 }
 
@@ -55,8 +55,8 @@ func (b *block) sessions() error {
 	return nil
 }
 
-// sessionLogins are those that Script tells of, or those that settings alone let
-// expect.
+// sessionLogins returns the sessions that Script found, or those that the settings
+// imply.
 func (b *block) sessionLogins() *sessionLogins {
 	if b.login != nil {
 		return b.login.Session
@@ -88,7 +88,7 @@ func (b *block) sessionLogins() *sessionLogins {
 	return s
 }
 
-// stockBackends are those of the settings that are known without Script.
+// stockBackends returns the backends in the settings that are known without Script.
 func (b *block) stockBackends() []string {
 	listed, ok := b.settings[backendsSetting].([]any)
 	if !ok {
@@ -168,7 +168,7 @@ func (b *block) sessionCookie(n *nested) error {
 	switch sameSite := b.settings["SESSION_COOKIE_SAMESITE"]; sameSite {
 	case nil, false, "Lax":
 	case "Strict", "None":
-		n.option("cookie_samesite", strings.ToLower(sameSite.(string))) //nolint:forcetypeassert // it is one of these
+		n.option("cookie_samesite", strings.ToLower(sameSite.(string))) //nolint:forcetypeassert // checked above
 	default:
 		return problem("SESSION_COOKIE_SAMESITE", "it must be Lax, Strict, None or False")
 	}
@@ -235,7 +235,7 @@ func loginURL(n *nested, url string) {
 	}
 }
 
-// noteSessions says what has to be known of Django's sessions.
+// noteSessions notes facts about Django's sessions.
 func (b *block) noteSessions(s *sessionLogins) {
 	if domain, _ := b.text("SESSION_COOKIE_DOMAIN"); domain == "" {
 		b.note("SESSION_COOKIE_DOMAIN", "it isn't set, so that browsers send Django's session cookie to Django's own host alone. If the gateway has another host, set it to the domain that both are in, here and in Django")

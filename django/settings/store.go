@@ -73,7 +73,7 @@ func (b *block) replicas(write *database, tls *tlsOptions) {
 			leaveOut("this one can't be a replica for the option replica of userstore")
 			continue
 		case readServer == server && readName == name:
-			continue // the same by another name
+			continue // the same database by another alias
 		case readName != name:
 			leaveOut("a replica has the same database, and this one has another NAME")
 			continue
@@ -100,7 +100,8 @@ func (b *block) replicas(write *database, tls *tlsOptions) {
 	}
 }
 
-// quietly is the block for what is said elsewhere, or not at all.
+// quietly returns a block to be discarded, for remarks that are made elsewhere, or
+// not at all.
 func (b *block) quietly() *block { return &block{Project: b.Project} }
 
 // storeWord writes an option of the store.

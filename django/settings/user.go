@@ -11,7 +11,7 @@ import (
 type userModel struct {
 	Table       []string           `json:"table"` // with the database in front where it is named
 	Columns     map[string]*column `json:"columns"`
-	Computed    []string           `json:"computed"` // the columns whose attributes Python computes
+	Computed    []string           `json:"computed"` // columns whose attributes Python computes
 	View        *view              `json:"view"`     // nil where a table will do
 	Groups      *membership        `json:"groups"`
 	Permissions *membership        `json:"permissions"`
@@ -117,8 +117,9 @@ func (b *block) userTable(d *database) error {
 	return b.columns()
 }
 
-// view writes the statement that makes a view, and has the view read. Its name
-// depends on what it is: where a manager changes, the view of before won't do.
+// view writes the statement that makes a view, and has the gateway read the view.
+// The view's name depends on its statement: if a manager changes, the former view
+// no longer fits.
 func (b *block) view(d *database) error {
 	const setting = "AUTH_USER_MODEL"
 	v := b.user.View

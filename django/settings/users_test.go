@@ -27,14 +27,14 @@ import (
 // usersSecret is the SECRET_KEY of testdata/users.
 const usersSecret = "django-insecure-of-the-tests"
 
-// What the import makes of a model.
+// How the import treats a model.
 const (
 	asTable   = "the table is read"
 	asView    = "a view is read, which has to be made first"
 	undecided = "the operator has to decide"
 )
 
-// models are those of testdata/users.
+// models are the models of testdata/users.
 var models = map[string]string{
 	// managers.py
 	"Plain": asTable, "WithEmptyManager": asTable, "SoftDeleted": asView, "SoftDeletedByQuerySet": asView,
@@ -81,9 +81,9 @@ type interpreter struct {
 	path          []string // PYTHONPATH
 }
 
-// pythons are those to test with: the distribution's Django, and checkouts of
-// others that SESAME_DJANGO names, for the Python that SESAME_PYTHON names and
-// what is in PYTHONPATH.
+// pythons are the versions to test with: the distribution's Django, and checkouts
+// of others in SESAME_DJANGO, for the Python in SESAME_PYTHON and the modules in
+// PYTHONPATH.
 func pythons(t *testing.T) []interpreter {
 	t.Helper()
 	var found []interpreter
@@ -123,8 +123,9 @@ func startMariaDB(t *testing.T, arguments ...string) *testmariadb.Server {
 	return server
 }
 
-// TestImportAcceptsTheUsersThatDjangoAccepts imports the settings of projects with all sorts of user models,
-// does what the import says, and lets in whom Django lets in, and no others.
+// TestImportAcceptsTheUsersThatDjangoAccepts imports the settings of projects with
+// all sorts of user models, follows the import's advice, and compares the accepted
+// users with Django's.
 func TestImportAcceptsTheUsersThatDjangoAccepts(t *testing.T) {
 	installed := pythons(t)
 	server := startMariaDB(t)

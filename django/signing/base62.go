@@ -30,7 +30,7 @@ func EncodeBase62(n int64) string {
 	return string(digits[i:])
 }
 
-// What a timestamp is cut to if it is beyond: any clock is nearer to 1970.
+// The limit that timestamps are cut to: any clock is nearer to 1970.
 const farthest = 1 << 40 // seconds: 34,000 years
 
 // DecodeBase62 reads a timestamp in base 62. One that is more than 34,000

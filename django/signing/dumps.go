@@ -12,10 +12,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/django/internal/python"
 )
 
-// Dumps signs bytes, which Django's serializer has made JSON of ASCII
-// characters. With compress they are compressed where that saves space. The
-// compressed bytes may differ from those that Python's zlib writes, and Django
-// reads them all the same.
+// Dumps signs the bytes of a serializer: JSON in ASCII. With compress they are
+// compressed if that saves space. The compressed bytes may differ from those of
+// Python's zlib; Django reads both.
 func (t *TimestampSigner) Dumps(data []byte, compress bool, now time.Time) string {
 	if compress {
 		if compressed := deflate(data); len(compressed) < len(data)-1 {
@@ -62,8 +61,8 @@ type inflater struct {
 
 var inflaters = sync.Pool{New: func() any { return new(inflater) }}
 
-// inflate decompresses up to limit bytes. Like Python's zlib.decompress, it
-// takes no notice of what follows the end of the stream.
+// inflate decompresses up to limit bytes. Like Python's zlib.decompress, it ignores
+// bytes after the end of the stream.
 func inflate(data []byte, limit int) ([]byte, error) {
 	in := inflaters.Get().(*inflater)
 	defer inflaters.Put(in)

@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// What a signed text is refused for. Errors never repeat the text.
+// Why a signed text is refused. Errors never quote the text.
 var (
 	// ErrBadSignature: none of the keys has made the signature, or there is
 	// none. Django's BadSignature.
@@ -28,8 +28,8 @@ var (
 	// ErrExpired: the signature is valid, but older than allowed. Django's
 	// SignatureExpired.
 	ErrExpired = errors.New("the signature has expired")
-	// ErrMalformed: the signature is valid, but what it signs isn't in the
-	// format. Django raises various exceptions.
+	// ErrMalformed: the signature is valid, but the signed value hasn't the format.
+	// Django raises various exceptions.
 	ErrMalformed = errors.New("the signed text is malformed: something else than Django's TimestampSigner made it")
 	// ErrTooLarge: the signature is valid, but the data inflates to more than
 	// Settings.MaxInflated. Django has no such bound.

@@ -85,8 +85,8 @@ func mustDecode(t testing.TB, text string) []byte {
 	return data
 }
 
-// isEqual compares answers. What may be compressed is compared by what it is
-// when decompressed, as the two compress differently.
+// isEqual compares answers. Texts that may be compressed are decompressed first,
+// because Go and Python compress differently.
 func (q *question) isEqual(t testing.TB, ours, theirs answer) bool {
 	t.Helper()
 	if q.Do != "dumps" || ours == theirs || !q.Compress {
