@@ -510,7 +510,7 @@ func TestAssertionConfigs(t *testing.T) {
 		{"assertion {\n audience app\n ttl 1s\n}", "assertion: ttl 1s: it must be whole seconds, from 2s to 1h"},
 		{"assertion {\n audience app\n ttl 2500ms\n}", "assertion: ttl 2.5s: it must be whole seconds"},
 		{"assertion {\n audience app\n ttl 2h\n}", "assertion: ttl 2h0m0s"},
-		{"assertion {\n audience app\n header \"a b\"\n}", `assertion: header "a b": that is not a name`},
+		{"assertion {\n audience app\n header \"a b\"\n}", `assertion: header "a b": it is not a valid header field name`},
 		{"assertion {\n audience app\n header Cookie\n}", "assertion: header Cookie: this header field has another meaning"},
 		{"assertion {\n audience app\n header remote_user\n}", "can't be told from another"},
 		{"token_from header X-Token\nassertion {\n audience app\n header X_Token\n}", "token_from header X-Token: that is an identity header field"},

@@ -3,6 +3,7 @@ package sesame_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +20,8 @@ import (
 // dashboard and in the alert rules, and has Prometheus's own tool read both.
 func TestMonitoring(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
-		startGateway(t, db, startUpstream(t), site{})
+		g := startGateway(t, db, startUpstream(t), site{})
+		g.get(t, "/?sesame=bad").wantStatus(t, http.StatusUnauthorized) // a count of rejections is there from the first one on
 		ctx := caddy.ActiveContext()
 		families, err := ctx.GetMetricsRegistry().Gather()
 		if err != nil {

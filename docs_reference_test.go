@@ -7,6 +7,7 @@ import (
 	gotoken "go/token"
 	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -408,11 +409,25 @@ func isOpen(metric, label string) bool {
 	return label == "server" || metric == "caddy_sesame_credentials_rejected_total"
 }
 
+// isSchemesReason reports whether the page of a scheme has the reason.
+func isSchemesReason(reason string) bool {
+	if slices.ContainsFunc(token.Reasons(), func(r token.Reason) bool { return r.String() == reason }) {
+		return false
+	}
+	for _, page := range []string{"passwords", "api-tokens", "django-session", "reference", "troubleshooting"} {
+		text, err := os.ReadFile("docs/" + page + ".md")
+		if err == nil && strings.Contains(string(text), "`"+reason+"`") {
+			return true
+		}
+	}
+	return false
+}
+
 // isOfScheme reports whether an outcome, or the reason of a refusal, is that of a
 // scheme which has a block of the configuration: it is there once a handler of the
 // process has had it.
 func isOfScheme(outcome string) bool {
-	if strings.HasSuffix(outcome, " reason=cross_site") || strings.HasSuffix(outcome, " reason=other_login") {
+	if reason, ok := strings.CutPrefix(outcome, "caddy_sesame_requests_total counter reason="); ok && isSchemesReason(reason) {
 		return true
 	}
 	for _, scheme := range []string{"django_session", "password", "drf", "knox", "simplejwt"} {
