@@ -55,7 +55,7 @@ func lockTable(t *testing.T, d *database) (unlock func()) {
 	}
 }
 
-// awaitQueries returns when so many queries wait for the locked table.
+// awaitQueries returns when a number of queries wait for the locked table.
 func (l *lockedUsers) awaitQueries(n int) {
 	l.t.Helper()
 	eventually(l.t.(*testing.T), func() error {
@@ -67,8 +67,8 @@ func (l *lockedUsers) awaitQueries(n int) {
 	})
 }
 
-// waitingContext tells when a lookup waits for its end, as it does once it is in
-// a batch.
+// waitingContext tells when a lookup waits for the context's end, which it does
+// once it is in a batch.
 type waitingContext struct {
 	context.Context
 	waits func()
@@ -162,7 +162,7 @@ func TestBatchThatAllLeftOnItsWayHurtsNoLaterLookup(t *testing.T) {
 	cancel()
 	leaving.Wait()
 
-	// The same user joins no query that others have left.
+	// The same user's lookup joins no query that others have left.
 	var later sync.WaitGroup
 	l.join(t.Context(), &later, nil, 2)
 	l.unlock()
@@ -174,7 +174,7 @@ func TestBatchThatAllLeftOnItsWayHurtsNoLaterLookup(t *testing.T) {
 }
 
 // TestLookupsOfABatchWaitNoLongerThanAQueryMayTake has a batch wait for a query
-// that takes all its time: the batch has only the rest of its own.
+// until the query's time limit: only the rest of that time is left for the batch.
 func TestLookupsOfABatchWaitNoLongerThanAQueryMayTake(t *testing.T) {
 	t.Parallel()
 	const timeout = 3 * time.Second

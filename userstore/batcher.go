@@ -77,7 +77,7 @@ func (b *batcher[R]) join(ctx context.Context, r *reading[R], key token.PrimaryK
 	}
 	if b.next == nil {
 		joined := &batch[R]{done: make(chan struct{}), deadline: time.Now().Add(r.s.timeout)}
-		// Not this lookup's context: the others must continue if it ends.
+		// Not this lookup's context: the other lookups must continue if it ends.
 		ctx = context.WithoutCancel(ctx)
 		joined.timer = time.AfterFunc(patience, func() { b.waited(ctx, r, joined) })
 		b.next = joined

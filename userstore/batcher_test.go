@@ -175,8 +175,8 @@ func TestLookupsTogether(t *testing.T) {
 	lookups.Wait()
 }
 
-// TestLookupsAreFresh changes a row while others look it up all the time: a
-// lookup that begins after the change sees it, whatever query it joins.
+// TestLookupsAreFresh changes a row while others look it up all the time: a lookup
+// that begins after the change sees the change, whatever query it joins.
 func TestLookupsAreFresh(t *testing.T) {
 	t.Parallel()
 	d := newUsers(t, 20)
@@ -205,7 +205,7 @@ func TestLookupsAreFresh(t *testing.T) {
 	others.Wait()
 }
 
-// TestLookupsThatGiveUp leave their batch, and the others of it their answers.
+// TestLookupsThatGiveUp: the other lookups of their batch still get answers.
 func TestLookupsThatGiveUp(t *testing.T) {
 	t.Parallel()
 	d := newUsers(t, 20)
@@ -252,7 +252,7 @@ func TestLookupsThatGiveUp(t *testing.T) {
 	}
 	staying.Wait()
 
-	// All gone at once leaves the store in order, too.
+	// If all lookups leave at once, the store still works.
 	gone, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	for range 50 {

@@ -184,7 +184,7 @@ func TestBreakerStaysClosed(t *testing.T) {
 	}
 }
 
-// TestBreakerAndStart opens a store while nothing comes through.
+// TestBreakerAndStart opens a store while the proxy lets nothing through.
 func TestBreakerAndStart(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers)

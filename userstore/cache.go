@@ -33,11 +33,11 @@ type CacheConfig struct {
 	// The most users to keep. Default: 100000.
 	MaxUsers int `json:"max_users,omitempty"`
 
-	// The most memory to use for them, in bytes. Default: 64 MiB.
+	// The most memory to use for rows, in bytes. Default: 64 MiB.
 	MaxSize int64 `json:"max_size,omitempty"`
 }
 
-// Validate checks what can be checked by itself.
+// Validate checks the values.
 func (c *CacheConfig) Validate() error {
 	switch {
 	case c.For <= 0:
@@ -61,8 +61,8 @@ type Cache struct {
 	key   poolKey
 }
 
-// keptRows is what all caches of one configuration share, the former
-// configuration's and the one after a reload.
+// keptRows is shared by all caches of one configuration, from before and after a
+// reload.
 type keptRows struct {
 	users  *otter.Cache[token.PrimaryKey, keptRow]
 	absent *otter.Cache[token.PrimaryKey, time.Time] // when the key was looked up
@@ -98,8 +98,8 @@ func NewCache(store *MySQL, cfg CacheConfig) (*Cache, error) {
 	return &Cache{store: store, kept: kept.(*keptRows), key: key}, nil
 }
 
-// keyOfCache covers all that a row depends on, so that no two sites share rows
-// that they would read in different ways.
+// keyOfCache covers everything that a row depends on, so that sites which would
+// read a row differently don't share it.
 func keyOfCache(store *MySQL, cfg CacheConfig) (poolKey, error) {
 	needs := store.needs
 	needs.Vias = nil // rows are kept by primary keys only
@@ -123,8 +123,8 @@ func newKeptRows(cfg CacheConfig) (*keptRows, error) {
 	period := time.Duration(cfg.For)
 	maxUsers := orDefault(cfg.MaxUsers, DefaultCacheMaxUsers)
 	maxSize := uint64(orDefault(cfg.MaxSize, DefaultCacheMaxSize)) //nolint:gosec // it isn't negative
-	// A row counts as its part of the memory at least, so that the limit of
-	// memory limits the number, too.
+	// Each row counts for a minimum of memory, so that the memory's limit limits
+	// the number of rows, too.
 	least := maxSize / uint64(maxUsers) //nolint:gosec // neither
 	users, err := otter.New(&otter.Options[token.PrimaryKey, keptRow]{
 		MaximumWeight: maxSize,
@@ -152,8 +152,8 @@ func newKeptRows(cfg CacheConfig) (*keptRows, error) {
 	return &keptRows{users: users, absent: absent}, nil
 }
 
-// leftOf is how much of a period is left that began at a time, and more than
-// nothing, which would be for ever.
+// leftOf returns the rest of a period that began at a time. It is positive, because
+// zero would mean for ever.
 func leftOf(period time.Duration, began time.Time) time.Duration {
 	return max(period-time.Since(began), 1)
 }
@@ -194,9 +194,9 @@ func (c *Cache) Close() error {
 }
 
 // Lookup is MySQL.LookupAny, with a row that may be as old as the configuration
-// says. isFresh tells that it is not from before the call, as it may tell of
-// ErrNotFound. Lookups of one user
-// that is not in the cache wait for one query together.
+// says. isFresh reports that the answer, which may be ErrNotFound, isn't from
+// before the call. Lookups of one user that is not in the cache wait for one query
+// together.
 func (c *Cache) Lookup(ctx context.Context, pk token.PrimaryKey) (user *User, isFresh bool, err error) {
 	row, ok := c.kept.users.GetIfPresent(pk)
 	if ok {
@@ -223,7 +223,7 @@ func (c *Cache) Lookup(ctx context.Context, pk token.PrimaryKey) (user *User, is
 	return row.user, !row.isLate && !row.asked.Before(called), nil
 }
 
-// LookupFresh is MySQL.Lookup, and keeps the row for others.
+// LookupFresh is MySQL.Lookup, and keeps the row for later calls.
 func (c *Cache) LookupFresh(ctx context.Context, pk token.PrimaryKey) (*User, error) {
 	asked := time.Now()
 	user, err := c.store.Lookup(ctx, pk)

@@ -12,9 +12,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// TestCachedRowIsUsedNoLongerThanItsAge looks a user up all the time while the
-// row is another one on the server: what begins later than the age of the kept
-// row sees the other one.
+// TestCachedRowIsUsedNoLongerThanItsAge looks a user up all the time after the
+// server's row has changed: a lookup that begins after the kept row's age sees the
+// change.
 func TestCachedRowIsUsedNoLongerThanItsAge(t *testing.T) {
 	t.Parallel()
 	d := newUsers(t, 1)
@@ -50,8 +50,8 @@ func TestCachedRowIsUsedNoLongerThanItsAge(t *testing.T) {
 	}
 }
 
-// TestAgeOfACachedRowCountsFromWhenItWasAskedFor has MySQL take longer for the
-// answer than a row may be kept: it isn't used again.
+// TestAgeOfACachedRowCountsFromWhenItWasAskedFor has MySQL's answer take longer
+// than a row may be kept: the row isn't used again.
 func TestAgeOfACachedRowCountsFromWhenItWasAskedFor(t *testing.T) {
 	t.Parallel()
 	const age = time.Second

@@ -95,8 +95,8 @@ func TestCacheForgetsRowsByTheirAge(t *testing.T) {
 	})
 }
 
-// TestCacheIsOfOneConfiguration has caches of equal configurations share rows,
-// as after a reload, and no others.
+// TestCacheIsOfOneConfiguration: only caches of equal configurations share rows, as
+// after a reload.
 func TestCacheIsOfOneConfiguration(t *testing.T) {
 	t.Parallel()
 	d := newUsers(t, 2)
@@ -142,7 +142,8 @@ func TestCacheReadsOnce(t *testing.T) {
 	}
 }
 
-// TestCacheOutlivesWhoFillsIt cancels the lookup that others wait for.
+// TestCacheOutlivesWhoFillsIt cancels a lookup while other lookups wait for its
+// query.
 func TestCacheOutlivesWhoFillsIt(t *testing.T) {
 	t.Parallel()
 	d := newUsers(t, 1)

@@ -59,7 +59,7 @@ func options(cfg *Config) directive.Options {
 	}
 }
 
-// columnOption is the name of a column, which is by default that of the option.
+// columnOption configures the name of a column. The default name is the option's.
 func columnOption(to *string, option string) directive.Option {
 	return directive.Values(0, 1, "the name of a column, or -", func(args []string) error {
 		*to = option

@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// collationCase is a column, a row of it, and keys that MySQL takes for that
-// row's.
+// collationCase is a column, a row of it, and keys that MySQL takes for the row's
+// key.
 type collationCase struct {
 	name, columnType string
 	row              string             // its key, in SQL

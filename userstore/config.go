@@ -75,8 +75,8 @@ type Config struct {
 	// What the table's columns are called. Default: as in Django's `auth_user`.
 	Columns Columns `json:"columns,omitzero"`
 
-	// The table of tokens that were ended before their time, which
-	// `caddy sesame revoke` writes. Default: none.
+	// The table of revoked tokens, which `caddy sesame revoke` writes. Default:
+	// none.
 	Revocations string `json:"revocations,omitempty"`
 
 	// Where the groups of users are; they are read with the user. Default: they
@@ -115,22 +115,22 @@ type Config struct {
 	// How long a connection may be without work. Default: 90s.
 	ConnMaxIdleTime caddy.Duration `json:"conn_max_idle_time,omitempty"`
 
-	// Let Caddy start while MySQL can't be reached. Requests are answered 503
-	// until it can. A server that answers but refuses the DSN's user, or that
-	// lacks the table or a column, still prevents the start. Default: false.
+	// Let Caddy start while MySQL can't be reached. Until then, requests are
+	// answered 503. A server that answers but refuses the DSN's user, or that lacks
+	// the table or a column, still prevents the start. Default: false.
 	StartWithout bool `json:"start_without,omitempty"`
 
 	// Django's setting USE_TZ: whether `last_login` is in UTC. It matters only
 	// for writing it, so for one-time tokens. Default: true.
 	UseTZ *bool `json:"-"`
 
-	// Django's setting TIME_ZONE, in which `last_login` is written where `use_tz`
-	// is false; it has no effect else. Default: this host's zone, while Django's
-	// is `America/Chicago`.
+	// Django's setting TIME_ZONE, which `last_login` is written in if `use_tz` is
+	// false. Default: this host's zone; Django's default is `America/Chicago`.
 	TimeZone string `json:"-"`
 }
 
-// Columns names the columns of the table. `-` says that there is none.
+// Columns names the columns of the table. `-` means that the table has no such
+// column.
 type Columns struct {
 	// The column that tokens hold. Default: the table's primary key if it is
 	// one column, else `id`; or the name in `primary_key_field`.
@@ -158,7 +158,7 @@ type Columns struct {
 	Username string `json:"username,omitempty"`
 
 	// Whether the user may log in to Django's admin: a number or a boolean. It is
-	// read where it is named here, or something asks for it; the name is then
+	// read if it is named here, or if another option needs it; the name is then
 	// `is_staff` by default.
 	IsStaff string `json:"is_staff,omitempty"`
 
@@ -176,7 +176,7 @@ type Columns struct {
 	Extra []string `json:"extra,omitempty"`
 }
 
-// Needs is what the token settings ask of the table.
+// Needs are the columns and tables that the other options need.
 type Needs struct {
 	// Email: tokens depend on the e-mail address.
 	Email bool
@@ -184,21 +184,19 @@ type Needs struct {
 	// LastLogin: tokens are one-time.
 	LastLogin bool
 
-	// Staff and Superuser: something depends on these columns.
+	// Staff and Superuser: another option depends on these columns.
 	Staff, Superuser bool
 
-	// Vias are other ways to users' rows, each once, with a name of its own.
+	// Vias are other ways to users' rows, each once, with a distinct name.
 	Vias []*Via `json:"-"`
 
-	// SecondFactors: User.HasSecondFactor is asked for. It is read in
-	// SecondFactorTables, or else in all tables of django-otp, of well-known
-	// packages with devices for it, and of allauth that there are when the table
-	// of users is checked.
+	// SecondFactors: read User.HasSecondFactor. It is read from SecondFactorTables,
+	// or else from all tables of django-otp, of well-known packages with devices
+	// for it, and of allauth that exist when the table of users is checked.
 	SecondFactors      bool
 	SecondFactorTables []string
 
-	// SessionTable is the table of Django's sessions, where the store writes to
-	// it.
+	// SessionTable is the table of Django's sessions, if the store writes to it.
 	SessionTable string
 
 	// UpgradePassword: hashes of passwords are replaced by others.
@@ -216,16 +214,15 @@ type Needs struct {
 	HexKeys bool
 }
 
-// KeysOf notes what kind of keys a packer makes.
+// KeysOf notes the kind of keys that a packer makes.
 func (n *Needs) KeysOf(packer token.Packer) {
 	n.Kind, n.HexKeys = packer.Kind(), strings.HasPrefix(packer.Name(), "hex:")
 }
 
-// refer reports whether something that is needed stands in tables that refer to
-// users.
+// refer reports whether a table that refers to users is needed.
 func (n *Needs) refer() bool { return len(n.Vias) > 0 || n.SecondFactors }
 
-// Validate reports the first thing in the configuration that can't be right.
+// Validate returns the first error in the configuration.
 func (c *Config) Validate() error {
 	if err := c.validateDSN(); err != nil {
 		return err
@@ -275,7 +272,7 @@ func (c *Config) validateDSN() error {
 	return setting.Of("dsn", err)
 }
 
-// checkDatabase makes sure that it is known which database the table is in.
+// checkDatabase makes sure that the table's database is known.
 func (c *Config) checkDatabase(dsn *mysql.Config) error {
 	table, err := parseTable(c.table())
 	if err != nil {
@@ -354,7 +351,8 @@ func (c *Config) validateNames() error {
 			return setting.Errorf("columns", "extra column %q has the name of what is read of the user by the option %[1]s: "+
 				"give it another name in a view", name)
 		}
-		// The hash of a password in a header or a log would be one mistake away.
+		// A password's hash in an extra column could easily get into a header or a
+		// log.
 		if same(c.Columns.Password) || same(defaultPassword) && (c.Columns.Password == "" || c.Columns.Password == NoColumn) {
 			return setting.Errorf("columns", "extra column %q holds the password: it is never passed on", name)
 		}
@@ -407,12 +405,12 @@ func (c *Config) limits() poolLimits {
 	}
 }
 
-// Location is the time zone of times in the database, as USE_TZ and TIME_ZONE say.
+// Location is the time zone of times in the database, by USE_TZ and TIME_ZONE.
 func (c *Config) Location() (*time.Location, error) { return c.location() }
 
 // location is the time zone in which last_login is written.
 func (c *Config) location() (*time.Location, error) {
-	// A time zone without a use may stand there, as it does in Django's settings.
+	// TIME_ZONE may be set without effect, as in Django's settings.
 	if c.UseTZ == nil || *c.UseTZ {
 		return time.UTC, nil
 	}

@@ -16,8 +16,9 @@ import (
 // startOfTests is a clock's reading with more digits than MySQL stores.
 var startOfTests = time.Date(2026, 5, 6, 7, 8, 9, 123456789, time.UTC)
 
-// TestTokenIsConsumedOnceByManyRequests lets many requests over two gateways use one token. All read
-// the row before any consumes it, as the worst case has it.
+// TestTokenIsConsumedOnceByManyRequests lets many requests over two gateways use
+// one token. In the worst case, all of them read the row before any consumes the
+// token.
 func TestTokenIsConsumedOnceByManyRequests(t *testing.T) {
 	t.Parallel()
 	const requests = 200
@@ -242,8 +243,8 @@ func TestConsumeNeedsOneTime(t *testing.T) {
 	}
 }
 
-// TestConsumeDoesNotLinger: an UPDATE that was given up while it waited for a
-// lock must not take effect when the lock goes.
+// TestConsumeDoesNotLinger: an UPDATE that was given up while it waited for a lock
+// has no effect after the lock is released.
 func TestConsumeDoesNotLinger(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers)

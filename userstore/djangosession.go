@@ -22,12 +22,12 @@ const (
 const sessionKeyLength = 32
 
 var (
-	// ErrExists says that there is a session with the key already: the caller
-	// makes another key, as Django's SessionStore.create does.
+	// ErrExists says that a session with the key exists already: the caller makes
+	// another key, as Django's SessionStore.create does.
 	ErrExists = errors.New("there is a session with this key")
 
-	// ErrGone says that the session that was to be written isn't there any more,
-	// as Django's UpdateError does.
+	// ErrGone says that the session to be written no longer exists, like Django's
+	// UpdateError.
 	ErrGone = errors.New("the session has ended")
 )
 
@@ -110,8 +110,8 @@ func (s *MySQL) checkSessions(ctx context.Context, t table, key, data, expiry co
 	return err
 }
 
-// CreateSession writes a new session of Django's. The error is ErrExists if its
-// key is another's. After ErrUnavailable the session may or may not be there.
+// CreateSession writes a new session of Django's. The error is ErrExists if another
+// session has the key. After ErrUnavailable the session may or may not exist.
 func (s *MySQL) CreateSession(ctx context.Context, row SessionRow, now time.Time) error {
 	const doing = "creating a session of Django's"
 	statements, err := s.sessionStatements(ctx, doing)
@@ -165,7 +165,7 @@ func (s *MySQL) ReplaceSession(ctx context.Context, former string, row SessionRo
 	return err
 }
 
-// unlessDuplicate leaves out the error for a key that is there, which quotes it.
+// unlessDuplicate replaces the error for a duplicate key, which quotes the key.
 func unlessDuplicate(err error) error {
 	if numberOf(err) == erDuplicate {
 		return nil
@@ -173,8 +173,8 @@ func unlessDuplicate(err error) error {
 	return err
 }
 
-// SaveSession writes data and expiry of a session of Django's that is there. Else
-// the error is ErrGone.
+// SaveSession writes data and expiry of an existing session of Django's. If it
+// doesn't exist, the error is ErrGone.
 func (s *MySQL) SaveSession(ctx context.Context, row SessionRow, now time.Time) error {
 	const doing = "saving a session of Django's"
 	statements, err := s.sessionStatements(ctx, doing)

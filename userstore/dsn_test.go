@@ -26,7 +26,7 @@ func FuzzDSN(f *testing.F) {
 		_, password, _ := strings.Cut(account, ":")
 		wantNoPassword := func(err error) {
 			t.Helper()
-			// A password that is marked, and isn't said elsewhere, too.
+			// A marked password that doesn't occur in the rest of the DSN.
 			if err != nil && strings.Contains(password, "hush") && strings.Count(dsn, password) == 1 && strings.Contains(err.Error(), password) {
 				t.Errorf("the error repeats the password: %v", err)
 			}

@@ -49,8 +49,8 @@ func TestDSNsThatCannotBeRightSayWhatIsRight(t *testing.T) {
 	}
 }
 
-// TestParametersThatTheServerRejectsAreNamed asks a server. It isn't an outage:
-// start_without doesn't help.
+// TestParametersThatTheServerRejectsAreNamed asks a server. Its rejection isn't an
+// outage: start_without doesn't help.
 func TestParametersThatTheServerRejectsAreNamed(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers)
@@ -81,8 +81,8 @@ func TestParametersThatTheServerRejectsAreNamed(t *testing.T) {
 	}
 }
 
-// TestDSNFilesWithAByteOrderMarkAreNamed has files as editors and shells of
-// Windows write them.
+// TestDSNFilesWithAByteOrderMarkAreNamed writes files as editors and shells of
+// Windows do.
 func TestDSNFilesWithAByteOrderMarkAreNamed(t *testing.T) {
 	t.Parallel()
 	for _, text := range map[string]string{

@@ -47,10 +47,10 @@ func write(t *testing.T, file, text string) {
 	}
 }
 
-// TestPasswordRotation changes a password while users are looked up, in the
-// file first or in the server first. No lookup fails, but for one that needs a
-// connection while the server has another password than the file, and no
-// connection of before is left in the end.
+// TestPasswordRotation changes a password while users are looked up, in the file
+// first or in the server first. Lookups fail only if they need a new connection
+// while the two passwords differ. At the end, no connection with the former
+// password is left.
 func TestPasswordRotation(t *testing.T) {
 	t.Parallel()
 	for _, order := range []string{"file first", "server first"} {
@@ -118,7 +118,7 @@ func TestPasswordRotation(t *testing.T) {
 	}
 }
 
-// hasLogged is an error until something is as it should be.
+// hasLogged returns an error until the message was logged.
 func hasLogged(is bool) error {
 	if !is {
 		return errors.New("it isn't as it should be yet")
@@ -174,8 +174,8 @@ func TestDSNFileThatIsWrong(t *testing.T) {
 	}
 }
 
-// TestPasswordThatNobodyHas: a wrong password in the file is an outage, which
-// ends with the right one.
+// TestPasswordThatNobodyHas: a wrong password in the file is an outage, until the
+// file has the right one.
 func TestPasswordThatNobodyHas(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers)

@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// TestWritesOnTheEmbeddedServer writes all there is to write by the server of the
-// demo, which isn't MySQL.
+// TestWritesOnTheEmbeddedServer makes all the store's writes on the demo's server,
+// which isn't MySQL.
 func TestWritesOnTheEmbeddedServer(t *testing.T) {
 	t.Parallel()
 	dsn, stop, err := testdevmysql.Start("../internal/devmysql", t.TempDir())

@@ -8,8 +8,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// Extension says how much later a row ends that leads to a user, and when that
-// is written.
+// Extension says how much later the end of a row is set, and when that is written.
 type Extension struct {
 	// By is how long from now the row ends.
 	By time.Duration
@@ -18,8 +17,8 @@ type Extension struct {
 	// limit.
 	Latest time.Time
 
-	// AtLeast is by how much later it must end than it would: so often is it
-	// written at most.
+	// AtLeast is the minimum by which the end must move, which limits how often the
+	// row is written.
 	AtLeast time.Duration
 }
 

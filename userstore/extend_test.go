@@ -162,7 +162,7 @@ func TestExtendLooksAtTheRowThatWasRead(t *testing.T) {
 	}
 	by, now := userstore.Extension{By: time.Hour, AtLeast: time.Minute}, time.Now()
 	u := lookup()
-	// The row needs it by now, which that user doesn't know.
+	// By now the row needs to be extended, but the user that was read doesn't tell.
 	d.exec("UPDATE knox_authtoken SET expiry = UTC_TIMESTAMP() + INTERVAL 10 MINUTE")
 	for _, step := range []struct {
 		name string

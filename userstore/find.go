@@ -74,8 +74,8 @@ func (s *MySQL) columnOf(p *plan, by Field) (string, error) {
 	}
 }
 
-// distinct returns each value once that a row can have. Nobody is found by an
-// empty one, which any number of users may have.
+// distinct returns the distinct values that a row can have. Empty values find no
+// user, because any number of users may have them.
 func distinct(values []string) []string {
 	seen := make(map[string]struct{}, len(values))
 	all := make([]string, 0, len(values))
@@ -108,7 +108,7 @@ func (s *MySQL) findBatch(ctx context.Context, p *plan, by Field, column string,
 		case err != nil:
 			return err
 		case len(users) == findEach:
-			found[value] = users // too many to say that one of them is meant
+			found[value] = users // too many users to be sure which one is meant
 		default:
 			assign(by, []string{value}, users, found)
 		}

@@ -68,8 +68,8 @@ func TestManyUsersAreFoundTogether(t *testing.T) {
 	}
 }
 
-// TestFindManyOfMany: more users than a query reads, and a value that more have
-// than it can.
+// TestFindManyOfMany: a query finds more users than it may return, and one value
+// has more users than that.
 func TestFindManyOfMany(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "CREATE TABLE auth_user (id int PRIMARY KEY, password text, is_active int, username varchar(50), email varchar(50))",

@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// A Finder finds users for verdicts: in a row that is kept or a replica's where
-// that can only accept, and else in the row as it is now.
+// A Finder finds users for verdicts: in a kept row, or a replica's, if such a row
+// can accept the credential, and otherwise in the current row.
 type Finder struct {
 	Store interface {
 		Lookup(ctx context.Context, pk token.PrimaryKey) (*User, error)
@@ -53,7 +53,7 @@ func (f *Finder) Find(ctx context.Context, key Key, fresh bool, check func(*User
 	return checked(user, err, check)
 }
 
-// any reads a row that may be old, as far as the configuration allows.
+// any reads a row that may be as old as the configuration allows.
 func (f *Finder) any(ctx context.Context, pk token.PrimaryKey) (user *User, isFresh bool, err error) {
 	if f.Cache == nil {
 		return f.Store.LookupAny(ctx, pk)
@@ -69,8 +69,8 @@ func (f *Finder) fresh(ctx context.Context, pk token.PrimaryKey) (*User, error) 
 	return f.Cache.LookupFresh(ctx, pk)
 }
 
-// StartSpan begins a span in a request that is traced, as the directive tracing
-// has it, and nil in others.
+// StartSpan begins a span if the request is traced, as by the directive tracing,
+// and returns nil otherwise.
 func StartSpan(ctx context.Context, name string) (context.Context, trace.Span) {
 	request := trace.SpanFromContext(ctx)
 	if !request.IsRecording() {

@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// grantsOfPage are the statements of docs/mysql.md for a table that hold some
-// text, on this database and to this account.
+// grantsOfPage returns the statements of docs/mysql.md for tables with a text in
+// the name, for this database and account.
 func (d *database) grantsOfPage(account, table, holding string) []string {
 	d.t.Helper()
 	page, err := os.ReadFile("../docs/mysql.md")
@@ -29,8 +29,7 @@ func (d *database) grantsOfPage(account, table, holding string) []string {
 	return grants
 }
 
-// TestGrantsOfThePage grants what docs/mysql.md says for each need, and
-// nothing else.
+// TestGrantsOfThePage grants exactly what docs/mysql.md lists for each need.
 func TestGrantsOfThePage(t *testing.T) {
 	t.Parallel()
 	sessions := userstore.Via{Name: "django_session", Table: "django_session", Column: "session_key", Until: "expire_date", Reads: []string{"session_data"}, Extends: true}

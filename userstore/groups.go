@@ -10,9 +10,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// Groups and permissions stand in tables of their own. They are read in the
-// query that reads the user, as revocations are: a lookup, or a batch of them,
-// stays one round trip, and no answer mixes two states of the database.
+// Groups and permissions are in tables of their own. They are read in the query
+// that reads the user, like revocations: a lookup, or a batch of lookups, stays one
+// round trip, and no answer mixes two states of the database.
 
 // GroupsConfig says where the groups of users are. Empty, it is where Django's
 // own `User.groups` has them.
@@ -22,8 +22,8 @@ type GroupsConfig struct {
 	// with `_groups` behind its name, as Django calls it: `auth_user_groups`.
 	Table string `json:"table,omitempty"`
 
-	// Its column with the user. Default: what Django calls it for the users'
-	// table, such as `person_id` for `app_person`, or else `user_id`.
+	// Its column with the user. Default: Django's name for the users' table, such
+	// as `person_id` for `app_person`, or else `user_id`.
 	User string `json:"user,omitempty"`
 
 	// Its column with the group. Default: `group_id`.
@@ -56,7 +56,7 @@ const (
 	djangoGroupName    = "name"
 )
 
-// validate reports the first thing that can't be right.
+// validate returns the first error.
 func (g *GroupsConfig) validate() error {
 	if g.Table == "" && (g.User != "" || g.Group != "") {
 		return errors.New("columns are named, but not the table that they are in")
@@ -91,8 +91,8 @@ func checkRelated(tables, columns []string) error {
 	return nil
 }
 
-// names are where the groups have their names; nil where the group column
-// itself has them.
+// names has the place of the groups' names; nil if the group column itself has the
+// name.
 func (g *GroupsConfig) names() *GroupNames {
 	if g.Names == nil && g.Group == "" {
 		return &GroupNames{Table: djangoGroupTable, Key: djangoKey, Name: djangoGroupName}
@@ -109,8 +109,8 @@ func (g *GroupsConfig) isDjangos() bool {
 	return err == nil && name.table == djangoGroupTable && strings.EqualFold(g.Names.Key, djangoKey)
 }
 
-// django says where users have their groups of Django's, wherever the names of
-// groups are read.
+// django returns the memberships in Django's groups, wherever the names of groups
+// are read from.
 func (g *GroupsConfig) django() *GroupsConfig {
 	if g.isDjangos() {
 		return g
@@ -118,7 +118,7 @@ func (g *GroupsConfig) django() *GroupsConfig {
 	return new(GroupsConfig)
 }
 
-// besideDjango is a table of Django's in the database with its groups.
+// besideDjango names a table of Django's in the database of its groups.
 func (g *GroupsConfig) besideDjango(table string) string {
 	if g.isDjangos() && g.Names != nil {
 		if name, err := parseTable(g.Names.Table); err == nil && name.schema != "" {
@@ -197,7 +197,7 @@ func (s *MySQL) membership(ctx context.Context, b *builder, g *GroupsConfig) (*m
 	return m, nil
 }
 
-// djangoTable is what Django calls a table beside that of the users.
+// djangoTable returns Django's name for a table beside the users' table.
 func (s *MySQL) djangoTable(suffix string) string {
 	return quote(s.name.table + suffix)
 }

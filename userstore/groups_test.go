@@ -11,7 +11,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// djangoRights are what Django 5 makes for groups and permissions on MySQL.
+// djangoRights are the tables that Django 5 makes for groups and permissions on
+// MySQL.
 var djangoRights = []string{
 	`CREATE TABLE auth_group (id int AUTO_INCREMENT PRIMARY KEY, name varchar(150) NOT NULL UNIQUE)`,
 	`CREATE TABLE django_content_type (id int AUTO_INCREMENT PRIMARY KEY, app_label varchar(100) NOT NULL, model varchar(100) NOT NULL,
@@ -127,8 +128,8 @@ func TestDjangosGroupsAndPermissions(t *testing.T) {
 	})
 }
 
-// TestNamesOfGroups has names in which any separator stands, and which a
-// collation takes for equal.
+// TestNamesOfGroups has names with all separators, and names that a collation takes
+// for equal.
 func TestNamesOfGroups(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers)
@@ -161,7 +162,7 @@ func TestNamesOfGroups(t *testing.T) {
 	wantNames(t, "groups of NULL", lookup(t, s, token.IntKey(2)).Groups())
 }
 
-// djangosTables are all that Django makes for its users.
+// djangosTables are all tables that Django makes for its users.
 var djangosTables = append([]string{authUser, threeUsers}, djangoRights...)
 
 // tablesOfGroups are ways to store groups, with the members that each should have.
@@ -367,7 +368,7 @@ func TestGroupsThatCannotBeRead(t *testing.T) {
 			t.Parallel()
 			cfg := test.cfg
 			cfg.DSN = d.dsn()
-			cfg.StartWithout = true // which forgives none of this
+			cfg.StartWithout = true // start_without forgives none of these errors
 			_, err := userstore.Open(t.Context(), cfg, test.needs, nil)
 			wantError(t, err, test.want...)
 		})

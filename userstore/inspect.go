@@ -13,8 +13,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// Inspector looks at a server and a table on behalf of an operator, piece by
-// piece: what one question can't tell, the next still may. It writes nothing.
+// Inspector looks at a server and a table on behalf of an operator, step by step:
+// if one step fails, later ones may still succeed. It writes nothing.
 type Inspector struct {
 	s     *MySQL
 	dsn   *mysql.Config
@@ -39,7 +39,7 @@ func NewInspector(cfg Config, needs Needs) (*Inspector, error) {
 // Close gives the connections back.
 func (i *Inspector) Close() error { return i.s.Close() }
 
-// Server is what there is to know of a server and the connection to it.
+// Server has the properties of a server and of the connection to it.
 type Server struct {
 	Version string
 	Account string // the account whose privileges apply, as user@host
@@ -114,7 +114,7 @@ type Table struct {
 	Reads Reads
 
 	// Related are the other tables that are read, each with its columns, and what
-	// may be written there, in words.
+	// the store writes there, in words.
 	Related []string
 }
 
@@ -395,7 +395,7 @@ func (i *Inspector) HasDuplicateKeys(ctx context.Context) (bool, error) {
 	return twice, nil
 }
 
-// Ping asks the server for nothing, within the time of a lookup.
+// Ping waits for any answer of the server, within the time limit of a lookup.
 func (s *MySQL) Ping(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()

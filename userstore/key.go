@@ -25,19 +25,18 @@ func (k Key) PrimaryKey() (pk token.PrimaryKey, ok bool) { return k.primary, k.v
 // Via returns the way to the user and the value, or nil for a primary key.
 func (k Key) Via() (via *Via, value string) { return k.via, k.value }
 
-// A Via is a way to users' rows by something else than the primary key that
-// tokens hold. A store knows those in its Needs; they aren't changed once it is
-// open.
+// A Via is a way to users' rows by another value than the primary key that tokens
+// hold. A store knows the Vias in its Needs; they aren't changed after Open.
 type Via struct {
-	// Name names the way in errors and logs: "django_session", for example.
+	// Name is the way's name in errors and logs: "django_session", for example.
 	Name string
 
 	// Fields are the columns of the users' table that may have the user's name, in
 	// order. Nothing else is set then.
 	Fields []Field
 
-	// Table is the table that has the value, in the database of the users' unless
-	// it names another. Empty is the users' table.
+	// Table is the table with the value, in the database of the users' table unless
+	// the name has another. Empty means the users' table.
 	Table string
 
 	// Column is the column of Table with the value, which is compared byte for
@@ -55,8 +54,8 @@ type Via struct {
 	// Reads are additional columns of Table, for User.Via and Whose.
 	Reads []string
 
-	// Until is a column of Table with a time. A row of a time that has passed
-	// isn't there. NULL has not passed. Empty: rows don't end.
+	// Until is a column of Table with a time. Once the time has passed, the row
+	// counts as missing. NULL never passes. Empty: rows don't end.
 	Until string
 
 	// Extends: Until is written, too, by MySQL.Extend. Then Reads should have it.

@@ -272,9 +272,9 @@ func (e unreadableKey) Error() string {
 
 func (k keyColumn) unreadable(kind token.Kind) error { return unreadableKey{k.name, kind} }
 
-// exactCondition is the condition of the UPDATE, beside that on the key itself,
-// that a text column has the key byte for byte, or any that equals it for a NULL
-// parameter. It is empty for other columns, which have one value for each key.
+// exactCondition is a condition of the UPDATE, beside the one on the key itself:
+// that a text column has the key byte for byte, or, for a NULL parameter, any equal
+// text. It is empty for other columns, which have one value for each key.
 func (k keyColumn) exactCondition() string {
 	if k.class != keyText {
 		return ""

@@ -17,7 +17,8 @@ const (
 	microseconds = "2006-01-02 15:04:05.000000"
 )
 
-// errLastLogin doesn't quote the value: last_login is a part of tokens' keys.
+// errLastLogin doesn't quote the value, because last_login is a part of tokens'
+// keys.
 var errLastLogin = errors.New("last_login isn't a date and time: it must read like " + microseconds +
 	", without a time zone")
 

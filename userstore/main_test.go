@@ -19,8 +19,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// baseDSN is the server that all tests share; each makes databases of its own.
-// It is empty where there is none.
+// baseDSN is the server that all tests share; each test makes databases of its own.
+// It is empty if there is no server.
 var baseDSN string
 
 func TestMain(m *testing.M) {
@@ -45,7 +45,7 @@ func withServer(run func() int) int {
 	case err == nil:
 		defer server.Stop()
 		baseDSN = server.DSN("")
-		// Far from UTC, and from this host's zone: nothing may depend on it.
+		// Far from UTC, and from this host's zone: no test may depend on the zone.
 		if err := server.Exec("", "SET GLOBAL time_zone = '-09:30'"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1

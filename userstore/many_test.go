@@ -111,7 +111,7 @@ func TestLookupManyOfEveryType(t *testing.T) {
 			3,
 		},
 		{
-			// Of the snowman, MySQL says that the column can't be compared.
+			// MySQL says that the snowman can't be compared with the column.
 			"varchar(50) charset latin1", "('Zoë'), ('Bob')",
 			keys{token.StringKey("Zoë"), token.StringKey("☃"), token.StringKey("Bob"), token.StringKey("bob"), token.StringKey("x")},
 			2,

@@ -171,11 +171,10 @@ func (s *MySQL) lookupAlone(ctx context.Context, pk token.PrimaryKey) (*User, er
 	return p.primary.alone(ctx, pk)
 }
 
-// LookupMany reads the users with any number of primary keys, with few queries.
-// Of each key it says what Lookup would: the map has the user under the key
-// that was asked for, and lacks keys that Lookup answers with ErrNotFound. Any
-// other error of one key is the error of all. Each query has the time that a
-// lookup has.
+// LookupMany reads the users with any number of primary keys, with few queries. It
+// answers for each key as Lookup does: the map has the user under the given key,
+// and lacks keys for which Lookup returns ErrNotFound. Any other error of one key
+// is the error of all. Each query has the time limit of a lookup.
 func (s *MySQL) LookupMany(ctx context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*User, error) {
 	if len(keys) == 0 {
 		return make(map[token.PrimaryKey]*User), nil

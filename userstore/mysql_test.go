@@ -92,7 +92,7 @@ func TestLookupInDjangosTable(t *testing.T) {
 func TestLookupReadsTheRowAsItIsNow(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers)
-	// Half as many reads may be stalled on the server, by tests beside this one.
+	// Half the limit, because other tests' reads may be stalled on the server, too.
 	s := openStore(t, userstore.Config{DSN: d.dsn(), MaxOpenConns: 16, MaxIdleConns: 1}, userstore.Needs{})
 	for _, active := range []bool{true, false, true} {
 		d.exec("UPDATE auth_user SET is_active = " + map[bool]string{true: "1", false: "0"}[active])

@@ -65,7 +65,7 @@ func (n hexNames) all() []string {
 	return all
 }
 
-// nameList are names that every request is asked for.
+// nameList has names that every request asks for.
 type nameList struct {
 	all     []string // sorted
 	text    string   // with commas

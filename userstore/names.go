@@ -92,9 +92,8 @@ func checkName(name string) error {
 	}
 }
 
-// quote writes a name so that MySQL takes it literally, whatever it holds.
-// Within backticks a backtick is the only character that means anything
-// (MySQL, "Schema Object Names").
+// quote writes a name so that MySQL takes it literally. Within backticks, only a
+// backtick is special (MySQL, "Schema Object Names").
 func quote(name string) string {
 	return "`" + strings.ReplaceAll(name, "`", "``") + "`"
 }

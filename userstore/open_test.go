@@ -18,7 +18,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// missing are tables that lack something, and what the error says of it.
+// missing are tables that lack something, and the error's text.
 var missing = []struct {
 	name   string
 	create string
@@ -375,7 +375,7 @@ func TestLateCheckFindsAMisfit(t *testing.T) {
 	})
 }
 
-// TestOpenOfAHungServer: one that takes connections and says nothing.
+// TestOpenOfAHungServer: the server accepts connections and sends nothing.
 func TestOpenOfAHungServer(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -109,8 +109,9 @@ func (s *MySQL) readPermissions(ctx context.Context, b *builder) error {
 	return nil
 }
 
-// permissionNames is the expression for the name of a permission, as Django
-// writes it, and what joins the tables with its parts to one that grants it.
+// permissionNames returns the expression for a permission's name, as Django writes
+// it, and the joins from a table that grants permissions to the tables with the
+// parts of the name.
 func (s *MySQL) permissionNames(ctx context.Context, b *builder) (name string, described func(granting related) (string, error), err error) {
 	permissions, err := s.lookAtRelated(ctx, b, s.cfg.Groups.besideDjango(djangoPermissionTable))
 	if err != nil {
@@ -161,8 +162,8 @@ func (u *User) HasPermission(name string) bool {
 	return u.IsActive && (u.IsSuperuser || u.permissions.has(name) || u.groupPermissions.has(name))
 }
 
-// Permissions returns the permissions that the user was given, alone or by a
-// group, sorted byte by byte, each once. That a superuser has all doesn't show.
+// Permissions returns the permissions of the user and of the user's groups, sorted
+// byte by byte, each once. It doesn't show that a superuser has all permissions.
 func (u *User) Permissions() []string {
 	all := slices.Concat(u.permissions.all(), u.groupPermissions.all())
 	slices.Sort(all)

@@ -19,7 +19,7 @@ type plan struct {
 	password, lastLogin, isActive, email, username, revocations, extra, width int
 	isStaff, isSuperuser, groups, permissions, groupPermissions, secondFactor int
 
-	// reads says what of these is there to be asked for.
+	// reads says which of these columns are read.
 	reads Reads
 
 	// Other tables that are read, with the columns.
@@ -37,8 +37,8 @@ type plan struct {
 	vias     map[*Via]viaReader
 	readings []planned // the primary's, and those for vias
 
-	// viaColumns are more columns of the users' that are looked for, with the names
-	// of the vias.
+	// viaColumns are additional columns of the users' table to look for, with the
+	// names of the vias.
 	viaColumns []Column
 
 	// Statements that write; nil for those that the store doesn't need. writes lists all of them.
@@ -49,8 +49,8 @@ type plan struct {
 	writes           []*written
 }
 
-// planned are the statements of a reading, and the first way that needs it; nil
-// for the primary key.
+// planned has the statements of a reading, and the first way that needs them; nil
+// means the primary key.
 type planned struct {
 	statements
 	via *Via
@@ -66,8 +66,8 @@ const (
 	namePermissions = -6
 )
 
-// check looks at the table and prepares the statements. Its errors are misfits
-// where the configuration must change.
+// check looks at the table and prepares the statements. Its errors are misfits if
+// the configuration must change.
 func (s *MySQL) check(ctx context.Context) (*plan, error) {
 	if s.isReplica {
 		return s.checkReading(ctx)

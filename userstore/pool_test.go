@@ -39,7 +39,7 @@ func TestPoolIsSharedAndReleased(t *testing.T) {
 		}
 	}
 
-	// A reload that fails takes nothing from the configuration that goes on.
+	// A failed reload takes nothing from the running configuration.
 	wrong := cfg
 	wrong.Table = "nowhere"
 	if _, err := userstore.Open(context.Background(), wrong, userstore.Needs{}, zap.NewNop()); err == nil {
@@ -131,7 +131,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	const most = 3
 	d := newDatabase(t, authUser, threeUsers)
-	d.db.SetMaxOpenConns(1) // which doesn't count
+	d.db.SetMaxOpenConns(1) // this connection doesn't count
 	s := openStore(t, userstore.Config{DSN: d.dsn(), MaxOpenConns: most, QueryTimeout: caddy.Duration(30 * time.Second)}, userstore.Needs{LastLogin: true})
 
 	var all sync.WaitGroup

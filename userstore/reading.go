@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// A reading is how rows are read by the values of a column: users by their keys,
-// for example. Lookups that wait together share a query.
+// A reading reads rows by the values of a column: users by their keys, for example.
+// Lookups that wait together share a query.
 type reading[R any] struct {
 	s        *MySQL
 	column   keyColumn // the column with the values that are looked up
@@ -25,7 +25,7 @@ type reading[R any] struct {
 
 // An executor executes the statements of a reading.
 type executor[R any] interface {
-	// readOne reads the row of a value. Without one, the error is ErrNotFound.
+	// readOne reads the row of a value. If there is none, the error is ErrNotFound.
 	readOne(ctx context.Context, statement *sql.Stmt, of asked) (R, error)
 
 	// readMany reads the rows of at most size values with the statement for so
@@ -91,7 +91,7 @@ func (b *batchStatements) close() error {
 	return err
 }
 
-// asked is a value to be read, and the parameter that stands for it.
+// asked is a value to be read, and its parameter.
 type asked struct {
 	key   token.PrimaryKey
 	param any
@@ -230,9 +230,9 @@ const (
 	erIllegalMixOfSeveral = 1271
 )
 
-// isCharset reports whether MySQL refused a batch because it couldn't compare
-// one of its values with the column. The others may be there, and only alone can
-// tell which it is.
+// isCharset reports whether MySQL refused a batch because one of its values
+// couldn't be compared with the column. The rows of other values may exist: each
+// value has to be queried alone.
 func isCharset(err error) bool {
 	switch numberOf(err) {
 	case erIllegalMixOfCollations, erIllegalMixOfThree, erIllegalMixOfSeveral, erImpossibleConversion:
@@ -292,7 +292,7 @@ func oneOf(size int) string {
 	return " IN (?" + strings.Repeat(", ?", size-1) + ")"
 }
 
-// atMost is the limit of rows for a number of values. One row more is enough to
-// see that one of them has several, which only a view can have, and which must
-// be seen to be rejected.
+// atMost is the limit of rows for a number of values. One additional row is enough
+// to notice that a value has several rows. Only a view can have such rows, and they
+// must be rejected.
 func atMost(size int) string { return " LIMIT " + strconv.Itoa(size+1) }

@@ -7,10 +7,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// OpenReadOnly is Open for programs that read users and consume nothing:
-// last_login is read wherever it is, for whatever a token may depend on, and no
-// right to write it is needed. It must be there only if needs say so.
-// Config.StartWithout makes no difference.
+// OpenReadOnly is Open for programs that read users and consume nothing. If the
+// table has last_login, it is read, because a token may depend on it, but the right
+// to write it isn't needed. The column is required only if needs say so.
+// Config.StartWithout has no effect.
 func OpenReadOnly(ctx context.Context, cfg Config, needs Needs, logger *zap.Logger) (*MySQL, error) {
 	cfg.HasRelations = cfg.HasRelations || needs.refer()
 	if err := cfg.Validate(); err != nil {

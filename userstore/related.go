@@ -15,8 +15,8 @@ func (t related) sql(alias string) string {
 	return tableName{t.schema, t.name}.sql() + " AS " + alias
 }
 
-// relatedColumns are what the DSN's user must be able to do with a table beside
-// that of the users: to read columns, and where the store writes, more.
+// relatedColumns are the columns that the DSN's user must be able to read in a
+// table beside the users' table, and those that the store writes.
 type relatedColumns struct {
 	tableName
 	columns           []string // that are read
@@ -36,7 +36,7 @@ func (r relatedColumns) String() string {
 	return text + ")"
 }
 
-// privileges are what to grant on the table, as GRANT lists it.
+// privileges returns the privileges to grant on the table, as GRANT lists them.
 func (r relatedColumns) privileges() string {
 	var all []string
 	for _, p := range []struct {
@@ -83,8 +83,8 @@ func (s *MySQL) grantee(ctx context.Context) string {
 	return grantee(account)
 }
 
-// lookAtRelated describes a table beside that of the users, and in its database
-// unless the name says another.
+// lookAtRelated reads the description of a table beside the users' table. It is in
+// the same database unless the name has another.
 func (s *MySQL) lookAtRelated(ctx context.Context, b *builder, text string) (related, error) {
 	name, err := parseTable(text)
 	if err != nil {
@@ -107,8 +107,7 @@ func (s *MySQL) lookAtRelated(ctx context.Context, b *builder, text string) (rel
 	return related{found}, nil
 }
 
-// whyNotRelated says what to do about a table that information_schema doesn't
-// show.
+// whyNotRelated says why information_schema doesn't show a table, and the remedy.
 func (s *MySQL) whyNotRelated(ctx context.Context, t table) error {
 	err := s.whyInvisible(ctx, t)
 	switch numberOf(err) {

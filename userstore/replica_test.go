@@ -67,7 +67,7 @@ func newReplicated(t *testing.T, statements ...string) *replicated {
 	return r
 }
 
-// await waits until the replica has what the primary has.
+// await waits until the replica has all changes of the primary.
 func (r *replicated) await(t *testing.T) {
 	t.Helper()
 	position := r.primary.text("SELECT @@gtid_binlog_pos")
@@ -101,7 +101,7 @@ func wantAny(t *testing.T, s *userstore.MySQL, id int64, password string, fresh 
 	return u
 }
 
-// TestReplicaThatIsBehindIsNotTrusted is about a replica that is behind, or doesn't answer.
+// TestReplicaThatIsBehindIsNotTrusted has a replica be behind, or not answer.
 func TestReplicaThatIsBehindIsNotTrusted(t *testing.T) {
 	t.Parallel()
 	r := newReplicated(t, authUser)
@@ -119,8 +119,8 @@ func TestReplicaThatIsBehindIsNotTrusted(t *testing.T) {
 	}
 }
 
-// testReplicaBehind: what may be read of a replica, and that nothing is
-// consumed by that.
+// testReplicaBehind: which rows a replica may answer with, and that they consume
+// nothing.
 func testReplicaBehind(t *testing.T, r *replicated) {
 	const columns = "id, password, last_login, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined"
 	// A replica whose account may only read.
@@ -157,7 +157,7 @@ func testReplicaBehind(t *testing.T, r *replicated) {
 		t.Errorf("nobody: %v, fresh: %t", err, isFresh)
 	}
 
-	// The token is used once, by the row that both read.
+	// The token is used once, by the row that both servers have.
 	first, second := wantAny(t, s, 2, p2, false), wantAny(t, s, 2, p2, false)
 	if err := s.Consume(t.Context(), first, time.Now()); err != nil {
 		t.Fatalf("by the replica's row: %v", err)
@@ -181,7 +181,7 @@ func testReplicaBehind(t *testing.T, r *replicated) {
 	wantAny(t, s, 1, "new", false)
 }
 
-// testReplicaInACache: a replica's row isn't taken for the row as it is.
+// testReplicaInACache: a replica's row doesn't count as the current row.
 func testReplicaInACache(t *testing.T, r *replicated) {
 	s := openStore(t, r.config(), userstore.Needs{})
 	cache, err := userstore.NewCache(s, userstore.CacheConfig{For: caddy.Duration(time.Minute)})
@@ -205,7 +205,8 @@ func testReplicaInACache(t *testing.T, r *replicated) {
 	r.replica.exec("START SLAVE SQL_THREAD")
 }
 
-// testReplicaFails over to the primary, and the other way round.
+// testReplicaFails: lookups go from the replica to the primary, and the other way
+// round.
 func testReplicaFails(t *testing.T, r *replicated) {
 	cfg := r.config()
 	cfg.QueryTimeout = caddy.Duration(3 * time.Second)

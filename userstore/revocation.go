@@ -43,10 +43,10 @@ var revocationColumns = []string{"user_key", "fingerprint", "revoked", "expires"
 // errNoRevocations is a mistake in the calling code or in the configuration.
 var errNoRevocations = errors.New("the option revocations of userstore names no table")
 
-// chooseRevocations has the SELECT read what of the user's is ended: the number
-// of entries, a colon, and the entries, each with a dot behind it. An entry is
-// the fingerprint in hexadecimal digits, or @ and the Unix time up to which all
-// is ended; then a slash, and the Unix time at which the entry expires, or
+// chooseRevocations adds the user's revocations to the SELECT: the number of
+// entries, a colon, and the entries, each with a dot behind it. An entry is the
+// fingerprint in hexadecimal digits, or @ and the Unix time up to which everything
+// is revoked; then a slash, and the Unix time at which the entry expires, or
 // nothing for never.
 func (s *MySQL) chooseRevocations(b *builder) error {
 	b.plan.revocations = -1
@@ -78,8 +78,7 @@ func (s *MySQL) keyText(b *builder) string {
 	return "CAST(CAST(" + name + " AS CHAR CHARACTER SET utf8mb4) AS BINARY)"
 }
 
-// checkRevocations says what to do where the table isn't there, or isn't the
-// one.
+// checkRevocations says what to do if the table is missing, or has other columns.
 func (s *MySQL) checkRevocations(ctx context.Context) error {
 	if s.cfg.Revocations == "" {
 		return nil
@@ -105,7 +104,7 @@ func (s *MySQL) checkRevocations(ctx context.Context) error {
 	return rows.Err()
 }
 
-// readRevocations takes what of the user's is ended from a row.
+// readRevocations reads the user's revocations from a row.
 func (u *User) readRevocations(p *plan, r *row) error {
 	raw := r.get(p.revocations)
 	if p.revocations < 0 || string(raw) == "0:" {
@@ -150,7 +149,7 @@ func (u *User) IsRevoked(fingerprint string, created time.Time) bool {
 		switch {
 		case entry == "":
 		case isAll && !created.IsZero():
-			// Whoever can't read it ends all: it is the safe side.
+			// An unreadable entry revokes everything, to be safe.
 			if until, err := strconv.ParseInt(since, 10, 64); err != nil || created.Unix() <= until {
 				return true
 			}
@@ -169,18 +168,18 @@ func (u *User) HasRevocations() bool { return u.revocations != "" }
 // do so again.
 const RevocationMargin = 5 * time.Second
 
-// forgetMargin is how long after its end an entry is removed, since the clock of
-// another gateway may be behind.
+// forgetMargin is how long an entry is kept after its end, because another
+// gateway's clock may be behind.
 const forgetMargin = 10 * time.Minute
 
-// ErrNoEffect says that an entry was written, but isn't read with the user. The
-// token may be valid still.
+// ErrNoEffect says that an entry was written, but can't be read with the user. The
+// token may still be valid.
 var ErrNoEffect = errors.New("the entry was written, but has no effect: see that the option revocations names the same table everywhere, " +
 	"and that the user's key is the same text in both tables")
 
-// Revoke ends a token of a user, by its fingerprint, until the time at which it
-// would have expired; the zero time is never. It returns after the primary
-// server was asked for the user again, and has the entry.
+// Revoke ends a token of a user, by its fingerprint, until the token would have
+// expired; the zero time means never. It returns after the primary server was asked
+// for the user again, and has the entry.
 func (s *MySQL) Revoke(ctx context.Context, u *User, fingerprint string, expires time.Time) error {
 	raw, err := hex.DecodeString(fingerprint)
 	if err != nil || len(raw) == 0 {
@@ -196,11 +195,11 @@ func (s *MySQL) Revoke(ctx context.Context, u *User, fingerprint string, expires
 	return s.wantRevoked(ctx, u, fingerprint, time.Time{})
 }
 
-// RevokeAll ends all sessions of a user, and all tokens that have a time, from
-// up to the time that it returns, which is RevocationMargin from now by the
-// clock of this process: that, not the database's, is the one that issues them.
-// The entry is kept until the last of them would have expired. RevokeAll returns
-// after the primary server was asked for the user again, and has the entry.
+// RevokeAll ends all sessions of a user, and all tokens with a time, from before
+// the time that it returns: RevocationMargin from now, by the clock of this
+// process, which issues them, and not the database's. The entry is kept until the
+// last of them would have expired. RevokeAll returns after the primary server was
+// asked for the user again, and has the entry.
 func (s *MySQL) RevokeAll(ctx context.Context, u *User, expires time.Time) (until time.Time, err error) {
 	until = time.Now().Add(RevocationMargin).Truncate(time.Second)
 	if err := s.revoke(ctx, u, []byte{}, until, expires.Add(RevocationMargin)); err != nil {
@@ -209,7 +208,7 @@ func (s *MySQL) RevokeAll(ctx context.Context, u *User, expires time.Time) (unti
 	return until, s.wantRevoked(ctx, u, "", until)
 }
 
-// wantRevoked makes sure that an entry has its effect.
+// wantRevoked returns an error if an entry has no effect.
 func (s *MySQL) wantRevoked(ctx context.Context, u *User, fingerprint string, created time.Time) error {
 	now, err := s.lookupAlone(ctx, u.PrimaryKey)
 	if err != nil {
@@ -261,8 +260,8 @@ func (s *MySQL) revoke(ctx context.Context, u *User, fingerprint []byte, revoked
 	return nil
 }
 
-// revokeStatements are for revoke. An entry that is there already is never made
-// weaker: another clock may have written it.
+// revokeStatements returns the statements for revoke. They never weaken an existing
+// entry, because another clock may have written it.
 func (s *MySQL) revokeStatements(b *builder) (revoke, forget string) {
 	if s.cfg.Revocations == "" {
 		return "", ""

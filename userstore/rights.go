@@ -32,7 +32,7 @@ func (u *User) Reads() Reads {
 	return u.plan.reads
 }
 
-// chooseRights has the SELECT read what the user may do.
+// chooseRights adds the user's rights to the SELECT.
 func (s *MySQL) chooseRights(ctx context.Context, b *builder) error {
 	b.plan.reads = s.cfg.Reads(s.needs)
 	var err error
@@ -70,8 +70,7 @@ func (s *MySQL) chooseRights(ctx context.Context, b *builder) error {
 	return nil
 }
 
-// chooseFlag has the SELECT read a column that says yes or no, and returns its
-// position.
+// chooseFlag adds a boolean column to the SELECT, and returns its position.
 func (b *builder) chooseFlag(option string, isRead bool, name, fallback, why string) (position int, err error) {
 	if !isRead {
 		return -1, nil
@@ -87,7 +86,7 @@ func (b *builder) chooseFlag(option string, isRead bool, name, fallback, why str
 	return b.add(truth), nil
 }
 
-// flag is what stands for yes and no in a column.
+// flag has a column's values for yes and no.
 func flag(yes bool) string {
 	if yes {
 		return "1"
@@ -95,7 +94,7 @@ func flag(yes bool) string {
 	return "0"
 }
 
-// readRights takes the user's rights from a row.
+// readRights reads the user's rights from a row.
 func (u *User) readRights(p *plan, r *row, copies *texts) error {
 	u.IsStaff = string(r.get(p.isStaff)) == "1"
 	u.IsSuperuser = string(r.get(p.isSuperuser)) == "1"

@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// row is the memory that a row is scanned into. It is used again, so that a
-// lookup doesn't allocate it.
+// row is the memory that a row is scanned into. It is reused, so that a lookup
+// doesn't allocate it.
 type row struct {
 	raw  []sql.RawBytes
 	dest []any
@@ -96,7 +96,7 @@ func (p *plan) user(r *row, kind token.Kind) (*User, error) {
 	return u, nil
 }
 
-// readTokenValues takes what tokens depend on from a row.
+// readTokenValues reads the values that tokens depend on from a row.
 func (u *User) readTokenValues(p *plan, r *row, copies *texts) error {
 	if raw := r.get(p.password); raw != nil {
 		u.values.password = copies.add(raw)

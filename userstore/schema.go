@@ -24,8 +24,8 @@ const (
 
 // Schema is what the check of the table found.
 type Schema struct {
-	// PrimaryKey is the column that tokens hold the value of, and Kind what
-	// Packer makes of it.
+	// PrimaryKey is the column whose value tokens hold, and Kind the kind of its
+	// values in Packer.
 	PrimaryKey string
 	Kind       token.Kind
 
@@ -33,7 +33,7 @@ type Schema struct {
 	// column of this type.
 	Packer string
 
-	// The columns that there are and that the configuration doesn't exclude.
+	// The columns that exist and that the configuration doesn't exclude.
 	HasPassword, HasLastLogin, HasIsActive, HasEmail, HasUsername bool
 
 	// LastLoginPrecision is the number of digits of a second's fraction that
@@ -148,7 +148,7 @@ func (s *MySQL) chooseLastLogin(b *builder) error {
 	precision, err := b.lastLoginPrecision(c)
 	if err != nil {
 		if name == "" && !s.needs.LastLogin {
-			return nil // a column of that name, but not what Django means by it
+			return nil // the column has that name, but isn't Django's
 		}
 		return err
 	}
@@ -207,14 +207,13 @@ func (s *MySQL) chooseIsActive(ctx context.Context, b *builder) error {
 	return nil
 }
 
-// truth is the expression for whether a column says yes: 1 or 0, which NULL is.
+// truth is the expression for a column's truth: 1, or 0, also for NULL.
 func (b *builder) truth(option string, c column) (string, error) {
 	switch c.dataType {
 	case "tinyint", "smallint", "mediumint", "int", "bigint", "bit", "decimal":
 		return quote(c.name) + " IS TRUE", nil
 	default:
-		// Text is true in MySQL if it begins with a number, and an ENUM whatever
-		// it says.
+		// MySQL takes text for true if it begins with a number, and any ENUM.
 		return "", setting.Of(option, misfitf("column %q of %s is of type %s: %s must be a number or a boolean; "+
 			"a view can make one of it", c.name, b.table, c.columnType, option))
 	}
@@ -283,7 +282,7 @@ func (b *builder) name(position int, names ...string) {
 	}
 }
 
-// readText is the expression that reads a column as people write its value.
+// readText is the expression that reads a column as text.
 func readText(c column) string {
 	switch {
 	case c.isTime() || c.dataType == "time":
@@ -295,8 +294,8 @@ func readText(c column) string {
 	}
 }
 
-// sameText is the condition that a column still holds the parameter, byte for
-// byte: in most collations a password would equal one of other letter case.
+// sameText is the condition that a column still equals the parameter byte for byte:
+// most collations take passwords of other letter case for equal.
 func sameText(c column) string {
 	if c.isBinary() {
 		return quote(c.name) + " <=> ?"

@@ -10,9 +10,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// Second factors of users stand in tables of their own, one for each kind of
-// device. Whether a user has one is read in the query that reads the user: a
-// password that is right must not count where Django would ask for more.
+// Users' second factors are in tables of their own, one for each kind of device.
+// Whether a user has one is read in the query that reads the user: the right
+// password must not be enough if Django would ask for more.
 
 // factorModel is a Django model whose rows are second factors.
 type factorModel struct{ app, model string }
@@ -57,12 +57,12 @@ const allauthFactors = "'totp', 'webauthn'"
 const aliasFactor = "`sesame factor`"
 
 // HasSecondFactor reports whether the user has a second factor for which Django
-// asks after the password: a confirmed device of django-otp, or an authenticator
-// of allauth's that isn't a list of recovery codes. It is false where
-// Needs.SecondFactors doesn't ask for it.
+// asks after the password: a confirmed device of django-otp, or an authenticator of
+// allauth's that isn't a list of recovery codes. It is false without
+// Needs.SecondFactors.
 func (u *User) HasSecondFactor() bool { return u.hasSecondFactor }
 
-// chooseSecondFactors has the SELECT read whether the user has a second factor.
+// chooseSecondFactors adds to the SELECT whether the user has a second factor.
 func (s *MySQL) chooseSecondFactors(ctx context.Context, b *builder) error {
 	b.plan.secondFactor = -1
 	if !s.needs.SecondFactors {
@@ -129,14 +129,14 @@ func (s *MySQL) lookAtSecondFactors(ctx context.Context, b *builder) ([]related,
 	return tables, nil
 }
 
-// isHidden reports whether an error says that a table may not be read, or that
-// there is none.
+// isHidden reports whether an error says that a table may not be read, or doesn't
+// exist.
 func isHidden(err error) bool {
 	number := numberOf(err)
 	return number == erTableAccessDenied || number == erDatabaseAccessDenied || errors.As(err, &unseenColumns{})
 }
 
-// column is the one that tells whether a row counts.
+// column returns the column that tells whether a row counts.
 func (m factorModel) column() string {
 	if m.app == "mfa" {
 		return factorType
@@ -187,8 +187,7 @@ func (s *MySQL) installedModels(ctx context.Context, b *builder) ([]factorModel,
 	return installed, rows.Err()
 }
 
-// cantTell is the error where it isn't known which tables of second factors
-// there are.
+// cantTell is the error if the existing tables of second factors are unknown.
 func (s *MySQL) cantTell(ctx context.Context, hidden []factorModel, err error) error {
 	if !errors.As(err, &misfit{}) {
 		return err

@@ -126,8 +126,8 @@ func TestHasSecondFactor(t *testing.T) {
 	}
 }
 
-// TestSecondFactorsWithLeastRights: a table that may not be read could exist. It
-// must not look like users without second factors.
+// TestSecondFactorsWithLeastRights: a table that may not be read may exist. It must
+// not count as empty.
 func TestSecondFactorsWithLeastRights(t *testing.T) {
 	t.Parallel()
 	const types = "SELECT (app_label, model) ON django_content_type"
@@ -184,9 +184,8 @@ func TestSecondFactorsWithLeastRights(t *testing.T) {
 	}
 }
 
-// TestGrantsThatCheckPrintsAreEnough has what an administrator's check prints
-// granted to an account, which can then do all that is needed, and has nothing
-// that isn't.
+// TestGrantsThatCheckPrintsAreEnough grants an account what an administrator's
+// check prints: that is enough, and not too much.
 func TestGrantsThatCheckPrintsAreEnough(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers, contentTypes, totpDevices, authenticators, djangoSession, knoxTokens)

@@ -34,8 +34,8 @@ func variables(cfg *mysql.Config, limits poolLimits) []variable {
 	// TIMESTAMP columns are converted to the session's zone.
 	add("time_zone", "'+00:00'")
 
-	// A server can have this off by default: then consumption would be undone
-	// at the end of the connection, and every SELECT see its first snapshot.
+	// A server can have autocommit off by default: then consumption would be undone
+	// at the end of the connection, and every SELECT would see the first snapshot.
 	add("autocommit", "1")
 
 	// Groups, permissions and revoked tokens come as a list each, which servers

@@ -13,11 +13,11 @@ type Stats struct {
 	// limits share.
 	Pool sql.DBStats
 
-	// Queries says how many lookup queries read up to how many users: 1, 2, 4
-	// and so on up to 256.
+	// Queries counts lookup queries by size: up to 1, 2, 4 and so on up to 256
+	// users.
 	Queries [len(batchSizes) + 1]uint64
 
-	// Lookups is how many users all these queries were asked for.
+	// Lookups is the number of users that all these queries were asked for.
 	Lookups uint64
 }
 
@@ -61,8 +61,8 @@ type ServerStats struct {
 	// does.
 	Silent time.Time
 
-	// Stalled is how many statements, of this process's, the server hadn't
-	// answered within query_timeout, and may still execute.
+	// Stalled is how many statements of this process the server hasn't answered
+	// within query_timeout, and may still execute.
 	Stalled int
 }
 
@@ -89,8 +89,8 @@ func (s *MySQL) serverStats(role string) ServerStats {
 // PoolID tells stores apart that don't share their connections.
 func (s *MySQL) PoolID() [32]byte { return s.poolKey }
 
-// ObserveLookups has a function called with the time that each lookup took,
-// the wait for its turn included. It must be called before the first lookup.
+// ObserveLookups registers a function that is called with the time that each lookup
+// took, including the wait for its turn. Call it before the first lookup.
 func (s *MySQL) ObserveLookups(observe func(time.Duration)) { s.observe = observe }
 
 // counts are what Stats tells.
@@ -130,8 +130,8 @@ func AllTotals() Totals {
 	return all
 }
 
-// add counts the query of a number of lookups. A batch larger than the largest
-// query is several of these.
+// add counts a query for a number of lookups. A batch larger than the largest query
+// counts as several.
 func (c *counts) add(lookups int) {
 	c.lookups.Add(uint64(lookups)) //nolint:gosec // it isn't negative
 	for ; lookups > largestBatch; lookups -= largestBatch {

@@ -24,21 +24,19 @@ var (
 	// because MySQL gave no usable answer in time.
 	ErrUnavailable = errors.New("the user store is unavailable")
 
-	// ErrAmbiguous says that several rows have the primary key, which only a
-	// view can bring about. It comes with ErrUnavailable: none of the rows is
-	// an answer.
+	// ErrAmbiguous says that several rows have the primary key, which is possible
+	// only in a view. It comes with ErrUnavailable: none of the rows is an answer.
 	ErrAmbiguous = errors.New("several rows have one primary key")
 )
 
 // User is a row.
 type User struct {
-	// Password and LastLogin are what tokens depend on. LastLogin is read only
-	// where Needs.LastLogin asks for it, Email wherever the table has it.
+	// Password and LastLogin are the values that tokens depend on. LastLogin is
+	// read only with Needs.LastLogin, Email whenever the table has it.
 	token.User
 
-	// PrimaryKey is the key as it stands in the row. It may differ from the one
-	// in the token: 'Alice' for 'alice' where the collation ignores case. It is
-	// the row's that identifies the user.
+	// PrimaryKey is the row's key. It may differ from the token's: 'Alice' for
+	// 'alice' if the collation ignores case. The row's key identifies the user.
 	PrimaryKey token.PrimaryKey
 
 	id string // PrimaryKey's text

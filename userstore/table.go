@@ -71,7 +71,7 @@ func (t table) primaryKey() []string {
 	return names
 }
 
-// lacks says that a column is missing, and what there is instead.
+// lacks says that a column is missing, and names the existing ones.
 func (t table) lacks(name, advice string) error {
 	names := make([]string, len(t.columns))
 	for i, c := range t.columns {
@@ -117,8 +117,8 @@ func (s *MySQL) describe(ctx context.Context, name tableName) (table, error) {
 	return t, rows.Err()
 }
 
-// whyInvisible asks for the table itself, because information_schema shows
-// neither what doesn't exist nor what the user may not see.
+// whyInvisible queries the table itself, because information_schema shows neither
+// missing tables nor those that the user may not read.
 func (s *MySQL) whyInvisible(ctx context.Context, t table) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()

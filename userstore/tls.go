@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// tlsFiles says how a server's certificate is checked, and which certificate
-// the gateway presents, where a DSN can't.
+// tlsFiles says how a server's certificate is checked, and which certificate the
+// gateway presents, in addition to the DSN.
 type tlsFiles struct {
 	authorities string // PEM; empty for the system's
 	cert, key   string // names of files

@@ -126,8 +126,8 @@ func TestTLSModesConnectOrRefuse(t *testing.T) {
 	}
 }
 
-// TestCertificateThatExpires while the gateway runs: what is open goes on to be
-// used, new connections aren't made, and a new certificate ends that.
+// TestCertificateThatExpires while the gateway runs: open connections stay in use,
+// new connections fail, and a new certificate fixes that.
 func TestCertificateThatExpires(t *testing.T) {
 	t.Parallel()
 	server, authority, _ := newTLSServer(t)

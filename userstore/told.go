@@ -276,7 +276,7 @@ func (v *told) params(size int, of []asked, hinted []token.PrimaryKey) []any {
 type toldPart struct {
 	isUser bool
 	key    token.PrimaryKey // the user's key in the column of whose, or the row's value
-	user   *User            // nil for one that no token could be for
+	user   *User            // nil if no token could belong to the user
 	row    *ViaRow          // nil if the row's time has passed
 }
 

@@ -78,7 +78,7 @@ func TestTricklingAnswersEndAtTheQueryTimeout(t *testing.T) {
 			if !errors.Is(err, userstore.ErrUnavailable) {
 				t.Fatalf("%v, want ErrUnavailable", err)
 			}
-			// The question whether the server answers at all may have begun.
+			// The breaker's ping may have begun.
 			if got > 2*most {
 				t.Errorf("%d bytes came until it was given up, and %d fit into the time", got, most)
 			}
@@ -87,8 +87,8 @@ func TestTricklingAnswersEndAtTheQueryTimeout(t *testing.T) {
 	}
 }
 
-// TestTricklingStartEndsAtTheQueryTimeout opens stores while what the server
-// says comes a byte at a time: its greeting, or its part of a TLS handshake.
+// TestTricklingStartEndsAtTheQueryTimeout opens stores while the server's greeting,
+// or its part of a TLS handshake, arrives a byte at a time.
 func TestTricklingStartEndsAtTheQueryTimeout(t *testing.T) {
 	t.Parallel()
 	const (

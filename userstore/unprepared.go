@@ -25,9 +25,9 @@ func newUnprepared(conn *connection, text string) *unprepared {
 	return &unprepared{conn, text, cutAtParameters(text)}
 }
 
-// cutAtParameters cuts a statement at its question marks, but for those in
-// quoted names and in strings. The statements of this package have no comments,
-// and no backslashes in strings.
+// cutAtParameters cuts a statement at its question marks, except those in quoted
+// names and in strings. The statements of this package have no comments, and no
+// backslashes in strings.
 func cutAtParameters(text string) []string {
 	var parts []string
 	var quote byte // that the text at i is in
@@ -118,7 +118,7 @@ func (u *unprepared) QueryContext(ctx context.Context, args []driver.NamedValue)
 	return u.conn.QueryContext(ctx, text, nil)
 }
 
-// errNoContext is what the methods say that database/sql doesn't call.
+// errNoContext is the error of methods that database/sql doesn't call.
 var errNoContext = errors.New("a context is needed")
 
 // Exec implements driver.Stmt.

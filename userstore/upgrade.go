@@ -39,8 +39,8 @@ func (s *MySQL) keyConditions(p *plan) []string {
 	return conditions
 }
 
-// keyParams are the parameters that stand for the user's key. ok is false where
-// the column can't have it.
+// keyParams are the parameters for the user's key. ok is false if the column can't
+// have the key.
 func (p *plan) keyParams(u *User) (params []any, ok bool) {
 	key, ok := p.key.param(u.PrimaryKey)
 	params = []any{key}
@@ -50,9 +50,9 @@ func (p *plan) keyParams(u *User) (params []any, ok bool) {
 	return params, ok
 }
 
-// UpgradePassword writes another hash of the password that u was read with. If
-// the row has another password by now, the error is ErrChanged. The new hash ends
-// the user's sessions and tokens, which depend on the one of before.
+// UpgradePassword writes another hash of the password that u was read with. If the
+// row has another password by now, the error is ErrChanged. The new hash ends the
+// user's sessions and tokens, which depend on the old hash.
 func (s *MySQL) UpgradePassword(ctx context.Context, u *User, hash string) error {
 	const doing = "writing another hash of a password"
 	p, err := s.ready(ctx)

@@ -244,8 +244,8 @@ func (s *MySQL) chooseVia(ctx context.Context, b *builder, via *Via) (viaReader,
 	}
 }
 
-// ownColumn plans to read users by a column of their table; without a name, by
-// the one that other tables refer to.
+// ownColumn plans to read users by a column of their table; without a name, by the
+// column that other tables refer to.
 func (s *MySQL) ownColumn(ctx context.Context, b *builder, via *Via, name string) (byColumn, error) {
 	c, err := s.relationKey(b)
 	if name == "" {
@@ -320,7 +320,7 @@ type ledFrom struct {
 	location *time.Location
 }
 
-// viaTable is the table of a Via, when it is looked at.
+// viaTable is the table of a Via while the store is being opened.
 type viaTable struct {
 	related
 	led     ledFrom
@@ -346,7 +346,7 @@ func (s *MySQL) viaTable(ctx context.Context, b *builder, via *Via, width int) (
 		return nil, err
 	}
 	if of.value.class == keyText {
-		of.value.kind = token.KindString // whatever Django takes such a column for
+		of.value.kind = token.KindString // whatever kind Django gives such a column
 	}
 	of.columns = []string{quote(value.name)}
 	for _, name := range via.Reads {
@@ -397,8 +397,8 @@ func (l *ledFrom) read(r *row) (*ViaRow, error) {
 	return found, nil
 }
 
-// hasPassed reports whether a time that a column has, of a time zone, is not after
-// now. NULL never passes; what Django reads as NULL, but MySQL doesn't, has passed.
+// hasPassed reports whether a column's time, in a time zone, is not after now. NULL
+// never passes; a value that Django reads as NULL, but MySQL doesn't, has passed.
 func hasPassed(text []byte, now time.Time, location *time.Location) (bool, error) {
 	if text == nil {
 		return false, nil
@@ -407,7 +407,7 @@ func hasPassed(text []byte, now time.Time, location *time.Location) (bool, error
 	if err != nil {
 		return false, errors.New("it isn't a date and time")
 	}
-	// Django compares what clocks show, too: no time zone is in the column.
+	// Like Django, this compares clock readings: the column has no time zone.
 	local := now.In(location)
 	shown := time.Date(local.Year(), local.Month(), local.Day(), local.Hour(), local.Minute(), local.Second(), local.Nanosecond(), time.UTC)
 	return !ok || !at.After(shown), nil

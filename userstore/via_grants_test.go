@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// TestViasNeedTheirColumnsOnly opens a store with an account that may do just what
-// Privileges says to grant, and with one that may do less.
+// TestViasNeedTheirColumnsOnly opens a store with an account that has exactly the
+// privileges that Privileges lists, and with one that lacks some.
 func TestViasNeedTheirColumnsOnly(t *testing.T) {
 	t.Parallel()
 	server, d := newServerDatabase(t)

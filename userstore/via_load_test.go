@@ -29,7 +29,7 @@ func TestLookupsViaThatWaitAreOneQuery(t *testing.T) {
 	tests := []struct {
 		prefix, table string
 		via           *userstore.Via
-		first         int // queries for so many lookups that no one has had before
+		first         int // queries for so many lookups without a hint
 	}{
 		{"s", "django_session", sessions(), 2},
 		{"t", "authtoken_token", apiTokens(), 1},
@@ -83,7 +83,7 @@ func TestLookupsViaThatWaitAreOneQuery(t *testing.T) {
 				switch {
 				case round > 0 && queries != want:
 					t.Errorf("%d queries, want one for the first lookup and one for all others", queries)
-				// The lookups of users that follow wait for each other as they come.
+				// Later lookups wait for each other in the order of their arrival.
 				case round == 0 && test.first == 1 && queries != want:
 					t.Errorf("%d queries, want one for the first lookup and one for all others", queries)
 				case round == 0 && queries > want+waiting/4:
@@ -182,7 +182,7 @@ func TestLookupsViaWithoutAnswer(t *testing.T) {
 				}
 			}
 			_, err := s.LookupVia(t.Context(), sessions().Key("s3cret"))
-			wantNone(err) // a way that the store doesn't know
+			wantNone(err) // the store doesn't know this Via
 			lock, err := d.db.Conn(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -228,7 +228,7 @@ func TestLookupsViaWithoutAnswer(t *testing.T) {
 	}
 }
 
-// TestRowsEndAtTheirTime by the gateway's clock, as Django compares it.
+// TestRowsEndAtTheirTime by the gateway's clock, as in Django.
 func TestRowsEndAtTheirTime(t *testing.T) {
 	t.Parallel()
 	paris, err := time.LoadLocation("Europe/Paris")
@@ -319,7 +319,8 @@ func TestViaOfTheTokensKeyIsKept(t *testing.T) {
 	}
 }
 
-// TestSeveralRowsOfAValueAreNobodys: only a view can have them.
+// TestSeveralRowsOfAValueAreNobodys: only a view can have several rows with one
+// value.
 func TestSeveralRowsOfAValueAreNobodys(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)

@@ -236,8 +236,8 @@ func BenchmarkLookupVia(b *testing.B) {
 	}
 }
 
-// TestRowIsReadByManyAtOnce has what requests do that share a row: with -race it
-// fails if they can't.
+// TestRowIsReadByManyAtOnce has requests share a row: with -race it fails if that
+// is unsafe.
 func TestRowIsReadByManyAtOnce(t *testing.T) {
 	t.Parallel()
 	row := new(userstore.ViaRow)

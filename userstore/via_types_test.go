@@ -11,7 +11,7 @@ import (
 )
 
 // TestViasOfEveryTypeOfKey has users with keys of each type, and tables that refer
-// to them: by tokens' own column, and by another one.
+// to them: by the column that tokens hold, and by another one.
 func TestViasOfEveryTypeOfKey(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -116,7 +116,7 @@ func TestIdentifiersNameOneUser(t *testing.T) {
 		"ALICE":             "", // the collation of names keeps case
 		"alice@example.com": "alice",
 		"ALICE@example.com": "alice",
-		"bob@example.com":   "bob@example.com", // the name of one is the address of another
+		"bob@example.com":   "bob@example.com", // one user's name is another's address
 		"carol@example.com": "bob@example.com",
 		"two@example.com":   "", // of two users
 		"eve":               "eve",
@@ -133,7 +133,7 @@ func TestIdentifiersNameOneUser(t *testing.T) {
 	}
 }
 
-// TestViasThatDontFit don't let a store open, and say why.
+// TestViasThatDontFit: the store doesn't open, and the error says why.
 func TestViasThatDontFit(t *testing.T) {
 	t.Parallel()
 	told := func(*userstore.ViaRow) (string, error) { return "", nil }
@@ -168,7 +168,8 @@ func TestViasThatDontFit(t *testing.T) {
 	}
 }
 
-// TestValuesThatAColumnCantHave are not found, and don't keep others from it.
+// TestValuesThatAColumnCantHave aren't found, and don't prevent other values from
+// being found.
 func TestValuesThatAColumnCantHave(t *testing.T) {
 	t.Parallel()
 	for _, charset := range []string{"latin1", "ascii", "utf8mb4", "utf8mb4 COLLATE utf8mb4_bin", "binary"} {

@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// A way is the reading of users by the values of a column: of their own table,
-// or of one that refers to it.
+// A way reads users by the values of a column: of the users' table, or of a table
+// that refers to it.
 type way struct {
 	reading[*User]
 	plan *plan
@@ -73,8 +73,8 @@ func (w *way) readMany(ctx context.Context, statement *sql.Stmt, size int, of []
 		if err != nil {
 			return nil, err
 		}
-		// More rows than values are at least two of one of them, even where all
-		// are written differently.
+		// If there are more rows than values, one value has two rows at least, even
+		// if all are spelled differently.
 		if _, twice := found[value]; twice || number == len(of) {
 			return nil, w.ambiguous()
 		}
@@ -141,8 +141,8 @@ func (w *way) isSame(asked, found token.PrimaryKey) bool {
 	return isSame(asked, found, w.at == 0 && w.s.needs.HexKeys)
 }
 
-// isOther reports whether an error of scan says that a row isn't the one that was
-// asked for, or has no user that a token could be for.
+// isOther reports whether an error of scan says that a row hasn't the value that
+// was asked for, or has a user that no token could belong to.
 func (w *way) isOther(err error) bool {
 	return w.column.isOther(err) || w.plan.key.isOther(err) || errors.Is(err, ErrNotFound)
 }

@@ -11,8 +11,8 @@ import (
 // task is the current use of a connection.
 type task int32
 
-// The tasks. A server continues reads and writes after the client has gone;
-// other tasks take it no time that matters.
+// The tasks. A server continues reads and writes after the client has gone; other
+// tasks cost it little time.
 const (
 	taskOther task = iota
 	taskRead

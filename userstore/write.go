@@ -12,11 +12,11 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// written is a statement that writes. The server checks when the table of users
-// is checked that the DSN's user may execute it.
+// written is a statement that writes. When the table of users is checked, the
+// server checks that the DSN's user may execute the statement.
 type written struct {
 	doing     string // what preparing it is for
-	instead   string // what else than to grant the right to it can be done
+	instead   string // what can be done instead of granting the right
 	sql       string
 	needs     relatedColumns // of the table that it writes
 	statement *sql.Stmt      // nil in a store that only reads
@@ -59,7 +59,7 @@ func (s *MySQL) prepareWrites(ctx context.Context, p *plan) error {
 	return nil
 }
 
-// lacksRight adds to the error for a privilege that is missing what to grant.
+// lacksRight adds the grant to make to the error for a missing privilege.
 func (s *MySQL) lacksRight(ctx context.Context, w *written, err error) error {
 	number := numberOf(err)
 	if number != erTableAccessDenied && number != erColumnAccessDenied {
@@ -93,7 +93,8 @@ func (s *MySQL) write(ctx context.Context, doing string, run func(context.Contex
 		return nil
 	}
 	if isReadOnly(err) {
-		// It was the primary. The name in the DSN may lead to another by now.
+		// The server was the primary. By now, the name in the DSN may lead to
+		// another.
 		s.pool.renew()
 	}
 	return s.failed(ctx, doing, withoutValues(err))
@@ -115,7 +116,7 @@ func (s *MySQL) writeInTime(ctx context.Context, run func(context.Context) error
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return err // which says more than that the time is over
+			return err // it says more than that the time is over
 		}
 	}
 }
@@ -149,15 +150,15 @@ func withoutValues(err error) error {
 // errOnlyReads is a mistake in the calling code, not in the configuration.
 var errOnlyReads = errors.New("the store was opened without the need for this write, or only to read")
 
-// columnTime is the clock of a zone at a time, as Django writes it into a column:
-// it has no zone there, and is called UTC here.
+// columnTime returns the clock reading of a zone at a time, as Django writes it
+// into a column without a time zone. The result is called UTC.
 func (s *MySQL) columnTime(at time.Time) time.Time {
 	local := at.In(s.location)
 	return time.Date(local.Year(), local.Month(), local.Day(), local.Hour(), local.Minute(), local.Second(), local.Nanosecond(), time.UTC)
 }
 
-// timeText is a time of columnTime as a column of a precision holds it, cut off
-// rather than rounded: servers differ in that.
+// timeText writes a time of columnTime in a column's precision. It is cut off,
+// because servers differ in rounding.
 func timeText(at time.Time, precision int) string {
 	unit := time.Second
 	for range precision {
@@ -173,10 +174,10 @@ func timeText(at time.Time, precision int) string {
 // microsecondDigits is how many digits of a second's fraction MySQL keeps at most.
 const microsecondDigits = 6
 
-// latestTime is the last that a DATETIME holds, in whole seconds.
+// latestTime is the last time that a DATETIME holds, in whole seconds.
 var latestTime = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
 
-// endText is timeText of a time that lies ahead.
+// endText is timeText for a time in the future.
 func endText(at time.Time, precision int) string {
 	if at.After(latestTime) {
 		at = latestTime
@@ -184,8 +185,8 @@ func endText(at time.Time, precision int) string {
 	return timeText(at, precision)
 }
 
-// exactValue is the condition that a column of text or bytes has a value byte for
-// byte. A collation may find others, and the first part lets it use an index.
+// exactValue is the condition that a column of text or bytes equals a value byte
+// for byte. A collation may find others; the first part lets it use an index.
 type exactValue struct {
 	sql     string
 	isTwice bool
@@ -198,7 +199,8 @@ func exactly(c column) exactValue {
 	return exactValue{quote(c.name) + " = ? AND " + textBytes(quote(c.name)) + " = ?", true}
 }
 
-// args are the parameters for a value. ok is false for one that no column has.
+// args returns the parameters for a value. ok is false if no column can have the
+// value.
 func (e exactValue) args(value string) (args []any, ok bool) {
 	for i := range len(value) {
 		// Keys and digests are ASCII; of other characters, a comparison with a

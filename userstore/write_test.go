@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// openError is the error of Open, which must have one.
+// openError returns the error of Open, which must fail.
 func openError(t *testing.T, cfg userstore.Config, needs userstore.Needs) error {
 	t.Helper()
 	s, err := userstore.Open(context.Background(), cfg, needs, zaptest.NewLogger(t))
@@ -70,8 +70,8 @@ func TestUpgradePassword(t *testing.T) {
 	}
 }
 
-// TestWritesWithoutTheNeedForThem: a store that was opened without a need has no
-// statement for it.
+// TestWritesWithoutTheNeedForThem: a store that was opened without a need can't
+// write.
 func TestWritesWithoutTheNeedForThem(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers, djangoSession)
@@ -100,14 +100,14 @@ func TestWritesWithoutTheNeedForThem(t *testing.T) {
 	}
 }
 
-// TestWritesWithLeastRights: the error at the start says what to grant, and with
-// that nothing is missing.
+// TestWritesWithLeastRights: the error at the start names the grants, and with
+// these the store can write.
 func TestWritesWithLeastRights(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name    string
 		needs   userstore.Needs
-		grants  []string // which aren't enough
+		grants  []string // the grants, which aren't enough
 		grantee string   // what the error says is missing
 	}{
 		{"last_login", userstore.Needs{LastLogin: true}, []string{readsUsers}, "UPDATE (`last_login`) ON "},
@@ -238,7 +238,7 @@ func TestWritesDontWaitForLocks(t *testing.T) {
 }
 
 // TestWritesAreRepeatedAfterADeadlock: a trigger raises the server's errors, as
-// often as rows of a table say.
+// many as a table's rows say.
 func TestWritesAreRepeatedAfterADeadlock(t *testing.T) {
 	t.Parallel()
 	for _, number := range []string{"1213", "1205"} {
@@ -286,9 +286,9 @@ func TestWritesAreRepeatedAfterADeadlock(t *testing.T) {
 	}
 }
 
-// TestDeadlockOfTwoTransactions has a use of a token run into a transaction that
-// locks rows in another order. The server undoes one of the two: if it is the
-// gateway's, the token is used up at the second try.
+// TestDeadlockOfTwoTransactions uses a token while a transaction locks rows in
+// another order. The server undoes one of the two: if it undoes the gateway's, the
+// token is used up at the second try.
 func TestDeadlockOfTwoTransactions(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers, djangoSession)
