@@ -123,9 +123,9 @@ func (b *broken) check(t *testing.T) {
 	}
 }
 
-// TestExplainNamesOnlyWhatCanBe explains tokens that are broken in one way: it
+// TestExplainNamesOnlyPossibleCauses explains tokens that are broken in one way: it
 // names this cause, and no impossible one.
-func TestExplainNamesOnlyWhatCanBe(t *testing.T) {
+func TestExplainNamesOnlyPossibleCauses(t *testing.T) {
 	t.Parallel()
 	plain := settingsOf{}
 	withAge := settingsOf{aged}

@@ -104,9 +104,9 @@ func (l *lockedUsers) join(ctx context.Context, group *sync.WaitGroup, want erro
 	joining.Wait()
 }
 
-// TestBatchThatAllLeftIsNotSent counts the queries that reach MySQL for lookups
+// TestBatchThatAllLookupsLeftIsNotSent counts the queries that reach MySQL for lookups
 // that were given up before their query was sent.
-func TestBatchThatAllLeftIsNotSent(t *testing.T) {
+func TestBatchThatAllLookupsLeftIsNotSent(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name             string
@@ -147,9 +147,9 @@ func TestBatchThatAllLeftIsNotSent(t *testing.T) {
 	}
 }
 
-// TestBatchThatAllLeftOnItsWayHurtsNoLaterLookup has all lookups leave a query that
+// TestQueryThatAllLookupsLeftDelaysNoLaterLookup has all lookups leave a query that
 // MySQL doesn't answer.
-func TestBatchThatAllLeftOnItsWayHurtsNoLaterLookup(t *testing.T) {
+func TestQueryThatAllLookupsLeftDelaysNoLaterLookup(t *testing.T) {
 	t.Parallel()
 	l := newLockedUsers(t, 2, time.Minute)
 	before := l.status("Com_stmt_execute")

@@ -115,9 +115,9 @@ func TestSlowLookupHoldsUpNoOther(t *testing.T) {
 	slow.Wait()
 }
 
-// TestLookupsThatNobodyAnswers: lookups without an answer end, waiting ones
+// TestLookupsWithoutAnAnswerEnd: lookups without an answer end, waiting ones
 // included, and later lookups are answered.
-func TestLookupsThatNobodyAnswers(t *testing.T) {
+func TestLookupsWithoutAnAnswerEnd(t *testing.T) {
 	t.Parallel()
 	d, release := newUsersBehindLocks(t, 60, "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20")
 	s := openStore(t, userstore.Config{

@@ -50,9 +50,9 @@ func TestCachedRowIsUsedNoLongerThanItsAge(t *testing.T) {
 	}
 }
 
-// TestAgeOfACachedRowCountsFromWhenItWasAskedFor has MySQL's answer take longer
+// TestAgeOfACachedRowCountsFromItsLookup has MySQL's answer take longer
 // than a row may be kept: the row isn't used again.
-func TestAgeOfACachedRowCountsFromWhenItWasAskedFor(t *testing.T) {
+func TestAgeOfACachedRowCountsFromItsLookup(t *testing.T) {
 	t.Parallel()
 	const age = time.Second
 	for _, test := range []struct {
@@ -99,9 +99,9 @@ func TestAgeOfACachedRowCountsFromWhenItWasAskedFor(t *testing.T) {
 	}
 }
 
-// TestCacheTellsWhatItKeepsWithoutAsking is for clients over the limit: their
+// TestKeptReturnsRowsWithoutAskingMySQL is for clients over the limit: their
 // requests don't ask MySQL.
-func TestCacheTellsWhatItKeepsWithoutAsking(t *testing.T) {
+func TestKeptReturnsRowsWithoutAskingMySQL(t *testing.T) {
 	t.Parallel()
 	d := newUsers(t, 2)
 	c := newCache(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{}, userstore.CacheConfig{For: caddy.Duration(userstore.LongestCache)})

@@ -142,9 +142,9 @@ func TestCacheReadsOnce(t *testing.T) {
 	}
 }
 
-// TestCacheOutlivesWhoFillsIt cancels a lookup while other lookups wait for its
+// TestCancelledLookupFailsNoOtherOfItsQuery cancels a lookup while other lookups wait for its
 // query.
-func TestCacheOutlivesWhoFillsIt(t *testing.T) {
+func TestCancelledLookupFailsNoOtherOfItsQuery(t *testing.T) {
 	t.Parallel()
 	d := newUsers(t, 1)
 	c := newCache(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{}, userstore.CacheConfig{For: caddy.Duration(userstore.LongestCache)})

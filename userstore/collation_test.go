@@ -206,9 +206,9 @@ func TestHexKeysHaveNoLetterCase(t *testing.T) {
 	}
 }
 
-// TestConsumeOfARowThatBecameAnothers: between a lookup and the use, the user was
+// TestConsumeRejectsARenamedUser: between a lookup and the use, the user was
 // renamed to a name that the collation takes for equal.
-func TestConsumeOfARowThatBecameAnothers(t *testing.T) {
+func TestConsumeRejectsARenamedUser(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, "CREATE TABLE u (k varchar(50) COLLATE utf8mb4_general_ci PRIMARY KEY, password text, last_login datetime(6))",
 		"INSERT INTO u (k) VALUES ('ADMÍN')")

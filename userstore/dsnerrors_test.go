@@ -12,9 +12,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// TestDSNsThatCannotBeRightSayWhatIsRight checks the mistakes that can be found
+// TestErrorsOfInvalidDSNsSayHowToWriteThem checks the mistakes that can be found
 // without a server.
-func TestDSNsThatCannotBeRightSayWhatIsRight(t *testing.T) {
+func TestErrorsOfInvalidDSNsSayHowToWriteThem(t *testing.T) {
 	t.Parallel()
 	const form = "user:password@tcp(host:3306)/database"
 	tests := []struct {

@@ -174,9 +174,9 @@ func TestDSNFileThatIsWrong(t *testing.T) {
 	}
 }
 
-// TestPasswordThatNobodyHas: a wrong password in the file is an outage, until the
+// TestWrongPasswordInTheFileIsAnOutage: a wrong password in the file is an outage, until the
 // file has the right one.
-func TestPasswordThatNobodyHas(t *testing.T) {
+func TestWrongPasswordInTheFileIsAnOutage(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers)
 	a := newAccount(t, d)

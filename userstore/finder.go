@@ -70,7 +70,7 @@ func (f *Finder) fresh(ctx context.Context, pk token.PrimaryKey) (*User, error) 
 }
 
 // StartSpan begins a span if the request is traced, as by the directive tracing,
-// and returns nil otherwise.
+// and returns a nil span otherwise.
 func StartSpan(ctx context.Context, name string) (context.Context, trace.Span) {
 	request := trace.SpanFromContext(ctx)
 	if !request.IsRecording() {

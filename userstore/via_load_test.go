@@ -319,9 +319,9 @@ func TestViaOfTheTokensKeyIsKept(t *testing.T) {
 	}
 }
 
-// TestSeveralRowsOfAValueAreNobodys: only a view can have several rows with one
+// TestValueWithSeveralRowsFindsNoUser: only a view can have several rows with one
 // value.
-func TestSeveralRowsOfAValueAreNobodys(t *testing.T) {
+func TestValueWithSeveralRowsFindsNoUser(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	manySessions(d, 5)

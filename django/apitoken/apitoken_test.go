@@ -143,7 +143,7 @@ func TestEachFaultOfATokenHasItsReason(t *testing.T) {
 	}
 }
 
-func TestWhatOthersHaveParsedIsRefused(t *testing.T) {
+func TestParsedWithOtherSettingsIsRefused(t *testing.T) {
 	t.Parallel()
 	jwts := newJWTs(t, apitoken.JWTSettings{})
 	parsed, err := newJWTs(t, apitoken.JWTSettings{}).Parse(signHS256(testKey, goodHeader, goodClaims), now)
@@ -169,7 +169,7 @@ func TestKnoxTokenOfUpTo42IsHexadecimal(t *testing.T) {
 	}
 }
 
-func TestKnoxExtendsWhatIsInUse(t *testing.T) {
+func TestKnoxExtendsTokensInUse(t *testing.T) {
 	t.Parallel()
 	refresh := apitoken.KnoxRefresh{TTL: time.Hour, MaxTTL: 2 * time.Hour, MinInterval: time.Minute}
 	for name, c := range map[string]struct {

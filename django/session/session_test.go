@@ -102,7 +102,7 @@ func TestFallbackIsToldApart(t *testing.T) {
 	}
 }
 
-func TestWhatOthersHaveParsedIsRefused(t *testing.T) {
+func TestParsedWithOtherSettingsIsRefused(t *testing.T) {
 	t.Parallel()
 	sessions := newSessions(t, session.Settings{})
 	parsed, err := newSessions(t, session.Settings{}).ParseRow(rowOf(sessions), now)

@@ -175,7 +175,7 @@ func TestCredentialsOfAllUsersAreProven(t *testing.T) {
 	}
 }
 
-func TestExplicitReturnsWhatTakesTheRejectionsPlace(t *testing.T) {
+func TestExplicitReturnsTheErrorOfRejected(t *testing.T) {
 	t.Parallel()
 	limited := errors.New("limited")
 	a := &Authenticator{Find: rows, Rejected: func(*http.Request, Credential, error) error { return limited }}

@@ -382,7 +382,7 @@ func TestUpgradeHash(t *testing.T) {
 	}
 }
 
-func TestPasswordTellsLogsOfHashesItCantCheck(t *testing.T) {
+func TestPasswordLogsHashesThatItCannotCheck(t *testing.T) {
 	tbl := newTable(t, PasswordConfig{})
 	tbl.add(1, "huge", "", "pbkdf2_sha256$10000001$salt$c2FsdA==")
 	for range 3 {

@@ -61,7 +61,7 @@ func described(credentials []Credential) string {
 	return strings.Join(all, " ")
 }
 
-func TestAPITokensAreToldByTheirForm(t *testing.T) {
+func TestAPITokensAreRecognizedByTheirForm(t *testing.T) {
 	t.Parallel()
 	s := apiTokensOf(t, &APITokenConfig{Library: libraryDRF}, &APITokenConfig{Library: libraryKnox},
 		&APITokenConfig{Library: librarySimpleJWT}, &APITokenConfig{Library: libraryDRF, Keyword: "Bearer"})

@@ -9,7 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-func TestSourcesThatCantBeAreRejectedWithWhatWasMeant(t *testing.T) {
+func TestInvalidSourcesAreRejectedWithASuggestion(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		source Source

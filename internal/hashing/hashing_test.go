@@ -336,7 +336,7 @@ func TestVerdictsKnowSomeSpellings(t *testing.T) {
 	}
 }
 
-func TestVerdictsKeepWhatIsUsed(t *testing.T) {
+func TestVerdictsInUseAreKept(t *testing.T) {
 	t.Parallel()
 	v := NewVerdicts()
 	pk := token.IntKey(1)

@@ -167,9 +167,9 @@ func TestQueueGivesNoClientAllOfIt(t *testing.T) {
 	})
 }
 
-// TestQueuePutsThoseWhoFailBehindOthers: a full queue of failing clients has room
+// TestQueuePutsFailingClientsBehindOthers: a full queue of failing clients has room
 // for one that doesn't fail.
-func TestQueuePutsThoseWhoFailBehindOthers(t *testing.T) {
+func TestQueuePutsFailingClientsBehindOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(1)

@@ -174,7 +174,7 @@ func TestClaimOfGroupsAloneIsAList(t *testing.T) {
 	}
 }
 
-func TestUserWhomNoAssertionCanNameGetsNoneWithAWarning(t *testing.T) {
+func TestUserWithAKeyThatIsNotUTF8GetsNoAssertionButAWarning(t *testing.T) {
 	t.Parallel()
 	logs, seen := observer.New(zapcore.WarnLevel)
 	fields := newFields(t, Header{"X-Who", "x"})

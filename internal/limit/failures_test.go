@@ -144,9 +144,9 @@ func TestFailuresOfManyClients(t *testing.T) {
 	}
 }
 
-// TestFailuresAreSharedByWhoeverHasTheLimit: a reload must not forget them, and
+// TestFailuresAreSharedByEqualLimits: a reload must not forget them, and
 // another limit counts for itself.
-func TestFailuresAreSharedByWhoeverHasTheLimit(t *testing.T) {
+func TestFailuresAreSharedByEqualLimits(t *testing.T) {
 	limit := Config{Failures: 3, Per: caddy.Duration(17 * time.Minute)}
 	before := InUse()
 	if before != 0 {

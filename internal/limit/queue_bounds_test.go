@@ -174,9 +174,9 @@ func TestQueueRejectsAllAfterTheSameTime(t *testing.T) {
 	}
 }
 
-// TestQueueSaysUnavailableWhereMySQLIsWhatItWaitsFor has MySQL hang, in ways in
+// TestQueueThatWaitsForMySQLIsUnavailable has MySQL hang, in ways in
 // which a lookup could be taken for one of too many.
-func TestQueueSaysUnavailableWhereMySQLIsWhatItWaitsFor(t *testing.T) {
+func TestQueueThatWaitsForMySQLIsUnavailable(t *testing.T) {
 	t.Parallel()
 	const timeout = 2 * time.Second
 	hung := func(t *testing.T, answers func(int) (time.Duration, error)) *Queue {

@@ -212,16 +212,16 @@ func TestQueueAnswersLookupsThatWaitFailOrAreGivenUp(t *testing.T) {
 	})
 }
 
-// TestQueueTellsWhoseErrorItIs has one key that several rows have, among others
+// TestErrorOfOneKeyFailsNoOtherInTheQueue has one key that several rows have, among others
 // or beside one.
-func TestQueueTellsWhoseErrorItIs(t *testing.T) {
+func TestErrorOfOneKeyFailsNoOtherInTheQueue(t *testing.T) {
 	t.Parallel()
 	for _, keys := range [][]int{{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, {0, 7, 8}} {
-		tellsWhoseErrorItIs(t, keys)
+		errorOfOneKeyFailsNoOther(t, keys)
 	}
 }
 
-func tellsWhoseErrorItIs(t *testing.T, keys []int) {
+func errorOfOneKeyFailsNoOther(t *testing.T, keys []int) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ambiguous := fmt.Errorf("%w: %w", userstore.ErrUnavailable, userstore.ErrAmbiguous)

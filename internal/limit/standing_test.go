@@ -147,7 +147,7 @@ func TestInAFullBucketTheFirstRejectedIsReplaced(t *testing.T) {
 	}
 }
 
-func TestInAFullBucketWhatIsForgottenIsReplacedFirst(t *testing.T) {
+func TestInAFullBucketForgottenOnesAreReplacedFirst(t *testing.T) {
 	t.Parallel()
 	f := atAnHour()
 	in := f.fill(func(int) bool { return true })
