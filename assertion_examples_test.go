@@ -152,8 +152,8 @@ func TestAssertionExamples(t *testing.T) {
 	}
 }
 
-// wantFewReads names keys that don't exist, for which an application must not
-// ask the gateway each time.
+// wantFewReads sends unknown key ids, for which an application must not read the
+// gateway's keys each time.
 func wantFewReads(t *testing.T, direct *gateway, f *forger) {
 	t.Helper()
 	const page = `requests_total{outcome="page",reason=""}`

@@ -237,9 +237,9 @@ func (h *Handler) options() directive.Options {
 	}
 }
 
-// readUndecided keeps a configuration from loading until its operator has
-// decided what the text says and has removed the line. import-django writes such
-// lines for restrictions of Django's that the gateway might not apply.
+// readUndecided keeps a configuration from loading until its operator has made the
+// decision in the text and removed the line. import-django writes such lines for
+// restrictions of Django's that the gateway might not apply.
 func readUndecided(args []string) error {
 	return fmt.Errorf("%s. Decide, then remove this line", strings.TrimSuffix(args[0], "."))
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// diffsettings is what a project prints, in short.
+// diffsettings is a short output of manage.py diffsettings.
 const diffsettings = `AUTH_USER_MODEL = 'auth.User'  ###
 DATABASES = {'default': {'ENGINE': 'django.db.backends.mysql', 'NAME': 'app', 'USER': 'web', 'PASSWORD': 'database-password', 'HOST': '127.0.0.1', 'PORT': ''}}
 SECRET_KEY = 'django-key-nobody-may-see'

@@ -27,7 +27,7 @@ func init() {
 	}
 }
 
-// result is what a command did.
+// result is the output and the status of a command.
 type result struct {
 	status         int
 	stdout, stderr string
@@ -51,7 +51,7 @@ func wantText(t *testing.T, text string, parts ...string) {
 	}
 }
 
-// operator calls the commands with a configuration.
+// operator runs commands with a configuration.
 type operator struct {
 	config string // a file
 	stdin  string

@@ -408,7 +408,7 @@ func orUnauthorized(status int) int {
 	return status
 }
 
-// unzip replaces a body in gzip by what is in it.
+// unzip decompresses a body in gzip.
 func (r *response) unzip(t *testing.T) {
 	t.Helper()
 	if r.header.Get("Content-Encoding") != "gzip" {

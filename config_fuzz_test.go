@@ -111,8 +111,8 @@ func wantSameJSON(t *testing.T, h *Handler) *Handler {
 	return again
 }
 
-// FuzzJSON reads any configuration in JSON, checks it as Provision does, short
-// of connecting to MySQL, and looks for secrets in what is wrong with it.
+// FuzzJSON reads any configuration in JSON, checks it as Provision does, short of
+// connecting to MySQL, and looks for secrets in its errors.
 func FuzzJSON(f *testing.F) {
 	for _, option := range caddyfileOptions {
 		text := "sesame {\n secret_key hush-hush\n userstore mysql {\n dsn root:hush-hush-0@tcp(db)/app\n table people\n }\n " + option + "\n}"

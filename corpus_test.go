@@ -254,7 +254,7 @@ func otherAddr(t *testing.T, taken map[string]bool) string {
 // malloryDRF is a token of Django REST framework's.
 const malloryDRF = "4d0e5c1b2a39486776859403122130405f6e7d8c"
 
-// addAPITokens adds those of alice and mallory.
+// addAPITokens adds API tokens of alice and mallory.
 func (run *corpusRun) addAPITokens(t *testing.T) {
 	t.Helper()
 	run.db.addDRF(t, aliceDRF, alice)
@@ -281,8 +281,8 @@ func (run *corpusRun) logIn(t *testing.T) {
 	run.seen.take()
 }
 
-// values are those of the placeholders. Tokens are alice's unless another is
-// named.
+// values are the values of the placeholders. Tokens are alice's unless another user
+// is named.
 func (run *corpusRun) values(t *testing.T, m *corpusMount, addr string) map[string]string {
 	t.Helper()
 	age := withMaxAge(time.Hour)

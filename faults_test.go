@@ -131,7 +131,7 @@ type fault struct {
 	isServed bool
 }
 
-// faulty is what a fault happens to.
+// faulty is the database that a fault happens to.
 type faulty struct {
 	db    *database
 	proxy *faultproxy.Proxy
@@ -158,9 +158,9 @@ func behindProxy(t *testing.T, db *database) (*database, *faultproxy.Proxy) {
 }
 
 // TestFaultsOfMySQL has things happen to MySQL while requests come in. Each request
-// is answered as it should be or 503, within its time; what the gateway holds is
-// bounded; and it is back by itself when MySQL is. The time that takes is only
-// logged, since a busy machine needs longer.
+// gets its proper answer or 503, within its time; what the gateway holds is bounded;
+// and it is back by itself when MySQL is. The time that takes is only logged, since
+// a busy machine needs longer.
 func TestFaultsOfMySQL(t *testing.T) {
 	faults := []fault{
 		{

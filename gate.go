@@ -78,7 +78,7 @@ type gate struct {
 	forOperator *operator.Handler // as commands and the admin API know it
 }
 
-// userStore is what the handler needs of a store.
+// userStore has the methods of a store that the handler calls.
 type userStore interface {
 	Schema(ctx context.Context) (userstore.Schema, error)
 	Lookup(ctx context.Context, pk token.PrimaryKey) (*userstore.User, error)
@@ -152,7 +152,7 @@ func (g builder) provision(ctx caddy.Context) error {
 	return g.provisionStore(ctx)
 }
 
-// provisionRequest prepares what is done with requests.
+// provisionRequest prepares the parts that read and change requests.
 func (g builder) provisionRequest() error {
 	if err := g.config.checkDurations(); err != nil {
 		return err

@@ -165,7 +165,7 @@ func memoryOf(t *testing.T, h *sesame.Handler, fill func(r *http.Request, size i
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// isTooMuch says what is wrong with the memory of a small request and of one of
+// isTooMuch reports why the memory grows too fast between a small request and one of
 // 1 MiB, which is some times larger.
 func isTooMuch(few, many uint64, times int) string {
 	switch {

@@ -51,7 +51,7 @@ var nothing = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) err
 //   - Caddy's copy of the request as it came, without it, the context that has
 //     the copy, and the request that has the context
 //   - the URI that the replacer has for that copy, which is compared
-//   - what the answer is written through, so that nothing links to its URL
+//   - the response writer that keeps answers from linking to their URL
 //
 // An assertion that is kept adds nothing: its value is in the slice of the
 // identity header fields.

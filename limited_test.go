@@ -166,7 +166,7 @@ func TestLimitedClients(t *testing.T) {
 	})
 }
 
-// TestLimitOffCountsNoFailures has a client fail without end.
+// TestLimitOffCountsNoFailures has a client fail many times.
 func TestLimitOffCountsNoFailures(t *testing.T) {
 	up := startUpstream(t)
 	g := startGateway(t, anyDatabase(t), up, limited("off"))

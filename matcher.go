@@ -144,14 +144,14 @@ func rightsOf(ctx caddy.Context) (*Rights, error) {
 	return app.(*Rights), nil
 }
 
-// read notes what a handler reads of users.
+// read records which columns and rights of users a handler reads.
 func (a *Rights) read(reads userstore.Reads) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.reads = append(a.reads, reads)
 }
 
-// asked notes what a matcher asks.
+// asked records the requirements of a matcher.
 func (a *Rights) asked(rs require.Requirements) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -154,7 +154,7 @@ func TestMetricsOfOneTimeTokens(t *testing.T) {
 	})
 }
 
-// TestMetricsHoldNoUserData looks for users and tokens in what is scraped.
+// TestMetricsHoldNoUserData looks for users and tokens in the metrics.
 func TestMetricsHoldNoUserData(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)

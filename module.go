@@ -206,8 +206,8 @@ type Handler struct {
 	Confirm string `json:"confirm,omitempty"`
 
 	// The path below which the gateway has pages of its own: login, logout and
-	// whoami where sessions are on, and jwks.json with the keys of assertions.
-	// `off` is none. Default: `/_sesame/`.
+	// whoami where sessions are on, and jwks.json with the keys of assertions. `off`
+	// turns these pages off. Default: `/_sesame/`.
 	ReservedPath string `json:"reserved_path,omitempty"`
 
 	// How often the users behind open WebSockets and other long responses are

@@ -16,8 +16,8 @@ import (
 type proven struct {
 	visitor visitor // without the user, who is the request's
 
-	// reread looks the user up as the row is now; nil where the user's row was
-	// read after the request arrived. See Finder.Find for check.
+	// reread reads the user's row anew; nil if the row was read after the request
+	// arrived. See Finder.Find for check.
 	reread func(ctx context.Context, key userstore.Key, fresh bool, check func(*userstore.User) error) (*userstore.User, error)
 
 	// tell sets the header fields of a newer row of the user.
@@ -43,8 +43,8 @@ func (g *gate) setProven(r *http.Request, v *visitor) {
 	caddyhttp.SetVar(r.Context(), provenVar, p)
 }
 
-// newProven is what setProven leaves for visitors of whom nothing but the user
-// matters. One serves all requests.
+// newProven returns the proven of visitors for whom later handlers need only the
+// user. One serves all requests.
 func (g *gate) newProven() *proven {
 	p := &proven{visitor: visitor{outlivesPassword: g.config.outlivePassword()}}
 	if g.config.mayReadOld() {

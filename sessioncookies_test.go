@@ -340,8 +340,8 @@ func otherSitesSession(t *testing.T, g *gateway) string {
 	return sessionCookie(t, g.get(t, "/?sesame="+tokenAt(t, alice, "", time.Now()), "Host", "app.example.com"))
 }
 
-// TestLogoutEndsOpenResponses of that session, whichever handler began them,
-// and of no other.
+// TestLogoutEndsOpenResponses: a logout ends the open responses of its session in
+// all handlers, and of no other session.
 func TestLogoutEndsOpenResponses(t *testing.T) {
 	up := startEndless(t)
 	for name, leave := range map[string]func(t *testing.T, b *browser){

@@ -160,7 +160,7 @@ func (g *gate) serveWatched(w http.ResponseWriter, r *http.Request, next caddyht
 
 // whyEnded returns a function that tells why a user's row no longer lets a visitor
 // in: the password isn't what it was, an operator has ended the session or token, or
-// the user doesn't meet what is required.
+// the user doesn't meet the requirements.
 func (v *visitor) whyEnded(mayEnter func(*userstore.User) error) func(*userstore.User) watch.Reason {
 	held := *v // a copy, so that v stays off the heap if nothing is watched
 	return func(now *userstore.User) watch.Reason {
