@@ -28,7 +28,7 @@ type library interface {
 
 	addNeeds(*userstore.Needs)
 
-	// challenge is what WWW-Authenticate has of the library.
+	// challenge returns the library's challenge for WWW-Authenticate.
 	challenge() string
 }
 

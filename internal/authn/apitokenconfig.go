@@ -241,7 +241,7 @@ func (c *APITokenConfig) validate() error {
 	return c.validateJWT()
 }
 
-// validateJWT looks at what SimpleJWT needs, without its keys.
+// validateJWT checks SimpleJWT's options, without its keys.
 func (c *APITokenConfig) validateJWT() error {
 	settings := c.jwtSettings()
 	isHMAC := settings.Algorithm == "" || settings.Algorithm[:min(2, len(settings.Algorithm))] == "HS"

@@ -94,7 +94,7 @@ func (t *tried) authenticator() *Authenticator {
 	}}
 }
 
-// outcome describes what came of an authentication.
+// outcome describes the result of an authentication.
 func outcome(v Visitor, err error) string {
 	none, isNone := errors.AsType[*None](err)
 	switch {

@@ -14,8 +14,9 @@ type Config interface {
 	// Option is the block's name in the configuration.
 	Option() string
 
-	// Validate finds what can't be right, without secrets and without a database.
-	// Its errors name the option within the block (see internal/setting).
+	// Validate returns the first error that can be found without secrets and
+	// without a database. It names the option within the block (see
+	// internal/setting).
 	Validate() error
 
 	// New makes the scheme.
@@ -40,8 +41,8 @@ type AuthorizationScheme interface {
 	// in front, are this scheme's.
 	IsAuthorization(credentials string) bool
 
-	// Challenges are what WWW-Authenticate has of the scheme (RFC 9110, section
-	// 11.6.1).
+	// Challenges are the scheme's challenges for WWW-Authenticate (RFC 9110,
+	// section 11.6.1).
 	Challenges() []string
 }
 

@@ -135,7 +135,7 @@ func (c *DjangoCookie) readRow(row *userstore.ViaRow) (err error) {
 	return err
 }
 
-// djangoUser is what the sessions of a user depend on.
+// djangoUser returns the values that a user's sessions depend on.
 func djangoUser(user *userstore.User) djangosession.User {
 	return djangosession.User{Password: user.Password, IsActive: user.IsActive}
 }
@@ -223,7 +223,7 @@ type toldSession struct {
 // holds the data of the session.
 func (s *DjangoSession) parse(row *userstore.ViaRow) (parsed djangosession.Parsed, ends time.Time, err error) {
 	data, _ := row.Value(columnData)
-	ends, _ = row.Time(columnExpiry) // what isn't a time has passed
+	ends, _ = row.Time(columnExpiry) // a value that isn't a time counts as passed
 	parsed, err = s.sessions.ParseRow(djangosession.Row{SessionData: data, ExpireDate: ends}, s.env.Now())
 	if err != nil {
 		if !errors.Is(err, djangosession.Anonymous) {

@@ -39,8 +39,8 @@ type DjangoSessionConfig struct {
 	// SESSION_COOKIE_AGE. Default: 14d.
 	CookieAge caddy.Duration `json:"cookie_age,omitempty"`
 
-	// SESSION_COOKIE_SECURE: `on`, `off`, or `auto`, which is what the request came
-	// by. Default: `auto`.
+	// SESSION_COOKIE_SECURE: `on`, `off`, or `auto`, which sets it for requests by
+	// HTTPS. Default: `auto`.
 	CookieSecure string `json:"cookie_secure,omitempty"`
 
 	// SESSION_COOKIE_SAMESITE: `lax`, `strict` or `none`. Default: `lax`.
@@ -74,8 +74,8 @@ type DjangoSessionConfig struct {
 	// with `next` in the query. Default: they get a page of the gateway's.
 	LoginURL string `json:"login_url,omitempty"`
 
-	// Whether the upstream gets the cookie: on only where it is Django. Default:
-	// false.
+	// Whether the upstream gets the cookie. Turn it on only if the upstream is
+	// Django. Default: false.
 	PassCookie bool `json:"pass_cookie,omitempty"`
 }
 

@@ -91,7 +91,7 @@ func (s *Password) AddNeeds(needs *userstore.Needs) {
 	needs.UpgradePassword = needs.UpgradePassword || s.config.UpgradeHash
 }
 
-// Close gives back what the scheme shares with others.
+// Close releases what the scheme shares with other handlers.
 func (s *Password) Close() error { return s.shared.Release() }
 
 // Challenges implements AuthorizationScheme.
@@ -169,7 +169,7 @@ type PasswordCredential struct {
 	err                  error // why it is rejected already
 	identifier, password string
 	credentials          hashing.Credentials
-	guessed              string // tells the credentials from others
+	guessed              string // identifies the credentials among a client's guesses
 	at                   time.Time
 
 	// subject is the user whom the credentials last belonged to, if isKnown.

@@ -26,14 +26,15 @@ type PasswordConfig struct {
 	// WebDAV clients. All such credentials end at the gateway then. Default: false.
 	Basic bool `json:"basic,omitempty"`
 
-	// By what users are named, in this order: `username`, `email`. An address that
-	// several users have names none of them. Default: `username`.
+	// The names of users, in this order: `username`, `email`. An address that
+	// several users have finds none of them. Default: `username`.
 	Identifier []string `json:"identifier,omitempty"`
 
 	// Django's PASSWORD_HASHERS, each by the name that its hashes begin with:
 	// `pbkdf2_sha256`, `pbkdf2_sha1`, `argon2`, `bcrypt_sha256`, `bcrypt`,
-	// `scrypt`, `md5`, `sha1`, `unsalted_md5`, `unsalted_sha1`. The hashes of others
-	// are rejected. The first one makes new hashes. Default: Django's default.
+	// `scrypt`, `md5`, `sha1`, `unsalted_md5`, `unsalted_sha1`. Hashes of other
+	// hashers are rejected. The first hasher makes new hashes. Default: Django's
+	// default.
 	Hashers []string `json:"hashers,omitempty"`
 
 	// Django's version, such as `5.2`. It decides how much work a new hash takes:
@@ -114,7 +115,7 @@ func (c *PasswordConfig) Validate() error {
 // errHasher says how a hasher is named.
 var errHasher = errors.New("name a hasher as its hashes begin: pbkdf2_sha256, pbkdf2_sha1, argon2, bcrypt_sha256, bcrypt, scrypt, md5, sha1, unsalted_md5 or unsalted_sha1")
 
-// newHashers makes what checks passwords. The error names the option.
+// newHashers returns the hashers for the options. The error names the option.
 func (c *PasswordConfig) newHashers() (*password.Hashers, error) {
 	var settings password.Settings
 	for i, name := range c.Hashers {

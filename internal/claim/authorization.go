@@ -147,8 +147,8 @@ func isAny(readers []func(credentials string) bool, credentials string) bool {
 	return false
 }
 
-// AfterScheme returns what stands behind the name of a scheme in credentials. The
-// name is case-insensitive (RFC 9110, section 11.1).
+// AfterScheme returns the text behind the name of a scheme in credentials. The name
+// is case-insensitive (RFC 9110, section 11.1).
 func AfterScheme(credentials, scheme string) (rest string, ok bool) {
 	credentials = strings.TrimLeft(credentials, " \t")
 	if len(credentials) < len(scheme) || !strings.EqualFold(credentials[:len(scheme)], scheme) {

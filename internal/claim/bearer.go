@@ -38,10 +38,9 @@ func bearerOf(credentials string) (token string, ok bool) {
 	return AfterScheme(credentials, "Bearer")
 }
 
-// mayHoldToken reports whether credentials are a token by their form, or have
-// one in them, as where a client puts quotes around it. An application's JSON
-// Web Token has neither: its dots are in no token, and no part of it is taken
-// for one.
+// mayHoldToken reports whether credentials have the form of a token, or contain a
+// token, as when a client adds quotes. An application's JSON Web Token doesn't
+// count: tokens have no dots, and no part of a JWT is taken for a token.
 func mayHoldToken(credentials string, form Form) bool {
 	if credentials == "" || form.Resembles(credentials) {
 		return true

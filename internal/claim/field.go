@@ -39,7 +39,7 @@ func cutFromFields(header http.Header, names []string) {
 	}
 }
 
-// takeHeader removes a header field. Where it is repeated, none of its values
+// takeHeader removes a header field. If the field is repeated, none of its values
 // counts.
 func takeHeader(header http.Header, name string) (token string, found bool) {
 	values := header[name]

@@ -7,8 +7,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// UnlinkedWriter sees to it that the page behind a URL with a token neither
-// tells the URL to others nor is kept, whatever the upstream says of that.
+// UnlinkedWriter adds header fields to the response for a URL with a token, so that
+// browsers neither send the URL to other sites nor store the page, whatever the
+// upstream's fields say.
 type UnlinkedWriter struct {
 	*caddyhttp.ResponseWriterWrapper
 	wroteHeader bool

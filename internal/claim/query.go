@@ -55,8 +55,8 @@ func (s *Sources) takeParameters(r *http.Request, names []string) (token paramet
 // target is a query, and the URI that it is in.
 type target struct{ query, uri string }
 
-// without takes parameters out, and blanks what looks like one in the path. The
-// credentials of an absolute URI go as well.
+// without takes parameters out, and blanks them in the path. It also removes the
+// credentials of an absolute URI.
 func (t target) without(names []string) target {
 	t.uri = withoutUserinfo(t.uri)
 	query := cutFromQuery(t.query, names)
@@ -114,8 +114,8 @@ func blankPath(u *url.URL, names []string) (isBlanked bool) {
 	return true
 }
 
-// blankHost removes the values of parameters from the name of the host, which may
-// have any separator in it, and from what an absolute target has in front of it.
+// blankHost removes the values of parameters from the host's name, which may
+// contain any separator, and from the text in front of it in an absolute target.
 func blankHost(r *http.Request, names []string) {
 	r.Host = rawuri.Blank(r.Host, rawuri.Path, names)
 	r.URL.Host = rawuri.Blank(r.URL.Host, rawuri.Path, names)
@@ -213,7 +213,8 @@ func isInURL(u *url.URL, names []string) bool {
 	return u.User != nil || isInQuery(u.RawQuery, names) || rawuri.Has(pathOf(u), rawuri.Path, names)
 }
 
-// isInURI does for a URI what isInURL does for the URL that it mostly is.
+// isInURI is isInURL for a URI. It checks only the parts that differ from those of
+// u, which the URI mostly equals.
 func isInURI(uri string, u *url.URL, names []string) bool {
 	path, query, _ := strings.Cut(uri, "?")
 	return query != u.RawQuery && isInQuery(query, names) || path != pathOf(u) && rawuri.Has(path, rawuri.Path, names)

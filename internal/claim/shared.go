@@ -8,9 +8,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// shared is what the handlers of an HTTP app know of each other: a request may
-// hold credentials of another handler than the one that answers it, and no
-// upstream of the app may get them, and no log show them.
+// shared has the sources of an HTTP app's handlers: a request may hold credentials
+// of another handler than the one that answers it, and these must reach neither an
+// upstream nor a log.
 type shared struct {
 	mu      sync.Mutex
 	current atomic.Pointer[forms]
@@ -37,7 +37,7 @@ func (s *Sources) Register(app *caddyhttp.App) (unregister func()) {
 	return func() { sharedOf.CompareAndDelete(app, found) }
 }
 
-// share adds the sources to what handlers share.
+// share adds the sources to the shared ones.
 func (s *Sources) share(with *shared) {
 	with.mu.Lock()
 	defer with.mu.Unlock()

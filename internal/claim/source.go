@@ -78,7 +78,7 @@ func (s Source) hint() string {
 // those of the other handlers of its HTTP app.
 type Sources struct {
 	Name        string   // of the query parameter
-	ConfirmName string   // of the one that confirms it
+	ConfirmName string   // name of the parameter that confirms it
 	Ordered     []Source // header names are canonical
 
 	form    Form                            // of the handler's tokens; nil where it isn't known
@@ -194,7 +194,7 @@ func (s *Sources) Take(r *http.Request, isExposed bool) (first Token) {
 }
 
 // TakeConfirmation returns the value of the parameter that confirms the token,
-// which Take has taken out of the request; empty where it had none.
+// which Take has taken out of the request; empty if there was none.
 func (s *Sources) TakeConfirmation(r *http.Request) string {
 	var confirmation parameter
 	if kept := keptOf(r); kept != nil {

@@ -179,8 +179,8 @@ func TestCredentialsOfAnotherHandlerAreKeptForIt(t *testing.T) {
 	}
 }
 
-// TestParameterOfAnotherHandlerIsNotTakenByItsName: a handler that reads no
-// query leaves the parameter to one that does.
+// TestParameterOfAnotherHandlerIsNotTakenByItsName: a handler that reads no query
+// leaves the parameter to a handler that does.
 func TestParameterOfAnotherHandlerIsNotTakenByItsName(t *testing.T) {
 	t.Parallel()
 	first, err := New("", []Source{{From: FromBearer}})

@@ -36,8 +36,8 @@ type api struct{ source Source }
 // mostBody is the most that a request may have in its body.
 const mostBody = 64 << 10
 
-// readRequest reads the JSON of a POST request. Its content type is one that a
-// page of another site can't send unasked.
+// readRequest reads the JSON of a POST request. It requires a content type that a
+// page of another site can't send without the browser asking first.
 func readRequest(w http.ResponseWriter, r *http.Request, into any) error {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)

@@ -23,7 +23,7 @@ const (
 	auditRevokedAll = "tokens and sessions revoked"
 )
 
-// auditLine tells which credentials an operator made or ended.
+// auditLine tells which credentials an operator made or revoked.
 type auditLine struct {
 	message string
 	user    string // the primary key
@@ -131,7 +131,7 @@ func (a *commandAudit) note(line auditLine) {
 	}
 }
 
-// end shows what no log took, behind the command's answer.
+// end shows the lines that no log took, after the command's answer.
 func (a *commandAudit) end() {
 	if a.system != nil {
 		_ = a.system.Close() // nothing depends on it any more

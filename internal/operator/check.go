@@ -228,7 +228,7 @@ func (c *checker) fail(check, text, advice string) {
 	c.findings = append(c.findings, finding{check, verdictFail, text, advice})
 }
 
-// The errors of this module say what to do themselves.
+// failWith reports an error of this module, which has its own advice.
 func (c *checker) failWith(check string, err error) { c.fail(check, err.Error(), "") }
 
 // run runs the checks in order, and stops where the next ones have nothing to
@@ -354,7 +354,7 @@ func (c *checker) checkHelpURL() {
 	case err != nil, u.Path == "" && u.Host == "", u.Host != "" && !c.serves(u):
 		return // none, an e-mail address, or on another site
 	case len(c.matchers) > 0:
-		return // that it is protected can't be told
+		return // whether the page is protected is unknown
 	}
 	c.warn("help_url", "help_url leads to "+place+", which is behind sesame itself: users without a valid link can't read it",
 		"let requests for it pass with a matcher, such as @protected not path "+u.Path+" and sesame @protected")

@@ -26,7 +26,7 @@ func issueAlikeForScope(a, b *configured) bool {
 	return reflect.DeepEqual(x, y)
 }
 
-// areSame reports whether handlers are equal in all that is configured.
+// areSame reports whether handlers have equal configurations.
 func areSame(a, b *configured) bool { return bytes.Equal(a.raw, b.raw) }
 
 // distinct returns the first of each group of equal handlers.

@@ -66,7 +66,7 @@ const (
 	exitUnknown = 2 // of explain; and a command that there isn't
 )
 
-// command is what the commands' code gets of cobra.
+// command is a running cobra command, with its input and the decoder of handlers.
 type command struct {
 	*cobra.Command
 	stdin  io.Reader

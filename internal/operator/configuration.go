@@ -36,7 +36,7 @@ type configured struct {
 	logsCredentials bool // of its server
 }
 
-// configuration is what commands need of a configuration's file.
+// configuration has the parts of a configuration's file that commands need.
 type configuration struct {
 	handlers []*configured
 	logs     map[string]logConfig

@@ -73,7 +73,7 @@ const verdictValid = "valid"
 // sending is a request with a text where a client would send it.
 type sending struct {
 	header, value string
-	isNamed       bool // the text itself says that it is sent there
+	isNamed       bool // the text itself names the header field or cookie
 }
 
 // longestCredential is the longest text that is passed to the schemes.
@@ -212,7 +212,8 @@ func (i *issuer) explainCredential(ctx context.Context, q *question) (*credentia
 		for _, scheme := range schemes {
 			scheme.AddNeeds(needs)
 		}
-		// Only reading, and rows that have ended, too: they say why.
+		// The store only reads. It also finds rows that have ended, to explain
+		// them.
 		needs.SessionTable = ""
 		for _, via := range needs.Vias {
 			via.Until, via.Extends = "", false
@@ -309,7 +310,7 @@ func lookup(ctx context.Context, store *userstore.MySQL, key userstore.Key) (*us
 	return store.LookupVia(ctx, key)
 }
 
-// explain describes what became of the credential.
+// explain describes the result for the credential.
 func (a *attempt) explain(q *question) *credentialExplanation {
 	e := &credentialExplanation{
 		Verdict: verdictValid, Summary: "the credential is valid", Length: len(q.text), Scheme: a.credential.Scheme(),
@@ -347,7 +348,7 @@ func (e *credentialExplanation) isOf(user *userstore.User) bool {
 	return user == nil || e.PrimaryKey == "" || e.PrimaryKey == user.ID()
 }
 
-// credentialRemedies say what to do about a reason.
+// credentialRemedies are the remedies for reasons.
 var credentialRemedies = map[string]string{
 	"anonymous":        "log in to Django with this browser; Django keeps sessions of visitors, too",
 	"bad_signature":    "compare secret_key, key_salt and signing_key with Django's settings; for a token of another server, nothing is wrong",

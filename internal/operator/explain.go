@@ -75,7 +75,7 @@ func runExplain(cmd *command, args []string) (int, error) {
 	return exitOK, nil
 }
 
-// readText reads what stdin has, less the end of the line.
+// readText reads stdin, without the end of the line.
 func readText(stdin io.Reader) (string, error) {
 	text, err := io.ReadAll(io.LimitReader(stdin, longestText))
 	if err != nil {

@@ -2,7 +2,7 @@
 // makes, explains and revokes tokens, checks a configuration against its
 // database, and imports a Django project's settings.
 //
-// It knows a handler only by what the module fills into a Handler.
+// It knows a handler only by the fields of Handler, which the module fills in.
 package operator
 
 import (
@@ -20,8 +20,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// Handler is what there is to know of a sesame handler, of a configuration's
-// file or of the process that runs.
+// Handler has the properties of a sesame handler, in a configuration's file or in
+// the running process.
 type Handler struct {
 	Issues Issues
 
@@ -29,8 +29,8 @@ type Handler struct {
 	// error names the environment variable or the file that is missing.
 	Settings func() (token.Settings, error)
 
-	// Store returns the configuration of the primary server, with the secrets in
-	// it, and what tokens and requirements need of a row.
+	// Store returns the configuration of the primary server, with its secrets, and
+	// the columns that tokens and requirements need.
 	Store func() (userstore.Config, userstore.Needs, error)
 
 	// Validate checks all that can be checked without secrets and without a
@@ -41,9 +41,9 @@ type Handler struct {
 	// of these hosts. The handler starts all the same.
 	Warnings func(hosts []string) []Warning
 
-	// AssertionKeys returns the IDs of the keys that assertions are signed by,
-	// the current one first, and whether it is derived from secret_key. It is nil
-	// without assertions.
+	// AssertionKeys returns the IDs of the keys of assertions, the current key
+	// first, and whether that key is derived from secret_key. It is nil without
+	// assertions.
 	AssertionKeys func(token.Settings) (ids []string, isDerived bool, err error)
 
 	// LogsAssertions is whether Caddy's proxies would log assertions at DEBUG.
@@ -53,7 +53,7 @@ type Handler struct {
 	// without one.
 	HelpURL string
 
-	// Sessions returns what makes the session cookies that go with tokens, or nil
+	// Sessions returns the maker of the session cookies that go with tokens, or nil
 	// without sessions.
 	Sessions func(*token.Tokens) (*session.Sessions, error)
 
@@ -62,11 +62,10 @@ type Handler struct {
 	// store, opened with their needs, from store.
 	Schemes func(store func() *userstore.MySQL, now func() time.Time) ([]authn.ConfiguredScheme, error)
 
-	// AddNeeds adds what the configured schemes, with passwords among them, need of
-	// the store.
+	// AddNeeds adds the needs of the configured schemes, including passwords.
 	AddNeeds func(*userstore.Needs) error
 
-	// Passwords returns what checks passwords, and whether users with a second
+	// Passwords returns the hashers of passwords, and whether users with a second
 	// factor are rejected. It is nil if passwords aren't accepted.
 	Passwords func() (hashers *password.Hashers, rejectsSecondFactor bool, err error)
 

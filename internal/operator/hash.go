@@ -21,7 +21,8 @@ const (
 	causeSecondFactor     token.Cause = "second_factor"
 )
 
-// unusablePassword is what Django writes for users without a password.
+// unusablePassword matches the value that Django stores for users without a
+// password.
 var unusablePassword = regexp.MustCompile(`^![A-Za-z0-9]{30,}$`)
 
 // addHash explains a text that is a password hash from the column password. A hash
@@ -65,7 +66,7 @@ func (e *explained) addHashOf(text string, q *question) {
 	})
 }
 
-// addPassword says what option password makes of the password of the hash.
+// addPassword says whether the option password accepts the password of the hash.
 func (i *issuer) addPassword(ctx context.Context, e *explained, text string, q *question) error {
 	if i.Passwords == nil {
 		return nil

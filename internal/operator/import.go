@@ -61,7 +61,7 @@ func runImport(cmd *command, args []string) (int, error) {
 	return exitOK, nil
 }
 
-// printReport says what the operator has to do before Caddy can be started.
+// printReport lists the steps that the operator has to do before Caddy can start.
 func printReport(w io.Writer, report *settings.Report) {
 	if len(report.Env) > 0 {
 		fmt.Fprintln(w, "Environment variables that Caddy needs:")

@@ -23,7 +23,7 @@ type issuer struct {
 	tokens *token.Tokens
 	users  Users
 
-	queryTimeout time.Duration // 0 for that of the configuration
+	queryTimeout time.Duration // 0 means the configuration's timeout
 }
 
 // openIssuer opens the store of a handler, which need not be provisioned, to
@@ -59,8 +59,8 @@ func openIssuer(ctx context.Context, h *Handler, queryTimeout time.Duration) (ma
 	return &issuer{Handler: h, tokens: tokens, users: store, queryTimeout: queryTimeout}, store.Close, nil
 }
 
-// reading is the configuration of the handler's store, and what its tokens need
-// of it.
+// reading returns the configuration of the handler's store, and the needs of its
+// tokens.
 func (h *Handler) reading(settings token.Settings) (userstore.Config, userstore.Needs, error) {
 	cfg, needs, err := h.Store()
 	if packer := packerOf(settings); packer != nil {

@@ -21,8 +21,8 @@ type mint struct {
 	site   site
 }
 
-// newMint checks what an operator asks for. scope is nil if nothing was said of
-// it: then it follows from the configuration.
+// newMint checks an operator's request. scope is nil if it wasn't given: then the
+// configuration decides.
 func newMint(i *issuer, scope *string, rawURL string, site site, at time.Time) (*mint, error) {
 	m := &mint{issuer: i, at: at, url: rawURL, site: site}
 	u, err := site.parseLink(rawURL)
@@ -53,7 +53,7 @@ func (m *mint) token(user *userstore.User) (string, error) {
 	return made, nil
 }
 
-// link is the URL with a token; empty where none is wanted.
+// link returns the URL with a token; empty if no URL was given.
 func (m *mint) link(made string) string {
 	if m.url == "" {
 		return ""

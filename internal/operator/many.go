@@ -57,8 +57,8 @@ type job struct {
 	done    chan struct{} // closed once results or err is there
 }
 
-// mintMany makes tokens for the users in lines, on all CPUs, and writes them in
-// the order of the lines. failed is how many got none. It ends at the first
+// mintMany makes tokens for the users in lines, on all CPUs, and writes them in the
+// order of the lines. failed counts the users without a token. It ends at the first
 // error of the store.
 func mintMany(ctx context.Context, m *mint, by nameKind, lines io.Reader, w resultWriter, bar *progress) (failed int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -172,8 +172,8 @@ func readNames(lines io.Reader, take func(names []string, read int64) bool) erro
 	return nil
 }
 
-// nameIn is the user in a line: all of it, or, where it begins with a quotation
-// mark, the first field of a record of CSV (RFC 4180).
+// nameIn returns the user in a line: the whole line, or, if it begins with a
+// quotation mark, the first field of a CSV record (RFC 4180).
 func nameIn(line string) (string, error) {
 	line = strings.TrimSpace(line)
 	if !strings.HasPrefix(line, `"`) {

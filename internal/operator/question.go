@@ -133,7 +133,7 @@ func (i *issuer) addRevoked(ctx context.Context, e *token.Explanation, text stri
 // causeRevoked is not of the token itself.
 const causeRevoked token.Cause = "revoked"
 
-// candidates are what the token may have been made with.
+// candidates returns the settings that the token may have been made with.
 func (q *question) candidates(i *issuer, u *url.URL) token.ExplainCandidates {
 	c := token.ExplainCandidates{Scopes: slices.Clone(q.scopes), Packers: make(map[string]token.Packer), ParameterName: i.Issues.TokenName}
 	if q.user != nil {

@@ -20,8 +20,8 @@ type configReader func(file, adapter string) (config []byte, usedFile, usedAdapt
 
 const adjacentFile = "Caddyfile"
 
-// readConfig reads what caddycmd.LoadConfig does, without its log lines, which
-// would stand in front of a command's answer.
+// readConfig does what caddycmd.LoadConfig does, but without its log lines, which
+// would precede a command's answer.
 func readConfig(file, adapter string) ([]byte, string, string, error) {
 	if adapter != "" && file == "" {
 		return nil, "", "", errors.New("--adapter goes with --config: name the file that it adapts")

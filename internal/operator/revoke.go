@@ -38,7 +38,7 @@ The exit status is 1 if something may be valid still.
 	return cmd
 }
 
-// revocationsName is the table's where the configuration names none yet.
+// revocationsName is the table's name if the configuration has none yet.
 const revocationsName = "sesame_revocations"
 
 // printRevocationsTable prints the statement that makes the table. Of several
@@ -172,9 +172,8 @@ func (r *revocation) mention() {
 	}
 }
 
-// expiry is when a token would have ended by itself, or the zero time for
-// never. A token may be told a longer life by a max_age that is raised later:
-// then it is revoked for too short a time, so a new password is due, too.
+// expiry returns when a token expires, or the zero time for never. If max_age is
+// raised later, the token outlasts its revocation: then change the password, too.
 func (r *revocation) expiry(parsed *token.Parsed) time.Time {
 	created, ok := parsed.Created()
 	maxAge := r.tokens.Settings().MaxAge
@@ -233,7 +232,7 @@ func (r *revocation) endAll(ctx context.Context, user *userstore.User) error {
 	return fmt.Errorf("not ended are %s: %s", strings.Join(left, ", and "), advice)
 }
 
-// longest is how long anything that is ended could have lasted.
+// longest returns the longest life that a revoked credential can have.
 func (r *revocation) longest() time.Duration {
 	longest := r.SessionMaxAge
 	if maxAge := r.tokens.Settings().MaxAge; maxAge != nil {
@@ -281,7 +280,7 @@ func (r *revocation) writeLastLogin(ctx context.Context, user *userstore.User) e
 	return nil
 }
 
-// rights says what to do where the table can't be written.
+// rights returns the remedy if the table can't be written.
 func (r *revocation) rights(err error) error {
 	if !lacksPrivilege(err) {
 		return err
@@ -290,13 +289,13 @@ func (r *revocation) rights(err error) error {
 		r.Issues.Store.Revocations, mysqlError(err))
 }
 
-// rightsOnLastLogin says what to do where last_login can't be written.
+// rightsOnLastLogin returns the remedy if last_login can't be written.
 func (r *revocation) rightsOnLastLogin(err error) error {
 	return fmt.Errorf("the MySQL user of the configuration may not write last_login: grant it UPDATE (%s) on the users' table, or call this command with a configuration of another user (--config): %w",
 		cmp.Or(r.Issues.Store.Columns.LastLogin, "last_login"), mysqlError(err))
 }
 
-// mysqlError is what the server said, without the advice for requests.
+// mysqlError returns the server's message, without the advice for requests.
 func mysqlError(err error) error {
 	if answer, ok := errors.AsType[*mysql.MySQLError](err); ok {
 		return answer

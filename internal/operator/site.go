@@ -21,8 +21,8 @@ type site struct {
 	isAny  bool // whatever the configuration serves
 }
 
-// parseLink checks the URL of a link to be; empty for none. A link that leads
-// elsewhere would give the credentials of users to a stranger.
+// parseLink checks the URL that a link is to have; empty means no link. A link to
+// another site would give users' credentials to a stranger.
 func (s site) parseLink(rawURL string) (*url.URL, error) {
 	if rawURL == "" {
 		return nil, nil

@@ -10,8 +10,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// target is what a command works on: the handler that the flags choose, and its
-// store.
+// target has the handler that the flags choose, and its store.
 type target struct {
 	*issuer
 	config  *configuration
@@ -28,8 +27,7 @@ type given struct {
 	same sameHandlers
 }
 
-// open prepares what commands begin with. It reads stdin into given.text. The
-// caller calls close.
+// open prepares a command. It reads stdin into given.text. The caller calls close.
 func (c *command) open(g *given) (*target, error) {
 	t := &target{by: nameKind(c.text("by"))}
 	if err := t.by.validate(); err != nil {

@@ -154,8 +154,7 @@ type resultWriter interface {
 	flush() error
 }
 
-// auditedResults notes tokens before they are written: one that was shown is in
-// the audit.
+// auditedResults records tokens in the audit before they are written.
 type auditedResults struct {
 	resultWriter
 	mint  *mint

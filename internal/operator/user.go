@@ -40,7 +40,7 @@ var (
 	errInactive  = errors.New("the user is inactive, and the gateway refuses their tokens")
 )
 
-// namedUser is the user that a name stands for, or why there is none.
+// namedUser is the user of a name, or the reason that there is none.
 type namedUser struct {
 	user *userstore.User
 	err  error

@@ -9,7 +9,7 @@ import "strings"
 // each of its letters encoded any number of times, behind anything that could
 // separate it, as far as an equals sign.
 
-// Place is where a text stands, which decides what ends a value in it.
+// Place is where a text is found. It decides which characters end a value.
 type Place uint8
 
 // The places.
@@ -246,8 +246,8 @@ func (f *finder) nameEndingAt(end int) (start int, ok bool) {
 	return 0, false
 }
 
-// isEntity reports whether what stands in front of a name is an ampersand of HTML
-// that lost its semicolon.
+// isEntity reports whether the text in front of a name is an HTML ampersand without
+// its semicolon.
 func (f *finder) isEntity(start int) bool {
 	const entity = "amp"
 	start -= len(entity)
@@ -275,8 +275,8 @@ func (f *finder) isName(start int, name string) bool {
 	return true
 }
 
-// endOf returns where the value ends that begins at value. Separators that are
-// encoded more often than the one in front of the name are a part of it.
+// endOf returns the end of the value that begins at value. Separators that are
+// encoded more often than the one in front of the name are a part of the value.
 func (f *finder) endOf(name, value int) int {
 	p := f.plain
 	width := 1
@@ -304,8 +304,8 @@ func (f *finder) behindOpening(value int) int {
 	return i
 }
 
-// isClosed reports whether a quote or bracket behind a value belongs to one in
-// front of it.
+// isClosed reports whether a quote or bracket behind a value closes one in front of
+// it.
 func (f *finder) isClosed(found parameter) bool {
 	p := f.plain
 	if found.end == p.len() {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// In each text, s is the parameter, and what becomes of it as each place.
+// In each text, s is the parameter. The results are for each place.
 func TestCutAndRedactAnywhere(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

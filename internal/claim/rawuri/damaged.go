@@ -33,7 +33,7 @@ func DamagedParameter(query, name string) (value string, found bool) {
 	return value, found
 }
 
-// readDamaged reads what stands between two separators of a query.
+// readDamaged reads the text between two separators of a query.
 func readDamaged(piece, name string, isBehindEntity bool) (value string, ok bool) {
 	p := newPlain(piece)
 	defer p.free()

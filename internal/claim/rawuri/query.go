@@ -17,7 +17,7 @@ func CutParameter(query, name string) (rest, value string, found bool) {
 	return rest, decodeParameter(value), found
 }
 
-// cutParameter does what CutParameter does, and leaves the value as it stands.
+// cutParameter is CutParameter without decoding the value.
 func cutParameter(query, name string) (rest, value string, found bool) {
 	if !HasParameter(query, name) {
 		return query, "", false
@@ -39,7 +39,7 @@ func cutParameter(query, name string) (rest, value string, found bool) {
 	return kept.rest(), value, found
 }
 
-// WithoutParameter is what CutParameter leaves of a query.
+// WithoutParameter returns the rest of a query after CutParameter.
 func WithoutParameter(query, name string) string {
 	rest, _, _ := cutParameter(query, name)
 	return rest
@@ -153,7 +153,7 @@ func HasParameter(query, name string) bool {
 	return false
 }
 
-// queryPiece is what stands behind a separator in a query.
+// queryPiece is the text behind a separator in a query.
 type queryPiece struct {
 	separator byte // 0 for the first
 	text      string
@@ -264,7 +264,7 @@ func CutFromURI(uri, name string) string {
 	return before + "?" + rest
 }
 
-// RedactInURI does for a URI what redactParameter does for a query.
+// RedactInURI is redactParameter for a URI.
 func RedactInURI(uri, name string) string {
 	before, query := split(uri)
 	if !HasParameter(query, name) {

@@ -45,7 +45,7 @@ func looksLikeHost(path string) bool {
 }
 
 const (
-	// maxTarget is the longest target that is taken: that of a long URL.
+	// maxTarget is the length of the longest accepted target: that of a long URL.
 	maxTarget = 2048
 	// maxDecodings is how often an app behind may decode a path.
 	maxDecodings = 3
