@@ -57,7 +57,8 @@ func takeEvents() []caddy.Event {
 	return events
 }
 
-// TestAuditFollowsAOneTimeLinkUntilTheLogout follows a one-time link from its use to the logout.
+// TestAuditFollowsAOneTimeLinkUntilTheLogout follows a one-time link from its use to
+// the logout.
 func TestAuditFollowsAOneTimeLinkUntilTheLogout(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -129,7 +130,8 @@ func TestAuditFollowsAOneTimeLinkUntilTheLogout(t *testing.T) {
 	})
 }
 
-// TestNothingFailsWithoutEvents has no events configured: nothing listens, and nothing fails.
+// TestNothingFailsWithoutEvents has no events configured: nothing listens, and
+// nothing fails.
 func TestNothingFailsWithoutEvents(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)

@@ -8,8 +8,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// TestTokenOfAKeyThatTheCollationEquatesIsRejected: ADMÍN was deleted, and the collation equates
-// that key with the user admin's. Tokens don't depend on passwords here.
+// TestTokenOfAKeyThatTheCollationEquatesIsRejected: the user ADMÍN is replaced by
+// admin, and the collation equates the two keys. Tokens don't depend on passwords
+// here.
 func TestTokenOfAKeyThatTheCollationEquatesIsRejected(t *testing.T) {
 	db := anyDatabase(t).asAdministrator()
 	db.mustExec(t, "DROP TABLE IF EXISTS people")

@@ -49,7 +49,8 @@ func wantAuditLine(t *testing.T, socket *net.UnixConn, want map[string]string) {
 	}
 }
 
-// TestMintingAndRevokingByCommandIsLogged has minting and revoking noted in the system's log.
+// TestMintingAndRevokingByCommandIsLogged has minting and revoking noted in the
+// system's log.
 func TestMintingAndRevokingByCommandIsLogged(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		db = db.asAdministrator()
@@ -94,7 +95,8 @@ func TestCommandAuditWithoutSystemLog(t *testing.T) {
 	})
 }
 
-// TestMintingByTheAdminEndpointIsAudited has what the admin endpoint mints noted in the audit log.
+// TestMintingByTheAdminEndpointIsAudited has what the admin endpoint mints noted in
+// the audit log.
 func TestMintingByTheAdminEndpointIsAudited(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		a := startAdmin(t, db, adminSite("app.example.com", "scope reports"))

@@ -50,7 +50,8 @@ func TestForwardAuthMayReplaceTheUser(t *testing.T) {
 	}
 }
 
-// TestSecondHandlerBehindTheFirstChecksAgain has a second handler behind the first, for a part of the site.
+// TestSecondHandlerBehindTheFirstChecksAgain has a second handler behind the first,
+// for a part of the site.
 func TestSecondHandlerBehindTheFirstChecksAgain(t *testing.T) {
 	up := startUpstream(t)
 	g := startSite(t, anyDatabase(t), up, "DEBUG", "", `SESAME {

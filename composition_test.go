@@ -84,9 +84,9 @@ http://%s {
 	return g
 }
 
-// TestCaddysHandlersAroundTheGatewayNeverShowTheToken has Caddy's own handlers around this one. Every case is
-// asked with the token in the URL and in a header, and without, and must never
-// show the token.
+// TestCaddysHandlersAroundTheGatewayNeverShowTheToken has Caddy's own handlers
+// around this one. Every case is asked with the token in the URL and in a header,
+// and without, and must never show the token.
 func TestCaddysHandlersAroundTheGatewayNeverShowTheToken(t *testing.T) {
 	for _, test := range compositions {
 		t.Run(test.name, func(t *testing.T) {

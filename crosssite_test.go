@@ -103,8 +103,8 @@ func TestForcedRequestsDontPressTheButton(t *testing.T) {
 	})
 }
 
-// TestPagesOfOtherOriginsCantLogOut leaves the user logged in; the own origin, and a program,
-// log out.
+// TestPagesOfOtherOriginsCantLogOut keeps the user logged in; requests of the own
+// origin and of programs log out.
 func TestPagesOfOtherOriginsCantLogOut(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)

@@ -282,7 +282,7 @@ func (g *gateway) wantNoPassword(t *testing.T) {
 	}
 }
 
-// fillConnections opens all connections that the server allows, and takes the
+// fillConnections opens all connections that the server allows, and ends the
 // gateway's own.
 func fillConnections(t *testing.T, at *faulty) {
 	ctx := context.Background()

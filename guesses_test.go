@@ -239,7 +239,7 @@ func TestRejectionsTakeOneQueryForEveryUser(t *testing.T) {
 					{"no user", 4711},
 					{"another that is no user", 4712},
 				} {
-					for n := range 4 { // the first may have filled the cache for the others
+					for n := range 4 { // the others could be answered by what the first has left in the cache
 						guess := tokenFor(t, testUser{id: user.id, password: fmt.Sprint(config.name, client.name, n)}, oneTimeWhere(config.more))
 						before := questions(t, db)
 						g.get(t, "/", from(client.address(int(user.id)*10%200+n), "Authorization", "Bearer "+guess)...).wantStatus(t, client.status)

@@ -211,8 +211,8 @@ func TestLoginFailuresAreCounted(t *testing.T) {
 	}
 }
 
-// TestOutageIsLoggedOncePerInterval: a line at once, then one every so often that says how many
-// were left out, and none for clients that went away.
+// TestOutageIsLoggedOncePerInterval: a line at once, then one every so often that
+// says how many were left out, and no line for clients that went away.
 func TestOutageIsLoggedOncePerInterval(t *testing.T) {
 	t.Parallel()
 	core, logged := observer.New(zapcore.DebugLevel)

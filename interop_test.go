@@ -19,9 +19,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// TestDjangoAndTheGatewayCheckEachOthersTokens has the gateway and a real Django with the real django-sesame
-// check each other's tokens, against the same rows, whatever has happened to
-// the user in between.
+// TestDjangoAndTheGatewayCheckEachOthersTokens has the gateway and a real Django
+// with the real django-sesame check each other's tokens, against the same rows,
+// whatever has happened to the user in between.
 func TestDjangoAndTheGatewayCheckEachOthersTokens(t *testing.T) {
 	db := interopDatabase(t)
 	for _, variant := range interopVariants {

@@ -106,7 +106,8 @@ func (l *limiter) charge(r *http.Request, reason error, isFailure bool) error {
 }
 
 // note counts a failure of a client, and logs if that takes the client over the
-// limit. It returns how long the client has to wait, or 0.
+// limit. It returns how long the client had to wait before this failure; 0 is within
+// the limit.
 func (l *limiter) note(r *http.Request, client limit.Client) time.Duration {
 	noted := l.failures.Note(client)
 	if noted.Crowded {

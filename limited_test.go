@@ -251,7 +251,8 @@ func forged(session string, n int) string {
 	return session[:len(session)-10] + fmt.Sprintf("%08x", 0x10000000+n) + session[len(session)-2:]
 }
 
-// TestLimitedClientIsServedWithoutAToken serves a limited client's requests without a token.
+// TestLimitedClientIsServedWithoutAToken serves a limited client's requests without
+// a token.
 func TestLimitedClientIsServedWithoutAToken(t *testing.T) {
 	up := startUpstream(t)
 	g := startGateway(t, anyDatabase(t), up, limited("1 per 37m", "session", "optional"))
@@ -366,9 +367,9 @@ func flood(t testing.TB, addr string, connections int, header ...string) (stop f
 	}
 }
 
-// TestValidUsersAreServedDuringAFlood floods the gateway over 64 connections. Valid users of the same
-// address are served, others too, and MySQL is asked as often as the queue
-// allows, however many tokens come.
+// TestValidUsersAreServedDuringAFlood floods the gateway over 64 connections. Valid
+// users of the same address are served, others too, and MySQL is asked as often as
+// the queue allows, however many tokens come.
 func TestValidUsersAreServedDuringAFlood(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)

@@ -128,8 +128,8 @@ func TestOtherMethodsGoOn(t *testing.T) {
 	})
 }
 
-// TestPlantedRequestsStartNoSession are those that a page of another site makes by itself. They
-// start no session, so that no user works in another user's account.
+// TestPlantedRequestsStartNoSession sends requests that a page of another site makes
+// by itself. They start no session, so that no user works in another user's account.
 func TestPlantedRequestsStartNoSession(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -200,8 +200,8 @@ func TestOldLinkBesideSession(t *testing.T) {
 	})
 }
 
-// TestOldLinkOfAScriptIsServedByTheSession: a request that isn't for a page is served by the session,
-// and isn't redirected; so is a page with redirect off.
+// TestOldLinkOfAScriptIsServedByTheSession: a request that isn't for a page is
+// served by the session, and isn't redirected; so is a page with redirect off.
 func TestOldLinkOfAScriptIsServedByTheSession(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
@@ -538,7 +538,8 @@ func (g *gateway) open(t *testing.T, request string) net.Conn {
 	return conn
 }
 
-// TestOwnTemplateTakesThePlaceOfAllPages has the operator's template in the place of all pages.
+// TestOwnTemplateTakesThePlaceOfAllPages has the operator's template in the place of
+// all pages.
 func TestOwnTemplateTakesThePlaceOfAllPages(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)

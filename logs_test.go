@@ -95,8 +95,8 @@ func TestRedactedLineIsCaddys(t *testing.T) {
 	})
 }
 
-// TestRequestsWithATokenAreLoggedByTheSameLoggers compares which loggers get a line for requests with and
-// without a token.
+// TestRequestsWithATokenAreLoggedByTheSameLoggers compares which loggers get a line
+// for requests with and without a token.
 func TestRequestsWithATokenAreLoggedByTheSameLoggers(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)

@@ -212,8 +212,8 @@ func TestRequireWithOptional(t *testing.T) {
 	wantHeader(t, up.takeOne(t).header, "Remote-User", "")
 }
 
-// TestRequireInASecondHandler has one handler for the site, and another that only checks the
-// user whom the first has authenticated.
+// TestRequireInASecondHandler has one handler for the site, and another that only
+// checks the user whom the first has authenticated.
 func TestRequireInASecondHandler(t *testing.T) {
 	for _, options := range []string{"", "cache 3m"} {
 		t.Run(options, func(t *testing.T) {
@@ -357,7 +357,8 @@ const matcherRoutes = `
 			respond no
 		}`
 
-// TestMatcherTellsUsersWhereverRoutesMatch has the matcher wherever Caddy's routes have one.
+// TestMatcherTellsUsersWhereverRoutesMatch has the matcher wherever Caddy's routes
+// have one.
 func TestMatcherTellsUsersWhereverRoutesMatch(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		db = db.asAdministrator()

@@ -66,8 +66,8 @@ func TestManyCookiesAreBoundedWork(t *testing.T) {
 	})
 }
 
-// TestSessionsOfTwoUsersAreRejected: the gateway can't know which user sent the request, so it
-// accepts neither.
+// TestSessionsOfTwoUsersAreRejected: the gateway can't know which user sent the
+// request, so it accepts neither.
 func TestSessionsOfTwoUsersAreRejected(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)

@@ -8,8 +8,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
 
-// TestTraceHasTheLookupAndNoToken looks for the lookup's span in a request that is traced, and for
-// what it must not hold.
+// TestTraceHasTheLookupAndNoToken looks for the lookup's span in a request that is
+// traced, and for what it must not hold.
 func TestTraceHasTheLookupAndNoToken(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		h := newHandler(t, db, "")

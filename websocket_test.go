@@ -148,8 +148,8 @@ func TestWebSocketPassesMessagesBothWays(t *testing.T) {
 	g.wantNoToken(t, valid, wrong)
 }
 
-// TestUploadsReachTheUpstreamPieceByPiece sends a body that comes in pieces: the first must arrive before
-// the second is sent.
+// TestUploadsReachTheUpstreamPieceByPiece sends a body that comes in pieces: the
+// first must arrive before the second is sent.
 func TestUploadsReachTheUpstreamPieceByPiece(t *testing.T) {
 	arrived := make(chan int)
 	up := startServer(t, func(w http.ResponseWriter, r *http.Request) {
@@ -221,8 +221,8 @@ func TestUploadsReachTheUpstreamPieceByPiece(t *testing.T) {
 	g.wantNoToken(t, valid)
 }
 
-// TestStreamsReachTheClientPieceByPiece has an upstream that sends the next piece only when the client
-// has got the one before.
+// TestStreamsReachTheClientPieceByPiece has an upstream that sends the next piece
+// only when the client has got the one before.
 func TestStreamsReachTheClientPieceByPiece(t *testing.T) {
 	for _, test := range []struct {
 		name        string
@@ -306,8 +306,8 @@ func TestStreamsReachTheClientPieceByPiece(t *testing.T) {
 	}
 }
 
-// TestClientSeesThatAnUpstreamEndsMidway has an upstream that ends in the middle of its answer: the client
-// must see that, and the log a line.
+// TestClientSeesThatAnUpstreamEndsMidway has an upstream that ends in the middle of
+// its answer: the client must see that, and the log a line.
 func TestClientSeesThatAnUpstreamEndsMidway(t *testing.T) {
 	up := startServer(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "100")

@@ -2,7 +2,8 @@ package sesame
 
 import "testing"
 
-// TestWrongDSNsAndKeysNamePlaceCauseAndRemedy writes what connects to MySQL, and secrets, as other programs have them.
+// TestWrongDSNsAndKeysNamePlaceCauseAndRemedy writes DSNs and keys in the forms of
+// other programs.
 func TestWrongDSNsAndKeysNamePlaceCauseAndRemedy(t *testing.T) {
 	t.Parallel()
 	wantWrong(t, []wrongConfig{
