@@ -25,7 +25,7 @@ import (
 // Database is the one database of a server.
 const Database = "django"
 
-// Options say how a server is started. All may be left out.
+// Options configure a server. Zero values mean the defaults.
 type Options struct {
 	// Addr is where to listen. Default: a free port of 127.0.0.1.
 	Addr string
@@ -34,7 +34,7 @@ type Options struct {
 	User string
 
 	// Password is the account's. Default: sesame. It can't be empty, so that a
-	// client which forgets it is refused, as by a real server.
+	// client without a password is rejected, as by a real server.
 	Password string
 
 	// Verbose logs what the engine does to standard error. The engine's log is
@@ -62,7 +62,8 @@ func Start(options Options) (*Server, error) {
 	if options.Verbose {
 		logrus.SetLevel(logrus.InfoLevel)
 	} else {
-		// It warns of every statement that fails, which the client is told anyway.
+		// The engine warns of every statement that fails; its client gets the error
+		// anyway.
 		logrus.SetLevel(logrus.PanicLevel)
 	}
 	l, err := net.Listen("tcp", options.Addr)
@@ -129,7 +130,7 @@ func (s *Server) serve() error {
 	return nil
 }
 
-// version is what clients are told. The driver and Django look at it.
+// version is the version that clients see. The driver and Django check it.
 const version = "8.0.36-devmysql"
 
 // connect makes the pool for Exec, and waits until the server answers.

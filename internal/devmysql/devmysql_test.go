@@ -130,9 +130,9 @@ func TestSessionSettings(t *testing.T) {
 	}
 }
 
-// Times keep each microsecond, in both protocols and whatever the time zone of
-// the connection. As text they lack the zeros at the end of the fraction, which
-// MySQL writes; what compares such texts must read and compare them alike.
+// Times keep each microsecond, in both protocols and whatever the time zone of the
+// connection. As text they lack the zeros at the end of the fraction, which MySQL
+// writes, so comparisons must read both texts in the same way.
 func TestTimesKeepEachMicrosecond(t *testing.T) {
 	s := start(t)
 	for i, at := range []string{
@@ -201,7 +201,7 @@ func TestNullSafeEqual(t *testing.T) {
 		{"2024-01-01 00:00:00.000002", nil, "x", 0},
 		{"2024-01-01 00:00:00.000002", "2024-01-01 00:00:00.000001", nil, 0},
 		{"2024-01-01 00:00:00.000002", "2024-01-01 00:00:00.000001", "x", 1},
-		// A row that would be as before doesn't count as changed.
+		// An UPDATE that changes nothing counts no row.
 		{"2024-01-01 00:00:00.000002", "2024-01-01 00:00:00.000002", "x", 0},
 		{nil, "2024-01-01 00:00:00.000002", "x", 1},
 	} {
@@ -235,7 +235,8 @@ func TestOneOfManyWins(t *testing.T) {
 		for i := range 200 {
 			db := pools[i%2]
 			all.Go(func() {
-				// Others read meanwhile, as gateways do before they consume.
+				// Other connections read meanwhile, as gateways do before they
+				// consume.
 				var name string
 				if err := db.QueryRow("SELECT username FROM auth_user WHERE id = ? LIMIT 2", 1).Scan(&name); err != nil {
 					t.Error(err)

@@ -21,7 +21,7 @@ import (
 //
 // Transactions of several statements are not protected by this.
 type oneAtATime struct {
-	mysql.Handler // what isn't a statement
+	mysql.Handler // the methods that execute no statement
 	mu            sync.Mutex
 }
 

@@ -51,14 +51,14 @@ const (
 // TooMany says that a client has sent so many passwords that this one isn't
 // checked. It says nothing about the password.
 type TooMany struct {
-	Wait time.Duration // after which it is worth to try again
+	Wait time.Duration // how long to wait before another try
 }
 
 func (t *TooMany) Error() string {
 	return fmt.Sprintf("the client has sent too many wrong passwords; try again in %s", t.Wait)
 }
 
-// newGuesses makes guesses that has counted nothing.
+// newGuesses makes an empty guesses.
 func newGuesses() *guesses {
 	return &guesses{seed: maphash.MakeSeed(), waiting: make(map[Client]int)}
 }
@@ -70,14 +70,14 @@ type guess struct {
 	rank   rank
 	delay  time.Duration
 	// counted is how much this guess has moved the failures of the pair and of the
-	// user on: it counts as a failure until it turns out to be none, so that nothing
-	// is gained by sending many at once. For the client it counts later, since many
-	// users may share an address.
+	// user on: it counts as a failure until the check succeeds, so that sending
+	// many at once gains nothing. For the client it counts later, since many users
+	// may share an address.
 	counted [2]time.Duration
 }
 
-// begin counts a guess, and says how long it is to wait. The error is a *TooMany;
-// else end must be called.
+// begin counts a guess, and returns how long it has to wait. If the error is a
+// *TooMany, the guess isn't checked; otherwise the caller calls end.
 func (g *guesses) begin(client Client, user string) (*guess, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -163,7 +163,7 @@ func (g *guesses) end(made *guess, became outcome) {
 	}
 }
 
-// waited makes room for another guess that waits.
+// waited makes room for another waiting guess.
 func (g *guesses) waited(client Client) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

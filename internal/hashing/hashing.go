@@ -19,7 +19,7 @@ import (
 // hashed counts the passwords that were hashed.
 var hashed atomic.Uint64
 
-// Hashed is how many passwords this process has hashed.
+// Hashed returns how many passwords this process has hashed.
 func Hashed() uint64 { return hashed.Load() }
 
 var hashedTotal = prometheus.NewCounterFunc(prometheus.CounterOpts{
@@ -27,7 +27,7 @@ var hashedTotal = prometheus.NewCounterFunc(prometheus.CounterOpts{
 	Help: "Passwords that were hashed to check them, since they weren't known to be right.",
 }, func() float64 { return float64(Hashed()) })
 
-// Metrics are what this package counts, of all handlers of the process.
+// Metrics are this package's metrics, for all handlers of the process.
 func Metrics() []prometheus.Collector { return []prometheus.Collector{hashedTotal} }
 
 // Shared is shared by all handlers of a process that check the passwords of the
@@ -110,7 +110,7 @@ func (s *Shared) Check(ctx context.Context, g Guess, check func() (isRight bool)
 		}
 		if !errors.Is(f.err, context.Canceled) && !errors.Is(f.err, context.DeadlineExceeded) {
 			return f.isRight, f.err
-		} // its client has gone, and this one hasn't
+		} // the other client has left, and this one hasn't
 	}
 }
 
@@ -143,7 +143,7 @@ func (s *Shared) check(ctx context.Context, g Guess, check func() (isRight bool)
 	return became == right, err
 }
 
-// flights are the guesses that are being checked.
+// flights are the guesses being checked.
 type flights struct {
 	mu  sync.Mutex
 	all map[flightID]*flight

@@ -74,17 +74,17 @@ func TestDelaysLockNoUserOut(t *testing.T) {
 		s := newTried()
 		s.wantDelay(t, 1, "alice", 0)
 		s.fail(t, 666, "alice", 50)
-		s.wantDelay(t, 1, "alice", 0)        // a client that is known
-		s.wantDelay(t, 2, "alice", maxDelay) // one that isn't, at first
+		s.wantDelay(t, 1, "alice", 0)        // a known client
+		s.wantDelay(t, 2, "alice", maxDelay) // an unknown client, at first
 		s.wantDelay(t, 2, "alice", 0)
 		s.wantDelay(t, 3, "bob", 0)          // another user
-		s.wantDelay(t, 666, "bob", maxDelay) // another user of the client that guesses
+		s.wantDelay(t, 666, "bob", maxDelay) // another user, for the client that guesses
 		s.wantDelay(t, 666, "bob", 0)
 	})
 }
 
-// TestAKnownClientIsDelayedByItsOwnGuesses: that it had the right password once
-// doesn't let it guess another.
+// TestAKnownClientIsDelayedByItsOwnGuesses: a client that had the right password
+// once can't guess another one freely.
 func TestAKnownClientIsDelayedByItsOwnGuesses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -205,8 +205,8 @@ func TestTheSameGuessSentAtOnceIsCheckedOnce(t *testing.T) {
 	})
 }
 
-// TestAnotherRequestTakesOverFromOneThatHasGone: the client that a check was for
-// has gone while it waited.
+// TestAnotherRequestTakesOverFromOneThatHasGone: the client that began a check left
+// while the check waited.
 func TestAnotherRequestTakesOverFromOneThatHasGone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// A Client is what shares of the queue and failures are counted by: a hash of an
-// address, or of a network, under a key of this process.
+// A Client identifies the sender of a check, by which failures and shares of the
+// queue are counted: a hash of an address, or of a network, under a key of this
+// process.
 type Client uint64
 
 // rank says which checks of a queue come first.
@@ -58,9 +59,10 @@ const (
 	queueShare  = 64               // of them, one client's
 	queueWait   = 10 * time.Second // how long a check waits at most
 
-	// guessShare is what part of the CPUs failed checks may take: one sixteenth.
+	// guessShare is the share of the CPUs that failed checks may take: one
+	// sixteenth.
 	guessShare = 16
-	// guessBurst is how much time of the CPUs they may take at once.
+	// guessBurst is how much CPU time failed checks may take at once.
 	guessBurst = 2 * time.Second
 )
 
@@ -70,17 +72,17 @@ type turns struct {
 	checks []*waiter
 }
 
-// waiter is a check that waits. begin is closed when it is its turn, or when it
-// has lost its place: then isFull is true.
+// waiter is a check that waits. begin is closed when its turn comes, or when it has
+// lost its place: then isFull is true.
 type waiter struct {
 	begin  chan struct{}
 	isFull bool
 }
 
-// Busy says that a check couldn't begin, since too many others wait. It says
+// Busy says that a check couldn't begin, because too many others wait. It says
 // nothing about the password.
 type Busy struct {
-	Wait time.Duration // after which it is worth to try again
+	Wait time.Duration // how long to wait before another try
 }
 
 func (b *Busy) Error() string {
@@ -95,8 +97,8 @@ const (
 	busyHold = time.Second
 )
 
-// newQueue makes a queue that has so many checks at work at a time; 0 is half as
-// many as there are CPUs, and at least one.
+// newQueue makes a queue that runs a number of checks at a time; 0 means half as
+// many as there are CPUs, at least one.
 func newQueue(atWork int) *queue {
 	if atWork == 0 {
 		atWork = max(runtime.GOMAXPROCS(0)/2, 1)
@@ -104,9 +106,9 @@ func newQueue(atWork int) *queue {
 	return &queue{slots: atWork}
 }
 
-// run calls check when it is its turn. check takes so many CPUs at once, if there
-// are, and reports whether the password was wrong. The error is a *Busy, or the
-// context's; then check hasn't been called.
+// run calls check when its turn comes. The check uses a number of CPUs at once, if
+// there are enough, and reports whether the password was wrong. The error is a
+// *Busy, or the context's; then check hasn't been called.
 func (q *queue) run(ctx context.Context, client Client, at rank, threads int, check func() (isWrong bool)) error {
 	if err := q.wait(ctx, client, at); err != nil {
 		return err
@@ -246,7 +248,7 @@ func (q *queue) leave(client Client, at rank, w *waiter) bool {
 	return true
 }
 
-// end makes the place of a check free that has taken so much time of the CPUs.
+// end frees the place of a check, and counts the CPU time that it took.
 func (q *queue) end(took time.Duration, isWrong bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -257,7 +259,8 @@ func (q *queue) end(took time.Duration, isWrong bool) {
 	q.next()
 }
 
-// pay has failed checks wait for as long as their share takes to make up for one.
+// pay delays failed checks until their share has made up for the time that one
+// took.
 func (q *queue) pay(took time.Duration) {
 	if now := time.Now(); q.paid.Before(now) {
 		q.paid = now
@@ -285,8 +288,8 @@ func (q *queue) next() {
 	}
 }
 
-// mustPause reports whether failed checks have taken more than their share for
-// now. It has next called when that is over.
+// mustPause reports whether failed checks have used up their share for now. It
+// schedules next for the end of the pause.
 func (q *queue) mustPause() bool {
 	burst := guessBurst * guessShare / time.Duration(runtime.GOMAXPROCS(0))
 	pause := time.Until(q.paid.Add(-burst))

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// atOnce is how many checks are at work, and were at most.
+// atOnce counts the checks at work, now and at most.
 type atOnce struct{ now, most atomic.Int64 }
 
 func (a *atOnce) work(d time.Duration) {
@@ -29,7 +29,7 @@ func right100ms() bool {
 	return false
 }
 
-// pause lets time pass, and all that it makes happen.
+// pause lets time pass, with everything that happens in it.
 func pause(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -68,7 +68,7 @@ func TestQueueHasHalfTheCPUsByDefault(t *testing.T) {
 	}
 }
 
-// turnedAway counts the checks that the queue had no room for.
+// turnedAway counts the checks that found no room in the queue.
 type turnedAway[K comparable] struct {
 	mu     sync.Mutex
 	counts map[K]int
@@ -246,7 +246,8 @@ func TestWrongPasswordsTakeAShareOfTheCPUs(t *testing.T) {
 		if got := checked.Load(); got > most+2 || got < most-10 {
 			t.Errorf("%d wrong passwords were hashed in an hour, want %d", got, most)
 		}
-		// One that sends the right password meanwhile has its turn before theirs.
+		// A client that sends the right password meanwhile has its turn before
+		// theirs.
 		began := time.Now()
 		if err := q.run(t.Context(), 1000, known, 1, right100ms); err != nil || time.Since(began) > time.Second {
 			t.Errorf("the right password took %s: %v", time.Since(began), err)

@@ -62,7 +62,7 @@ type Subject struct {
 
 type credentialID [sha256.Size]byte
 
-// Credentials are an identifier and a password, without the password.
+// Credentials identify a pair of identifier and password, without the password.
 type Credentials struct {
 	id         credentialID
 	identifier string
@@ -182,7 +182,7 @@ func (v *Verdicts) Remember(c Credentials, subject Subject, encoded string) {
 	replaced.Store(made)
 }
 
-// used is when a verdict, which may be nil, was used last.
+// used returns when a verdict, which may be nil, was last used.
 func used(v *verdict) uint64 {
 	if v == nil {
 		return 0
@@ -201,7 +201,8 @@ func withSpelling(spellings []string, further string) []string {
 	return append(slices.Clone(spellings), further)
 }
 
-// lowerASCII lowers the ASCII letters of a text. Without any it is the text.
+// lowerASCII lowers the ASCII letters of a text. Without upper-case letters it
+// returns the text itself.
 func lowerASCII(s string) string {
 	for i := range len(s) {
 		if 'A' <= s[i] && s[i] <= 'Z' {

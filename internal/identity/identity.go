@@ -45,20 +45,20 @@ var groupsHeader = Header{Name: "Remote-Groups", Value: "{" + Placeholder + grou
 // sent.
 type Fields struct {
 	fields     []field
-	folded     []string    // the names, folded, that of the assertion included
+	folded     []string    // the folded names, including the assertion's
 	assertions *Assertions // nil for none
 
 	passed            []string // canonical names of clients' fields that are not removed
 	passedPrefixes    []string // canonical prefixes of such names
 	passesCredentials bool     // Basic and Digest of a proven user
-	alone             setters  // this one, where no other handler has set fields
+	alone             setters  // the setters of this handler alone, if no other handler has set fields
 
 	warnings warnings
 }
 
 type field struct {
 	name     string   // canonical
-	column   string   // the user's, where the value is just its placeholder
+	column   string   // the user's column, if the value is only its placeholder
 	template template // else
 }
 
@@ -133,7 +133,8 @@ func (id *Fields) UseAssertions(a *Assertions) error {
 	return id.Reserve("assertion: header", a.header)
 }
 
-// Reserve adds a name that an option sets to those that clients can't send.
+// Reserve adds the name of a field that an option sets to the names that clients
+// can't send.
 func (id *Fields) Reserve(option, name string) error {
 	if !httpguts.ValidHeaderFieldName(name) {
 		return fmt.Errorf("%s %q: it is not a valid header field name", option, name)

@@ -18,7 +18,7 @@ import (
 // value.
 type Columns struct {
 	Store userstore.Config
-	Needs userstore.Needs // what else is read than Store says
+	Needs userstore.Needs // other columns that are read
 }
 
 // names returns the columns that have a placeholder.

@@ -27,8 +27,8 @@ func SetUser(r *http.Request, user *userstore.User) {
 	caddyhttp.SetVar(r.Context(), userVar, user)
 }
 
-// setUserPlaceholders provides {http.auth.user.*}. If basic_auth came before,
-// the id replaces the one that it has set, which would be read first.
+// setUserPlaceholders provides {http.auth.user.*}. If basic_auth came before, it
+// replaces the id that basic_auth has set, which would be read first.
 func setUserPlaceholders(r *http.Request, repl *caddy.Replacer, user *userstore.User) {
 	_, isProvided := UserOf(r)
 	if _, isSet := repl.Get(Placeholder + "id"); isSet {

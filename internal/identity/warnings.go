@@ -10,11 +10,11 @@ import (
 // Limits of the log lines about values of users' rows that can't be passed on.
 // Such a user may send many requests.
 const (
-	warnedFor  = time.Hour // the least time between two warnings of the same
+	warnedFor  = time.Hour // the least time between two equal warnings
 	mostWarned = 1000      // different warnings in that time
 )
 
-// warnings remembers the warnings of the last while.
+// warnings remembers recent warnings.
 type warnings struct {
 	mu   sync.Mutex
 	last map[warning]time.Time

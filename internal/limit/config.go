@@ -25,17 +25,16 @@ type Config struct {
 	// How many failures a client may have at once. Default: 100.
 	Failures int `json:"failures,omitempty"`
 
-	// In which time so many are forgiven again, one after the other. 24h at
-	// most. Default: 1m.
+	// The time in which that many failures are forgiven, one after the other. 24h
+	// at most. Default: 1m.
 	Per caddy.Duration `json:"per,omitempty"`
 
 	// Whether there is no limit. Default: false.
 	Off bool `json:"off,omitempty"`
 }
 
-// The defaults of Config, and its longest time. A page with fifty images,
-// all of them asked for with a cookie or link that no longer holds, is one
-// mistake of one person.
+// The defaults of Config, and its longest time. A page with fifty images that are
+// all requested with an invalid cookie or link is one mistake of one user.
 const (
 	defaultFailures = 100
 	defaultPer      = time.Minute

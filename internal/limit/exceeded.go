@@ -8,7 +8,7 @@ import (
 
 // Exceeded is the rejection of a client that is over limit_failures.
 type Exceeded struct {
-	Wait   time.Duration // until it isn't any more
+	Wait   time.Duration // until the client is within the limit
 	Reason error         // the token.Reason that another client would get, or nil
 }
 
@@ -27,5 +27,5 @@ var clientsLimited = prometheus.NewCounter(prometheus.CounterOpts{
 	Help: "Clients that came over limit_failures, each once in a while.",
 })
 
-// Metrics are what this package counts, of all limits of the process.
+// Metrics are this package's metrics, for all limits of the process.
 func Metrics() []prometheus.Collector { return []prometheus.Collector{clientsLimited} }

@@ -11,9 +11,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// A Client is what the limit tells apart: an address of IPv4, a
-// network of IPv6. It is a hash under a key that this process has made up, so
-// that no client can choose addresses which fall together. It is never 0.
+// A Client identifies an address of IPv4, or a network of IPv6. It is a hash under
+// a random key of this process, so that no client can choose addresses with the
+// same hash. It is never 0.
 type Client uint64
 
 // seed is the key of the process. See Client and Credential.
@@ -48,12 +48,12 @@ func ClientOf(address string) Client {
 type Failures struct {
 	limit     Config
 	interval  int64 // nanoseconds in which one failure is forgiven
-	most      int64 // how far ahead the time of a client can be
+	most      int64 // how far ahead a client's time can be
 	began     time.Time
 	buckets   [failureBuckets]failureBucket
 	standings standings
 	lines     lineLimit   // for clients over the limit
-	crowded   atomic.Bool // whether that was told a moment ago
+	crowded   atomic.Bool // whether crowding was reported a moment ago
 }
 
 // The size of the table. A client may be in any slot of one bucket. If the bucket
@@ -74,7 +74,7 @@ type failureBucket struct {
 type failureSlot struct {
 	client   atomic.Uint64
 	forgiven atomic.Int64 // in nanoseconds since Failures.began
-	told     int64        // when the log was told last, or 0; under the bucket's lock
+	told     int64        // when the client was last logged, or 0; under the bucket's lock
 }
 
 // failuresOf has the failures of each limit in this process, so that a reload
@@ -91,7 +91,7 @@ func Acquire(limit Config) (*Failures, error) {
 	return value.(*Failures), nil
 }
 
-// Release gives the failures back that Acquire returned.
+// Release releases failures that Acquire returned.
 func (f *Failures) Release() error {
 	if _, err := failuresOf.Delete(f.limit); err != nil {
 		return fmt.Errorf("limit_failures: %w", err)
@@ -99,7 +99,7 @@ func (f *Failures) Release() error {
 	return nil
 }
 
-// InUse is for how many limits this process counts failures.
+// InUse returns how many limits have failures in this process.
 func InUse() int {
 	n := 0
 	failuresOf.Range(func(any, any) bool {
@@ -129,8 +129,8 @@ func (f *Failures) bucket(c Client) *failureBucket {
 	return &f.buckets[uint64(c)%failureBuckets]
 }
 
-// Wait is how long a client is limited, if it doesn't fail any more; 0 is a
-// client that isn't limited. It takes no lock.
+// Wait returns how long a client stays limited if it doesn't fail again; 0 means
+// that it isn't limited. It takes no lock.
 func (f *Failures) Wait(c Client) time.Duration {
 	b := f.bucket(c)
 	for i := range b.slots {
@@ -148,8 +148,8 @@ func (f *Failures) waitUntil(forgiven, now int64) time.Duration {
 
 // A Failure is what follows from a failure.
 type Failure struct {
-	Wait    time.Duration // as Failures.Wait was before it; 0 is within the limit
-	First   bool          // of those over the limit, for a while
+	Wait    time.Duration // Failures.Wait before this failure; 0 means within the limit
+	First   bool          // the client's first failure over the limit, for a while
 	Crowded bool          // another client had to be forgotten; told once in a while
 }
 
@@ -168,7 +168,8 @@ func (f *Failures) Note(c Client) Failure {
 	return noted
 }
 
-// tellCrowded reports whether it is time to tell that clients are forgotten.
+// tellCrowded reports whether a log line is due that says that clients are
+// forgotten.
 func (f *Failures) tellCrowded() bool {
 	if !f.crowded.CompareAndSwap(false, true) {
 		return false
@@ -177,11 +178,11 @@ func (f *Failures) tellCrowded() bool {
 	return true
 }
 
-// TakeLine reports whether a line about a client over the limit may be logged,
-// and how many were left out since the last.
+// TakeLine reports whether a line about a client over the limit may be logged, and
+// how many lines were left out since the last one.
 func (f *Failures) TakeLine() (omitted int, ok bool) { return f.lines.take() }
 
-// slotFor is the slot of a client, which is given one if it has none. crowded
+// slotFor returns the slot of a client, and assigns one if it has none. crowded
 // reports that another one lost it. The caller holds the bucket's lock.
 func (b *failureBucket) slotFor(c Client, now int64) (slot *failureSlot, crowded bool) {
 	least := &b.slots[0]
@@ -195,8 +196,8 @@ func (b *failureBucket) slotFor(c Client, now int64) (slot *failureSlot, crowded
 		}
 	}
 	crowded = least.forgiven.Load() > now
-	// The time first: for a moment a reader may take a limited client for one
-	// that isn't, and never the reverse.
+	// Write the time first: a reader may briefly take a limited client for an
+	// unlimited one, but never the reverse.
 	least.forgiven.Store(now)
 	least.client.Store(uint64(c))
 	least.told = 0

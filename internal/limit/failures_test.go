@@ -71,7 +71,7 @@ func TestFailuresAreForgiven(t *testing.T) {
 		t.Errorf("another client waits %s", wait)
 	}
 
-	goTo(time.Hour + 4*time.Second) // one is forgiven, however many there were
+	goTo(time.Hour + 4*time.Second) // one failure is forgiven, however many there were
 	if wait := f.Wait(bad); wait != 0 {
 		t.Errorf("after 4s it still waits %s", wait)
 	}
@@ -206,7 +206,8 @@ func TestFewestFailuresAreForgottenFirst(t *testing.T) {
 			}
 		}
 	}
-	// The first and the last have the fewest. The first one found goes.
+	// The first and the last client have the fewest. The first one found is
+	// replaced.
 	if noted := f.Note(in(failureSlots)); !noted.Crowded || noted.Wait != 0 {
 		t.Errorf("another client: %+v", noted)
 	}
@@ -247,7 +248,7 @@ func TestFirstFailureOverTheLimitIsToldSoonAfterTheStart(t *testing.T) {
 	}
 }
 
-// TestFailuresAllocateNothing looks at what each request costs.
+// TestFailuresAllocateNothing measures the work of each request.
 func TestFailuresAllocateNothing(t *testing.T) {
 	f := newTestFailures(20, time.Minute)
 	f.Note(ClientOf("2001:db8::1"))

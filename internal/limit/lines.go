@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// lineLimit limits lines of the log that clients cause.
+// lineLimit limits log lines that clients cause.
 type lineLimit struct {
 	mu      sync.Mutex
 	began   time.Time
@@ -13,14 +13,14 @@ type lineLimit struct {
 	omitted int
 }
 
-// The most lines that clients over the limit cause, and in which time.
+// The most lines that clients over the limit can cause, and in which time.
 const (
 	mostLines    = 20
 	linesForTime = time.Minute
 )
 
-// take reports whether a line may be written, and how many were left out since
-// the last.
+// take reports whether a line may be written, and how many were left out since the
+// last one.
 func (l *lineLimit) take() (omitted int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// ProxyAdvice says what to do where TrustsInventedAddresses.
+// ProxyAdvice is the advice if TrustsInventedAddresses.
 const ProxyAdvice = "add trusted_proxies_strict beside trusted_proxies, so that the last address counts that no trusted proxy has"
 
 // TrustsInventedAddresses reports whether clients can choose the address that a

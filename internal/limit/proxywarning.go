@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// warnedServer is the last server that was warned of, so that all of its handlers
+// warnedServer is the last server with a warning, so that all of its handlers
 // together cause one line. Caddy provisions one server after the other.
 var warnedServer struct {
 	mu   sync.Mutex

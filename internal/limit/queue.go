@@ -59,14 +59,15 @@ type clientQueue struct {
 type queuedLookup struct {
 	key     userstore.Key
 	joined  time.Time
-	sent    time.Time // the query that it was in, or zero
+	sent    time.Time // when its query was sent, or zero
 	done    chan struct{}
 	user    *userstore.User
-	refused error // of the row that was found
+	refused error // the rejection by the row that was found
 	err     error
 }
 
-// ErrTurnedAway says that there is no room in the queue, or it is too long to wait.
+// ErrTurnedAway says that the queue has no room, or that the wait would be too
+// long.
 var ErrTurnedAway = errors.New("too many lookups are waiting")
 
 // NewQueue makes a queue for lookups, which returns the rows of the users that
@@ -140,8 +141,8 @@ func (q *Queue) wait(ctx context.Context, from Client, l *queuedLookup) error {
 // errInVain: it is MySQL that lookups wait for.
 var errInVain = fmt.Errorf("%w: MySQL has no answer for the lookups before this one", userstore.ErrUnavailable)
 
-// whyInVain is the error of a lookup that has waited for the timeout: MySQL
-// hasn't answered anything in all that time, or has too much to answer.
+// whyInVain returns the error of a lookup that has waited for the timeout: MySQL
+// hasn't answered anything in that time, or has too many lookups to answer.
 func (q *Queue) whyInVain(l *queuedLookup) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -185,13 +186,13 @@ func (q *Queue) join(from Client, l *queuedLookup) error {
 	return nil
 }
 
-// turnOf is the place of a client among the turns, or -1. There are few of them.
+// turnOf returns the place of a client among the turns, or -1. There are few turns.
 func (q *Queue) turnOf(from Client) int {
 	return slices.IndexFunc(q.turns, func(c *clientQueue) bool { return c.client == from })
 }
 
-// makeRoom turns away the last lookup of the client with the most, if that has
-// more than the one that room is made for.
+// makeRoom turns away the last lookup of the client with the most lookups, if it
+// has more than the client that needs room.
 func (q *Queue) makeRoom(own *clientQueue) bool {
 	longest := own
 	for _, c := range q.turns {

@@ -129,8 +129,8 @@ func TestQueueSendsBatchesOfItsSize(t *testing.T) {
 	}
 }
 
-// TestQueueRejectsAllAfterTheSameTime has MySQL take as long as it likes for rows
-// that exist and others: a client that is rejected waits for whole intervals.
+// TestQueueRejectsAllAfterTheSameTime has MySQL take different times for existing
+// and missing rows: a rejected client waits for whole intervals.
 func TestQueueRejectsAllAfterTheSameTime(t *testing.T) {
 	t.Parallel()
 	errRejected := errors.New("rejected")
@@ -247,8 +247,7 @@ func TestQueueThatWaitsForMySQLIsUnavailable(t *testing.T) {
 	})
 }
 
-// TestQueueLetsGoOfAClientThatHasGone, also in the time that a rejection takes
-// longer than the answer.
+// TestQueueLetsGoOfAClientThatHasGone, also while a rejection is delayed.
 func TestQueueLetsGoOfAClientThatHasGone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -165,7 +165,7 @@ func TestQueueIsShared(t *testing.T) {
 				t.Errorf("client %d was turned away by those that ask more", from)
 			}
 		}
-		time.Sleep(queueInterval) // after which the goroutine sees that there is nothing
+		time.Sleep(queueInterval) // then the goroutine sees that no lookup waits
 		synctest.Wait()
 		if lookups, clients, running := q.state(); lookups != 0 || clients != 0 || running {
 			t.Errorf("at the end %d lookups of %d clients wait", lookups, clients)

@@ -111,8 +111,8 @@ func TestAValidCredentialReplacesRejectedOnes(t *testing.T) {
 	f.mustBe(t, "valid", Valid)
 }
 
-// fill has as many credentials of one bucket rejected, or accepted, as it has
-// slots, a minute after each other.
+// fill has the credentials of one bucket rejected, or accepted, one for each slot,
+// a minute after each other.
 func (f *Failures) fill(isValid func(i int) bool) (in func(i int) Credential) {
 	in = func(i int) Credential { return Credential(7 + i*standingBuckets) } //nolint:gosec // it is small
 	for i := range standingSlots {

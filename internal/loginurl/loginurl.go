@@ -1,5 +1,5 @@
-// Package loginurl sends browsers to a page for logging in that another program
-// has, and stops where they come back again and again without having logged in.
+// Package loginurl sends browsers to another program's login page, and stops if
+// they come back again and again without a login.
 package loginurl
 
 import (
@@ -21,12 +21,12 @@ const nextParameter = "next"
 // A Page is a page for logging in.
 type Page struct {
 	url    *url.URL
-	cookie cookie.Cookie // counts how often a browser was sent there
+	cookie cookie.Cookie // counts how often a browser was sent to the page
 }
 
-// How often a browser is sent to the page, until it has not been for a while.
-// Where the page takes its user for logged in and the gateway doesn't, the two
-// would send it to each other without end.
+// How often a browser is sent to the page before a pause. If the page takes its
+// user for logged in and the gateway doesn't, the two would redirect the browser to
+// each other for ever.
 const (
 	mostTimes = 3
 	forgotten = time.Minute
@@ -58,8 +58,8 @@ func (p *Page) Take(r *http.Request) (times int) {
 	return times
 }
 
-// Link is the URL of the page, which leads to a URI of the site that a request is
-// for. An empty URI leads nowhere.
+// Link returns the URL of the page, with the URI of the request's site to return
+// to. An empty URI adds nothing.
 func (p *Page) Link(r *http.Request, uri string) string {
 	if uri == "" {
 		return p.url.String()
@@ -72,11 +72,11 @@ func (p *Page) Link(r *http.Request, uri string) string {
 	return to.String()
 }
 
-// maxURI bounds what of a URI comes back after the login. A header field of a
-// response may be no longer than 4 to 8 kB for some proxies.
+// maxURI bounds the URI to return to, because some proxies limit a header field of
+// a response to 4 to 8 kB.
 const maxURI = 2000
 
-// bounded is a URI, without its query where that is too long, or the root.
+// bounded returns a URI, without its query if it is too long, or else the root.
 func bounded(uri string) string {
 	if len(uri) > maxURI {
 		uri, _, _ = strings.Cut(uri, "?")
@@ -100,15 +100,15 @@ func (p *Page) Send(w http.ResponseWriter, r *http.Request, uri string, times in
 	return true
 }
 
-// isAt reports whether a request is for the page itself: it came here, where it
-// takes a login to see it.
+// isAt reports whether a request is for the page itself: then the page is behind
+// the gateway, which requires a login to see it.
 func (p *Page) isAt(r *http.Request, uri string) bool {
 	at, err := url.Parse(origin.SiteOf(r) + uri)
 	return err == nil && strings.EqualFold(at.Hostname(), p.url.Hostname()) && portOf(at) == portOf(p.url) &&
 		cmp.Or(at.Path, "/") == cmp.Or(p.url.Path, "/")
 }
 
-// portOf is the port of a URL, or the one that its scheme has by default.
+// portOf returns the port of a URL, or its scheme's default.
 func portOf(u *url.URL) string {
 	switch {
 	case u.Port() != "":

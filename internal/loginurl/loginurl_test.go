@@ -112,8 +112,8 @@ func TestOnlyBrowsersThatAskForAPageAreSent(t *testing.T) {
 	}
 }
 
-// TestBrowserThatComesBackAgainAndAgainIsNotSentWithoutEnd follows the redirects as
-// a browser does that the other side sends back at once.
+// TestBrowserThatComesBackAgainAndAgainIsNotSentWithoutEnd follows the redirects of
+// a browser that the page sends back at once.
 func TestBrowserThatComesBackAgainAndAgainIsNotSentWithoutEnd(t *testing.T) {
 	t.Parallel()
 	page := newPage(t, "https://www.example.com/login/")
