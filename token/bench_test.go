@@ -39,8 +39,8 @@ func mustHexPacker(digits int) token.Packer {
 	return packer
 }
 
-// benchmarkTokens makes Tokens with an age, a token, and the expectation that
-// it is checked against.
+// benchmarkTokens makes Tokens with an age, a token, and the expectation to check
+// it with.
 func benchmarkTokens(tb testing.TB, packer token.Packer, key token.PrimaryKey, version token.Version) (*token.Tokens, string, token.Expectation) {
 	tb.Helper()
 	tokens, err := token.New(token.Settings{

@@ -156,8 +156,8 @@ func TestUnpackReturnsTheBytesThatFollow(t *testing.T) {
 	}
 }
 
-// TestOnlyExpiredTokensAreAuthenticThoughRejected: of the rejected tokens,
-// only one that is wrong in nothing but its age is authentic.
+// TestOnlyExpiredTokensAreAuthenticThoughRejected: a rejected token is authentic
+// only if its age is the only reason.
 func TestOnlyExpiredTokensAreAuthenticThoughRejected(t *testing.T) {
 	t.Parallel()
 	for _, version := range benchmarkVersions {

@@ -47,8 +47,7 @@ func fromHeader(value string, isOurs func(scheme string) bool) (string, error) {
 	return token, nil
 }
 
-// cutField cuts the first field off, at what Python's bytes.split takes for
-// white space.
+// cutField cuts the first field off, at the white space of Python's bytes.split.
 func cutField(text string) (field, rest string) {
 	const space = " \t\n\r\v\f"
 	text = strings.TrimLeft(text, space)

@@ -58,7 +58,7 @@ type User struct {
 
 // ParsedJWT is a token after all checks that don't need the user's row.
 type ParsedJWT struct {
-	by       *JWTs  // what parsed it: nil in the zero value
+	by       *JWTs  // the JWTs that parsed the token: nil in the zero value
 	refused  Reason // why the token was refused, or 0
 	isSigned bool
 
@@ -89,7 +89,7 @@ func (p *ParsedJWT) TokenType() string { return p.tokenType }
 // Expires is when the token ends, in UTC, without the leeway.
 func (p *ParsedJWT) Expires() time.Time { return p.expires }
 
-// Issued is when the token was made, the claim iat; the zero time if it has none.
+// Issued returns the time of the claim iat; the zero time if there is none.
 func (p *ParsedJWT) Issued() time.Time { return p.issued }
 
 // Parse checks signature and claims of a token. The error is a Reason.
@@ -176,7 +176,8 @@ func unquote(quoted string) (string, bool) { return python.Unquote(quoted, pytho
 // has texts with half a pair of surrogates.
 func isText(value string) bool { return value[0] == '"' }
 
-// claims are the JSON values that are looked at. Empty: there is none.
+// claims are the JSON values of the claims that are checked. Empty: the claim is
+// missing.
 type claims struct {
 	expires, issued, notBefore   string
 	issuer, audience, subject    string

@@ -75,7 +75,7 @@ func (s JWTSettings) withDefaults() (JWTSettings, error) {
 	return s, nil
 }
 
-// verifier returns what checks signatures of the algorithm with its key.
+// verifier returns the function that checks signatures of the algorithm.
 func (s JWTSettings) verifier() (verifier, error) {
 	family, hash, err := algorithmOf(s.Algorithm)
 	if err != nil {

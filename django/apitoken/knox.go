@@ -36,7 +36,7 @@ type Knox struct {
 	Digest string
 }
 
-// ParseKnox returns what the token is in the table of a generation. The error
+// ParseKnox returns the columns of a token in the table of a generation. The error
 // is ErrKnoxToken.
 func ParseKnox(token string, generation KnoxGeneration) (Knox, error) {
 	if token == "" {

@@ -12,7 +12,7 @@ const (
 	NotYetValid                      // nbf or iat is in the future
 	MissingClaim                     // a claim is missing
 	WrongIssuer                      // iss is another
-	WrongAudience                    // aud has none of the settings'
+	WrongAudience                    // aud has no audience of the settings
 	WrongType                        // token_type is another: a refresh token
 	UnknownUser                      // there is no such user
 	InactiveUser                     // the user isn't active

@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
 )
 
-// question is a header, and all that the verdict on it depends on.
+// question is a header, and everything that the verdict depends on.
 type question struct {
 	Do       string  `json:"do"` // drf, knox, knox_create or jwt
 	Header   string  `json:"header"`

@@ -19,7 +19,7 @@ import (
 
 // Why a code isn't accepted. Errors never repeat a code or a secret.
 var (
-	// ErrMismatch means that it is another code, or one that was used.
+	// ErrMismatch means that the code is wrong, or was used before.
 	ErrMismatch = errors.New("the code is wrong, too old, or used already")
 	// ErrThrottled means that too little time has passed since the last wrong
 	// code. Nothing was checked.

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Throttle is what django-otp keeps of wrong codes, in columns of a device.
+// Throttle has the columns in which django-otp counts wrong codes.
 type Throttle struct {
 	FailureTimestamp *time.Time // throttling_failure_timestamp
 	FailureCount     int64      // throttling_failure_count
@@ -38,8 +38,8 @@ func (t Throttle) Failed(now time.Time) Throttle {
 	return Throttle{FailureTimestamp: &now, FailureCount: t.FailureCount + 1}
 }
 
-// TOTPDevice is a row of otp_totp_totpdevice. Whether it is confirmed is for
-// the caller to see.
+// TOTPDevice is a row of otp_totp_totpdevice. The caller checks whether it is
+// confirmed.
 type TOTPDevice struct {
 	Key       string // in hexadecimal
 	Step      int64  // in seconds

@@ -31,7 +31,7 @@ type argon2Hash struct {
 	salt, hash   []byte
 }
 
-// argon2Base64 refuses what the reference implementation would write
+// argon2Base64 refuses texts that the reference implementation would write
 // differently.
 var argon2Base64 = base64.RawStdEncoding.Strict()
 

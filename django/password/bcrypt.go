@@ -41,8 +41,8 @@ func parseBcrypt(encoded string) (hash, error) {
 	if err != nil || cost < bcrypt.MinCost || cost > bcrypt.MaxCost || rest[4] == '+' {
 		return nil, ErrMalformed
 	}
-	// Of the salt's last character two bits count. The library writes the
-	// others as zero, which Django compares.
+	// Only two bits of the salt's last character count. The library writes the
+	// others as zero, and Django compares the text.
 	if last := rest[bcryptSaltStart+bcryptSaltSize-1]; strings.IndexByte(".Oeu", last) < 0 {
 		return nil, ErrMalformed
 	}

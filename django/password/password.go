@@ -119,7 +119,7 @@ func Identify(encoded string) (Algorithm, error) {
 	return Algorithm(name), nil
 }
 
-// parserOf returns what reads hashes of an algorithm, or nil.
+// parserOf returns the parser for hashes of an algorithm, or nil.
 func parserOf(algorithm Algorithm) func(encoded string) (hash, error) {
 	switch algorithm {
 	case PBKDF2SHA256, PBKDF2SHA1:
@@ -247,8 +247,8 @@ func randomText(size int) string {
 // 128 bits, if each character is one of 62.
 func isShortSalt(salt string) bool { return utf8.RuneCountInString(salt) < saltSize }
 
-// parseCount reads a positive number that is written like Python's %d does.
-// Anything else can't be equal to what Django writes for a comparison.
+// parseCount reads a positive number in the form of Python's %d. Any other text
+// can't equal the text that Django writes for a comparison.
 func parseCount(text string) (uint64, error) {
 	n, err := strconv.ParseUint(text, 10, 32)
 	if err != nil || n == 0 || text[0] == '0' || text[0] == '+' {

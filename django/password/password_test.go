@@ -198,8 +198,8 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// FuzzVerify: whatever is in the column, the check ends soon, and accepts only
-// what the hasher itself would write.
+// FuzzVerify: whatever the column holds, the check ends soon, and accepts only
+// hashes that the hasher itself would write.
 func FuzzVerify(f *testing.F) {
 	h, err := password.New(password.Settings{Hashers: everyAlgorithm, Parameters: quick, Limits: password.Limits{
 		PBKDF2Iterations: 10, Argon2Memory: 64, Argon2Time: 2, BcryptCost: 4, ScryptMemory: 1 << 16, ScryptParallelism: 2,

@@ -43,13 +43,13 @@ type Limits struct {
 	Argon2Memory     uint64 // in KiB; default: 262,144, that is 256 MiB
 	Argon2Time       uint64 // default: 16
 	BcryptCost       uint64 // default: 15
-	// ScryptMemory is in bytes. Default: 32 MiB, which is what OpenSSL grants
-	// Django: for more, Django fails.
+	// ScryptMemory is in bytes. Default: 32 MiB, OpenSSL's limit for Django: above
+	// it, Django fails.
 	ScryptMemory      uint64
 	ScryptParallelism uint64 // default: 16
 }
 
-// versions has what Django's defaults differ in.
+// versions has the differences between the defaults of Django's versions.
 var versions = []struct {
 	version           string
 	pbkdf2Iterations  int

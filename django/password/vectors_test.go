@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
 )
 
-// question is what Django is asked, and this package.
+// question is the input to Django and to this package.
 type question struct {
 	Do         string               `json:"do"` // make, argon2, argon2i or check
 	Hashers    []password.Algorithm `json:"hashers"`

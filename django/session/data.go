@@ -23,7 +23,7 @@ type Data struct {
 	UserID string
 	// Backend is the dotted path of the backend that logged the user in.
 	Backend string
-	// Hash is what get_session_auth_hash returned at the login.
+	// Hash is the result of get_session_auth_hash at the login.
 	Hash string
 
 	hasBackend bool

@@ -145,8 +145,8 @@ func (q *question) randomSession(t *testing.T, rnd *rand.Rand) string {
 	return text
 }
 
-// randomExpiry is what set_expiry could have left in a session, or another
-// value.
+// randomExpiry returns a value that set_expiry could have left in a session, or
+// another value.
 func randomExpiry(rnd *rand.Rand) string {
 	switch rnd.IntN(5) {
 	case 0:

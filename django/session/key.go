@@ -10,9 +10,9 @@ const (
 	maxKeySize = 40 // of the column session_key
 )
 
-// IsKey reports whether the value of a cookie can be the key of a row: 8 to 40
-// visible ASCII characters. Django's own keys are 32 lower-case letters and
-// digits, but a session class can make others.
+// IsKey reports whether a cookie's value can be the key of a row: 8 to 40 visible
+// ASCII characters. Django's own keys are 32 lower-case letters and digits, but a
+// session class can make others.
 func IsKey(value string) bool {
 	if len(value) < minKeySize || len(value) > maxKeySize {
 		return false

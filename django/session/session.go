@@ -178,13 +178,13 @@ type User struct {
 
 // Parsed is a session after all checks that don't need the user's row.
 type Parsed struct {
-	by      *Sessions // what parsed it: nil in the zero value
+	by      *Sessions // the Sessions that parsed it: nil in the zero value
 	refused Reason    // why the session was refused, or 0
 	data    Data
 	saved   time.Time
 }
 
-// Data is what the session holds. It is empty if the signature isn't valid.
+// Data is the content of the session. It is empty if the signature isn't valid.
 func (p *Parsed) Data() Data { return p.data }
 
 // Saved is when the session was saved last, in whole seconds. It is zero if the

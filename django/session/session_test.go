@@ -201,7 +201,7 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
-// BenchmarkForgedCookie is what an attacker can cause.
+// BenchmarkForgedCookie measures the work that an attacker can cause.
 func BenchmarkForgedCookie(b *testing.B) {
 	sessions := newSessions(b, session.Settings{Engine: session.SignedCookies, SecretKeyFallbacks: []string{"old"}})
 	forged := rowOf(newSessions(b, session.Settings{SecretKey: "other", Engine: session.SignedCookies})).SessionData

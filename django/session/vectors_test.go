@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
 )
 
-// question is what both Django and this package are asked. Sessions are JSON
-// texts, as they may hold NaN.
+// question is the input to Django and to this package. Sessions are JSON texts, as
+// they may hold NaN.
 type question struct {
 	Do        string          `json:"do"` // check, login, hash, encode or expiry
 	SecretKey string          `json:"secret_key"`

@@ -174,7 +174,7 @@ func (b *block) simpleJWT(n *nested, token *apiToken) (env []EnvVar, err error) 
 	return env, b.jwtChecks(n, token)
 }
 
-// jwtChecks writes what SimpleJWT checks besides the signature.
+// jwtChecks writes SimpleJWT's checks besides the signature.
 func (b *block) jwtChecks(n *nested, token *apiToken) error {
 	for _, claim := range []struct{ option, setting string }{{"token_type_claim", "TOKEN_TYPE_CLAIM"}, {"jti_claim", "JTI_CLAIM"}} {
 		if value, isSet := token.Settings[claim.setting]; isSet && value == nil {

@@ -289,7 +289,7 @@ func (b *block) packer() error {
 	return nil
 }
 
-// versions writes what belongs to versions of tokens.
+// versions writes the options for versions of tokens.
 func (b *block) versions() error {
 	if err := b.tokens(); err != nil {
 		return err
@@ -404,7 +404,7 @@ func (b *block) times() error {
 // defaultCookieAge is Django's SESSION_COOKIE_AGE: two weeks.
 const defaultCookieAge = 14 * 24 * 60 * 60
 
-// logins says what becomes of settings about logging in.
+// logins writes or notes the settings about logging in.
 func (b *block) logins() {
 	middleware, _ := b.settings["MIDDLEWARE"].([]any)
 	isLoggingIn := slices.Contains(middleware, any("sesame.middleware.AuthenticationMiddleware"))

@@ -241,7 +241,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 	}
 }
 
-// hostile is what Caddyfiles have a meaning for.
+// hostile are texts with a meaning in Caddyfiles.
 var hostile = []string{
 	"a b", `a"b`, "a`b", `a\`, `a\"b`, "a`\\", "a`b\"c", "`", `"`, "#x", "<<EOF", "<<EOF x", "a#b", "{", "}", "{$HOME}", "{env.HOME}", "{host}", `\{x}`,
 	"a\nb", "a\n}\nrespond 1", "a\tb", "a\x00b", "ü €", "\u2028", "\ufeffx", "import x", "@x", "*", "'", "a;b", "$HOME", "a\\n", `\`, `\\`, "a`\\\\b", "-", "",

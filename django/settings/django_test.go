@@ -96,8 +96,8 @@ SESAME_PACKER = "crew.packers.ObjectIdPacker"`,
 	},
 }
 
-// TestDjangoProject has real projects print their settings, makes tokens in
-// them, and sends those to a Caddy with the block that comes out.
+// TestDjangoProject has real projects print their settings, makes tokens in them,
+// and sends the tokens to a Caddy with the imported block.
 func TestDjangoProject(t *testing.T) {
 	source := os.Getenv("SESAME_SRC")
 	if source == "" {
@@ -147,7 +147,7 @@ func TestDjangoProject(t *testing.T) {
 			exact := p.block(t, p.manage(t, settings.Script, "shell"))
 			for _, arguments := range [][]string{{"--all"}, {"--all", "--output=unified"}} {
 				block := p.block(t, p.manage(t, "", append([]string{"diffsettings"}, arguments...)...))
-				// The type of the field is what diffsettings doesn't tell.
+				// diffsettings doesn't print the type of the field.
 				isEqual := block == strings.Replace(exact, "\tpacker_encoding LongPacker\n", "", 1)
 				if isEqual != test.isExact {
 					t.Errorf("diffsettings %s makes\n%s\nthe script\n%s", arguments, block, exact)

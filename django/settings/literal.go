@@ -17,12 +17,12 @@ type pyBytes string
 // pyDict is a dict, with its keys that are strings. Others are left out.
 type pyDict map[string]any
 
-// pyCall is what looks like a call, such as datetime.timedelta(seconds=600).
+// pyCall is a text in the form of a call, such as datetime.timedelta(seconds=600).
 type pyCall struct {
 	name      string
 	args      []any
 	keywords  map[string]any
-	shorthand string // what stands in <angle brackets>, without a name
+	shorthand string // the text in <angle brackets>, without a name
 }
 
 // errLiteral says that a text isn't a literal. It doesn't quote the text, which may
@@ -32,8 +32,8 @@ var errLiteral = errors.New("not a literal of Python")
 // maxDepth is how deep literals may be nested.
 const maxDepth = 100
 
-// parseLiteral reads what repr() has written. Nothing is evaluated: names and
-// calls stay what they are.
+// parseLiteral reads the output of repr(). It evaluates nothing: names and calls
+// stay as they are.
 func parseLiteral(text string) (any, error) {
 	p := &literalParser{text: text}
 	value, err := p.value(0)

@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/django/settings"
 )
 
-// login is a project that lets users in, and what the import makes of it.
+// login is a project that lets users in, and the wanted result of its import.
 type login struct {
 	name     string
 	settings string   // in Python

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// plainWord is what needs no quotes in a Caddyfile.
+// plainWord matches words that need no quotes in a Caddyfile.
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:,@%=+(){}\[\]?&*-]+$`)
 
 var (

@@ -55,7 +55,7 @@ type Project struct {
 	user      *userModel // nil where only settings are known
 	databases databases  // empty where only settings are known
 	complete  bool       // whether settings that have their default are known, too
-	encoding  string     // the packer that does what SESAME_PACKER does, if known
+	encoding  string     // the packer that equals SESAME_PACKER, if known
 	login     *logins    // nil where only settings are known
 	version   string     // of Django, if known
 }
@@ -147,7 +147,7 @@ func readDiffsettings(input []byte) (*Project, error) {
 	return p, nil
 }
 
-// readJSON reads what Script prints, or returns nil if there is none.
+// readJSON reads the output of Script, or returns nil if there is none.
 func readJSON(input []byte) (*Project, error) {
 	var file struct {
 		Version  int                        `json:"django_project"`
@@ -204,7 +204,7 @@ type databaseJSON struct {
 }
 
 func (d *databaseJSON) database() *database {
-	value, _ := decodeJSON(d.Settings) // without settings it is refused later
+	value, _ := decodeJSON(d.Settings) // without settings the project is refused later
 	settings, _ := value.(pyDict)
 	return newDatabase(d.Alias, settings)
 }
@@ -217,14 +217,14 @@ func decodeJSON(raw json.RawMessage) (any, error) {
 	return fromJSON(value), err
 }
 
-// fromJSON makes of JSON what parseLiteral makes of Python.
+// fromJSON converts JSON to the values that parseLiteral returns.
 func fromJSON(value any) any {
 	switch value := value.(type) {
 	case json.Number:
 		if n, err := value.Int64(); err == nil {
 			return n
 		}
-		f, _ := value.Float64() // infinite where it is too large
+		f, _ := value.Float64() // infinite if it is too large
 		return f
 	case []any:
 		for i := range value {

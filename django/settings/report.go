@@ -66,8 +66,8 @@ func (p *Project) Caddyfile(w io.Writer) (*Report, error) {
 }
 
 // Site writes a whole Caddyfile for the project, with a site that has the block.
-// The address of the site and that of the application are environment variables
-// as well.
+// The addresses of the site and of the application are environment variables as
+// well.
 func (p *Project) Site(w io.Writer) (*Report, error) {
 	b, err := p.block()
 	if err != nil {

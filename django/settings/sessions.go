@@ -18,7 +18,7 @@ type logins struct {
 // sessionLogins are Django's sessions.
 type sessionLogins struct {
 	Engine   string   `json:"engine"`    // db, cached_db or signed_cookies
-	KeySalt  string   `json:"key_salt"`  // empty for that of Django's classes
+	KeySalt  string   `json:"key_salt"`  // empty for the key_salt of Django's classes
 	Place    *place   `json:"place"`     // nil for signed_cookies
 	Backends []string `json:"backends"`  // backends with the gateway's rules for users
 	LoginURL string   `json:"login_url"` // empty where it isn't known

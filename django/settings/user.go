@@ -41,10 +41,10 @@ type membership struct {
 	Names []string `json:"names"` // the table of groups or permissions
 }
 
-// giveScript is what to do where settings alone don't tell enough.
+// giveScript is the advice if settings alone don't tell enough.
 const giveScript = "Run the script that `caddy sesame import-django --script` prints in the project, and give what it prints, which tells"
 
-// table writes what the table and its columns are called.
+// table writes the names of the table and its columns.
 func (b *block) table(d *database) error {
 	if b.user == nil {
 		return b.assumedTable()
@@ -80,7 +80,7 @@ func (b *block) assumedTable() error {
 	return b.storeWord(setting, "table", table)
 }
 
-// knownBackends is for settings that name backends, but don't tell what they do.
+// knownBackends is for settings that name backends without their rules.
 func (b *block) knownBackends() {
 	const setting, sesame = "AUTHENTICATION_BACKENDS", "sesame.backends.ModelBackend"
 	backends, ok := b.settings[setting].([]any)
@@ -96,8 +96,8 @@ func (b *block) knownBackends() {
 	b.note(setting, "%s isn't among them: the gateway lets in every user with a valid token and is_active", sesame)
 }
 
-// userTable writes the table that the script has told of, or the view that has
-// to be made of it.
+// userTable writes the table that the script has found, or the view to be made of
+// it.
 func (b *block) userTable(d *database) error {
 	const setting = "AUTH_USER_MODEL"
 	if len(b.user.Table) == 0 {
@@ -207,7 +207,7 @@ func (b *block) columns() error {
 	}
 	for _, name := range []string{"password", "last_login", "is_active", "email", "username", "is_staff", "is_superuser"} {
 		column := b.user.Columns[name]
-		isRead := name != "is_staff" && name != "is_superuser" // the others where they are asked for
+		isRead := name != "is_staff" && name != "is_superuser" // the others are read if another option needs them
 		switch {
 		case column == nil && isRead:
 			b.lines = append(b.lines, "\t\t"+name+" -")

@@ -261,7 +261,7 @@ func (s *served) token(t *testing.T, block, key string) string {
 	t.Helper()
 	name := adapted(t, block).PackerEncoding
 	if name == "" {
-		name = "LongPacker" // where django-sesame has none, for a OneToOneField
+		name = "LongPacker" // django-sesame has no packer, for a OneToOneField
 	}
 	packer, err := token.PackerByName(name)
 	if err != nil {

@@ -28,13 +28,13 @@ func TestDifferential(t *testing.T) {
 	})
 }
 
-// made is a signed text and the question that it is the answer to.
+// made is a signed text, and the question that it answers.
 type made struct {
 	question question
 	text     string
 }
 
-// compare asks both sides, and returns what Django has made.
+// compare asks both sides, and returns the texts that Django has made.
 func compare(t *testing.T, django *testpeer.Process, questions []question, verdicts map[string]int) []made {
 	t.Helper()
 	var theirs []answer
@@ -79,8 +79,8 @@ func randomSignings(rnd *rand.Rand) []question {
 	return all
 }
 
-// randomPayload is what no TimestampSigner signs: another base64, or other
-// compressed data.
+// randomPayload returns a payload that no TimestampSigner signs: in another base64,
+// or with other compressed data.
 func randomPayload(rnd *rand.Rand) string {
 	data := []byte(strings.Repeat(randomText(rnd, 30), 1+rnd.IntN(5)))
 	prefix := ""

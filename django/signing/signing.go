@@ -36,13 +36,12 @@ var (
 	ErrTooLarge = errors.New("the signed data is too large when decompressed")
 )
 
-// DefaultMaxInflated is what compressed data may inflate to, in bytes, unless
-// the settings say otherwise.
+// DefaultMaxInflated is the default limit of decompressed data, in bytes.
 const DefaultMaxInflated = 1 << 20
 
 const (
 	signatureSize = 43       // characters of 32 bytes in base64
-	saltSuffix    = "signer" // what Django's Signer adds to its salt
+	saltSuffix    = "signer" // Django's Signer adds it to its salt
 )
 
 // Settings are what signatures depend on.

@@ -57,7 +57,8 @@ func TestDataThatInflatesBeyondTheBoundIsRejected(t *testing.T) {
 	}
 }
 
-// TestBombOfAnotherKeyIsntInflated: what isn't signed isn't decompressed.
+// TestBombOfAnotherKeyIsntInflated: data without a valid signature isn't
+// decompressed.
 func TestBombOfAnotherKeyIsntInflated(t *testing.T) {
 	t.Parallel()
 	var bomb bytes.Buffer
@@ -142,7 +143,7 @@ func BenchmarkLoads(b *testing.B) {
 	}
 }
 
-// BenchmarkForged is what an attacker can cause.
+// BenchmarkForged measures the work that an attacker can cause.
 func BenchmarkForged(b *testing.B) {
 	signer := newTimestamp(b, signing.Settings{SecretKey: "key", Salt: "salt", SecretKeyFallbacks: []string{"old"}})
 	forged := newTimestamp(b, signing.Settings{SecretKey: "other", Salt: "salt"}).Sign("value", now)
@@ -154,8 +155,8 @@ func BenchmarkForged(b *testing.B) {
 	}
 }
 
-// FuzzLoads reads texts as they are, and as what the key has signed. Only the
-// key's own signature passes, and what passes is bounded.
+// FuzzLoads reads texts unsigned, and signed with the key. Only texts that are
+// signed with the key are accepted, and the result is bounded.
 func FuzzLoads(f *testing.F) {
 	const limit = 1 << 12
 	settings := signing.Settings{SecretKey: "key", Salt: "salt", MaxInflated: limit}

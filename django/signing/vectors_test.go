@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
 )
 
-// question is what both Django and this package are asked.
+// question is the input to Django and to this package.
 type question struct {
 	Do        string   `json:"do"` // sign, dumps, raw, unsign or loads
 	Key       string   `json:"key"`

@@ -265,9 +265,8 @@ func (cfg *DjangoSessionConfig) New(env *Environment) (ConfiguredScheme, error) 
 	return s, nil
 }
 
-// loginBackend is the backend that a login here is said to be of: Django only
-// accepts one that is listed. django-sesame's own comes first, which it would be
-// in Django.
+// loginBackend returns the backend that the session of a login here names: Django
+// only accepts a listed one. django-sesame's own comes first, as in Django.
 func loginBackend(listed []string) string {
 	for _, preferred := range []string{"sesame.backends.ModelBackend", djangosession.ModelBackend} {
 		if slices.Contains(listed, preferred) {

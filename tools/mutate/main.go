@@ -110,7 +110,7 @@ func packagesOf(files []string) []string {
 // draw takes some of the mutants, in an order by chance, so that a budget ends
 // with a fair part of each file.
 func draw(mutants []*mutant, n int, seed uint64) []*mutant {
-	chance := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // it is to be repeatable
+	chance := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // the sample must be repeatable
 	chance.Shuffle(len(mutants), func(i, j int) { mutants[i], mutants[j] = mutants[j], mutants[i] })
 	if n > 0 && n < len(mutants) {
 		mutants = mutants[:n]
@@ -118,7 +118,7 @@ func draw(mutants []*mutant, n int, seed uint64) []*mutant {
 	return mutants
 }
 
-// report prints what survived, and the counts by file.
+// report prints the surviving mutants, and the counts by file.
 func report(results []result) {
 	slices.SortFunc(results, func(a, b result) int {
 		if by := strings.Compare(a.path, b.path); by != 0 {

@@ -37,10 +37,10 @@ func oneLine(text string) string {
 	return line
 }
 
-// mutantsOf are all changes of a file, in the order of its text. Most compile;
-// what doesn't is told by running it.
+// mutantsOf returns all changes of a file, in the order of its text. Most compile;
+// the others are found when they are built.
 func mutantsOf(path string) ([]*mutant, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // it is named on the command line
+	text, err := os.ReadFile(path) //nolint:gosec // the command line names the file
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +149,7 @@ func (f *file) condition(cond ast.Expr) {
 	f.around(cond, "condition false", "(", ") && false")
 }
 
-// boundaries and operators are what other operators become.
+// boundaries and operators are the replacements of operators.
 var (
 	boundaries = map[token.Token]string{
 		token.LSS: "<=", token.LEQ: "<", token.GTR: ">=", token.GEQ: ">",

@@ -46,8 +46,8 @@ const (
 	waitDelay = 10 * time.Second
 )
 
-// baseline runs the tests of the code as it is. They must pass, and say how long
-// a mutant may take and which lines they reach.
+// baseline runs the tests of the unchanged code. They must pass, and give the time
+// limit of a mutant and the lines that tests reach.
 func (r *runner) baseline(ctx context.Context) error {
 	profile := filepath.Join(r.dir, "profile")
 	arguments := []string{"-coverprofile=" + profile, "-coverpkg=" + strings.Join(packagesOf(r.files), ",")}
@@ -72,7 +72,7 @@ func (r *runner) test(ctx context.Context, arguments ...string) *exec.Cmd {
 	if r.run != "" {
 		command = append(command, "-run="+r.run)
 	}
-	return exec.CommandContext(ctx, "go", append(command, r.packages...)...) //nolint:gosec // what to test is what this is for
+	return exec.CommandContext(ctx, "go", append(command, r.packages...)...) //nolint:gosec // the command line names the packages
 }
 
 // all runs the tests of the mutants, some at the same time, until the budget is
@@ -146,7 +146,7 @@ func (r *runner) try(ctx context.Context, m *mutant, worker int) (verdict, error
 	if err != nil {
 		return "", err
 	}
-	// Tests that the test binary doesn't end by itself are ended here.
+	// Stop a test binary that doesn't end by itself.
 	limited, stop := context.WithTimeout(ctx, r.timeout+grace)
 	defer stop()
 	cmd := r.test(limited, "-overlay="+overlay, "-timeout="+r.timeout.String())

@@ -17,8 +17,8 @@ import (
 	"strings"
 )
 
-// mutantVariable tells a test binary which of its mutants it is, by number. 0
-// and nothing are the code as it is.
+// mutantVariable selects a mutant of a test binary, by number. 0, or no value,
+// selects the unchanged code.
 const mutantVariable = "MUTATE_MUTANT"
 
 // together builds the tests with many mutants in one binary, which takes as long as
@@ -59,12 +59,12 @@ func (r *runner) together(ctx context.Context, mutants []*mutant) error {
 // binary is a test binary, and the directory that it is run in.
 type binary struct{ path, dir string }
 
-// build builds the binaries. The output is what the compiler says.
+// build builds the binaries. It returns the compiler's output.
 func (r *runner) build(ctx context.Context, overlay string) (output []byte, err error) {
 	r.binaries = nil
 	for i, pattern := range r.packages {
 		b := binary{path: filepath.Join(r.dir, fmt.Sprintf("%d.test", i)), dir: filepath.FromSlash(pattern)}
-		cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-gcflags=-e", "-overlay="+overlay, "-o", b.path, pattern) //nolint:gosec // what to test is what this is for
+		cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-gcflags=-e", "-overlay="+overlay, "-o", b.path, pattern) //nolint:gosec // the command line names the packages
 		if output, err := cmd.CombinedOutput(); err != nil {
 			return output, err
 		}
