@@ -149,7 +149,8 @@ tests() {
 	fi
 	for dir in . internal/devmysql bench e2e soak tools/mutate; do
 		[ -f "$dir/go.mod" ] || continue
-		(cd -- "$dir" && go test ${race[@]+"${race[@]}"} "$@" ./...) || failed+=("$dir")
+		# With -race, the root's tests take more than half of go's own limit, 10m.
+		(cd -- "$dir" && go test ${race[@]+"${race[@]}"} -timeout 20m "$@" ./...) || failed+=("$dir")
 	done
 	[ ${#failed[@]} -eq 0 ] || fail "tests failed in ${failed[*]}"
 }
