@@ -57,8 +57,7 @@ type gate struct {
 	limiter    *limiter             // nil for no limit
 
 	// Where users are found.
-	store   userStore
-	mysql   *userstore.MySQL // store
+	store   *userstore.MySQL
 	users   userstore.Finder // in the store and the cache
 	cache   *userstore.Cache // nil for none
 	watcher *watch.Watcher   // nil for never
@@ -76,23 +75,6 @@ type gate struct {
 	loginPage  *loginurl.Page       // nil without
 
 	forOperator *operator.Handler // as commands and the admin API know it
-}
-
-// userStore has the methods of a store that the handler calls.
-type userStore interface {
-	Schema(ctx context.Context) (userstore.Schema, error)
-	Lookup(ctx context.Context, pk token.PrimaryKey) (*userstore.User, error)
-	LookupAny(ctx context.Context, pk token.PrimaryKey) (user *userstore.User, isFresh bool, err error)
-	LookupMany(ctx context.Context, keys []token.PrimaryKey) (map[token.PrimaryKey]*userstore.User, error)
-	LookupVia(ctx context.Context, key userstore.Key) (*userstore.User, error)
-	Resolve(key userstore.Key) userstore.Key
-	LookupKeys(ctx context.Context, keys []userstore.Key) (map[userstore.Key]*userstore.User, error)
-	LookupEach(ctx context.Context, keys []userstore.Key) (found map[userstore.Key]*userstore.User, refused map[userstore.Key]error, err error)
-	Consume(ctx context.Context, user *userstore.User, now time.Time) error
-	Stats() userstore.Stats
-	Servers() []userstore.ServerStats
-	PoolID() [32]byte
-	Close() error
 }
 
 // builder makes a gate ready to use.
@@ -322,7 +304,7 @@ func (g builder) provisionStore(ctx caddy.Context) error {
 	case err != nil:
 		return setting.In("userstore", err)
 	}
-	g.store, g.mysql = store, store
+	g.store = store
 	if validating {
 		g.noteSkipped(ctx, store)
 	}
@@ -428,7 +410,7 @@ func (g builder) provisionConfigured() error {
 	if err != nil {
 		return err
 	}
-	env.Store, env.Now, env.Logger = func() *userstore.MySQL { return g.mysql }, g.now, g.logger
+	env.Store, env.Now, env.Logger = func() *userstore.MySQL { return g.store }, g.now, g.logger
 	g.refuser.challenges.asksBrowsers = asksBrowsers(g.config)
 	if g.sources.Reads(claim.FromBasic) {
 		g.refuser.challenges.add([]string{authn.BasicChallenge(g.config.Realm)})
@@ -487,6 +469,3 @@ func (g *gate) close() error {
 	}
 	return errors.Join(errs...)
 }
-
-// Interface guards
-var _ userStore = (*userstore.MySQL)(nil)
