@@ -162,12 +162,12 @@ func assign(by Field, values []string, users []*User, found map[string][]*User) 
 			value = *user.Email
 		}
 		exact[value] = append(exact[value], user)
-		folded[lowerASCII(value)] = append(folded[lowerASCII(value)], user)
+		folded[FoldName(value)] = append(folded[FoldName(value)], user)
 	}
 	for _, value := range values {
 		whose := exact[value]
 		if len(whose) == 0 {
-			whose = folded[lowerASCII(value)]
+			whose = folded[FoldName(value)]
 		}
 		if len(whose) > 0 {
 			found[value] = whose
@@ -175,12 +175,22 @@ func assign(by Field, values []string, users []*User, found map[string][]*User) 
 	}
 }
 
-// lowerASCII is strings.ToLower for ASCII letters alone.
-func lowerASCII(s string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r + 'a' - 'A'
+// FoldName returns a value with its ASCII letters in lower case: values that are
+// equal then are one name where the collation ignores case. A value without capital
+// letters is returned as it is.
+func FoldName(value string) string {
+	isCapital := func(c byte) bool { return 'A' <= c && c <= 'Z' }
+	for i := range len(value) {
+		if !isCapital(value[i]) {
+			continue
 		}
-		return r
-	}, s)
+		folded := []byte(value)
+		for j := i; j < len(folded); j++ {
+			if isCapital(folded[j]) {
+				folded[j] += 'a' - 'A'
+			}
+		}
+		return string(folded)
+	}
+	return value
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
 // Verdicts remembers which credentials are right, so that a client that sends them
@@ -107,7 +108,7 @@ func (v *Verdicts) mac(purpose byte, first, second string) (sum [sha256.Size]byt
 // Of returns the Credentials of an identifier and a password. Identifiers that
 // differ in the case of ASCII letters share a verdict.
 func (v *Verdicts) Of(identifier, password string) Credentials {
-	return Credentials{v.mac(forCredentials, lowerASCII(identifier), password), identifier}
+	return Credentials{v.mac(forCredentials, userstore.FoldName(identifier), password), identifier}
 }
 
 // ID tells credentials from others without revealing them.
@@ -116,7 +117,7 @@ func (c Credentials) ID() string { return string(c.id[:]) }
 // Name is the identifier, the same for all spellings that share a verdict. Other
 // identifiers must differ in it: otherwise a client could see, by which failures
 // are counted together, whether they name one user.
-func (c Credentials) Name() string { return lowerASCII(c.identifier) }
+func (c Credentials) Name() string { return userstore.FoldName(c.identifier) }
 
 // Subject returns the user of right credentials, for exactly this spelling of the
 // identifier.
@@ -199,21 +200,4 @@ func withSpelling(spellings []string, further string) []string {
 		spellings = spellings[1:]
 	}
 	return append(slices.Clone(spellings), further)
-}
-
-// lowerASCII lowers the ASCII letters of a text. Without upper-case letters it
-// returns the text itself.
-func lowerASCII(s string) string {
-	for i := range len(s) {
-		if 'A' <= s[i] && s[i] <= 'Z' {
-			lowered := []byte(s)
-			for j := i; j < len(lowered); j++ {
-				if 'A' <= lowered[j] && lowered[j] <= 'Z' {
-					lowered[j] += 'a' - 'A'
-				}
-			}
-			return string(lowered)
-		}
-	}
-	return s
 }
