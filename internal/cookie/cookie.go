@@ -125,12 +125,17 @@ func (c *Cookie) Take(r *http.Request) (values []string) {
 			kept = append(kept, rest)
 		}
 	}
+	putBack(r, kept)
+	return values
+}
+
+// putBack leaves the lines of cookies in a request that aren't taken.
+func putBack(r *http.Request, kept []string) {
 	if len(kept) == 0 {
 		delete(r.Header, "Cookie")
 	} else {
 		r.Header["Cookie"] = kept
 	}
-	return values
 }
 
 // cut removes the cookie from a line of cookies, with the prefix and without.

@@ -60,11 +60,7 @@ func (e *Exact) Take(r *http.Request) (values []string) {
 			kept = append(kept, rest)
 		}
 	}
-	if len(kept) == 0 {
-		delete(r.Header, "Cookie")
-	} else {
-		r.Header["Cookie"] = kept
-	}
+	putBack(r, kept)
 	return values
 }
 
