@@ -12,7 +12,7 @@ from django.urls import get_resolver
 REST = "REST_FRAMEWORK"
 
 
-class APITokens:
+class APITokens(Logins):
     """The classes of rest_framework that authenticate, and what the gateway can do of it."""
 
     LIBRARIES = ("django", "rest_framework", "knox", "rest_framework_simplejwt")
@@ -30,13 +30,6 @@ class APITokens:
         TOKEN_TYPE_CLAIM JTI_CLAIM CHECK_REVOKE_TOKEN REVOKE_TOKEN_CLAIM
         CHECK_USER_IS_ACTIVE
     """.split()
-
-    def __init__(self, users):
-        self.users = users
-        self.notes = []
-
-    def note(self, about, text):
-        self.notes.append({"setting": about, "text": text})
 
     def describe(self):
         if "rest_framework" not in sys.modules and not apps.is_installed("rest_framework"):

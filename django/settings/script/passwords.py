@@ -13,19 +13,12 @@ from django.utils.module_loading import import_string
 SECOND_FACTOR = re.compile(r"(?i)(^|[._])(mfa2?|otp|totp|2fa|twofactor|two_factor|multifactor|u2f|fido2?|webauthn|passkeys?|trench|yubi\w*|duo)($|[._])")
 
 
-class Passwords:
+class Passwords(Logins):
     """What there is to know of passwords."""
 
     # What checks a password, and the attributes that only new hashes depend on.
     CHECKS = "verify encode decode _check_encode_args".split()
     PARAMETERS = "iterations time_cost memory_cost parallelism rounds work_factor block_size salt_entropy".split()
-
-    def __init__(self, users):
-        self.users = users
-        self.notes = []
-
-    def note(self, about, text):
-        self.notes.append({"setting": about, "text": text})
 
     def describe(self):
         """Return what the gateway needs, or None where Django checks no passwords in the users' table."""

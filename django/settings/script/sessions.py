@@ -15,6 +15,14 @@ from django.utils.module_loading import import_string
 ENGINE = "SESSION_ENGINE"
 
 
+class Logins(Noted):
+    """A way to log in, for the users of a table."""
+
+    def __init__(self, users):
+        super().__init__()
+        self.users = users
+
+
 class Unsupported(Exception):
     """Something of Django's that the gateway can't do, with the setting that it is about."""
 
@@ -65,16 +73,12 @@ def check_rows_of(users, model, about):
         raise Unsupported(about, "which rows of %s count is decided by its manager: %s" % (name_of(model), undecided)) from None
 
 
-class Sessions:
+class Sessions(Logins):
     """What there is to know of django.contrib.sessions and the logins in it."""
 
     STORES = "cached_db db signed_cookies".split()  # cached_db is a class of db's, too
     # What reads a session. What writes one differs as the salt does.
     READS = "decode load _get_session _get_session_from_db _get_session_key _validate_session_key _hash".split()
-
-    def __init__(self, users):
-        self.users = users
-        self.notes = []
 
     def describe(self):
         """Return what the gateway needs, or None where Django has no sessions or they can't be read."""
@@ -85,9 +89,6 @@ class Sessions:
         except Exception as error:
             self.note(ENGINE, "it fails with %s: nothing is known of Django's sessions" % type(error).__name__)
         return None
-
-    def note(self, about, text):
-        self.notes.append({"setting": about, "text": text})
 
     def is_in_use(self):
         """Tell whether Django logs users in by sessions at all."""

@@ -19,7 +19,17 @@ LOCAL_TIME = re.compile(r"(?i)\b(current_(timestamp|date|time)|localtime(stamp)?
 OF_SESSION = re.compile(r"(?i)@|\bcurrent_(user|role)\b|\b(user|session_user|system_user|connection_id|database|schema|last_insert_id|rand|uuid(_short)?) *\(")
 
 
-class Users:
+class Noted:
+    """What notes for the operator come with."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, about, text):
+        self.notes.append({"setting": about, "text": text})
+
+
+class Users(Noted):
     """The user model, compared with what a gateway can read from a table."""
 
     def __init__(self):
@@ -27,7 +37,8 @@ class Users:
         self.manager = self.model._default_manager
         self.using = router.db_for_read(self.model)
         self.key = getattr(settings, "SESAME_PRIMARY_KEY_FIELD", "pk")
-        self.undecided, self.notes = [], []
+        super().__init__()
+        self.undecided = []
         self.asked = None
         self.is_opaque = False  # whether the backend decides about users by code of the project
         # The gateway's columns, and the attributes of the model that they stand for.
@@ -62,9 +73,6 @@ class Users:
 
     def decide(self, about, text):
         self.undecided.append({"setting": about, "text": text})
-
-    def note(self, about, text):
-        self.notes.append({"setting": about, "text": text})
 
     def guarded(self, function, *arguments):
         """Call a function, and have the operator decide where it can't tell."""
