@@ -43,7 +43,7 @@ func TestDjangoAndTheGatewayJudgeAPITokensAlike(t *testing.T) {
 				var knox struct{ Generation int }
 				peer.Ask(t, map[string]any{
 					"SECRET_KEY": secretKey, "SIMPLE_JWT": settings.jwt,
-					"DATABASES": map[string]any{"default": djangoDatabase(t, db.dsn)},
+					"DATABASES": map[string]any{"default": testpeer.DjangoDatabase(t, db.dsn)},
 				}, &knox)
 				up := startUpstream(t)
 				g := startGateway(t, db, up, site{options: fmt.Sprintf("api_token drf\napi_token knox {\nprefix Knox\ngeneration %d\n}\napi_token simplejwt {\n%s\n}", knox.Generation, settings.option)})

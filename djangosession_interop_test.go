@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
 	"github.com/caddy-sesame/caddy-sesame/internal/testprogram"
 )
 
@@ -36,18 +37,10 @@ func startDjangoSite(t *testing.T, gateway string, settings map[string]any) *dja
 		t.Skip("mariadbd is not on PATH, and Django needs it")
 	}
 	const name = "djangosite"
-	if err := mariadb.CreateDatabase(name); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := mariadb.Exec("", "DROP DATABASE "+name); err != nil {
-			t.Error(err)
-		}
-	})
-	db := &database{name: name, dsn: mariadb.DSN(name)}
+	db := &database{name: name, dsn: testpeer.NewDatabase(t, mariadb, name)}
 	given := map[string]any{
 		"SECRET_KEY": secretKey, "USE_TZ": true, "GATEWAY": gateway,
-		"DATABASES": map[string]any{"default": djangoDatabase(t, db.dsn)},
+		"DATABASES": map[string]any{"default": testpeer.DjangoDatabase(t, db.dsn)},
 	}
 	maps.Copy(given, settings)
 	program, folders := testprogram.Python(t, "django", "pymysql"), []string(nil)

@@ -7,11 +7,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strings"
 	"testing"
 
-	"github.com/go-sql-driver/mysql"
-
+	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
 	"github.com/caddy-sesame/caddy-sesame/internal/testprogram"
 )
 
@@ -27,7 +25,7 @@ func startDjango(t *testing.T, db *database, settings map[string]any) *django {
 	t.Helper()
 	given := map[string]any{
 		"SECRET_KEY":       secretKey,
-		"DATABASES":        map[string]any{"default": djangoDatabase(t, db.dsn)},
+		"DATABASES":        map[string]any{"default": testpeer.DjangoDatabase(t, db.dsn)},
 		"USE_TZ":           true,
 		"PASSWORD_HASHERS": djangoHashers,
 	}
@@ -57,20 +55,6 @@ var djangoHashers = []string{
 	"django.contrib.auth.hashers.UnsaltedMD5PasswordHasher",
 	"django.contrib.auth.hashers.UnsaltedSHA1PasswordHasher",
 	"django.contrib.auth.hashers.CryptPasswordHasher",
-}
-
-// djangoDatabase says of a DSN what Django's DATABASES does.
-func djangoDatabase(t *testing.T, dsn string) map[string]any {
-	t.Helper()
-	cfg, err := mysql.ParseDSN(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, port, _ := strings.Cut(cfg.Addr, ":")
-	return map[string]any{
-		"ENGINE": "django.db.backends.mysql", "NAME": cfg.DBName,
-		"USER": cfg.User, "PASSWORD": cfg.Passwd, "HOST": host, "PORT": port,
-	}
 }
 
 // call has Django run a command with arguments in pairs.

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -469,15 +470,7 @@ func interopDatabase(t *testing.T) *database {
 		t.Skip("mariadbd is not on PATH, and Django needs it")
 	}
 	const name = "interop"
-	if err := mariadb.CreateDatabase(name); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := mariadb.Exec("", "DROP DATABASE "+name); err != nil {
-			t.Error(err)
-		}
-	})
-	db := &database{name: name, dsn: mariadb.DSN(name)}
+	db := &database{name: name, dsn: testpeer.NewDatabase(t, mariadb, name)}
 	startDjango(t, db, nil).call(t, "migrate")
 	return db
 }

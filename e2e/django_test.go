@@ -4,11 +4,9 @@ import (
 	"bufio"
 	"encoding/json"
 	"io"
-	"log"
 	"maps"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
@@ -18,8 +16,8 @@ import (
 
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
-	"github.com/go-sql-driver/mysql"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
 	"github.com/caddy-sesame/caddy-sesame/internal/testprogram"
 )
 
@@ -48,19 +46,11 @@ func startDjangoSite(t *testing.T, scheme, gateway string, settings map[string]a
 	if mariadb == nil {
 		t.Skip("MariaDB isn't installed, and Django needs it (Debian: apt-get install mariadb-server)")
 	}
-	const name = "django"
-	if err := mariadb.CreateDatabase(name); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := mariadb.Exec("", "DROP DATABASE "+name); err != nil {
-			t.Error(err)
-		}
-	})
+	dsn := testpeer.NewDatabase(t, mariadb, "django")
 	command := exec.Command(program, "../testdata/interop/django_site.py")
 	command.Env = testprogram.PythonEnv()
 	dialog := testprogram.StartDialog(t, command)
-	d := &djangoSite{dsn: mariadb.DSN(name), in: json.NewEncoder(dialog.In), out: bufio.NewReader(dialog.Out)}
+	d := &djangoSite{dsn: dsn, in: json.NewEncoder(dialog.In), out: bufio.NewReader(dialog.Out)}
 	var started struct{ Port json.Number }
 	given := djangoSettings(t, d.dsn, scheme, gateway)
 	maps.Copy(given, settings)
@@ -73,20 +63,12 @@ func startDjangoSite(t *testing.T, scheme, gateway string, settings map[string]a
 // djangoSettings are what the settings of a project with the gateway beside it have.
 func djangoSettings(t *testing.T, dsn, scheme, gateway string) map[string]any {
 	t.Helper()
-	cfg, err := mysql.ParseDSN(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, port, _ := strings.Cut(cfg.Addr, ":")
 	return map[string]any{
 		"SECRET_KEY": secretKey, "USE_TZ": true, "GATEWAY": gateway,
 		"SESSION_COOKIE_DOMAIN":   ".example.com",
 		"SESSION_COOKIE_SECURE":   scheme == "https",
 		"SECURE_PROXY_SSL_HEADER": []string{"HTTP_X_FORWARDED_PROTO", "https"},
-		"DATABASES": map[string]any{"default": map[string]any{
-			"ENGINE": "django.db.backends.mysql", "NAME": cfg.DBName,
-			"USER": cfg.User, "PASSWORD": cfg.Passwd, "HOST": host, "PORT": port,
-		}},
+		"DATABASES":               map[string]any{"default": testpeer.DjangoDatabase(t, dsn)},
 	}
 }
 
@@ -103,16 +85,7 @@ func startProxy(t *testing.T, scheme, to string) (addr string) {
 		// Django's server knows no connections that stay.
 		Transport: &http.Transport{DisableKeepAlives: true},
 	}
-	server := httptest.NewUnstartedServer(proxy)
-	// Browsers open connections ahead, and close them.
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	if scheme == "https" {
-		server.StartTLS()
-	} else {
-		server.Start()
-	}
-	t.Cleanup(server.Close)
-	return server.Listener.Addr().String()
+	return startServer(t, scheme, proxy)
 }
 
 // exchange sends Django a line, and reads its answer.

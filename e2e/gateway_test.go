@@ -293,11 +293,18 @@ func mailText(link string) string {
 // startPage runs a site with one page, and returns its URL.
 func startPage(t *testing.T, scheme, host, referrerPolicy, body string) string {
 	t.Helper()
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	address := startServer(t, scheme, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Referrer-Policy", referrerPolicy)
 		fmt.Fprintf(w, `<!DOCTYPE html><html lang="en"><title>Page</title><link rel="icon" href="data:,">%s`, body)
 	}))
+	return scheme + "://" + net.JoinHostPort(host, portOf(address)) + "/"
+}
+
+// startServer runs a server for browsers, and returns where it listens.
+func startServer(t *testing.T, scheme string, handler http.Handler) (addr string) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
 	// Browsers open connections ahead, and close them.
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	if scheme == "https" {
@@ -306,7 +313,7 @@ func startPage(t *testing.T, scheme, host, referrerPolicy, body string) string {
 		server.Start()
 	}
 	t.Cleanup(server.Close)
-	return scheme + "://" + net.JoinHostPort(host, portOf(server.Listener.Addr().String())) + "/"
+	return server.Listener.Addr().String()
 }
 
 func freePort(t *testing.T) string {

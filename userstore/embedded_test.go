@@ -11,10 +11,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// TestWritesOnTheEmbeddedServer makes all the store's writes on the demo's server,
-// which isn't MySQL.
-func TestWritesOnTheEmbeddedServer(t *testing.T) {
-	t.Parallel()
+// newEmbedded is a database of the demo's server, with the demo's tables.
+func newEmbedded(t *testing.T) (d *database, dsn string) {
+	t.Helper()
 	dsn, stop, err := testdevmysql.Start("../internal/devmysql", t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -25,7 +24,14 @@ func TestWritesOnTheEmbeddedServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	d := &database{t: t, name: "embedded", db: db}
+	return &database{t: t, name: "django", db: db}, dsn
+}
+
+// TestWritesOnTheEmbeddedServer makes all the store's writes on the demo's server,
+// which isn't MySQL.
+func TestWritesOnTheEmbeddedServer(t *testing.T) {
+	t.Parallel()
+	d, dsn := newEmbedded(t)
 	d.exec("DELETE FROM auth_user", threeUsers, strings.Replace(djangoSession, "ENGINE=InnoDB", "", 1), strings.Replace(knoxTokens, "ENGINE=InnoDB", "", 1),
 		"INSERT INTO knox_authtoken VALUES ('"+digest+"', '2026-05-06', 1, '2026-05-06 07:10:00', '')", totpDevices,
 		"INSERT INTO otp_totp_totpdevice (user_id, confirmed) VALUES (1, 1), (2, 0)")

@@ -1,7 +1,6 @@
 package userstore_test
 
 import (
-	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,7 +10,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/caddy-sesame/caddy-sesame/internal/testdevmysql"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -81,17 +79,7 @@ func onEachServer(t *testing.T, test func(t *testing.T, d *database, dsn string)
 	})
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
-		dsn, stop, err := testdevmysql.Start("../internal/devmysql", t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(stop)
-		db, err := sql.Open("mysql", dsn)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = db.Close() })
-		d := &database{t: t, name: "django", db: db}
+		d, dsn := newEmbedded(t)
 		d.exec("DROP TABLE auth_user_user_permissions", "DROP TABLE auth_user_groups", "DROP TABLE auth_user")
 		test(t, d, dsn)
 	})
