@@ -69,10 +69,10 @@ func Cut(text string, at Place, names []string) string {
 		}
 		if f.isClosed(found) {
 			found.end++
-			f.from, f.found = found.end, found.end
+			f.goOn(found.end)
 		}
 		if f.isFollowed(found) {
-			f.from = found.end + 1
+			f.goOn(found.end + 1)
 		} else {
 			kept = kept[:len(kept)-separator]
 			separator = 0
@@ -162,7 +162,7 @@ type finder struct {
 	names []string
 
 	from   int // where to go on
-	found  int // up to where the last parameter goes
+	found  int // up to where the last parameter goes, with what was cut behind it
 	looked int // up to where names were looked for
 	opened int // up to where it is known that no URI with a query begins
 	isOpen bool
@@ -191,10 +191,13 @@ func (f *finder) next() (found parameter, ok bool) {
 			continue
 		}
 		found.name = max(found.name, f.found) // where the value before is a name itself
-		f.from, f.found = found.end, found.end
+		f.goOn(found.end)
 		return found, true
 	}
 }
+
+// goOn has the next parameter, its name included, looked for from i on.
+func (f *finder) goOn(i int) { f.from, f.found = i, i }
 
 // maxLooks bounds how far nameBefore looks back into what was looked at before.
 const maxLooks = 64

@@ -58,6 +58,7 @@ func TestCutAndRedactAnywhere(t *testing.T) {
 		{"in a path, encoded", "/a%3Fs%3DT%2Fb/c", Path, "", "/a%3Fs%3DREDACTED%2Fb/c"},
 		{"a cookie of that name", "a=1; s=TTTTTTT; b=2", Cookie, "a=1; s=TTTTTTT; b=2", "a=1; s=TTTTTTT; b=2"},
 		{"in a cookie's value, without a URI", `a=s=TTTTTTT; b="s=TTTTTTT"; c=x|s=TTTTTTT; d=s=1`, Cookie, `a=; b=""; c=x|; d=s=1`, `a=s=REDACTED; b="s=REDACTED"; c=x|s=REDACTED; d=s=1`},
+		{"as the index of a list whose value went with its separator", "s[]=sTs&]=T", Query, "", "s[]=REDACTED&]=REDACTED"},
 		{"in a cookie's value", "a=%2F%3Fs%3DT; b=/?s=T; s=U", Cookie, "a=%2F; b=/; s=U", "a=%2F%3Fs%3DREDACTED; b=/?s=REDACTED; s=U"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -82,7 +83,7 @@ func TestCutAndRedactAnywhere(t *testing.T) {
 // FuzzRedact looks for a value of a parameter that is left, and for anything else
 // that is lost.
 func FuzzRedact(f *testing.F) {
-	for _, seed := range []string{"?s[]=s[]=T", `s="T"s='T"`, "a[s]=T&s%5B=%3DT", `\u0026s\u003dT`, "s=&#61;&#61;T", "%2573=%25"} {
+	for _, seed := range []string{"?s[]=s[]=T", `s="T"s='T"`, "a[s]=T&s%5B=%3DT", `\u0026s\u003dT`, "s=&#61;&#61;T", "%2573=%25", "s[]=sTs&]=T", `s[&s='&]'=(;`} {
 		f.Add(seed, uint8(Field))
 	}
 	f.Fuzz(func(t *testing.T, text string, place uint8) {
