@@ -81,7 +81,7 @@ func (f *tokenLogin) useToken(w http.ResponseWriter, r *http.Request, next caddy
 		return f.g.serveVisitor(w, r, next, &v)
 	}
 	f.g.logins.note(r.Context(), user)
-	if err := f.g.logins.start(w, r, user, c); err != nil {
+	if err := f.g.logins.start(w, r, user, c, session.Default); err != nil {
 		return f.g.refuser.fail(w, r, err)
 	}
 	fingerprint, _ := given.Origin()

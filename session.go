@@ -157,17 +157,20 @@ func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
 	return sessions, nil
 }
 
-// start sets the cookie of a user who logs in. Sessions of applications
-// end, unless the browser had one of the same user.
-func (l *logins) start(w http.ResponseWriter, r *http.Request, user *userstore.User, c taken) error {
+// start sets the cookie of a user who logs in, for a session of a length. Sessions
+// of applications end, unless the browser had one of the same user.
+func (l *logins) start(w http.ResponseWriter, r *http.Request, user *userstore.User, c taken, length session.Length) error {
 	if writesDjango(l.g.config) {
-		return l.startDjango(w, r, user, c)
+		return l.startDjango(w, r, user, c, length)
 	}
 	made, err := l.g.keys(r.Context())
 	if err != nil {
 		return err
 	}
-	value, err := made.sessions.Create(user.PrimaryKey, user.User, authn.BoundScope(l.cookie.Site(r), c.at.Scope), l.g.now())
+	now := l.g.now()
+	value, err := made.sessions.Begin(session.Login{
+		PrimaryKey: user.PrimaryKey, User: user.User, Scope: authn.BoundScope(l.cookie.Site(r), c.at.Scope), Length: length, Time: now,
+	})
 	if err != nil {
 		return fmt.Errorf("making a session: %w", err)
 	}
@@ -187,13 +190,31 @@ func (l *logins) start(w http.ResponseWriter, r *http.Request, user *userstore.U
 	if sessionsIn(c.ambient) > 1 {
 		l.cookie.ClearAll(w, r) // cookies that other hosts have set would be sent beside this one
 	}
-	l.cookie.Set(w, r, value, made.sessions.Settings().MaxAge)
+	l.setCookie(w, r, value, made.sessions, setFor{length: length, issued: now, now: now})
 	return nil
 }
 
+// setFor says for which session a cookie is set, and when.
+type setFor struct {
+	length      session.Length
+	issued, now time.Time
+}
+
+// setCookie sets the cookie of a session for as long as the session may last, or
+// until the browser is closed.
+func (l *logins) setCookie(w http.ResponseWriter, r *http.Request, value string, sessions *session.Sessions, of setFor) {
+	if of.length == session.Shared {
+		l.cookie.SetUntilClosed(w, r, value)
+		return
+	}
+	settings := sessions.Settings()
+	maxAge, _ := settings.Limits(of.length)
+	l.cookie.Set(w, r, value, of.issued.Add(maxAge).Sub(of.now))
+}
+
 // startDjango does what start does if a login begins a session of Django's.
-func (l *logins) startDjango(w http.ResponseWriter, r *http.Request, user *userstore.User, c taken) error {
-	begun, err := l.g.django.Begin(w, r, user, c.ambient)
+func (l *logins) startDjango(w http.ResponseWriter, r *http.Request, user *userstore.User, c taken, length session.Length) error {
+	begun, err := l.g.django.Begin(w, r, user, c.ambient, length)
 	if err != nil {
 		return err
 	}
@@ -226,8 +247,7 @@ func (l *logins) renew(w http.ResponseWriter, r *http.Request, v *visitor) error
 		return nil
 	}
 	w.Header().Add("Cache-Control", "private") // no shared cache may hand the cookie to other clients
-	end := v.session.Issued().Add(made.sessions.Settings().MaxAge)
-	l.cookie.Set(w, r, value, end.Sub(now))
+	l.setCookie(w, r, value, made.sessions, setFor{length: v.session.Length(), issued: v.session.Issued(), now: now})
 	return nil
 }
 

@@ -42,11 +42,14 @@ func TestSessionsHaveTheDocumentedFormat(t *testing.T) {
 		password *string
 		hashed   string // what the password tag covers after the key
 		seen     time.Duration
+		length   session.Length
 	}{
-		"integer":       {token.LongPacker, token.IntKey(42), "\x00\x00\x00\x2a", "", user.Password, "\x01" + *user.Password, 0},
-		"NULL password": {token.LongPacker, token.IntKey(-1), "\xff\xff\xff\xff", "s", nil, "\x00", 0},
-		"string":        {token.StrPacker, token.StringKey("é"), "\x02é", "s", new(""), "\x01", 0},
-		"renewed":       {token.LongPacker, token.IntKey(42), "\x00\x00\x00\x2a", "s", new("p"), "\x01p", 40 * time.Minute},
+		"integer":       {token.LongPacker, token.IntKey(42), "\x00\x00\x00\x2a", "", user.Password, "\x01" + *user.Password, 0, session.Default},
+		"NULL password": {token.LongPacker, token.IntKey(-1), "\xff\xff\xff\xff", "s", nil, "\x00", 0, session.Default},
+		"string":        {token.StrPacker, token.StringKey("é"), "\x02é", "s", new(""), "\x01", 0, session.Default},
+		"renewed":       {token.LongPacker, token.IntKey(42), "\x00\x00\x00\x2a", "s", new("p"), "\x01p", 40 * time.Minute, session.Default},
+		"remembered":    {token.StrPacker, token.StringKey("é"), "\x02é", "s", new("p"), "\x01p", 0, session.Remembered},
+		"shared":        {token.LongPacker, token.IntKey(42), "\x00\x00\x00\x2a", "", nil, "\x00", 40 * time.Minute, session.Shared},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -55,7 +58,7 @@ func TestSessionsHaveTheDocumentedFormat(t *testing.T) {
 				s.Audience, s.Encoding, s.Idle = audience, test.packer, time.Hour
 			})
 			holder := token.User{Password: test.password}
-			value, err := sessions.Create(test.key, holder, test.scope, login)
+			value, err := sessions.Begin(session.Login{PrimaryKey: test.key, User: holder, Scope: test.scope, Length: test.length, Time: login})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -69,10 +72,17 @@ func TestSessionsHaveTheDocumentedFormat(t *testing.T) {
 
 			packer := test.packer.Name()
 			covered := append(binary.BigEndian.AppendUint16(nil, uint16(len(test.packed))), test.packed+test.hashed...)
-			want := binary.BigEndian.AppendUint32([]byte{1}, uint32(login.Unix()))
+			version := []byte{1}
+			if test.length != session.Default {
+				version = []byte{2}
+			}
+			want := binary.BigEndian.AppendUint32(version, uint32(login.Unix()))
 			want = binary.BigEndian.AppendUint32(want, uint32(test.seen/time.Second))
 			want = append(want, documentedMAC(t, "password", packer, audience, covered)...)
 			want = append(want, documentedMAC(t, "scope", packer, audience, []byte(test.scope))...)
+			if test.length != session.Default {
+				want = append(want, byte(test.length))
+			}
 			want = append(want, test.packed...)
 			want = append(want, documentedMAC(t, "signature", packer, audience, want)...)
 			if documented := base64.RawURLEncoding.EncodeToString(want); value != documented {

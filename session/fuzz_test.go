@@ -27,7 +27,7 @@ func fuzzSessions(f *testing.F) []*Sessions {
 	} {
 		sessions, err := New(Settings{
 			SecretKey: "secret", SecretKeyFallbacks: []string{"older"},
-			Encoding: packer, Audience: "a", Idle: time.Hour,
+			Encoding: packer, Audience: "a", Idle: time.Hour, Remember: 24 * time.Hour,
 		})
 		if err != nil {
 			f.Fatal(err)
@@ -50,8 +50,9 @@ func FuzzParse(f *testing.F) {
 	all := fuzzSessions(f)
 	for i, sessions := range all {
 		for _, key := range fuzzKeys {
-			for _, scope := range []string{"", "s"} {
-				value, err := sessions.Create(key, token.User{}, scope, fuzzNow)
+			for length := range lengths {
+				scope := []string{"", "s", ""}[length]
+				value, err := sessions.Begin(Login{PrimaryKey: key, Scope: scope, Length: length, Time: fuzzNow})
 				if err != nil {
 					continue // not a key of this packer
 				}
@@ -96,7 +97,7 @@ func fuzzParse(t *testing.T, sessions *Sessions, value, scope string) {
 		}
 		return
 	}
-	if parsed.Expires().After(parsed.Issued().Add(DefaultMaxAge)) || !parsed.Expires().After(fuzzNow) {
+	if maxAge, _ := sessions.settings.Limits(parsed.length); parsed.Expires().After(parsed.Issued().Add(maxAge)) || !parsed.Expires().After(fuzzNow) {
 		t.Errorf("issued %s, expires %s", parsed.Issued(), parsed.Expires())
 	}
 
@@ -106,12 +107,19 @@ func fuzzParse(t *testing.T, sessions *Sessions, value, scope string) {
 		t.Fatalf("the packer doesn't take its own key: %v", err)
 	}
 	var again bytes.Buffer
+	version := byte(versionDefault)
+	if parsed.length != Default {
+		version = versionLength
+	}
 	again.WriteByte(version)
 	for _, n := range []int64{parsed.issued.Unix(), parsed.seen.Unix() - parsed.issued.Unix()} {
 		again.Write([]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
 	}
 	again.Write(parsed.passwordTag[:])
 	again.Write(sc.scopeTag(sc.macs[parsed.key], parsed.Scope()))
+	if version == versionLength {
+		again.WriteByte(byte(parsed.length))
+	}
 	again.Write(packed)
 	again.Write(sc.signature(sc.macs[parsed.key], again.Bytes()))
 	if made := base64.RawURLEncoding.EncodeToString(again.Bytes()); made != value {
@@ -123,7 +131,7 @@ func fuzzParse(t *testing.T, sessions *Sessions, value, scope string) {
 	}
 	before := parsed
 	if _, renewed := sessions.Renew(&parsed, token.User{}, fuzzNow); renewed {
-		if parsed.issued != before.issued || parsed.pk != before.pk || parsed.Scope() != scope ||
+		if parsed.issued != before.issued || parsed.pk != before.pk || parsed.length != before.length || parsed.Scope() != scope ||
 			!parsed.Expires().After(before.Expires()) {
 			t.Errorf("renewed %+v as %+v", before, parsed)
 		}

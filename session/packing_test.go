@@ -41,7 +41,7 @@ func TestSignedDataThatIsNoSessionIsRejected(t *testing.T) {
 				t.Fatal(err)
 			}
 			sc := newScratch(sessions.keys)
-			data := append([]byte{version}, make([]byte, 2*4+tagSize)...)
+			data := append([]byte{versionDefault}, make([]byte, 2*4+tagSize)...)
 			data = append(data, sc.scopeTag(sc.macs[0], "")...)
 			data = append(data, test.packed...)
 			data = append(data, sc.signature(sc.macs[0], data)...)

@@ -11,8 +11,8 @@
 // # Limits
 //
 // A copy of the cookie is a copy of the session. Logging out removes the
-// browser's cookie only: a copy works until MaxAge or Idle ends it, or a new
-// password does. The cookie is signed, not encrypted: its reader learns the
+// browser's cookie only: a copy works until its age or a time without use ends it,
+// or a new password does. The cookie is signed, not encrypted: its reader learns the
 // primary key and two times, but nothing about the scope or the password.
 //
 // # Format
@@ -30,13 +30,17 @@
 //	41      n     the primary key, as the packer writes it, 256 bytes at most
 //	41+n    16    signature of all bytes before it
 //
+// In version 2, a byte in front of the primary key is the Length: 1 for Remembered,
+// 2 for Shared. Sessions of the Default length have version 1, so that gateways of
+// releases before version 2 accept them.
+//
 // Password tag, scope tag and signature are HMAC-SHA256 (RFC 2104), of which
 // the first 16 bytes are kept, each with a key of its own:
 //
 //	password tag  uint16(n), the n bytes of the primary key, and then 0 for a
 //	              password that is NULL, or 1 and the password column
 //	scope tag     the scope
-//	signature     bytes 0 to 40+n of the cookie
+//	signature     all bytes of the cookie before it
 //
 // As the password tag covers the primary key, users of equal passwords have
 // different tags. As the scope is in a tag of its own, a cookie of another
@@ -73,9 +77,13 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// version is the first byte of every cookie. A change of the format or of the
-// signed data must change it, and the label of the key derivation, too.
-const version = 1
+// The versions of the format, which are the first byte of a cookie. It is signed, so
+// that no cookie can be read as one of the other version. A change of what the tags
+// or the signature cover must change the label of the key derivation, too.
+const (
+	versionDefault = 1
+	versionLength  = 2 // has a Length
+)
 
 // Where the parts of a cookie start, and their sizes, in bytes.
 const (
@@ -83,13 +91,15 @@ const (
 	offsetSeen     = offsetIssued + 4
 	offsetPassword = offsetSeen + 4
 	offsetScope    = offsetPassword + tagSize
-	offsetKey      = offsetScope + tagSize
+	offsetLength   = offsetScope + tagSize // of version 2
+	offsetKey      = offsetScope + tagSize // of version 1
 
+	lengthSize = 1
 	tagSize    = 16 // of each tag and of the signature; can't be guessed
 	maxKeySize = 256
 
 	minDataSize = offsetKey + tagSize
-	maxDataSize = offsetKey + maxKeySize + tagSize
+	maxDataSize = offsetKey + lengthSize + maxKeySize + tagSize
 	// maxValueSize is the length of the longest cookie in base64.
 	maxValueSize = (maxDataSize*8 + 5) / 6
 )
@@ -151,6 +161,7 @@ type Parsed struct {
 	issued  time.Time
 	seen    time.Time
 	expires time.Time
+	length  Length
 	scope   string
 
 	passwordTag [tagSize]byte
@@ -163,27 +174,48 @@ func (p *Parsed) PrimaryKey() token.PrimaryKey { return p.pk }
 // Issued returns when the user logged in, in UTC and whole seconds.
 func (p *Parsed) Issued() time.Time { return p.issued }
 
-// Expires returns when the session ends unless it is renewed: by MaxAge or by
-// Idle, whichever comes first.
+// Expires returns when the session ends unless it is renewed, by the Limits of its
+// length.
 func (p *Parsed) Expires() time.Time { return p.expires }
+
+// Length returns how long the session lasts.
+func (p *Parsed) Length() Length { return p.length }
 
 // Scope returns the scope that the session was made for.
 func (p *Parsed) Scope() string { return p.scope }
 
-// Create makes the value of a cookie for a user who has just logged in. It
-// fails if the primary key doesn't fit the packer.
-func (s *Sessions) Create(pk token.PrimaryKey, user token.User, scope string, now time.Time) (string, error) {
-	return s.encode(pk, user, scope, now.Unix(), now.Unix())
+// A Login is what a session begins with.
+type Login struct {
+	PrimaryKey token.PrimaryKey
+	User       token.User
+	Scope      string
+	Length     Length
+	Time       time.Time
 }
 
-// encode makes a cookie from its parts, signed with the first key.
-func (s *Sessions) encode(pk token.PrimaryKey, user token.User, scope string, issued, seen int64) (string, error) {
+// Begin makes the value of a cookie for a user who has just logged in. It fails if
+// the primary key doesn't fit the packer.
+func (s *Sessions) Begin(login Login) (string, error) {
+	if login.Length >= lengths {
+		return "", fmt.Errorf("%s: there is no such length", login.Length)
+	}
+	return s.encode(login, login.Time.Unix())
+}
+
+// Create is Begin for a session of the Default length.
+func (s *Sessions) Create(pk token.PrimaryKey, user token.User, scope string, now time.Time) (string, error) {
+	return s.Begin(Login{PrimaryKey: pk, User: user, Scope: scope, Time: now})
+}
+
+// encode makes a cookie for a login, signed with the first key.
+func (s *Sessions) encode(login Login, seen int64) (string, error) {
+	issued := login.Time.Unix()
 	if issued < 0 || issued > math.MaxUint32 || seen < issued || seen-issued > math.MaxUint32 {
 		return "", errors.New("a session can't hold a time before 1970 or after 2105")
 	}
 	sc := s.scratches.Get().(*scratch)
 	defer s.scratches.Put(sc)
-	packed, err := s.settings.Encoding.Pack(sc.packed[:0], pk)
+	packed, err := s.settings.Encoding.Pack(sc.packed[:0], login.PrimaryKey)
 	if err != nil {
 		return "", err
 	}
@@ -192,11 +224,18 @@ func (s *Sessions) encode(pk token.PrimaryKey, user token.User, scope string, is
 	}
 
 	macs := sc.macs[0]
+	version := byte(versionDefault)
+	if login.Length != Default {
+		version = versionLength
+	}
 	data := append(sc.data[:0], version)
 	data = binary.BigEndian.AppendUint32(data, uint32(issued))
 	data = binary.BigEndian.AppendUint32(data, uint32(seen-issued))
-	data = append(data, sc.passwordTag(macs, packed, user.Password)...)
-	data = append(data, sc.scopeTag(macs, scope)...)
+	data = append(data, sc.passwordTag(macs, packed, login.User.Password)...)
+	data = append(data, sc.scopeTag(macs, login.Scope)...)
+	if version == versionLength {
+		data = append(data, byte(login.Length))
+	}
 	data = append(data, packed...)
 	data = append(data, sc.signature(macs, data)...)
 	return encoding.EncodeToString(data), nil
@@ -224,7 +263,7 @@ func (s *Sessions) parse(p *Parsed, value, scope string, now time.Time) Reason {
 		return Malformed
 	}
 	data := sc.data[:n]
-	if len(data) < minDataSize || data[0] != version {
+	if !hasVersion(data) {
 		return Malformed
 	}
 
@@ -237,7 +276,15 @@ func (s *Sessions) parse(p *Parsed, value, scope string, now time.Time) Reason {
 	}
 
 	// From here on, it is known that Create or Renew has made the cookie.
-	packed := signed[offsetKey:len(signed):len(signed)] // no Packer can read beyond it
+	key := offsetKey
+	if data[0] == versionLength {
+		p.length = Length(signed[offsetLength])
+		key += lengthSize
+	}
+	if p.length >= lengths || (p.length == Default) != (data[0] == versionDefault) {
+		return Malformed // made by a later release
+	}
+	packed := signed[key:len(signed):len(signed)] // no Packer can read beyond it
 	pk, rest, err := s.settings.Encoding.Unpack(packed)
 	if err != nil || len(rest) != 0 || pk.IsZero() || !s.isPacked(sc, pk, packed) {
 		return Malformed
@@ -249,7 +296,7 @@ func (s *Sessions) parse(p *Parsed, value, scope string, now time.Time) Reason {
 	p.expires = s.expiry(p)
 	copy(p.passwordTag[:], signed[offsetPassword:])
 
-	if subtle.ConstantTimeCompare(signed[offsetScope:offsetKey], sc.scopeTag(sc.macs[p.key], scope)) != 1 {
+	if subtle.ConstantTimeCompare(signed[offsetScope:offsetScope+tagSize], sc.scopeTag(sc.macs[p.key], scope)) != 1 {
 		return WrongScope
 	}
 	p.scope = scope
@@ -263,14 +310,23 @@ func (s *Sessions) isPacked(sc *scratch, pk token.PrimaryKey, packed []byte) boo
 	return err == nil && bytes.Equal(packed, again)
 }
 
-// expiry returns when MaxAge or Idle ends the session.
+// hasVersion reports whether data may be a cookie of a known version.
+func hasVersion(data []byte) bool {
+	if len(data) < minDataSize {
+		return false
+	}
+	return data[0] == versionDefault || data[0] == versionLength && len(data) >= minDataSize+lengthSize
+}
+
+// expiry returns when the limits of its length end the session.
 func (s *Sessions) expiry(p *Parsed) time.Time {
-	end := p.issued.Add(s.settings.MaxAge)
-	if s.settings.Idle == 0 {
+	maxAge, idle := s.settings.Limits(p.length)
+	end := p.issued.Add(maxAge)
+	if idle == 0 {
 		return end
 	}
-	if idle := p.seen.Add(s.settings.Idle); idle.Before(end) {
-		return idle
+	if unused := p.seen.Add(idle); unused.Before(end) {
+		return unused
 	}
 	return end
 }
@@ -279,12 +335,13 @@ func (s *Sessions) expiry(p *Parsed) time.Time {
 // cookie are rounded down, so that a session may end by less than a second too
 // early, never too late.
 func (s *Sessions) endedAt(p *Parsed, now time.Time) Reason {
+	maxAge, idle := s.settings.Limits(p.length)
 	switch {
 	case p.seen.Sub(now) > maxSkew: // then issued, which isn't later, is also in range
 		return NotYetValid
-	case now.Sub(p.issued) >= s.settings.MaxAge:
+	case now.Sub(p.issued) >= maxAge:
 		return Expired
-	case s.settings.Idle != 0 && now.Sub(p.seen) >= s.settings.Idle:
+	case idle != 0 && now.Sub(p.seen) >= idle:
 		return IdleExpired
 	}
 	return 0
@@ -317,23 +374,25 @@ func (s *Sessions) Verify(p *Parsed, user token.User) error {
 }
 
 // Renew records that a session is in use: it makes a new value for the cookie,
-// and changes p to that value's contents. It does so if Idle is set and at
-// least a tenth of it has passed since the last renewal, unless MaxAge would
-// end the session at the same time anyway. The time of the login stays, so
-// that renewals don't extend a session beyond MaxAge. A session that isn't
-// valid, by the user's row or at that time, is not renewed.
+// and changes p to that value's contents. It does so if the session's length has
+// a limit without use, and at least a tenth of that has passed since the last
+// renewal, unless the session would end at the same time anyway. The time of the
+// login and the length stay, so that renewals don't extend a session beyond its age.
+// A session that isn't valid, by the user's row or at that time, is not renewed.
 //
 // The new value is signed with SecretKey, whichever key the old one was.
 func (s *Sessions) Renew(p *Parsed, user token.User, now time.Time) (value string, renewed bool) {
-	if s.settings.Idle == 0 || s.Verify(p, user) != nil || s.endedAt(p, now) != 0 {
+	maxAge, idle := s.settings.Limits(p.length)
+	if idle == 0 || s.Verify(p, user) != nil || s.endedAt(p, now) != 0 {
 		return "", false
 	}
-	isRecent := now.Sub(p.seen) < s.settings.Idle/renewals || now.Unix() <= p.seen.Unix()
-	canLast := p.expires.Before(p.issued.Add(s.settings.MaxAge))
+	isRecent := now.Sub(p.seen) < idle/renewals || now.Unix() <= p.seen.Unix()
+	canLast := p.expires.Before(p.issued.Add(maxAge))
 	if isRecent || !canLast {
 		return "", false
 	}
-	value, err := s.encode(p.pk, user, p.scope, p.issued.Unix(), now.Unix())
+	login := Login{PrimaryKey: p.pk, User: user, Scope: p.scope, Length: p.length, Time: p.issued}
+	value, err := s.encode(login, now.Unix())
 	if err != nil {
 		return "", false // a clock beyond the times that a cookie can hold
 	}
@@ -350,7 +409,7 @@ func (s *Sessions) Renew(p *Parsed, user token.User, now time.Time) (value strin
 func HasForm(value string, now time.Time) bool {
 	const invented = 1735689600 // January 2025: no session is older than this module
 	data, err := encoding.DecodeString(value)
-	if err != nil || len(data) < minDataSize || len(data) > maxDataSize || data[0] != version {
+	if err != nil || !hasVersion(data) || len(data) > maxDataSize {
 		return false
 	}
 	issued := int64(binary.BigEndian.Uint32(data[offsetIssued:]))

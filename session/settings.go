@@ -15,7 +15,7 @@ import (
 const DefaultMaxAge = 12 * time.Hour
 
 // Settings are what sessions depend on. Gateways share sessions where all but
-// MaxAge and Idle are equal.
+// MaxAge, Idle and Remember are equal.
 type Settings struct {
 	// SecretKey is Django's SECRET_KEY. Required.
 	SecretKey string
@@ -31,6 +31,9 @@ type Settings struct {
 	// second and less than MaxAge; 0 means never. For sessions that were made
 	// before it was set, it counts from their login.
 	Idle time.Duration
+	// Remember is the time after the login at which a Remembered session ends, more
+	// than MaxAge and at most MaxRemember; 0 means that no session is remembered.
+	Remember time.Duration
 
 	// Encoding is the packer that writes the primary key. Required.
 	Encoding token.Packer
@@ -63,6 +66,10 @@ func (s Settings) withDefaults() (Settings, error) {
 		return s, setting.Errorf("idle", "idle %s: it must be a second at least, or 0 for none", s.Idle)
 	case s.Idle >= s.MaxAge:
 		return s, setting.Errorf("idle", "idle %s: it must be less than max_age (%s), or it has no effect", s.Idle, s.MaxAge)
+	case s.Remember != 0 && s.Remember <= s.MaxAge:
+		return s, setting.Errorf("remember", "remember %s: it must be more than the max_age of other sessions (%s), or users who are remembered would be logged out earlier", s.Remember, s.MaxAge)
+	case s.Remember > MaxRemember:
+		return s, setting.Errorf("remember", "remember %s: browsers keep cookies for 400 days (%s) at most", s.Remember, MaxRemember)
 	}
 	return s, nil
 }

@@ -28,6 +28,10 @@ func TestWrongSettingsAreRejected(t *testing.T) {
 		"idle of the default":   {func(s *session.Settings) { s.Idle = 12 * time.Hour }, "less than max_age (12h0m0s)"},
 		"idle under max_age":    {func(s *session.Settings) { s.MaxAge, s.Idle = time.Hour, time.Hour-1 }, ""},
 		"idle beyond the given": {func(s *session.Settings) { s.MaxAge, s.Idle = time.Hour, 2*time.Hour }, "less than max_age (1h0m0s)"},
+		"short remember":        {remember(12 * time.Hour), "more than the max_age of other sessions (12h0m0s)"},
+		"negative remember":     {remember(-time.Hour), "remember -1h0m0s"},
+		"longest remember":      {remember(session.MaxRemember), ""},
+		"endless remember":      {remember(session.MaxRemember + 1), "400 days"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

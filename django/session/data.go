@@ -2,6 +2,8 @@ package session
 
 import (
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -111,9 +113,29 @@ func (s *Sessions) Login(previous Data, userID, backend string, user User) (data
 	return previous.with(userID, backend, hash), keepsKey
 }
 
+// SetExpiry returns the session with an expiry of its own, as Django's set_expiry
+// does with a number of seconds: it ends so long after it was last saved, and so does
+// its cookie. With 0, browsers forget the cookie when they are closed, and the
+// session ends after CookieAge.
+func (d Data) SetExpiry(seconds int64) Data {
+	d.expiry = strconv.FormatInt(seconds, 10)
+	d.text = d.replace(nil, member{expiryName, d.expiry})
+	return d
+}
+
 // with sets the members that name the session's user.
 func (d Data) with(userID, backend, hash string) Data {
-	values := map[string]string{userIDName: userID, backendName: backend, hashName: hash}
+	quoted := func(text string) string { return string(python.AppendQuoted(nil, text)) }
+	text := d.replace([]string{csrfName}, member{userIDName, quoted(userID)}, member{backendName, quoted(backend)}, member{hashName, quoted(hash)})
+	return Data{UserID: userID, Backend: backend, Hash: hash, hasBackend: true, expiry: d.expiry, text: text}
+}
+
+// member is a member of a JSON object: a name, and the JSON of its value.
+type member struct{ name, value string }
+
+// replace returns the session's JSON with new members in place of former ones, and
+// without members of other names.
+func (d Data) replace(without []string, members ...member) string {
 	b := []byte{'{'}
 	add := func(name, value string) {
 		if len(b) > 1 {
@@ -123,15 +145,15 @@ func (d Data) with(userID, backend, hash string) Data {
 	}
 	_ = python.Object(d.JSON(), func(m python.Member) { // it was parsed before
 		name, _ := unquote(m.Name)
-		if _, isSet := values[name]; !isSet && name != csrfName {
+		isReplaced := slices.ContainsFunc(members, func(to member) bool { return to.name == name })
+		if !isReplaced && !slices.Contains(without, name) {
 			add(m.Name, m.Value)
 		}
 	})
-	for _, name := range []string{userIDName, backendName, hashName} {
-		add(string(python.AppendQuoted(nil, name)), string(python.AppendQuoted(nil, values[name])))
+	for _, to := range members {
+		add(string(python.AppendQuoted(nil, to.name)), to.value)
 	}
-	b = append(b, '}')
-	return Data{UserID: userID, Backend: backend, Hash: hash, hasBackend: true, expiry: d.expiry, text: string(b)}
+	return string(append(b, '}'))
 }
 
 // Encode signs a session: it is the column session_data, or the cookie of the

@@ -96,6 +96,7 @@ func randomQuestion(t *testing.T, rnd *rand.Rand) question {
 	q.Data = signed.sign(t, rnd, text, q.Now-signed.randomAge(rnd))
 	if q.Do == "login" {
 		q.Backends = nil
+		q.SetExpiry = pick(rnd, nil, nil, new(int64(0)), new(int64(300)), new(int64(30*24*60*60)))
 		if !isObject(signed, q.Data) || strings.Contains(text, `"x":`) { // what may hold anything
 			q.Do = "check"
 		}

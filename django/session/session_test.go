@@ -212,3 +212,28 @@ func BenchmarkForgedCookie(b *testing.B) {
 		}
 	}
 }
+
+func TestExpiryOfItsOwnReplacesTheFormer(t *testing.T) {
+	t.Parallel()
+	sessions := newSessions(t, session.Settings{})
+	data, _ := sessions.Login(session.Data{}, "7", session.ModelBackend, session.User{IsActive: true})
+	now := time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
+	for _, test := range []struct {
+		seconds int64
+		ends    time.Duration
+		atClose bool
+	}{
+		{30 * 24 * 60 * 60, 30 * 24 * time.Hour, false},
+		{0, sessions.Settings().CookieAge, true},
+		{60, time.Minute, false},
+	} {
+		data = data.SetExpiry(test.seconds)
+		ends, err := sessions.ExpireDate(data, now)
+		if err != nil || ends.Sub(now) != test.ends || sessions.ExpiresAtBrowserClose(data) != test.atClose {
+			t.Errorf("%s: %v, %v", data.JSON(), ends, err)
+		}
+		if strings.Count(data.JSON(), "_session_expiry") != 1 || data.UserID != "7" {
+			t.Errorf("%s", data.JSON())
+		}
+	}
+}

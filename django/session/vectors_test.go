@@ -26,7 +26,8 @@ type question struct {
 	Backend   string          `json:"backend,omitempty"` // that logs in
 	Data      string          `json:"data"`              // the row's, or the cookie
 	Session   string          `json:"session,omitempty"` // to encode
-	Class     string          `json:"class,omitempty"`   // of the application's own, instead of SessionStore
+	SetExpiry *int64          `json:"set_expiry,omitempty"`
+	Class     string          `json:"class,omitempty"` // of the application's own, instead of SessionStore
 }
 
 type userOfQuestion struct {
@@ -143,6 +144,13 @@ func (q *question) checkLogin(t testing.TB, sessions *session.Sessions, theirs a
 	parsed, err := q.parse(sessions)
 	previous := parsed.Data()
 	data, keepsKey := sessions.Login(previous, string(q.User.ID), q.Backend, q.User.row())
+	if q.SetExpiry != nil {
+		data = data.SetExpiry(*q.SetExpiry)
+		expires, err := sessions.ExpireDate(data, at(q.Now))
+		if err != nil || expires.UnixMicro() != theirs.Expires || sessions.ExpiresAtBrowserClose(data) != theirs.IsAtClose {
+			t.Errorf("%+v: expires %d, %v, at close: %v; Django has %+v", q, expires.UnixMicro(), err, sessions.ExpiresAtBrowserClose(data), theirs)
+		}
+	}
 	if !isSameJSON(t, data.JSON(), theirs.Session) {
 		t.Errorf("%+v: %v: %s; Django has %s", q, err, data.JSON(), theirs.Session)
 	}

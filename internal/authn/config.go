@@ -80,4 +80,8 @@ type Environment struct {
 
 	// Realm is the configured one, which may be empty.
 	Realm string
+
+	// Remember is how long a session lasts of a user who chooses to be remembered; 0
+	// if that is not offered.
+	Remember time.Duration
 }

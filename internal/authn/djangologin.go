@@ -8,6 +8,7 @@ import (
 	"time"
 
 	djangosession "github.com/caddy-sesame/caddy-sesame/django/session"
+	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -85,14 +86,14 @@ type Begun struct {
 // login() does, and sets its cookie. It keeps the data of a browser's session
 // without a user; another user's session ends. The error says why the store has no
 // answer.
-func (s *DjangoSession) Begin(w http.ResponseWriter, r *http.Request, user *userstore.User, ambient []Credential) (Begun, error) {
+func (s *DjangoSession) Begin(w http.ResponseWriter, r *http.Request, user *userstore.User, ambient []Credential, length session.Length) (Begun, error) {
 	var begun Begun
 	given := s.given(ambient)
 	before, err := s.formerOf(r.Context(), given)
 	if err != nil {
 		return begun, err
 	}
-	value, data, age, keepsKey, err := s.save(r.Context(), before, user)
+	value, data, age, keepsKey, err := s.save(r.Context(), before, user, length)
 	if err != nil {
 		return begun, err
 	}
@@ -133,7 +134,7 @@ func (s *DjangoSession) setCookie(w http.ResponseWriter, r *http.Request, value 
 const keyAttempts = 3
 
 // save writes the session of a user who has logged in. value is the cookie's value.
-func (s *DjangoSession) save(ctx context.Context, before former, user *userstore.User) (value string, data djangosession.Data, age time.Duration, keepsKey bool, err error) {
+func (s *DjangoSession) save(ctx context.Context, before former, user *userstore.User, length session.Length) (value string, data djangosession.Data, age time.Duration, keepsKey bool, err error) {
 	now := s.env.Now()
 	id := user.PrimaryKey.String() // as Django writes it: write is rejected with another field
 	data, keepsKey = s.sessions.Login(before.data, id, s.backend, djangoUser(user))
@@ -144,6 +145,7 @@ func (s *DjangoSession) save(ctx context.Context, before former, user *userstore
 		ends = now.Add(s.sessions.Settings().CookieAge)
 	}
 	age = ends.Sub(now)
+	data, age = s.lasting(data, length, age)
 	row := userstore.SessionRow{Key: before.key, Data: s.sessions.Encode(data, now), Age: age}
 	if s.isInCookie {
 		return row.Data, data, s.sessions.Settings().CookieAge, keepsKey, nil
@@ -152,7 +154,7 @@ func (s *DjangoSession) save(ctx context.Context, before former, user *userstore
 	if keepsKey {
 		err = store.SaveSession(ctx, row, now)
 		if errors.Is(err, userstore.ErrGone) {
-			return s.save(ctx, former{}, user) // the session was logged out at the same time
+			return s.save(ctx, former{}, user, length) // the session was logged out at the same time
 		}
 		return row.Key, data, age, true, err
 	}
@@ -168,6 +170,19 @@ func (s *DjangoSession) save(ctx context.Context, before former, user *userstore
 		}
 	}
 	return row.Key, data, age, false, err
+}
+
+// lasting returns a session that lasts as the user has chosen at the login, and for
+// how long its row does, which is age otherwise. Where Django saves a session for a
+// shared computer, the row then lasts for CookieAge, as set_expiry(0) means.
+func (s *DjangoSession) lasting(data djangosession.Data, length session.Length, age time.Duration) (djangosession.Data, time.Duration) {
+	switch {
+	case length == session.Shared:
+		return data.SetExpiry(0), min(s.sessions.Settings().CookieAge, session.SharedMaxAge)
+	case length == session.Remembered && s.env.Remember != 0:
+		return data.SetExpiry(int64(s.env.Remember / time.Second)), s.env.Remember
+	}
+	return data, age
 }
 
 // Ended are sessions of Django's that a logout has ended.

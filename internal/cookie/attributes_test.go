@@ -263,3 +263,16 @@ func TestDomainsAndPathsThatACookieMayHaveBeenSetWith(t *testing.T) {
 		}
 	}
 }
+
+func TestCookieForABrowserThatIsOpenHasNoAge(t *testing.T) {
+	t.Parallel()
+	c, err := New(Config{Secure: "on"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	c.SetUntilClosed(w, httptest.NewRequest(http.MethodGet, "/", nil), "v")
+	if got := w.Header()["Set-Cookie"]; !slices.Equal(got, []string{"__Host-sesame=v; Path=/; HttpOnly; Secure; SameSite=Lax"}) {
+		t.Errorf("%q", got)
+	}
+}

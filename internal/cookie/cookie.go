@@ -166,10 +166,14 @@ func (c *Cookie) cut(line, fullName string) (rest string, values []string) {
 }
 
 // Set sets the cookie in a response. An age below one second is raised to one
-// second: Max-Age can't express less, and without it the cookie would last as
-// long as the browser runs.
+// second: Max-Age can't express less.
 func (c *Cookie) Set(w http.ResponseWriter, r *http.Request, value string, age time.Duration) {
 	http.SetCookie(w, c.make(r, value, max(int(age/time.Second), 1)))
+}
+
+// SetUntilClosed sets the cookie in a response, until the browser is closed.
+func (c *Cookie) SetUntilClosed(w http.ResponseWriter, r *http.Request, value string) {
+	http.SetCookie(w, c.make(r, value, 0))
 }
 
 // Clear makes the browser forget the cookie.

@@ -145,6 +145,14 @@ def answer(q):
             r = request(q)
             user = model_of(q["user"]).objects.get(pk=q["user"]["id"])
             login(r, user, backend=q["backend"])
+            if "set_expiry" in q:
+                r.session.set_expiry(q["set_expiry"])
+                return {
+                    "session": json.dumps(dict(r.session.items())),
+                    "keeps_key": r.session.session_key == KEY,
+                    "expires": round(r.session.get_expiry_date().timestamp() * 1e6),
+                    "at_close": r.session.get_expire_at_browser_close(),
+                }
             return {
                 "session": json.dumps(dict(r.session.items())),
                 "keeps_key": r.session.session_key == KEY,
