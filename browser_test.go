@@ -31,6 +31,12 @@ func (b *browser) do(t *testing.T, method, uri string, header ...string) *respon
 // answer.
 func (b *browser) exchange(t *testing.T, method, uri string, header []string) *response {
 	t.Helper()
+	return b.exchangeBody(t, method, uri, "", header)
+}
+
+// exchangeBody is exchange for a request with a body.
+func (b *browser) exchangeBody(t *testing.T, method, uri, body string, header []string) *response {
+	t.Helper()
 	if len(b.cookies) > 0 {
 		var pairs []string
 		for name, value := range b.cookies {
@@ -38,7 +44,11 @@ func (b *browser) exchange(t *testing.T, method, uri string, header []string) *r
 		}
 		header = append(header, "Cookie", strings.Join(pairs, "; "))
 	}
-	b.last = b.gateway.do(t, method, uri, header...)
+	if body == "" {
+		b.last = b.gateway.do(t, method, uri, header...)
+	} else {
+		b.last = b.gateway.doWithBody(t, method, uri, body, header...)
+	}
 	answer := &http.Response{Header: b.last.header}
 	for _, set := range answer.Cookies() {
 		if set.MaxAge < 0 {

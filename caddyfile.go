@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/directive"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
+	"github.com/caddy-sesame/caddy-sesame/internal/login"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -142,6 +143,11 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        check_user_is_active [on|off]
 //	        blacklist [<outstanding table> <blacklisted table>]
 //	    }
+//	    login {
+//	        password [on|off]
+//	        remember <duration>
+//	        redirect [on|off]
+//	    }
 //	    confirm always|one_time|off
 //	    reserved_path <path>|off
 //	    watch <duration>|off
@@ -184,11 +190,25 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return err
 	}
 	h.Source = lines.Directive()
+	addForLogin(h)
 	if err := h.Validate(); err != nil {
 		file, line := lines.Of(err)
 		return fmt.Errorf("sesame: %w, at %s:%d", err, file, line)
 	}
 	return nil
+}
+
+// addForLogin adds the blocks that a login page needs, with their defaults.
+func addForLogin(h *Handler) {
+	if h.Login == nil {
+		return
+	}
+	if h.Session == nil && !writesDjango(h) {
+		h.Session = new(SessionConfig)
+	}
+	if h.Password == nil && h.Login.Password {
+		h.Password = new(authn.PasswordConfig)
+	}
 }
 
 // options are the options of the directive.
@@ -227,6 +247,7 @@ func (h *Handler) options() directive.Options {
 		"password":       authn.PasswordOption(&h.Password),
 		"django_session": authn.DjangoSessionOption(&h.DjangoSession),
 		"api_token":      authn.APITokenOption(&h.APIToken),
+		"login":          login.Option(&h.Login),
 		"confirm":        directive.Text(&h.Confirm, "always, one_time or off"),
 		"reserved_path":  directive.Text(&h.ReservedPath, "a path such as /_sesame/, or off"),
 		"watch":          watchOption(&h.Watch),

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
@@ -67,6 +69,9 @@ func newConfirmCookie(cfg *SessionConfig) (cookie.Cookie, error) {
 // counts in a POST request, which the button sends.
 func (b *confirmer) take(r *http.Request) confirmation {
 	given := confirmation{cookies: b.cookie.Take(r)}
+	if len(given.cookies) > 0 && b.g.config.Login != nil {
+		caddyhttp.SetVar(r.Context(), tiesVar, given.cookies)
+	}
 	signature := b.g.sources.TakeConfirmation(r)
 	if r.Method == http.MethodPost {
 		given.signature = signature
@@ -85,6 +90,10 @@ func (b *confirmer) isConfirmed(c taken, value string, replaced *userstore.User)
 	}
 	return false
 }
+
+// tiesVar is the variable of a request that holds the values of the cookie, for the
+// login page that a refusal shows.
+const tiesVar = "sesame.ties"
 
 // newConfirmValue returns a value for the page's cookie: the browser's present one,
 // so that the page works in several tabs, or a new one.
@@ -117,21 +126,11 @@ func (b *confirmer) ask(w http.ResponseWriter, r *http.Request, c taken, given *
 		b.g.sources.Name:        {given.Given.Value},
 		b.g.sources.ConfirmName: {b.sign(value, given.Given.Value, replaced)},
 	}.Encode()
-	shown := page.Data{Kind: page.Confirm, Action: action, User: displayName(user)}
+	shown := page.Data{Kind: page.Confirm, Action: action, User: user.DisplayName()}
 	if replaced != nil {
-		shown.Kind, shown.Current = page.Switch, displayName(replaced)
+		shown.Kind, shown.Current = page.Switch, replaced.DisplayName()
 	}
 	return b.g.pages.Write(w, r, http.StatusOK, shown)
-}
-
-// displayName is the name by which people know a user.
-func displayName(user *userstore.User) string {
-	for _, column := range []string{"username", "email"} {
-		if name, _ := user.Column(column); name != "" {
-			return name
-		}
-	}
-	return user.PrimaryKey.String()
 }
 
 // acceptsHTML reports whether a request prefers HTML. It need not be for a page.

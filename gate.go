@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
+	"github.com/caddy-sesame/caddy-sesame/internal/login"
 	"github.com/caddy-sesame/caddy-sesame/internal/loginurl"
 	"github.com/caddy-sesame/caddy-sesame/internal/operator"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
@@ -72,7 +73,9 @@ type gate struct {
 	tokenLogin tokenLogin
 	logins     *logins              // nil where no link logs in
 	django     *authn.DjangoSession // nil without
-	loginPage  *loginurl.Page       // nil without
+	password   *authn.Password      // nil without
+	loginPage  *loginurl.Page       // of Django; nil without
+	login      *login.Page          // of the gateway; nil without
 
 	forOperator *operator.Handler // as commands and the admin API know it
 }
@@ -195,6 +198,9 @@ func (g builder) provisionLogin() error {
 	if err := checkSchemes(g.config); err != nil {
 		return err
 	}
+	if err := checkLogin(g.config); err != nil {
+		return err
+	}
 	if g.config.Session != nil || writesDjango(g.config) {
 		if g.logins, err = newLogins(g.config.Session); err != nil {
 			return err
@@ -255,6 +261,9 @@ func (g builder) provisionSettings() error {
 	}
 	if err := g.provisionConfigured(); err != nil {
 		return err
+	}
+	if g.config.Login != nil {
+		g.login = login.New(g.config.Login, g.loginEnvironment())
 	}
 	g.confirmer.key = newSigningKey(g.settings.SecretKey, "caddy-sesame/confirm/1")
 	g.hints.key = newSigningKey(g.settings.SecretKey, "caddy-sesame/help/1")
@@ -427,8 +436,11 @@ func (g builder) provisionConfigured() error {
 			g.refuser.challenges.add(reader.Challenges())
 		}
 		g.addScheme(scheme)
-		if django, ok := scheme.(*authn.DjangoSession); ok {
-			g.django = django
+		switch scheme := scheme.(type) {
+		case *authn.DjangoSession:
+			g.django = scheme
+		case *authn.Password:
+			g.password = scheme
 		}
 	}
 	return nil

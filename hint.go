@@ -61,7 +61,7 @@ func (x *hints) with(r *http.Request, given *authn.TokenCredential, refused erro
 		separator = "&"
 	}
 	return &expiredLink{
-		name: displayName(user),
+		name: user.DisplayName(),
 		helpURL: helpURL + separator + "user=" + url.QueryEscape(id) +
 			"&until=" + until + "&signature=" + x.sign(id, until),
 	}

@@ -20,6 +20,7 @@ const modulePath = "github.com/caddy-sesame/caddy-sesame"
 var layers = [][]string{
 	{""}, // the root
 	{"internal/operator"},
+	{"internal/login"},
 	{"internal/authn", "internal/loginurl"},
 	{"internal/accesslog", "internal/claim", "internal/cookie", "internal/hashing", "internal/identity", "internal/limit", "internal/page", "internal/place", "internal/require", "internal/scope", "internal/watch", "django/settings"},
 	{"session", "userstore", "internal/claim/rawuri", "internal/origin"},

@@ -36,7 +36,7 @@ func (f *tokenLogin) logIn(w http.ResponseWriter, r *http.Request, next caddyhtt
 	asks := isLink && r.Method == http.MethodGet && (replaced != nil || f.g.config.asksFirst()) && acceptsHTML(r)
 	switch {
 	case isPressed && from.Initiator != origin.Opaque && f.g.confirmer.isConfirmed(c, given.Given.Value, replaced):
-		return f.useToken(w, r, next, c, given, user, login{isConfirmed: true, startsSession: isLink})
+		return f.useToken(w, r, next, c, given, user, tokenUse{isConfirmed: true, startsSession: isLink})
 	case isPressed && current != nil && replaced == nil:
 		// The page was open in two tabs, and the user has logged in by the other.
 		counted.requests[outcomeSession].Add(1)
@@ -52,18 +52,18 @@ func (f *tokenLogin) logIn(w http.ResponseWriter, r *http.Request, next caddyhtt
 	}
 	// The link needs no button.
 	mayReplace := replaced == nil || from.Initiator == origin.Own
-	return f.useToken(w, r, next, c, given, user, login{startsSession: isLink && from.MayLogIn() && mayReplace})
+	return f.useToken(w, r, next, c, given, user, tokenUse{startsSession: isLink && from.MayLogIn() && mayReplace})
 }
 
-// login says what useToken does beside using the token.
-type login struct {
+// tokenUse says what useToken does beside using the token.
+type tokenUse struct {
 	isConfirmed   bool // the button sent the request
 	startsSession bool // if sessions are on
 }
 
 // useToken uses a token that is valid, starts a session, and passes the request
 // on or leads to the page that the link is for.
-func (f *tokenLogin) useToken(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken, given *authn.TokenCredential, user *userstore.User, l login) error {
+func (f *tokenLogin) useToken(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken, given *authn.TokenCredential, user *userstore.User, l tokenUse) error {
 	if traits := given.Traits(); origin.IsEarly(r) && (traits.IsConsumed || traits.StartsLogin) {
 		return f.g.refuser.fail(w, r, errTooEarly)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
+	"github.com/caddy-sesame/caddy-sesame/internal/login"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/place"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
@@ -214,6 +215,10 @@ type Handler struct {
 	// looked up, to end those of users who may no longer log in. 0 is never.
 	// Default: 30s where sessions or django_session are on, else never.
 	Watch *caddy.Duration `json:"watch,omitempty"`
+
+	// Whether users can log in by themselves, on a page of the gateway's. Sessions
+	// must be on. Default: they can't.
+	Login *login.Config `json:"login,omitempty"`
 
 	// How many rejected credentials a client may send. Default: 100 at once, and
 	// then one more every 0.6s.

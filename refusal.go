@@ -1,6 +1,7 @@
 package sesame
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -21,6 +22,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/hashing"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
+	"github.com/caddy-sesame/caddy-sesame/internal/login"
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
@@ -60,6 +62,27 @@ func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 		answer.page.User, answer.page.HelpURL = expired.name, expired.helpURL
 	}
 	f.challenge(w.Header(), r, err)
+	if f.g.login != nil && r.Method == http.MethodGet && asksForPage(r) {
+		return f.offerLogin(w, r, answer)
+	}
+	return f.answer(w, r, answer)
+}
+
+// offerLogin answers a browser whose request is rejected with the login page, or
+// sends it there.
+func (f *refuser) offerLogin(w http.ResponseWriter, r *http.Request, answer refusal) error {
+	target := f.targetOf(r)
+	if f.g.login.Redirects() && answer.page.Kind == page.Missing && !origin.IsAhead(r) {
+		return seeOther(w, f.g.login.URL(target))
+	}
+	ties, _ := caddyhttp.GetVar(r.Context(), tiesVar).([]string)
+	v := &visit{g: f.g, r: r, c: taken{confirmation: confirmation{cookies: ties}, target: target}}
+	data, err := f.g.login.Data(w, v, login.Shown{Kind: answer.page.Kind})
+	if err != nil {
+		return v.Fail(w, err)
+	}
+	data.User, data.HelpURL, data.LoginURL = answer.page.User, answer.page.HelpURL, answer.page.LoginURL
+	answer.page = data
 	return f.answer(w, r, answer)
 }
 
@@ -81,7 +104,7 @@ func (f *refuser) refuseNobody(w http.ResponseWriter, r *http.Request, c taken) 
 	} else {
 		err = f.g.rejected(r, nil, token.Missing)
 	}
-	if f.g.loginPage != nil && asksForPage(r) && !origin.IsAhead(r) &&
+	if f.g.loginPage != nil && f.g.login == nil && asksForPage(r) && !origin.IsAhead(r) &&
 		f.g.loginPage.Send(w, r, f.targetOf(r), c.timesAtLogin) {
 		counted.refuse(err)
 		return nil
@@ -196,11 +219,12 @@ func (f *refuser) answer(w http.ResponseWriter, r *http.Request, answer refusal)
 	if accesslog.IsErrorRoute(r.Context()) {
 		return write(w, r) // the error routes would come back here
 	}
+	reason := string(cmp.Or(answer.page.Reason, answer.page.Kind))
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Set(errorPlaceholder, string(answer.page.Kind))
+		repl.Set(errorPlaceholder, reason)
 	}
 	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	err := caddyhttp.Error(answer.status, errors.New("sesame: "+string(answer.page.Kind)))
+	err := caddyhttp.Error(answer.status, errors.New("sesame: "+reason))
 	if accesslog.ServeErrorRoutes(server, w, r, err, write) != nil {
 		return write(w, r)
 	}
@@ -324,7 +348,7 @@ func (o *outageLog) report(logger *zap.Logger, err error) {
 func (f *refuser) refuseUser(w http.ResponseWriter, r *http.Request, err error) error {
 	forbidden, _ := errors.AsType[*require.Forbidden](err)
 	counted.requests[outcomeForbidden].Add(1)
-	answer := refusal{status: http.StatusForbidden, page: page.Data{Kind: page.Forbidden, User: displayName(forbidden.User)}}
+	answer := refusal{status: http.StatusForbidden, page: page.Data{Kind: page.Forbidden, User: forbidden.User.DisplayName()}}
 	w.Header().Set("WWW-Authenticate", f.bearerChallenge(err))
 	return f.answer(w, r, answer)
 }

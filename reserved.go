@@ -1,6 +1,7 @@
 package sesame
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -13,9 +14,11 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
+	"github.com/caddy-sesame/caddy-sesame/internal/login"
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
 // Handler.ReservedPath.
@@ -100,11 +103,105 @@ func (p *reserved) serveLogin(w http.ResponseWriter, r *http.Request, c taken) e
 		return p.g.refuser.fail(w, r, p.g.rejected(r, c.token(), err))
 	}
 	c.at = authn.At{Scope: scope, Now: p.g.now()}
+	if p.g.login != nil && c.token() == nil {
+		return p.serveLoginPage(w, r, c)
+	}
 	toTarget := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 		return seeOther(w, c.target)
 	})
 	return p.g.serveTaken(w, r, toTarget, c)
 }
+
+// switchParameter in the URL of the login page shows its forms also to users who
+// are logged in.
+const switchParameter = "switch"
+
+// serveLoginPage answers a request for the login page. A browser that is logged in
+// goes on, unless the user wants another account.
+func (p *reserved) serveLoginPage(w http.ResponseWriter, r *http.Request, c taken) error {
+	counted.requests[outcomePage].Add(1)
+	v := &visit{g: p.g, r: r, c: c}
+	if origin.IsSafe(r.Method) && !r.URL.Query().Has(switchParameter) {
+		current, err := v.Current()
+		switch {
+		case err != nil:
+			return v.Fail(w, err)
+		case current != nil && p.g.meets(current) == nil:
+			return seeOther(w, c.target)
+		}
+	}
+	return p.g.login.Serve(w, r, v)
+}
+
+// visit is a login.Visit.
+type visit struct {
+	g *gate
+	r *http.Request
+	c taken
+}
+
+// loginEnvironment is what the login page is made with.
+func (g builder) loginEnvironment() login.Environment {
+	return login.Environment{
+		Pages:    g.pages,
+		Path:     cmp.Or(g.config.ReservedPath, defaultReservedPath) + reservedLogin,
+		Password: g.password,
+		Key:      newSigningKey(g.settings.SecretKey, "caddy-sesame/login/1"),
+		Logger:   g.logger.Named("login"),
+	}
+}
+
+// Next implements login.Visit.
+func (v *visit) Next() string { return v.c.loginTarget(v.r) }
+
+// Ties implements login.Visit.
+func (v *visit) Ties() []string {
+	ties := v.c.confirmation.cookies
+	return ties[:min(len(ties), authn.MaxCookies)]
+}
+
+// Tie implements login.Visit.
+func (v *visit) Tie(w http.ResponseWriter) string {
+	value := v.c.confirmation.newConfirmValue()
+	v.g.confirmer.cookie.Set(w, v.r, value, confirmAge)
+	return value
+}
+
+// Current implements login.Visit. Where the sessions of a request are of several
+// users, none of them counts.
+func (v *visit) Current() (*userstore.User, error) {
+	if len(v.c.ambient) == 0 {
+		return nil, nil
+	}
+	found, err := v.g.visitorUnasked(v.r, v.c, anyUser)
+	if errors.Is(err, authn.ErrNone) {
+		return nil, nil
+	}
+	return found.user, err
+}
+
+// Authenticate implements login.Visit.
+func (v *visit) Authenticate(c authn.Credential) (*userstore.User, error) {
+	found, err := v.g.authn.Explicit(v.r, []authn.Credential{c}, v.c.at, v.g.meets)
+	if err != nil {
+		return nil, v.g.forbid(v.r, nil, err)
+	}
+	return found.User, nil
+}
+
+// Begin implements login.Visit.
+func (v *visit) Begin(w http.ResponseWriter, user *userstore.User, by login.Login) error {
+	v.g.logins.note(v.r.Context(), user)
+	if err := v.g.logins.start(w, v.r, user, v.c, by.Length); err != nil {
+		return v.Fail(w, err)
+	}
+	v.g.audit.login(v.r, user, by.Method, by.Fingerprint)
+	counted.requests[outcomeLogin].Add(1)
+	return seeOther(w, v.Next())
+}
+
+// Fail implements login.Visit.
+func (v *visit) Fail(w http.ResponseWriter, err error) error { return v.g.refuser.fail(w, v.r, err) }
 
 // nextOf is the page of this site that next leads to, without a token, or the
 // fallback.

@@ -147,6 +147,9 @@ func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
 	}
 	made := tokens.Settings()
 	settings := session.Settings{MaxAge: time.Duration(h.Session.MaxAge), Idle: time.Duration(h.Session.Idle)}
+	if h.Login != nil {
+		settings.Remember = time.Duration(h.Login.Remember)
+	}
 	settings.SecretKey, settings.SecretKeyFallbacks = made.SecretKey, made.SecretKeyFallbacks
 	settings.Encoding = made.Encoding
 	settings.Audience = strings.Join([]string{cmp.Or(h.UserStore.Table, userstore.DefaultTable), h.UserStore.Columns.PrimaryKey, made.PrimaryKeyField, made.Key}, "\x00")

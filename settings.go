@@ -195,6 +195,21 @@ func (h *Handler) storeConfig() userstore.Config {
 	return cfg
 }
 
+// checkLogin checks the login page, and what it needs of other blocks.
+func checkLogin(h *Handler) error {
+	switch {
+	case h.Login == nil:
+		return nil
+	case h.Session == nil && !writesDjango(h):
+		return setting.Errorf("login", "login needs sessions: add the block session, or write on to django_session")
+	case h.Login.Password && h.Password == nil:
+		return setting.Errorf("login: password", "login: password needs the block password, which says how passwords are checked")
+	case h.ReservedPath == reservedOff:
+		return setting.Errorf("reserved_path", "reserved_path off: then there is no path for the login page")
+	}
+	return setting.In("login", h.Login.Validate())
+}
+
 // writesDjango reports whether logins begin sessions of Django's.
 func writesDjango(h *Handler) bool { return h.DjangoSession != nil && h.DjangoSession.Write }
 

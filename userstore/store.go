@@ -91,6 +91,16 @@ func (u *User) ID() string {
 	return u.id
 }
 
+// DisplayName is the name by which people know the user.
+func (u *User) DisplayName() string {
+	for _, column := range []string{"username", "email"} {
+		if name, _ := u.Column(column); name != "" {
+			return name
+		}
+	}
+	return u.PrimaryKey.String()
+}
+
 // Column returns the value of a column that was read for this user: each extra
 // column by the name that the configuration or the table has for it, the
 // user name and the e-mail address by theirs or as "username" and "email". NULL

@@ -91,6 +91,15 @@ func (s *Password) AddNeeds(needs *userstore.Needs) {
 	needs.UpgradePassword = needs.UpgradePassword || s.config.UpgradeHash
 }
 
+// Identifiers are the names by which users log in: `username`, `email` or both.
+func (s *Password) Identifiers() []string {
+	names := make([]string, len(s.names.Fields))
+	for i, field := range s.names.Fields {
+		names[i] = string(field)
+	}
+	return names
+}
+
 // Close releases what the scheme shares with other handlers.
 func (s *Password) Close() error { return s.shared.Release() }
 

@@ -67,6 +67,8 @@ const (
 	CrossSite  Kind = "cross_site"
 	OtherLogin Kind = "other_login"
 	Limited    Kind = "limited"
+	// Login is the page on which users log in by themselves.
+	Login Kind = "login"
 	// SecondFactor is for the right password of a user who has a second factor.
 	SecondFactor Kind = "second_factor"
 	Unavailable  Kind = "unavailable"
@@ -81,6 +83,35 @@ type Data struct {
 	HelpURL string // replaces the configured one
 
 	LoginURL string // Django's page for logging in, or empty
+
+	// Login has the forms of the login page. Reason says why a browser sees them in
+	// place of what it asked for: the page that it would see without them.
+	Login  *LoginForms
+	Reason Kind
+}
+
+// LoginForms are the forms of the login page. All are posted to Action with the
+// fields method and csrf.
+type LoginForms struct {
+	// Methods are the ways to log in, in the order in which the page shows them:
+	// "password" with the fields identifier and password, "email_link" with email.
+	Methods []string
+
+	Action string
+	CSRF   string
+
+	// Identifiers are the names that a password belongs to: "username", "email".
+	Identifiers []string
+
+	// Remember: the field length may be "remember". It may be "shared" always.
+	Remember bool
+
+	// Typed are the values that the user has typed already, by the fields' names.
+	Typed map[string]string
+
+	// Error is the name of an error among the texts, about Field, or about the whole
+	// form.
+	Error, Field string
 }
 
 // view has the fields that a template can use.
@@ -96,6 +127,9 @@ type view struct {
 	Style    template.CSS
 
 	LoginURL, LoginText string
+
+	Login  *LoginForms
+	Reason Kind
 }
 
 // Pages writes the pages of the gateway.
@@ -219,6 +253,8 @@ func (p *Pages) view(data Data) view {
 		Action:   data.Action,
 		Language: p.config.Language,
 		Style:    p.style,
+		Login:    data.Login,
+		Reason:   data.Reason,
 	}
 	if data.Kind == Expired && data.User != "" {
 		view.Message = names.Replace(p.ownerText) + " " + view.Message

@@ -57,6 +57,11 @@ var builtInTexts = map[Kind]wording{
 		"You are {user}, and this page is for others. Ask whoever gave you access if you need it.",
 		"",
 	},
+	Login: {
+		"Log in",
+		"Log in to go on.",
+		"",
+	},
 	SecondFactor: {
 		"A password isn't enough here",
 		"You have set up a second factor, which can't be asked for here. Log in to the website instead, or use an access token if your program can.",

@@ -1,0 +1,63 @@
+package login
+
+import (
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/directive"
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
+)
+
+// Config turns on the page on which users log in by themselves, at
+// `/_sesame/login`. Browsers that ask for a page without being logged in are shown
+// the page in place of the one that they asked for.
+type Config struct {
+	// Whether the page asks for a user name and a password. The block `password`
+	// says how they are checked. Default: false.
+	Password bool `json:"password,omitempty"`
+
+	// How long a session lasts of a user who chooses to be remembered. The page
+	// offers the choice only if this is set. Default: not offered.
+	Remember caddy.Duration `json:"remember,omitempty"`
+
+	// Whether browsers that need to log in are sent to the page (303), rather than
+	// shown it under the URL that they asked for (401). Default: false.
+	Redirect bool `json:"redirect,omitempty"`
+}
+
+// Option is the option login with its block.
+func Option(to **Config) directive.Option {
+	cfg := new(Config)
+	return directive.Block(func() { *to = cfg }, directive.Options{
+		"password": directive.Switch(&cfg.Password),
+		"remember": directive.Duration(&cfg.Remember),
+		"redirect": directive.Switch(&cfg.Redirect),
+	}).Example("password")
+}
+
+// Validate returns the first error that can be found without secrets and without a
+// database. It names the option within the block.
+func (c *Config) Validate() error {
+	if len(c.methods()) == 0 {
+		return setting.Errorf("login", "login offers no way to log in: write password into its block")
+	}
+	if age := time.Duration(c.Remember); age < 0 {
+		return setting.Errorf("remember", "remember %s: it must be a duration such as 30d", age)
+	}
+	return nil
+}
+
+// methods are the names of the forms that the page offers.
+func (c *Config) methods() (names []string) {
+	if c.Password {
+		names = append(names, methodPassword)
+	}
+	return slices.Clip(names)
+}
+
+// The names of methods, and of the steps that follow them.
+const (
+	methodPassword = "password"
+)

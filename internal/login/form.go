@@ -1,0 +1,102 @@
+package login
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/origin"
+	"github.com/caddy-sesame/caddy-sesame/session"
+)
+
+// An attacker could log a user in to the attacker's account, and so learn what the
+// user does there (login CSRF). So a form counts only if a page of this origin has
+// sent it, from the browser that the page was shown to: a cookie ties the form to
+// the browser, and the form has a MAC of the cookie's value, which other hosts of
+// the domain can't make, even if they can plant the cookie.
+
+// The fields that all forms have.
+const (
+	fieldMethod = "method"
+	fieldCSRF   = "csrf"
+	fieldLength = "length"
+)
+
+// maxForm is how many bytes a form may have.
+const maxForm = 16 << 10
+
+// Form is what a user has sent by a form of the page.
+type Form struct {
+	Method string // the method or step that the form is of
+	Length session.Length
+	values url.Values
+}
+
+// Value returns the value of a field, empty if the form hasn't exactly one.
+func (f Form) Value(name string) string {
+	if len(f.values[name]) != 1 {
+		return ""
+	}
+	return f.values[name][0]
+}
+
+// Why a form doesn't count.
+var (
+	errNotForm    = errors.New("the request has no form")
+	errForm       = errors.New("the form is too large, or malformed")
+	errCrossSite  = errors.New("a page of another origin has sent the form")
+	errOtherForms = errors.New("the form is of another browser, or the browser keeps no cookies")
+)
+
+// readForm reads the form that a request has sent. tied are the values of the cookie
+// that ties forms to the browser.
+func (p *Page) readForm(r *http.Request, tied []string) (Form, error) {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/x-www-form-urlencoded" {
+		return Form{}, errNotForm
+	}
+	if origin.Of(r).IsOther() {
+		return Form{}, errCrossSite
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxForm+1))
+	if err != nil || len(body) > maxForm {
+		return Form{}, errForm
+	}
+	values, err := url.ParseQuery(string(body))
+	if err != nil {
+		return Form{}, errForm
+	}
+	form := Form{values: values}
+	if !p.isTied(form.Value(fieldCSRF), tied) {
+		return Form{}, errOtherForms
+	}
+	form.Method = form.Value(fieldMethod)
+	switch length := form.Value(fieldLength); {
+	case length == "shared":
+		form.Length = session.Shared
+	case length == "remember" && p.config.Remember > 0:
+		form.Length = session.Remembered
+	}
+	return form, nil
+}
+
+// isTied reports whether the CSRF field of a form belongs to a browser.
+func (p *Page) isTied(csrf string, tied []string) bool {
+	for _, value := range tied {
+		if value != "" && hmac.Equal([]byte(p.csrf(value)), []byte(csrf)) {
+			return true
+		}
+	}
+	return false
+}
+
+// csrf is the CSRF field of forms that are tied by a cookie's value.
+func (p *Page) csrf(tie string) string {
+	mac := hmac.New(sha256.New, p.key)
+	_, _ = mac.Write([]byte("csrf\x00" + tie)) // a hash never fails
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
+}

@@ -1,0 +1,199 @@
+// Package login is the page on which users log in by themselves: by a password,
+// or by a link that is sent to their address. It knows the page's forms, and what
+// follows each of them; the gateway tells it about users and begins sessions.
+package login
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
+	"github.com/caddy-sesame/caddy-sesame/internal/page"
+	"github.com/caddy-sesame/caddy-sesame/session"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// Page is the login page.
+type Page struct {
+	config  *Config
+	pages   *page.Pages
+	methods []method
+	steps   map[string]step // by the method's field of their forms
+	key     []byte          // signs what the forms hold
+	path    string          // of the page
+	logger  *zap.Logger
+}
+
+// Environment has what the page is made with.
+type Environment struct {
+	Pages *page.Pages
+
+	// Path is the page's own.
+	Path string
+
+	// Password returns the scheme of passwords; nil where it is off.
+	Password *authn.Password
+
+	// Key signs what forms hold.
+	Key []byte
+
+	Logger *zap.Logger
+}
+
+// A Visit is a request for the page, as the gateway sees it.
+type Visit interface {
+	// Next is the page of this site that a login leads to, with its query.
+	Next() string
+
+	// Ties are the values of the cookie that ties forms to the browser. Tie returns
+	// one of them, or a new one, and sets the cookie.
+	Ties() []string
+	Tie(w http.ResponseWriter) string
+
+	// Current returns the user who is logged in, nil for none.
+	Current() (*userstore.User, error)
+
+	// Authenticate returns the user whom a credential belongs to, if the user may
+	// see the page that the login leads to. A rejection counts against the client.
+	Authenticate(c authn.Credential) (*userstore.User, error)
+
+	// Begin begins a session, and sends the browser on to Next.
+	Begin(w http.ResponseWriter, user *userstore.User, by Login) error
+
+	// Fail answers with an error that isn't a rejection: 403, 429, 503.
+	Fail(w http.ResponseWriter, err error) error
+}
+
+// Login describes a login.
+type Login struct {
+	Method string
+	Length session.Length
+
+	// Fingerprint identifies the token that was used, if one was.
+	Fingerprint string
+}
+
+// A step answers a form of the page.
+type step interface {
+	serve(w http.ResponseWriter, r *http.Request, form Form, visit Visit) error
+}
+
+// A method is a way to log in that the page offers by a form of its own.
+type method interface {
+	step
+	name() string
+
+	// offer adds what the method's form needs.
+	offer(forms *page.LoginForms)
+}
+
+// New makes the page. The configuration is valid.
+func New(cfg *Config, env Environment) *Page {
+	p := &Page{config: cfg, pages: env.Pages, path: env.Path, key: env.Key, logger: env.Logger, steps: make(map[string]step)}
+	if cfg.Password {
+		p.add(&passwordMethod{page: p, scheme: env.Password})
+	}
+	return p
+}
+
+func (p *Page) add(m method) {
+	p.methods = append(p.methods, m)
+	p.steps[m.name()] = m
+}
+
+// Redirects reports whether browsers are sent to the page.
+func (p *Page) Redirects() bool { return p.config.Redirect }
+
+// URL is the page's, from where a login leads to next.
+func (p *Page) URL(next string) string {
+	if next == "" || next == "/" {
+		return p.path
+	}
+	return p.path + "?" + url.Values{"next": {next}}.Encode()
+}
+
+// Serve answers a request for the page.
+func (p *Page) Serve(w http.ResponseWriter, r *http.Request, visit Visit) error {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		return p.show(w, r, visit, http.StatusOK, Shown{})
+	case http.MethodPost:
+		return p.servePost(w, r, visit)
+	default:
+		w.Header().Set("Allow", "GET, HEAD, POST")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return nil
+	}
+}
+
+// servePost answers a form.
+func (p *Page) servePost(w http.ResponseWriter, r *http.Request, visit Visit) error {
+	form, err := p.readForm(r, visit.Ties())
+	switch {
+	case errors.Is(err, errNotForm):
+		w.WriteHeader(http.StatusUnsupportedMediaType)
+		return nil
+	case err != nil:
+		return p.show(w, r, visit, http.StatusForbidden, Shown{Error: "stale"})
+	}
+	step, ok := p.steps[form.Method]
+	if !ok {
+		return p.show(w, r, visit, http.StatusBadRequest, Shown{Error: "stale"})
+	}
+	return step.serve(w, r, form, visit)
+}
+
+// Shown is what the page shows besides its forms.
+type Shown struct {
+	// Error is the name of an error in the texts, and Field the field that the error
+	// is about, empty for the whole form.
+	Error, Field string
+
+	// Typed are values that the user has typed already, by their fields. Passwords
+	// and codes aren't shown again.
+	Typed map[string]string
+
+	// Kind is the reason for which the browser didn't get what it asked for; empty
+	// where it asked for the page.
+	Kind page.Kind
+}
+
+// show writes the page.
+func (p *Page) show(w http.ResponseWriter, r *http.Request, visit Visit, status int, shown Shown) error {
+	data, err := p.Data(w, visit, shown)
+	if err != nil {
+		return visit.Fail(w, err)
+	}
+	return p.pages.Write(w, r, status, data)
+}
+
+// Data is what the page shows. It ties the forms to the browser.
+func (p *Page) Data(w http.ResponseWriter, visit Visit, shown Shown) (page.Data, error) {
+	current, err := visit.Current()
+	if err != nil {
+		return page.Data{}, err
+	}
+	forms := &page.LoginForms{
+		Action:   p.URL(visit.Next()),
+		CSRF:     p.csrf(visit.Tie(w)),
+		Remember: p.config.Remember > 0,
+		Error:    shown.Error,
+		Field:    shown.Field,
+		Typed:    shown.Typed,
+	}
+	for _, m := range p.methods {
+		forms.Methods = append(forms.Methods, m.name())
+		m.offer(forms)
+	}
+	data := page.Data{Kind: page.Login, Login: forms}
+	if shown.Kind != "" {
+		data.Reason = shown.Kind
+	}
+	if current != nil {
+		data.Current = current.DisplayName()
+	}
+	return data, nil
+}
