@@ -88,6 +88,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        domain <domain>
 //	        path <path>
 //	        same_site lax|strict|none
+//	        partitioned on|off
 //	        secure auto|on|off
 //	        update_last_login [on|off]
 //	        redirect on|off|safari_off

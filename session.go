@@ -57,6 +57,10 @@ type SessionConfig struct {
 	// the request. Default: `auto`.
 	Secure string `json:"secure,omitempty"`
 
+	// Whether browsers keep the cookie apart for each site that has the application in
+	// a frame (CHIPS). Only with `same_site none`. Default: false.
+	Partitioned bool `json:"partitioned,omitempty"`
+
 	// Whether a login writes `last_login`, as Django's does. Default: true.
 	UpdateLastLogin *bool `json:"update_last_login,omitempty"`
 
@@ -83,6 +87,7 @@ func sessionOption(to **SessionConfig) directive.Option {
 		"path":              directive.Text(&cfg.Path, "a path"),
 		"same_site":         directive.Text(&cfg.SameSite, "lax, strict or none"),
 		"secure":            directive.Text(&cfg.Secure, "auto, on or off"),
+		"partitioned":       directive.Switch(&cfg.Partitioned),
 		"update_last_login": directive.SwitchPointer(&cfg.UpdateLastLogin),
 		"redirect":          directive.Text(&cfg.Redirect, "on, off or safari_off"),
 		"end_cookies":       directive.Texts(&cfg.EndCookies, "names of cookies"),
@@ -91,7 +96,7 @@ func sessionOption(to **SessionConfig) directive.Option {
 
 // cookie is the configuration of the session's cookie.
 func (cfg *SessionConfig) cookie() cookie.Config {
-	return cookie.Config{Name: cfg.Name, Domain: cfg.Domain, Path: cfg.Path, SameSite: cfg.SameSite, Secure: cfg.Secure}
+	return cookie.Config{Name: cfg.Name, Domain: cfg.Domain, Path: cfg.Path, SameSite: cfg.SameSite, Secure: cfg.Secure, Partitioned: cfg.Partitioned}
 }
 
 // The values of SessionConfig.Redirect.
@@ -190,8 +195,11 @@ func (l *logins) start(w http.ResponseWriter, r *http.Request, user *userstore.U
 			watch.EndSession(l.watched(&replaced))
 		}
 	}
-	if sessionsIn(c.ambient) > 1 {
+	switch given := sessionsIn(c.ambient); {
+	case given > 1:
 		l.cookie.ClearAll(w, r) // cookies that other hosts have set would be sent beside this one
+	case given == 1 && l.cookie.IsPartitioned():
+		l.cookie.Clear(w, r) // and so would one from before the cookie was partitioned
 	}
 	l.setCookie(w, r, value, made.sessions, setFor{length: length, issued: now, now: now})
 	return nil
@@ -285,6 +293,12 @@ func (h *Handler) cookieWarnings(hosts []string) []operator.Warning {
 		warnings = append(warnings, operator.Warning{
 			Text:   fmt.Sprintf("session name %s is that of a cookie of Django or PHP: the application behind never gets its own cookie", h.Session.Name),
 			Advice: "leave name out, or choose another",
+		})
+	}
+	if strings.EqualFold(h.Session.SameSite, "none") && !h.Session.Partitioned {
+		warnings = append(warnings, operator.Warning{
+			Text:   "session same_site none: in frames of other sites, browsers that block cookies of other sites neither take the cookie nor send it, and nobody is logged in there",
+			Advice: "add partitioned on, and let the page in the frame log in by itself",
 		})
 	}
 	path, reserved := cmp.Or(h.Session.Path, "/"), cmp.Or(h.ReservedPath, defaultReservedPath)

@@ -172,6 +172,7 @@ func TestCookieAttributes(t *testing.T) {
 			"secure on":                        {session: "secure on", name: "__Host-sesame", want: []string{"Path=/", "Secure"}, unwanted: []string{"Domain"}},
 			"secure off behind HTTPS":          {session: "secure off", global: trusting, header: forwarded, name: "sesame", unwanted: []string{"Secure"}},
 			"same_site none over HTTP":         {session: "same_site none", name: "__Host-sesame", want: []string{"SameSite=None", "Secure"}},
+			"partitioned":                      {session: "same_site none\npartitioned on", name: "__Host-sesame", want: []string{"SameSite=None", "Secure", "Partitioned"}},
 			"same_site strict":                 {session: "same_site strict", name: "sesame", want: []string{"SameSite=Strict"}},
 			"HTTPS, by a trusted proxy":        {global: trusting, header: forwarded, name: "__Host-sesame", want: []string{"Secure"}},
 			"HTTPS, by any other client":       {header: forwarded, name: "sesame", unwanted: []string{"Secure"}},

@@ -30,6 +30,11 @@ type Config struct {
 	Path     string // "/" if empty
 	SameSite string // lax, strict or none, in any case; lax if empty
 	Secure   string // on, off or auto; auto if empty
+
+	// Partitioned gives the cookie a jar of its own for each site at the top of the
+	// page (CHIPS). Browsers that block other cookies in frames of other sites take
+	// such ones.
+	Partitioned bool
 }
 
 // Cookie is how a cookie is read from requests and set in responses.
@@ -40,6 +45,8 @@ type Cookie struct {
 	sameSite http.SameSite
 	secure   string // on, off, auto
 	isExact  bool   // no prefix is put in front of the name
+
+	isPartitioned bool
 }
 
 // The values of Config.Secure.
@@ -96,6 +103,9 @@ func New(cfg Config) (Cookie, error) {
 		}
 	default:
 		return c, setting.Errorf("same_site", "same_site %q: it must be lax, strict or none", cfg.SameSite)
+	}
+	if c.isPartitioned = cfg.Partitioned; c.isPartitioned && c.sameSite != http.SameSiteNoneMode {
+		return c, setting.Errorf("partitioned", "partitioned on: it is for frames of other sites, where browsers send cookies with same_site none only: add same_site none, or remove partitioned")
 	}
 	return c, nil
 }
@@ -176,9 +186,21 @@ func (c *Cookie) SetUntilClosed(w http.ResponseWriter, r *http.Request, value st
 	http.SetCookie(w, c.make(r, value, 0))
 }
 
-// Clear makes the browser forget the cookie.
+// IsPartitioned reports whether the cookie is in a jar of its own for each site at
+// the top of the page.
+func (c *Cookie) IsPartitioned() bool { return c.isPartitioned }
+
+// Clear makes the browser forget the cookie, including one from before it was
+// partitioned: the browser sends that beside the other. Browsers that don't know
+// partitions take both lines for the same cookie.
 func (c *Cookie) Clear(w http.ResponseWriter, r *http.Request) {
-	http.SetCookie(w, c.make(r, "", -1))
+	cleared := c.make(r, "", -1)
+	if c.isPartitioned {
+		former := *cleared //nolint:gosec // it has the attributes of the other
+		former.Partitioned = false
+		http.SetCookie(w, &former)
+	}
+	http.SetCookie(w, cleared)
 }
 
 // ClearAll makes the browser forget every cookie of this name that it may have
@@ -187,7 +209,7 @@ func (c *Cookie) Clear(w http.ResponseWriter, r *http.Request) {
 func (c *Cookie) ClearAll(w http.ResponseWriter, r *http.Request) {
 	c.Clear(w, r)
 	name := c.nameFor(r)
-	set := expirer{header: w.Header(), isHTTPS: c.isSecure(r), left: maxExpired}
+	set := expirer{header: w.Header(), isHTTPS: c.isSecure(r), isPartitioned: c.isPartitioned, left: maxExpired}
 	set.expire(name, append([]string{"/"}, pathsAbove(r.URL.Path)...), domainsOf(r.Host))
 }
 
@@ -196,7 +218,7 @@ func (c *Cookie) make(r *http.Request, value string, maxAge int) *http.Cookie {
 		Name: c.nameFor(r), Value: value, MaxAge: maxAge,
 		Path: c.path, Domain: c.domain,
 		HttpOnly: true, SameSite: c.sameSite,
-		Secure: c.isSecure(r),
+		Secure: c.isSecure(r), Partitioned: c.isPartitioned,
 	}
 }
 

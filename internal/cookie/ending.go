@@ -14,7 +14,10 @@ import (
 // Ending lists cookies of applications that expire when the session of the
 // gateway ends. Without this, the application would continue its own session
 // of the former user. The zero value lists none.
-type Ending struct{ patterns []pattern }
+type Ending struct {
+	patterns      []pattern
+	isPartitioned bool // as the gateway's own cookie is
+}
 
 // pattern names cookies of an application.
 type pattern struct {
@@ -39,7 +42,7 @@ const maxExpired = 40
 // cookie's path (ttrss_sid:/tt-rss/). own is the gateway's cookie, which is
 // rejected.
 func ParseEnding(names []string, own *Cookie) (Ending, error) {
-	var e Ending
+	e := Ending{isPartitioned: own.isPartitioned}
 	for _, text := range names {
 		name, path, hasPath := strings.Cut(text, ":")
 		p := pattern{name: strings.TrimSuffix(name, "*"), isPrefix: strings.HasSuffix(name, "*"), path: path}
@@ -69,7 +72,7 @@ func (e *Ending) Expire(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	seen := e.remove(r)
-	set := expirer{header: w.Header(), isHTTPS: isHTTPS(r), left: maxExpired}
+	set := expirer{header: w.Header(), isHTTPS: isHTTPS(r), isPartitioned: e.isPartitioned, left: maxExpired}
 	domains := domainsOf(r.Host)
 	for _, p := range e.patterns {
 		if !p.isPrefix {
@@ -139,9 +142,10 @@ func cutPairs(line string, isCut func(name string) bool) (rest string, names []s
 
 // expirer adds Set-Cookie fields that expire cookies.
 type expirer struct {
-	header  http.Header
-	isHTTPS bool
-	left    int
+	header        http.Header
+	isHTTPS       bool
+	isPartitioned bool // whether cookies may be
+	left          int
 }
 
 // expire makes a browser forget the cookies of a name with any of the paths
@@ -153,17 +157,26 @@ func (e *expirer) expire(name string, paths, domains []string) {
 	}
 	for _, path := range paths {
 		for _, domain := range domains {
-			if e.left == 0 {
-				return
-			}
-			e.left--
 			expired := http.Cookie{ //nolint:gosec // nothing is in it
 				Name: name, Path: path, Domain: domain, MaxAge: -1,
 				Secure: e.isHTTPS || isHost || strings.HasPrefix(name, "__Secure-"),
 			}
-			e.header.Add("Set-Cookie", expired.String())
+			e.add(expired)
+			if e.isPartitioned {
+				// Browsers take Partitioned only with Secure.
+				expired.Secure, expired.Partitioned = true, true
+				e.add(expired)
+			}
 		}
 	}
+}
+
+func (e *expirer) add(expired http.Cookie) {
+	if e.left == 0 {
+		return
+	}
+	e.left--
+	e.header.Add("Set-Cookie", expired.String())
 }
 
 // domainsOf returns the domains that a cookie for a host may have been set
