@@ -21,6 +21,8 @@ require (
 	golang.org/x/term v0.46.0
 )
 
+require github.com/wneessen/go-mail v0.8.1
+
 require (
 	cel.dev/cel-go v0.32.0 // indirect
 	cel.dev/expr v0.25.3 // indirect

@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"internal/operator"},
 	{"internal/login"},
 	{"internal/authn", "internal/loginurl"},
-	{"internal/accesslog", "internal/claim", "internal/cookie", "internal/hashing", "internal/identity", "internal/limit", "internal/page", "internal/place", "internal/require", "internal/scope", "internal/watch", "django/settings"},
+	{"internal/accesslog", "internal/claim", "internal/cookie", "internal/hashing", "internal/identity", "internal/limit", "internal/mail", "internal/page", "internal/place", "internal/require", "internal/scope", "internal/watch", "django/settings"},
 	{"session", "userstore", "internal/claim/rawuri", "internal/origin"},
 	{"token", "internal/directive", "internal/secret", "internal/strictjson"},
 	{"internal/nearest", "internal/setting"},
