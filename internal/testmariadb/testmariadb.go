@@ -54,6 +54,16 @@ type Server struct {
 // arguments of mariadbd, which override those here. The caller calls Stop, and
 // removes dir.
 func Start(dir string, arguments ...string) (*Server, error) {
+	s, err := Install(dir, arguments...)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.Restart()
+}
+
+// Install is Start without running the server, which Restart does. The data belong
+// to this process's user.
+func Install(dir string, arguments ...string) (*Server, error) {
 	installer, err := find("mariadb-install-db", "mysql_install_db")
 	if err != nil {
 		return nil, err
@@ -87,14 +97,24 @@ func Start(dir string, arguments ...string) (*Server, error) {
 	if s.port, err = freePort(); err != nil {
 		return nil, err
 	}
-	if err := s.Restart(); err != nil {
-		return nil, err
-	}
 	return s, nil
 }
 
-// Restart runs the server again on the same data and port, after Kill.
-func (s *Server) Restart() error {
+// Restart runs the server again on the same data and port, after Kill or Stop, with
+// further arguments for this time.
+func (s *Server) Restart(arguments ...string) error {
+	if err := s.run(arguments...); err != nil {
+		return err
+	}
+	if err := s.awaitReady(); err != nil {
+		s.Kill()
+		return err
+	}
+	return nil
+}
+
+// run starts the server's process.
+func (s *Server) run(arguments ...string) error {
 	daemon, err := find("mariadbd", "mysqld")
 	if err != nil {
 		return err
@@ -126,15 +146,12 @@ func (s *Server) Restart() error {
 		"--key-buffer-size=1M",
 		"--performance-schema=0",
 	}
-	args = slices.Concat(args, unsynced, account())
-	s.cmd = exec.Command(daemon, append(args, s.more...)...)
+	args = slices.Concat(args, unsynced)
+	// The server takes the first --user, and not the last.
+	s.cmd = exec.Command(daemon, slices.Concat(args, s.more, arguments, account())...)
 	s.cmd.Stdout, s.cmd.Stderr = logFile, logFile
 	if s.gone, err = child.StartTied(s.cmd); err != nil {
 		return fmt.Errorf("starting MariaDB: %w", err)
-	}
-	if err := s.awaitReady(); err != nil {
-		s.Kill()
-		return err
 	}
 	return nil
 }
