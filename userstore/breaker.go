@@ -19,6 +19,19 @@ const (
 	longestKnock  = 2 * time.Second
 )
 
+// question is what a server is asked to find out whether it serves.
+type question bool
+
+// The questions. A ping has an answer even if a table is locked, but also from a server
+// that can't serve.
+const (
+	ping  question = false
+	trial question = true
+)
+
+// questionAfter returns the question to ask after an error.
+func questionAfter(err error) question { return question(cannotServe(err)) }
+
 // breaker keeps requests from waiting for a server that doesn't answer. It
 // opens when a query got no answer, no other query got one in the meantime,
 // and a ping got none either: a query that takes too long, as behind a lock,
@@ -31,10 +44,10 @@ type breaker struct {
 	server func() string // its address
 	logger func() *zap.Logger
 
-	// connect pings the server with a new connection, and idle with an unused
+	// connect asks the server with a new connection, and idle with an unused
 	// connection of the pool. idle returns false if there is none.
-	connect func(context.Context) error
-	idle    func(context.Context) (asked bool, err error)
+	connect func(context.Context, question) error
+	idle    func(context.Context, question) (asked bool, err error)
 	busy    func() bool // whether connections of the pool are in use
 
 	renew func()        // replaces all connections
@@ -92,18 +105,15 @@ func (b *breaker) heard(before uint64, err error) {
 	}
 }
 
-// erServerShutdown is the error of a server that is shutting down.
-const erServerShutdown = 1053
-
-// isSilence reports whether an error means that the server gave no answer. The
-// error of a client that went away doesn't.
+// isSilence reports whether an error means that the server gave no answer, or that it
+// can't serve now. The error of a client that went away doesn't.
 func isSilence(err error) bool {
 	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, context.Canceled) || errors.Is(err, errClosed) ||
 		errors.As(err, &misfit{}) || errors.As(err, &errStalled{}) {
 		return false
 	}
-	if answer, ok := errors.AsType[*mysql.MySQLError](err); ok {
-		return answer.Number == erServerShutdown
+	if errors.As(err, new(*mysql.MySQLError)) {
+		return cannotServe(err)
 	}
 	return true
 }
@@ -125,22 +135,22 @@ func (b *breaker) suspect(err error) {
 	}
 	b.tasks.Go(func() {
 		defer b.asking.Store(false)
-		if b.isSilent() {
+		if b.isSilent(questionAfter(err)) {
 			b.waitForReturn(err)
 		}
 		b.checked.Store(time.Now().UnixNano())
 	})
 }
 
-// isSilent pings the server, and reports whether it answered neither this nor
+// isSilent asks the server, and reports whether it answered neither this nor
 // another query in the meantime.
-func (b *breaker) isSilent() bool {
+func (b *breaker) isSilent(asking question) bool {
 	before := b.answers.Load()
 	ctx, cancel := context.WithTimeout(b.ctx, b.knockLimit())
 	defer cancel()
-	asked, err := b.idle(ctx)
+	asked, err := b.idle(ctx, asking)
 	if !asked {
-		err = b.connect(ctx)
+		err = b.connect(ctx, asking)
 	}
 	// If no connection can be made, as when the name can't be resolved,
 	// existing connections may still answer.
@@ -150,7 +160,7 @@ func (b *breaker) isSilent() bool {
 		case <-ctx.Done():
 			return b.answers.Load() == before && b.ctx.Err() == nil
 		}
-		if tried, pinged := b.idle(ctx); tried {
+		if tried, pinged := b.idle(ctx, asking); tried {
 			asked, err = true, pinged
 		}
 	}
@@ -165,7 +175,7 @@ func (b *breaker) knockLimit() time.Duration { return min(b.limit, longestKnock)
 
 // waitForReturn opens the breaker, and closes it when the server answers.
 func (b *breaker) waitForReturn(cause error) {
-	began := time.Now()
+	began, asking := time.Now(), questionAfter(cause)
 	if !errors.Is(cause, ErrUnavailable) {
 		cause = explain(cause, b.limit)
 	}
@@ -176,7 +186,7 @@ func (b *breaker) waitForReturn(cause error) {
 	b.logger().Error("MySQL doesn't answer: requests get 503 at once until it does",
 		zap.String("server", b.server()), zap.Error(cause))
 
-	b.knock()
+	b.knock(asking)
 	if b.ctx.Err() != nil {
 		return
 	}
@@ -187,29 +197,29 @@ func (b *breaker) waitForReturn(cause error) {
 // knock returns when the server has answered. A slow server may need as long
 // as a query may take, but a ping that waits so long would notice a server's
 // return late. So if the limits differ, two goroutines ping.
-func (b *breaker) knock() {
+func (b *breaker) knock(asking question) {
 	ctx, answered := context.WithCancel(b.ctx)
 	defer answered()
 	var patient sync.WaitGroup
 	if b.limit > longestKnock {
 		patient.Go(func() {
-			b.knockFor(ctx, b.limit)
+			b.knockFor(ctx, asking, b.limit)
 			answered()
 		})
 	}
-	b.knockFor(ctx, b.knockLimit())
+	b.knockFor(ctx, asking, b.knockLimit())
 	answered()
 	patient.Wait()
 }
 
-// knockFor pings the server until it has answered or ctx ends, and waits for
+// knockFor asks the server until it has answered or ctx ends, and waits for
 // each answer up to a limit.
-func (b *breaker) knockFor(ctx context.Context, limit time.Duration) {
+func (b *breaker) knockFor(ctx context.Context, asking question, limit time.Duration) {
 	pause := time.NewTicker(knockInterval)
 	defer pause.Stop()
 	for {
 		limited, cancel := context.WithTimeout(ctx, limit)
-		err := b.connect(limited)
+		err := b.connect(limited, asking)
 		cancel()
 		if ctx.Err() != nil || !isSilence(err) {
 			return

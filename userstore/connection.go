@@ -28,6 +28,8 @@ type connection struct {
 
 	from       *connector // nil for a connection outside of a pool
 	generation uint64
+
+	isRefused bool // see learn
 }
 
 // deadlineGrace is how long after a context's deadline a connection ends an
@@ -45,7 +47,7 @@ func (c *connection) begin(ctx context.Context, what task, statement string) {
 func (c *connection) isOld() bool { return c.from != nil && c.generation != c.from.generation.Load() }
 
 // IsValid implements driver.Validator, which is asked after each use.
-func (c *connection) IsValid() bool { return !c.isOld() && c.fullConn.IsValid() }
+func (c *connection) IsValid() bool { return !c.isRefused && !c.isOld() && c.fullConn.IsValid() }
 
 // ResetSession implements driver.SessionResetter, which is called before each
 // use but the first.
@@ -67,7 +69,7 @@ func (c *connection) BeginTx(ctx context.Context, options driver.TxOptions) (dri
 	c.begin(ctx, taskOther, "")
 	tx, err := c.fullConn.BeginTx(ctx, options)
 	if err != nil {
-		return nil, err
+		return nil, c.learn(err)
 	}
 	return transaction{tx, c}, nil
 }
@@ -75,13 +77,15 @@ func (c *connection) BeginTx(ctx context.Context, options driver.TxOptions) (dri
 // ExecContext implements driver.ExecerContext.
 func (c *connection) ExecContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Result, error) {
 	c.begin(ctx, taskOf(statement), statement)
-	return c.fullConn.ExecContext(ctx, statement, args)
+	result, err := c.fullConn.ExecContext(ctx, statement, args)
+	return result, c.learn(err)
 }
 
 // QueryContext implements driver.QueryerContext.
 func (c *connection) QueryContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Rows, error) {
 	c.begin(ctx, taskOf(statement), statement)
-	return c.fullConn.QueryContext(ctx, statement, args)
+	rows, err := c.fullConn.QueryContext(ctx, statement, args)
+	return rows, c.learn(err)
 }
 
 // PrepareContext implements driver.ConnPrepareContext. If the server has no
@@ -96,7 +100,7 @@ func (c *connection) PrepareContext(ctx context.Context, statement string) (driv
 		return newUnprepared(c, statement), nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, c.learn(err)
 	}
 	full, ok := made.(fullStmt)
 	if !ok {
@@ -120,7 +124,7 @@ type transaction struct {
 // Commit implements driver.Tx.
 func (t transaction) Commit() error {
 	t.conn.begin(context.Background(), taskWrite, "COMMIT")
-	return t.Tx.Commit()
+	return t.conn.learn(t.Tx.Commit())
 }
 
 // Rollback implements driver.Tx.
@@ -148,13 +152,15 @@ type prepared struct {
 // ExecContext implements driver.StmtExecContext.
 func (p *prepared) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	p.conn.begin(ctx, p.task, p.text)
-	return p.fullStmt.ExecContext(ctx, args)
+	result, err := p.fullStmt.ExecContext(ctx, args)
+	return result, p.conn.learn(err)
 }
 
 // QueryContext implements driver.StmtQueryContext.
 func (p *prepared) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	p.conn.begin(ctx, p.task, p.text)
-	return p.fullStmt.QueryContext(ctx, args)
+	rows, err := p.fullStmt.QueryContext(ctx, args)
+	return rows, p.conn.learn(err)
 }
 
 // Close implements driver.Stmt. The server sends no answer to it.

@@ -34,6 +34,7 @@ type connector struct {
 	former  atomic.Pointer[target] // the former DSN of the same server, or nil
 	changed func()                 // called after a change
 	stall   func()                 // called when a statement was abandoned
+	refused func()                 // called when the server said that it can't serve or write
 
 	generation atomic.Uint64 // number of the current DSN's connections; older connections aren't used again
 

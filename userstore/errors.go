@@ -76,7 +76,10 @@ func advice(number uint16) (text string, setup bool) {
 			"make the view updatable, or name the table itself", true
 	case erViewInvalid:
 		return "the view is broken, or its definer lacks privileges: correct the view", true
-	case erOptionPreventsWriting, erReadOnlyTransaction, erReadOnlyMode:
+	case erUnknownCommand:
+		return "the server can't serve now; a node of a Galera cluster has no quorum, or isn't in sync yet: see SHOW STATUS LIKE 'wsrep_cluster_status' there, " +
+			"and name the cluster's other nodes with further dsns", false
+	case erOptionPreventsWriting, erReadOnlyTransaction, erReadOnlyMode, erInnoDBReadOnly:
 		return "the server is read-only, but the gateway writes, as to consume one-time tokens: " +
 			"give the dsn of the primary server", false
 	case erLockWaitTimeout:
@@ -107,15 +110,6 @@ func numberOf(err error) uint16 {
 		return 0
 	}
 	return answer.Number
-}
-
-// isReadOnly reports whether the error says that the server is read-only.
-func isReadOnly(err error) bool {
-	switch numberOf(err) {
-	case erOptionPreventsWriting, erReadOnlyTransaction, erReadOnlyMode:
-		return true
-	}
-	return false
 }
 
 // cantBeInColumn reports whether MySQL refused to compare a key with the
@@ -225,6 +219,9 @@ func explain(err error, limit time.Duration) error {
 		return fmt.Errorf("%w: check that MySQL runs, and that the dsn has the right address", err)
 	}
 	text, setup := advice(answer.Number)
+	if text == "" && cannotServe(err) {
+		text = "the server says that it can't serve now: check its state and that of its cluster"
+	}
 	switch {
 	case setup:
 		return setting.Of(optionOf(answer.Number), misfitf("%s: %w", text, err))

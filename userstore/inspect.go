@@ -395,11 +395,14 @@ func (i *Inspector) HasDuplicateKeys(ctx context.Context) (bool, error) {
 	return twice, nil
 }
 
-// Ping waits for any answer of the server, within the time limit of a lookup.
+// Ping does what a lookup does, within its time limit, but reads no user: a server that
+// answers may be unable to serve lookups.
 func (s *MySQL) Ping(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	if err := s.pool.db.PingContext(limited); err != nil {
+	p, err := s.ready(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.tryLookup(ctx, p); err != nil {
 		return s.failed(ctx, "asking MySQL for a sign of life", err)
 	}
 	return nil

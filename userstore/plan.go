@@ -131,7 +131,29 @@ func (s *MySQL) prepareReading(ctx context.Context, p *plan) error {
 		}
 		return err
 	}
+	if err := s.tryLookup(ctx, p); err != nil {
+		_ = p.close()
+		return s.setupFailed("reading users", err)
+	}
+	trial := "SELECT 1 FROM " + s.name.sql() + " LIMIT 0"
+	s.pool.trial.Store(&trial)
 	return nil
+}
+
+// tryLookup looks a user up whom no table has. Servers that can't serve prepare
+// statements all the same.
+func (s *MySQL) tryLookup(ctx context.Context, p *plan) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	rows, err := p.primary.lookup.QueryContext(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		// unreachable: no key equals NULL
+	}
+	return rows.Err()
 }
 
 func (p *plan) close() (err error) {

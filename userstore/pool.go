@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -28,6 +29,11 @@ type pool struct {
 	limits    poolLimits
 	log       *driverLog
 	breaker   breaker
+
+	// trial is a statement that reads no row of a table of users. A server may answer
+	// pings and statements without a table while it can't serve. It is nil until a
+	// store has found its table.
+	trial atomic.Pointer[string]
 
 	writing chan struct{} // has an element for each connection that writes, see beginWrite
 
@@ -100,7 +106,7 @@ func newPool(from source, limits poolLimits) (*pool, error) {
 	}
 	p := &pool{connector: connector, limits: limits, log: log, writing: make(chan struct{}, limits.mostWrites())}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	connector.changed, connector.stall = p.renew, p.clear
+	connector.changed, connector.stall, connector.refused = p.renew, p.clear, p.closeIdle
 	p.db = sql.OpenDB(p.connector)
 	p.db.SetMaxOpenConns(limits.maxOpen)
 	p.db.SetMaxIdleConns(limits.maxIdle)
@@ -110,7 +116,7 @@ func newPool(from source, limits poolLimits) (*pool, error) {
 		server:  func() string { return connector.config().Addr },
 		logger:  log.current,
 		connect: p.connect,
-		idle:    p.pingIdle,
+		idle:    p.askIdle,
 		busy:    func() bool { return p.db.Stats().InUse > 0 },
 		renew:   p.renew,
 		limit:   limits.query,
@@ -134,28 +140,51 @@ func (p *pool) Destruct() error {
 	return p.db.Close()
 }
 
-// connect makes a connection and closes it.
-func (p *pool) connect(ctx context.Context) error {
+// connect asks the server with a new connection, and closes it.
+func (p *pool) connect(ctx context.Context, asking question) error {
 	conn, err := p.connector.Connect(ctx)
-	if err == nil {
-		_ = conn.Close() // the server has answered
+	if err != nil {
+		return err
 	}
-	return err
+	defer conn.Close() //nolint:errcheck // the server has answered
+	statement := p.trial.Load()
+	if asking == ping || statement == nil {
+		return nil
+	}
+	rows, err := conn.(driver.QueryerContext).QueryContext(ctx, *statement, nil)
+	if err != nil {
+		return err
+	}
+	return rows.Close()
 }
 
-// pingIdle pings the server with an unused connection. It returns false if
-// there is none.
-func (p *pool) pingIdle(ctx context.Context) (asked bool, err error) {
+// askIdle asks the server with an unused connection. It returns false if there is
+// none.
+func (p *pool) askIdle(ctx context.Context, asking question) (asked bool, err error) {
 	if p.db.Stats().Idle == 0 {
 		return false, nil
 	}
-	return true, p.db.PingContext(ctx)
+	statement := p.trial.Load()
+	if asking == ping || statement == nil {
+		return true, p.db.PingContext(ctx)
+	}
+	rows, err := p.db.QueryContext(ctx, *statement)
+	if err != nil {
+		return true, err
+	}
+	defer rows.Close()
+	return true, rows.Err()
 }
 
 // renew replaces all connections: unused ones at once, and others after their
 // current use.
 func (p *pool) renew() {
 	p.connector.generation.Add(1)
+	p.closeIdle()
+}
+
+// closeIdle closes the unused connections.
+func (p *pool) closeIdle() {
 	p.db.SetMaxIdleConns(-1)
 	p.db.SetMaxIdleConns(p.limits.maxIdle)
 }

@@ -145,9 +145,9 @@ func (r *reading[R]) alone(ctx context.Context, key token.PrimaryKey) (found R, 
 }
 
 func (r *reading[R]) askOne(ctx context.Context, of asked) (R, error) {
-	ctx, cancel := r.s.limit(ctx)
-	defer cancel()
-	return r.executor.readOne(ctx, r.lookup, of)
+	return asking(ctx, r.s, func(ctx context.Context) (R, error) {
+		return r.executor.readOne(ctx, r.lookup, of)
+	})
 }
 
 // many reads the rows of any number of values, with few queries. It answers for
@@ -257,17 +257,17 @@ func (r *reading[R]) readEach(ctx context.Context, batch []asked, found map[toke
 
 // askMany reads the rows that a batch selects, by the values that they have.
 func (r *reading[R]) askMany(ctx context.Context, batch []asked) (map[token.PrimaryKey]R, error) {
-	ctx, cancel := r.s.limit(ctx)
-	defer cancel()
 	i := 0
 	for batchSizes[i] < len(batch) {
 		i++
 	}
-	statement, err := r.batchStatement(ctx, i) //nolint:sqlclosecheck // the plan closes it
-	if err != nil {
-		return nil, err
-	}
-	return r.executor.readMany(ctx, statement, batchSizes[i], batch)
+	return asking(ctx, r.s, func(ctx context.Context) (map[token.PrimaryKey]R, error) {
+		statement, err := r.batchStatement(ctx, i) //nolint:sqlclosecheck // the plan closes it
+		if err != nil {
+			return nil, err
+		}
+		return r.executor.readMany(ctx, statement, batchSizes[i], batch)
+	})
 }
 
 // batchStatement returns the statement for a size, and prepares it if it is

@@ -92,11 +92,6 @@ func (s *MySQL) write(ctx context.Context, doing string, run func(context.Contex
 	if err == nil {
 		return nil
 	}
-	if isReadOnly(err) {
-		// The server was the primary. By now, the name in the DSN may lead to
-		// another.
-		s.pool.renew()
-	}
 	return s.failed(ctx, doing, withoutValues(err))
 }
 
@@ -108,9 +103,15 @@ func (s *MySQL) writeInTime(ctx context.Context, run func(context.Context) error
 		return err
 	}
 	defer end()
+	refused := false
 	for pause := firstRetry; ; pause = min(2*pause, longestRetry) {
 		err := run(ctx)
-		if !isUndone(err) {
+		again := isUndone(err)
+		if cannotServe(err) || cannotWrite(err) {
+			again = !refused // the name in the DSN may lead to another server by now
+			refused = true
+		}
+		if !again {
 			return err
 		}
 		select {
@@ -121,12 +122,28 @@ func (s *MySQL) writeInTime(ctx context.Context, run func(context.Context) error
 	}
 }
 
+// The errors of statements that the server has undone, or their transactions, because
+// other statements were in their way. Those of Galera's certification are deadlocks,
+// and so are those of Vitess's tablets.
+const (
+	erRolledBackAtCommit = 3101 // by Group Replication
+
+	tidbNoRetryOfReads  = 8002
+	tidbStaleWrite      = 8005
+	tidbFailedCommit    = 8022
+	tidbSchemaChanged   = 8028
+	tidbUnresolvedLocks = 9004
+	tidbWriteConflict   = 9007
+)
+
+var undone = []uint16{
+	erDeadlock, erLockWaitTimeout, erRolledBackAtCommit,
+	tidbNoRetryOfReads, tidbStaleWrite, tidbFailedCommit, tidbSchemaChanged, tidbUnresolvedLocks, tidbWriteConflict,
+}
+
 // isUndone reports whether the server has undone a statement, or its transaction,
 // because other statements were in its way: repeating it may succeed.
-func isUndone(err error) bool {
-	number := numberOf(err)
-	return number == erDeadlock || number == erLockWaitTimeout
-}
+func isUndone(err error) bool { return slices.Contains(undone, numberOf(err)) }
 
 // errorsWithoutValues are errors whose text has names of tables, columns and
 // accounts, but no values of a statement.
@@ -134,6 +151,8 @@ var errorsWithoutValues = []uint16{
 	erConnectionCount, erDatabaseAccessDenied, erUnknownColumn, erTableAccessDenied, erColumnAccessDenied, erNoSuchTable,
 	erLockWaitTimeout, erDeadlock, erNonUpdatableView, erOptionPreventsWriting, erNonUpdatableColumn, erViewInvalid,
 	erReadOnlyTransaction, erReadOnlyMode, erServerShutdown, erDiskFull, erRecordFileFull,
+	erUnknownCommand, erConnectionKilled, erOfflineMode, erInnoDBReadOnly, erRunHook, erRolledBackAtCommit,
+	tidbNoAnswerOfPD, tidbNoAnswerOfTiKV, tidbBusyTiKV, tidbNoRegion, tidbFullTiKV,
 }
 
 // withoutValues removes the server's text from an error that may quote the written

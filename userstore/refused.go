@@ -1,0 +1,105 @@
+package userstore
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// Some servers accept connections and answer, but only with the error that they can't
+// serve now: a Galera node without quorum, a server that is shutting down, a former
+// primary. Such an answer counts as none. The connection isn't used again, since a
+// new one may lead to another server, and neither are the pool's other connections
+// from before the error.
+
+// The errors of servers that can't serve any statement on a table now.
+const (
+	erUnknownCommand     = 1047 // of a Galera node without quorum, or not in sync yet
+	erServerShutdown     = 1053
+	erConnectionKilled   = 1927 // of MariaDB
+	erOfflineMode        = 3032
+	erServerNotAvailable = 3168
+	erIdleTooLong        = 4031
+
+	tidbSchemaOutdated = 8027
+	tidbNoTimestamp    = 8120
+	tidbNoAnswerOfPD   = 9001
+	tidbNoAnswerOfTiKV = 9002
+	tidbBusyTiKV       = 9003
+	tidbNoRegion       = 9005
+	tidbFullTiKV       = 9008
+)
+
+var outOfService = []uint16{
+	erUnknownCommand, erServerShutdown, erConnectionKilled, erOfflineMode, erServerNotAvailable, erIdleTooLong,
+	tidbSchemaOutdated, tidbNoTimestamp, tidbNoAnswerOfPD, tidbNoAnswerOfTiKV, tidbBusyTiKV, tidbNoRegion, tidbFullTiKV,
+}
+
+// The errors of servers that can't write now, but may be read.
+const (
+	erRunHook        = 3100 // of Group Replication, before a commit
+	erInnoDBReadOnly = 1874
+)
+
+var outOfWriting = []uint16{erOptionPreventsWriting, erReadOnlyTransaction, erReadOnlyMode, erInnoDBReadOnly, erRunHook}
+
+// erUnknown is the number of errors that have none of their own. Vitess has this for
+// tablets that can't serve, with one of the texts.
+const erUnknown = 1105
+
+var vitessOutOfService = []string{
+	"is not serving", "reparent operation", "no healthy tablet", "Code: UNAVAILABLE", "code = Unavailable", "Code: CLUSTER_EVENT",
+}
+
+// cannotServe reports whether an error says that the server can't serve any statement
+// on a table now.
+func cannotServe(err error) bool {
+	answer, ok := errors.AsType[*mysql.MySQLError](err)
+	if !ok {
+		return false
+	}
+	if answer.Number == erUnknown {
+		return slices.ContainsFunc(vitessOutOfService, func(text string) bool { return strings.Contains(answer.Message, text) })
+	}
+	return slices.Contains(outOfService, answer.Number)
+}
+
+// cannotWrite reports whether an error says that the server can't write now.
+func cannotWrite(err error) bool { return slices.Contains(outOfWriting, numberOf(err)) }
+
+// learn notes an error of a statement if it says that the server can't serve or write
+// now. It returns the error.
+func (c *connection) learn(err error) error {
+	if err == nil || !cannotServe(err) && !cannotWrite(err) {
+		return err
+	}
+	c.isRefused = true
+	// Connections that were made since the error became known may lead elsewhere.
+	if c.from != nil && c.from.generation.CompareAndSwap(c.generation, c.generation+1) {
+		c.from.refused()
+	}
+	return err
+}
+
+// asking executes a statement that reads, and once more with a new connection if the
+// server says that it can't serve now.
+func asking[R any](ctx context.Context, s *MySQL, ask func(context.Context) (R, error)) (R, error) {
+	began := time.Now()
+	found, err := askInTime(ctx, s, ask)
+	if !cannotServe(err) || ctx.Err() != nil {
+		return found, err
+	}
+	limited, cancel := context.WithDeadline(ctx, began.Add(s.timeout))
+	defer cancel()
+	return askInTime(limited, s, ask)
+}
+
+func askInTime[R any](ctx context.Context, s *MySQL, ask func(context.Context) (R, error)) (R, error) {
+	ctx, cancel := s.limit(ctx)
+	defer cancel()
+	return ask(ctx)
+}
