@@ -149,7 +149,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        remember <duration>
 //	        redirect [on|off]
 //	    }
-//	    confirm always|one_time|off
+//	    confirm strict|always|one_time|off
 //	    reserved_path <path>|off
 //	    watch <duration>|off
 //	    limit_failures <n> per <duration>|off
@@ -249,7 +249,7 @@ func (h *Handler) options() directive.Options {
 		"django_session": authn.DjangoSessionOption(&h.DjangoSession),
 		"api_token":      authn.APITokenOption(&h.APIToken),
 		"login":          login.Option(&h.Login),
-		"confirm":        directive.Text(&h.Confirm, "always, one_time or off"),
+		"confirm":        directive.Text(&h.Confirm, "strict, always, one_time or off"),
 		"reserved_path":  directive.Text(&h.ReservedPath, "a path such as /_sesame/, or off"),
 		"watch":          watchOption(&h.Watch),
 		"limit_failures": limitOption(&h.LimitFailures),

@@ -24,6 +24,7 @@ const (
 	confirmAlways  = "always"
 	confirmOneTime = "one_time"
 	confirmOff     = "off"
+	confirmStrict  = "strict"
 )
 
 // confirmer shows the page with the button, and recognizes what the button

@@ -208,9 +208,9 @@ func (g builder) provisionLogin() error {
 		g.logins.g = g.gate
 	}
 	switch g.config.Confirm {
-	case "", confirmAlways, confirmOneTime, confirmOff:
+	case "", confirmAlways, confirmOneTime, confirmOff, confirmStrict:
 	default:
-		return setting.Errorf("confirm", "confirm %q: it must be %s, %s or %s", g.config.Confirm, confirmAlways, confirmOneTime, confirmOff)
+		return setting.Errorf("confirm", "confirm %q: it must be %s, %s, %s or %s", g.config.Confirm, confirmStrict, confirmAlways, confirmOneTime, confirmOff)
 	}
 	if path := g.config.ReservedPath; path != "" && path != reservedOff && !(strings.HasPrefix(path, "/") && strings.HasSuffix(path, "/") && len(path) > 2) {
 		return setting.Errorf("reserved_path", "reserved_path %q: it must be %s, or begin and end with a slash, as %s", path, reservedOff, defaultReservedPath)
@@ -382,6 +382,7 @@ func (g builder) provisionSchemes() {
 			return made.tokens, nil
 		},
 		OneTime:         g.config.OneTime,
+		OnlyByButton:    g.config.Confirm == confirmStrict,
 		OutlivePassword: g.config.outlivePassword(),
 		LogsIn:          g.logins != nil,
 	}

@@ -45,6 +45,8 @@ func (f *tokenLogin) logIn(w http.ResponseWriter, r *http.Request, next caddyhtt
 		// The page was too old, or another site's, or hides its origin, or another
 		// user has logged in since.
 		return f.g.confirmer.ask(w, r, c, given, user, replaced)
+	case given.OnlyByButton():
+		return f.offerButton(w, r, next, c, given, user, replaced)
 	case from.IsForced(), asks && !asksForPage(r):
 		return f.serveAhead(w, r, next, given, user) // also for a script, which can't show the page
 	case asks:
@@ -53,6 +55,25 @@ func (f *tokenLogin) logIn(w http.ResponseWriter, r *http.Request, next caddyhtt
 	// The link needs no button.
 	mayReplace := replaced == nil || from.Initiator == origin.Own
 	return f.useToken(w, r, next, c, given, user, tokenUse{startsSession: isLink && from.MayLogIn() && mayReplace})
+}
+
+// offerButton answers a request by a link that only the button uses: with the page,
+// whatever the client accepts, so that no client that follows redirects by itself,
+// such as Microsoft Office, opens another URL than the link's in the browser. What
+// a page of another origin had the browser send gets no button.
+func (f *tokenLogin) offerButton(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken, given *authn.TokenCredential, user, replaced *userstore.User) error {
+	from := origin.Of(r)
+	switch {
+	case from.IsFrame, from.IsOther() && !from.IsLink, r.Method != http.MethodGet && !given.Traits().IsConsumed:
+		return f.serveAhead(w, r, next, given, user)
+	case r.Method != http.MethodGet && r.Method != http.MethodPost:
+		counted.requests[outcomePage].Add(1)
+		claim.ForbidLinking(w.Header())
+		w.Header().Set("Allow", "GET, HEAD, POST")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return nil
+	}
+	return f.g.confirmer.ask(w, r, c, given, user, replaced)
 }
 
 // tokenUse says what useToken does beside using the token.
@@ -80,7 +101,9 @@ func (f *tokenLogin) useToken(w http.ResponseWriter, r *http.Request, next caddy
 		}
 		return f.g.serveVisitor(w, r, next, &v)
 	}
-	f.g.logins.note(r.Context(), user)
+	if !given.Traits().IsConsumed {
+		f.g.logins.note(r.Context(), user)
+	}
 	if err := f.g.logins.start(w, r, user, c, session.Default); err != nil {
 		return f.g.refuser.fail(w, r, err)
 	}
@@ -96,7 +119,7 @@ func (f *tokenLogin) useToken(w http.ResponseWriter, r *http.Request, next caddy
 // serveAhead answers a request that no user has clicked for. It starts no session. A
 // reusable token authenticates it as any other request.
 func (f *tokenLogin) serveAhead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, given *authn.TokenCredential, user *userstore.User) error {
-	if f.g.config.OneTime {
+	if given.Traits().IsConsumed {
 		return f.g.refuser.fail(w, r, errAhead)
 	}
 	v := f.g.visitor(authn.Visitor{User: user, Credential: given})
@@ -106,7 +129,7 @@ func (f *tokenLogin) serveAhead(w http.ResponseWriter, r *http.Request, next cad
 // asksFirst reports whether every link has to be confirmed.
 func (h *Handler) asksFirst() bool {
 	switch h.Confirm {
-	case confirmAlways:
+	case confirmAlways, confirmStrict:
 		return true
 	case confirmOff:
 		return false
@@ -292,7 +315,7 @@ func anyUser(*userstore.User) error { return nil }
 // use uses up a one-time token. The error is token.Consumed, or says why the store
 // has no answer: then the token may or may not be used up.
 func (f *tokenLogin) use(r *http.Request, given *authn.TokenCredential, user *userstore.User) error {
-	if !f.g.config.OneTime {
+	if !given.Traits().IsConsumed {
 		return nil
 	}
 	err := f.g.store.Consume(r.Context(), user, f.g.now())

@@ -203,7 +203,8 @@ type Handler struct {
 	// When a browser that opens a link gets a page with a button first, so
 	// that mail scanners and link previews don't use the link up: `always`,
 	// `one_time`, or `off`. A link that would replace another user's session
-	// gets the page always. Default: `one_time`.
+	// gets the page always. With `strict`, every client that opens a link gets the
+	// page, also one that doesn't say that it shows HTML. Default: `one_time`.
 	Confirm string `json:"confirm,omitempty"`
 
 	// The path below which the gateway has pages of its own: login, logout and

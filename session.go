@@ -262,11 +262,11 @@ func (l *logins) renew(w http.ResponseWriter, r *http.Request, v *visitor) error
 	return nil
 }
 
-// note writes the time of a login, as Django does, unless the use of a one-time
-// token has written it. If the store can't write, the user is logged in all the
+// note writes the time of a login, as Django does. The use of a one-time token has
+// written it already. If the store can't write, the user is logged in all the
 // same, since the token is valid.
 func (l *logins) note(ctx context.Context, user *userstore.User) {
-	if !l.updateLastLogin || l.g.config.OneTime {
+	if !l.updateLastLogin {
 		return
 	}
 	// Another request that changes the row at the same time has written a login,

@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -14,6 +15,9 @@ import (
 type Token struct {
 	Sources *claim.Sources
 
+	// ID is the scheme's name; empty for "token".
+	ID string
+
 	// Keys returns what tokens are signed with. It fails while the store can't
 	// be asked how keys are written.
 	Keys func(ctx context.Context) (*token.Tokens, error)
@@ -26,10 +30,13 @@ type Token struct {
 
 	// LogsIn: a token in a link starts a session.
 	LogsIn bool
+
+	// OnlyByButton: no request but that of the page's button uses a link.
+	OnlyByButton bool
 }
 
 // Name implements Scheme.
-func (*Token) Name() string { return "token" }
+func (s *Token) Name() string { return cmp.Or(s.ID, "token") }
 
 // Take implements Scheme. A request has one token at most: the first of the
 // sources that has one.
@@ -64,6 +71,14 @@ func (c *TokenCredential) Scheme() string { return c.scheme.Name() }
 
 // IsLink reports whether the token came in the URL.
 func (c *TokenCredential) IsLink() bool { return c.Given.From == claim.FromQuery }
+
+// OnlyByButton reports whether no request but the button's uses the token.
+func (c *TokenCredential) OnlyByButton() bool { return c.scheme.OnlyByButton && c.IsLink() }
+
+// As returns the token as one of another scheme.
+func (c *TokenCredential) As(scheme *Token) *TokenCredential {
+	return &TokenCredential{scheme: scheme, Given: c.Given}
+}
 
 // Parsed is what the token says, after Subject, as far as it could be parsed.
 func (c *TokenCredential) Parsed() *token.Parsed { return &c.parsed }
