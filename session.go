@@ -151,7 +151,7 @@ func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
 		return nil, nil
 	}
 	made := tokens.Settings()
-	settings := session.Settings{MaxAge: time.Duration(h.Session.MaxAge), Idle: time.Duration(h.Session.Idle)}
+	settings := session.Settings{MaxAge: time.Duration(h.Session.MaxAge), Idle: time.Duration(h.Session.Idle), Remember: h.remember()}
 	if h.Login != nil {
 		settings.Remember = time.Duration(h.Login.Remember)
 	}
@@ -163,6 +163,15 @@ func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
 		return nil, setting.In("session", err)
 	}
 	return sessions, nil
+}
+
+// remember is how long a session lasts of a user who chooses to be remembered; 0 if
+// that is not offered.
+func (h *Handler) remember() time.Duration {
+	if h.Login == nil {
+		return 0
+	}
+	return time.Duration(h.Login.Remember)
 }
 
 // start sets the cookie of a user who logs in, for a session of a length. Sessions

@@ -20,6 +20,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
+	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -207,7 +208,34 @@ func checkLogin(h *Handler) error {
 	case h.ReservedPath == reservedOff:
 		return setting.Errorf("reserved_path", "reserved_path off: then there is no path for the login page")
 	}
-	return setting.In("login", h.Login.Validate())
+	if err := h.Login.Validate(); err != nil {
+		return setting.In("login", err)
+	}
+	return checkRemember(h)
+}
+
+// checkRemember makes sure that users who are remembered stay logged in for longer
+// than others do.
+func checkRemember(h *Handler) error {
+	age := time.Duration(h.Login.Remember)
+	others, of := session.DefaultMaxAge, "max_age of session"
+	switch {
+	case writesDjango(h):
+		others, of = h.DjangoSession.Age(), "cookie_age of django_session"
+	case h.Session.MaxAge != 0:
+		others = time.Duration(h.Session.MaxAge)
+	}
+	switch {
+	case age == 0:
+		return nil
+	case age > session.MaxRemember:
+		return setting.Errorf("login: remember", "login: remember %s: browsers keep cookies for 400 days (9600h) at most", age)
+	case age <= others:
+		return setting.Errorf("login: remember", "login: remember %s: it must be more than %s (%s), or users who are remembered would be logged out earlier than others", age, of, others)
+	case writesDjango(h) && h.DjangoSession.IsInCookie():
+		return setting.Errorf("login: remember", "login: remember: with engine signed_cookies, Django ends every session after cookie_age: remove the line, or set cookie_age")
+	}
+	return nil
 }
 
 // writesDjango reports whether logins begin sessions of Django's.

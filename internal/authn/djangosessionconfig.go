@@ -154,7 +154,7 @@ func (cfg *DjangoSessionConfig) Validate() error {
 	if _, err := cfg.cookie(); err != nil {
 		return err
 	}
-	if cfg.isInCookie() {
+	if cfg.IsInCookie() {
 		switch {
 		case cfg.Touch != 0:
 			return setting.Errorf("touch", "touch: the engine signed_cookies has no table in which a session could be extended: remove the line")
@@ -170,7 +170,7 @@ func (cfg *DjangoSessionConfig) Validate() error {
 	if cfg.Touch < 0 || cfg.Touch != 0 && time.Duration(cfg.Touch) < time.Second {
 		return setting.Errorf("touch", "touch: %s is too often: write a duration such as 5m; a number in JSON is nanoseconds", time.Duration(cfg.Touch))
 	}
-	if age := cmp.Or(time.Duration(cfg.CookieAge), defaultCookieAge); time.Duration(cfg.Touch) >= age {
+	if age := cfg.Age(); time.Duration(cfg.Touch) >= age {
 		return setting.Errorf("touch", "touch: a session is over after %s, and would never be extended: write less than that, as 5m", age)
 	}
 	for _, backend := range cfg.Backends {
@@ -206,8 +206,13 @@ func (cfg *DjangoSessionConfig) checkLoginURL() error {
 	return nil
 }
 
-// isInCookie reports whether sessions are kept in cookies.
-func (cfg *DjangoSessionConfig) isInCookie() bool {
+// Age is how long a session lasts.
+func (cfg *DjangoSessionConfig) Age() time.Duration {
+	return cmp.Or(time.Duration(cfg.CookieAge), defaultCookieAge)
+}
+
+// IsInCookie reports whether sessions are kept in cookies.
+func (cfg *DjangoSessionConfig) IsInCookie() bool {
 	return cfg.Engine == string(djangosession.SignedCookies)
 }
 
@@ -247,7 +252,7 @@ func (cfg *DjangoSessionConfig) New(env *Environment) (ConfiguredScheme, error) 
 	if err != nil {
 		return nil, err
 	}
-	s := &DjangoSession{env: env, sessions: sessions, passes: cfg.PassCookie, writes: cfg.Write, touch: time.Duration(cfg.Touch), isInCookie: cfg.isInCookie()}
+	s := &DjangoSession{env: env, sessions: sessions, passes: cfg.PassCookie, writes: cfg.Write, touch: time.Duration(cfg.Touch), isInCookie: cfg.IsInCookie()}
 	if s.cookie, err = cfg.cookie(); err != nil {
 		return nil, err
 	}

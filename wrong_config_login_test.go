@@ -1,0 +1,14 @@
+package sesame
+
+import "testing"
+
+func TestWrongLengthOfRememberedSessionsNamesTheOthers(t *testing.T) {
+	t.Parallel()
+	wantWrong(t, []wrongConfig{
+		{options: "login {\npassword\nremember 12h\n}", line: 5, want: "login: remember 12h0m0s: it must be more than max_age of session (12h0m0s), or users who are remembered would be logged out earlier than others"},
+		{options: "session {\nmax_age 30d\n}\nlogin {\npassword\nremember 7d\n}", line: 8, want: "login: remember 168h0m0s: it must be more than max_age of session (720h0m0s), or users who are remembered would be logged out earlier than others"},
+		{options: "login {\npassword\nremember 500d\n}", line: 5, want: "login: remember 12000h0m0s: browsers keep cookies for 400 days (9600h) at most"},
+		{options: "django_session {\nwrite on\n}\nlogin {\npassword\nremember 14d\n}", line: 8, want: "login: remember 336h0m0s: it must be more than cookie_age of django_session (336h0m0s), or users who are remembered would be logged out earlier than others"},
+		{options: "django_session {\nwrite on\nengine signed_cookies\n}\nlogin {\npassword\nremember 30d\n}", line: 9, want: "login: remember: with engine signed_cookies, Django ends every session after cookie_age: remove the line, or set cookie_age"},
+	})
+}
