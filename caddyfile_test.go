@@ -67,7 +67,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		{"identity without lines", minimal + "identity {\n }\n}", "identity is empty"},
 		{"store's limits", "sesame {\n secret_key x\n userstore mysql {\n dsn {env.DSN}\n query_timeout -1s\n }\n}", "query_timeout: it must be a duration such as 2s or 5m, not \"-1s\", at Testfile:5"},
 		{"password as identity", "sesame {\n secret_key x\n userstore mysql {\n dsn {env.DSN}\n columns password\n }\n}", "never passed on"},
-		{"confirm", minimal + "confirm sometimes\n}", "confirm \"sometimes\": it must be always, one_time or off, at Testfile:6"},
+		{"confirm", minimal + "confirm sometimes\n}", "confirm \"sometimes\": it must be strict, always, one_time or off, at Testfile:6"},
 		{"reserved path", minimal + "reserved_path login\n}", "reserved_path \"login\": it must be off, or begin and end with a slash"},
 		{"cookie", minimal + "session {\n name \"a b\"\n }\n}", "session: name \"a b\": it is not a valid cookie name, at Testfile:7"},
 		{"same_site", minimal + "session {\n same_site none\n secure off\n }\n}", "session: same_site none"},
