@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ func documentedMAC(t *testing.T, purpose, packer, audience string, message []byt
 // sessions.
 func TestSessionsHaveTheDocumentedFormat(t *testing.T) {
 	t.Parallel()
+	longest := strings.Repeat("k", 255)
 	for name, test := range map[string]struct {
 		packer   token.Packer
 		key      token.PrimaryKey
@@ -47,6 +49,7 @@ func TestSessionsHaveTheDocumentedFormat(t *testing.T) {
 		"integer":       {token.LongPacker, token.IntKey(42), "\x00\x00\x00\x2a", "", user.Password, "\x01" + *user.Password, 0, session.Default},
 		"NULL password": {token.LongPacker, token.IntKey(-1), "\xff\xff\xff\xff", "s", nil, "\x00", 0, session.Default},
 		"string":        {token.StrPacker, token.StringKey("é"), "\x02é", "s", new(""), "\x01", 0, session.Default},
+		"longest key":   {token.StrPacker, token.StringKey(longest), "\xff" + longest, "", nil, "\x00", 0, session.Default},
 		"renewed":       {token.LongPacker, token.IntKey(42), "\x00\x00\x00\x2a", "s", new("p"), "\x01p", 40 * time.Minute, session.Default},
 		"remembered":    {token.StrPacker, token.StringKey("é"), "\x02é", "s", new("p"), "\x01p", 0, session.Remembered},
 		"shared":        {token.LongPacker, token.IntKey(42), "\x00\x00\x00\x2a", "", nil, "\x00", 40 * time.Minute, session.Shared},

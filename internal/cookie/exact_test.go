@@ -28,6 +28,18 @@ func TestCookieOfDjangoIsReadAsDjangoReadsIt(t *testing.T) {
 		"in quotes":                     {[]string{`sessionid="abc"`}, []string{"abc"}, nil},
 		"in quotes with escapes":        {[]string{`sessionid="a\"b\\c\101"`}, []string{`a"b\cA`}, nil},
 		"with one quote":                {[]string{`sessionid="abc`}, []string{`"abc`}, nil},
+		"a quote alone":                 {[]string{`sessionid="`}, []string{`"`}, nil},
+		"nothing in quotes":             {[]string{`sessionid=""`}, []string{""}, nil},
+		"with a quote at the end":       {[]string{`sessionid=abc"`}, []string{`abc"`}, nil},
+		"octal before a character":      {[]string{`sessionid="\101b"`}, []string{"Ab"}, nil},
+		"the last octal of a byte":      {[]string{`sessionid="\176\377"`}, []string{"~\xff"}, nil},
+		"octal that is no byte":         {[]string{`sessionid="\400"`}, []string{"400"}, nil},
+		"octal of two digits":           {[]string{`sessionid="\10"`}, []string{"10"}, nil},
+		"octal with digits up to 8":     {[]string{`sessionid="\178\187"`}, []string{"178187"}, nil},
+		"octal of other characters":     {[]string{`sessionid="\/01\0/1\00/\:00\0:0"`}, []string{"/010/100/:000:0"}, nil},
+		"a backslash at the end":        {[]string{`sessionid="abc\"`}, []string{`abc\`}, nil},
+		"between separators":            {[]string{"\x1csessionid\x1d=\x1eabc\x1f"}, []string{"abc"}, nil},
+		"after another control":         {[]string{"\x1bsessionid=abc"}, nil, []string{"\x1bsessionid=abc"}},
 		"with spaces":                   {[]string{"a=1;\tsessionid \t=  abc  ;b=2"}, []string{"abc"}, []string{"a=1;b=2"}},
 		"with a space that isn't ASCII": {[]string{"\u00a0sessionid\u2003=\u00a0abc"}, []string{"abc"}, nil},
 		"with equals signs":             {[]string{"sessionid=a=b=c"}, []string{"a=b=c"}, nil},
@@ -91,15 +103,44 @@ func TestCookieOfDjangoIsSetAsDjangoSetsIt(t *testing.T) {
 
 func TestCookieOfDjangoExpiresOthersOfItsHostAndDomain(t *testing.T) {
 	t.Parallel()
-	c, err := cookie.NewExact(cookie.Config{Name: "sessionid", Domain: ".example.com"})
+	for _, test := range []struct{ domain, want string }{
+		{"", "csrftoken=; Path=/; Max-Age=0"},
+		{".example.com", "csrftoken=; Path=/; Max-Age=0\ncsrftoken=; Path=/; Domain=example.com; Max-Age=0"},
+	} {
+		c, err := cookie.NewExact(cookie.Config{Name: "sessionid", Domain: test.domain})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		c.Expire(w, httptest.NewRequest(http.MethodGet, "http://a.example.com/", nil), "csrftoken")
+		if got := strings.Join(w.Header()["Set-Cookie"], "\n"); got != test.want {
+			t.Errorf("with the domain %q it sets %q, want %q", test.domain, got, test.want)
+		}
+	}
+}
+
+// TestCookieOfDjangoIsForgotten where it was set, and with ClearAll also where
+// another host may have set it.
+func TestCookieOfDjangoIsForgotten(t *testing.T) {
+	t.Parallel()
+	c, err := cookie.NewExact(cookie.Config{Name: "sessionid", Domain: "example.com", Path: "/app"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	const own = "sessionid=; Path=/app; Domain=example.com; Max-Age=0; HttpOnly; SameSite=Lax"
+	r := httptest.NewRequest(http.MethodGet, "http://a.example.com/app", nil)
 	w := httptest.NewRecorder()
-	c.Expire(w, httptest.NewRequest(http.MethodGet, "http://a.example.com/", nil), "csrftoken")
-	got := strings.Join(w.Header()["Set-Cookie"], "\n")
-	if want := "csrftoken=; Path=/; Max-Age=0\ncsrftoken=; Path=/; Domain=example.com; Max-Age=0"; got != want {
-		t.Errorf("set %q, want %q", got, want)
+	c.Clear(w, r)
+	if got := w.Header()["Set-Cookie"]; !slices.Equal(got, []string{own}) {
+		t.Errorf("set %q, want %q", got, own)
+	}
+	w = httptest.NewRecorder()
+	c.ClearAll(w, r)
+	got := w.Header()["Set-Cookie"]
+	for _, want := range []string{own, "sessionid=; Path=/; Max-Age=0", "sessionid=; Path=/; Domain=a.example.com; Max-Age=0"} {
+		if !slices.Contains(got, want) {
+			t.Errorf("set %q, want %q among them", got, want)
+		}
 	}
 }
 
@@ -108,6 +149,16 @@ func TestCookieOfDjangoNeedsAName(t *testing.T) {
 	for _, name := range []string{"", "a b", "a;b", "ä"} {
 		if _, err := cookie.NewExact(cookie.Config{Name: name}); err == nil {
 			t.Errorf("%q is taken for a name", name)
+		}
+	}
+}
+
+func TestCookieOfDjangoWithAnAttributeThatCannotBeIsRejected(t *testing.T) {
+	t.Parallel()
+	for _, cfg := range []cookie.Config{{Path: "app"}, {Domain: "*.example.com"}, {Secure: "yes"}, {SameSite: "loose"}} {
+		cfg.Name = "sessionid"
+		if _, err := cookie.NewExact(cfg); err == nil {
+			t.Errorf("%+v is accepted", cfg)
 		}
 	}
 }

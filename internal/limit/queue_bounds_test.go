@@ -93,6 +93,9 @@ func TestQueueMakesRoomForAClientThatAsksLess(t *testing.T) {
 	})
 }
 
+// apiToken leads to users from another table.
+var apiToken = &userstore.Via{Table: "authtoken_token", Column: "key", User: "user_id"}
+
 // TestQueueSendsBatchesOfItsSize has more keys wait than one query reads.
 func TestQueueSendsBatchesOfItsSize(t *testing.T) {
 	t.Parallel()
@@ -102,6 +105,7 @@ func TestQueueSendsBatchesOfItsSize(t *testing.T) {
 		want int
 	}{
 		{"integers", func(i int) userstore.Key { return userstore.ByPrimaryKey(token.IntKey(int64(i))) }, queueBatch},
+		{"values of another table", func(i int) userstore.Key { return apiToken.Key(fmt.Sprint("key", i)) }, queueTextBatch},
 		{"texts", func(i int) userstore.Key { return userstore.ByPrimaryKey(token.StringKey(fmt.Sprint("user", i))) }, queueTextBatch},
 	} {
 		t.Run(test.name, func(t *testing.T) {

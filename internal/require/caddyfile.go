@@ -42,7 +42,7 @@ func Parse(words []string) (Requirement, error) {
 func hint(kind string) string {
 	plain := strings.TrimPrefix(strings.ToLower(kind), "is_")
 	switch plain {
-	case "active", "is_active", "authenticated", "login", "valid-user":
+	case "active", "authenticated", "login", "valid-user":
 		return "; users who are not active are rejected anyway"
 	case "username", "users", "id":
 		plain = "user"
