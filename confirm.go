@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
@@ -70,9 +68,6 @@ func newConfirmCookie(cfg *SessionConfig) (cookie.Cookie, error) {
 // counts in a POST request, which the button sends.
 func (b *confirmer) take(r *http.Request) confirmation {
 	given := confirmation{cookies: b.cookie.Take(r)}
-	if len(given.cookies) > 0 && b.g.config.Login != nil {
-		caddyhttp.SetVar(r.Context(), tiesVar, given.cookies)
-	}
 	signature := b.g.sources.TakeConfirmation(r)
 	if r.Method == http.MethodPost {
 		given.signature = signature
@@ -91,10 +86,6 @@ func (b *confirmer) isConfirmed(c taken, value string, replaced *userstore.User)
 	}
 	return false
 }
-
-// tiesVar is the variable of a request that holds the values of the cookie, for the
-// login page that a refusal shows.
-const tiesVar = "sesame.ties"
 
 // newConfirmValue returns a value for the page's cookie: the browser's present one,
 // so that the page works in several tabs, or a new one.
@@ -130,6 +121,7 @@ func (b *confirmer) ask(w http.ResponseWriter, r *http.Request, c taken, given *
 	shown := page.Data{Kind: page.Confirm, Action: action, User: user.DisplayName()}
 	if replaced != nil {
 		shown.Kind, shown.Current = page.Switch, replaced.DisplayName()
+		shown.Ways = shown.Kind.Ways(page.Places{Same: c.loginTarget(r)})
 	}
 	return b.g.pages.Write(w, r, http.StatusOK, shown)
 }

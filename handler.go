@@ -118,7 +118,7 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 	}
 	scope, err := g.scope.Of(r)
 	if err != nil {
-		return g.refuser.fail(w, r, g.rejected(r, c.token(), err))
+		return g.refuser.failFor(w, r, c, g.rejected(r, c.token(), err))
 	}
 	c.at = authn.At{Scope: scope, Now: g.now()}
 	return g.serveTaken(w, r, next, c)
@@ -158,14 +158,14 @@ func (g *gate) serveAmbient(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 		return g.serveVisitor(w, r, next, &v)
 	case !errors.Is(err, authn.ErrNone):
-		return g.refuser.fail(w, r, err)
+		return g.refuser.failFor(w, r, c, err)
 	}
 	g.logins.forget(w, r, c, err)
 	if limited, ok := errors.AsType[*limit.Exceeded](err); ok && !g.config.Optional {
-		return g.refuser.fail(w, r, limited)
+		return g.refuser.failFor(w, r, c, limited)
 	}
 	if none, ok := errors.AsType[*authn.None](err); ok && !g.config.Optional && hasOtherLogin(none) {
-		return g.refuser.fail(w, r, errOtherLogin)
+		return g.refuser.failFor(w, r, c, errOtherLogin)
 	}
 	return g.serveNobody(w, r, next, c)
 }
@@ -196,21 +196,21 @@ func (g *gate) serveNobody(w http.ResponseWriter, r *http.Request, next caddyhtt
 // link would be rejected where they are logged in.
 func (g *gate) serveBesideRejected(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken, rejected error) error {
 	if !isRejection(rejected) {
-		return g.refuser.fail(w, r, rejected)
+		return g.refuser.failFor(w, r, c, rejected)
 	}
 	v, err := g.visitorUnasked(r, c, g.meets)
 	switch {
 	case errors.Is(err, authn.ErrNone):
-		return g.refuser.fail(w, r, rejected)
+		return g.refuser.failFor(w, r, c, rejected)
 	case err != nil:
-		return g.refuser.fail(w, r, err)
+		return g.refuser.failFor(w, r, c, err)
 	case c.confirmation.signature != "", // the upstream must not get the button's request
 		r.Method == http.MethodGet && g.logins != nil && g.logins.redirects(r) && asksForPage(r):
 		counted.requests[outcomeSession].Add(1)
 		return seeOther(w, c.loginTarget(r))
 	}
 	if err := g.refuser.mayAct(r, &v); err != nil {
-		return g.refuser.fail(w, r, err)
+		return g.refuser.failFor(w, r, c, err)
 	}
 	return g.serveVisitor(w, r, next, &v)
 }

@@ -170,7 +170,7 @@ func (l *limiter) findInTurn(r *http.Request, credential limit.Credential, key u
 func (f *refuser) refuseLimited(w http.ResponseWriter, r *http.Request, wait time.Duration) error {
 	counted.requests[outcomeLimited].Add(1)
 	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-	return f.answer(w, r, refusal{status: http.StatusTooManyRequests, page: page.Data{Kind: page.Limited}})
+	return f.answer(w, r, refusal{status: http.StatusTooManyRequests, page: page.Data{Kind: page.Limited, Wait: wait}})
 }
 
 // chargeForged counts forged sessions against the request's client. Each counts

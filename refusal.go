@@ -20,6 +20,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/internal/hashing"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/login"
@@ -61,6 +62,10 @@ func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 	if expired, ok := errors.AsType[*expiredLink](err); ok {
 		answer.page.User, answer.page.HelpURL = expired.name, expired.helpURL
 	}
+	answer.page.LoginAt = f.loginAt(r)
+	if answer.page.LoginAt != "" && r.Method == http.MethodGet && r.Header.Get("HX-Request") == "true" {
+		w.Header().Set("HX-Redirect", answer.page.LoginAt)
+	}
 	f.challenge(w.Header(), r, err)
 	if f.g.login != nil && r.Method == http.MethodGet && asksForPage(r) {
 		return f.offerLogin(w, r, answer)
@@ -75,8 +80,7 @@ func (f *refuser) offerLogin(w http.ResponseWriter, r *http.Request, answer refu
 	if f.g.login.Redirects() && answer.page.Kind == page.Missing && !origin.IsAhead(r) {
 		return seeOther(w, f.g.login.URL(target))
 	}
-	ties, _ := caddyhttp.GetVar(r.Context(), tiesVar).([]string)
-	v := &visit{g: f.g, r: r, c: taken{confirmation: confirmation{cookies: ties}, target: target}}
+	v := &visit{g: f.g, r: r, c: taken{confirmation: takenOf(r).confirmation, target: target}}
 	data, err := f.g.login.Data(w, v, login.Shown{Kind: answer.page.Kind})
 	if err != nil {
 		return v.Fail(w, err)
@@ -95,6 +99,62 @@ func (f *refuser) targetOf(r *http.Request) string {
 	return f.g.sources.Clean(ownURI(r))
 }
 
+// placesOf are the pages that ways on from a refusal lead to.
+func (f *refuser) placesOf(r *http.Request) page.Places {
+	same := f.targetOf(r)
+	if !origin.IsSafe(r.Method) {
+		same = cmp.Or(f.cameFrom(r), "/")
+	}
+	to := page.Places{Same: same}
+	if f.g.login != nil {
+		to.Login, to.Other = f.g.login.URL(same), f.g.login.SwitchURL(same)
+	}
+	if c := takenOf(r); len(c.ambient) > 0 {
+		to.Logout = f.g.reserved.url(reservedLogout)
+	}
+	return to
+}
+
+// cameFrom is the page of this site that a request came from, without a token; empty
+// if it came from elsewhere, or from a page of the gateway's own.
+func (f *refuser) cameFrom(r *http.Request) string {
+	from := rawuri.OwnTarget(origin.OwnReferer(r), "")
+	if prefix := f.g.reserved.url(""); prefix != "" && strings.HasPrefix(from, prefix) {
+		return ""
+	}
+	return f.g.sources.Clean(from)
+}
+
+// loginAt is where a script sends its user to log in. The login leads back to the
+// page that the script is of. It is empty where users don't log in by themselves.
+func (f *refuser) loginAt(r *http.Request) string {
+	switch {
+	case f.g.login != nil:
+		return f.g.login.URL(f.cameFrom(r))
+	case f.g.loginPage != nil:
+		return f.g.loginPage.Link(r, f.cameFrom(r))
+	}
+	return ""
+}
+
+// takenVar is the variable of a request that holds what was taken out of it, for the
+// ways on from a refusal.
+const takenVar = "sesame.taken"
+
+// takenOf is what was taken out of a request that is refused.
+func takenOf(r *http.Request) *taken {
+	if c, ok := caddyhttp.GetVar(r.Context(), takenVar).(*taken); ok {
+		return c
+	}
+	return new(taken)
+}
+
+// failFor is fail for a request whose answer depends on what it sent.
+func (f *refuser) failFor(w http.ResponseWriter, r *http.Request, c taken, err error) error {
+	caddyhttp.SetVar(r.Context(), takenVar, &c)
+	return f.fail(w, r, err)
+}
+
 // refuseNobody answers a request that has no credentials: it sends a browser that
 // asks for a page to the login page, if there is one, and rejects other requests.
 func (f *refuser) refuseNobody(w http.ResponseWriter, r *http.Request, c taken) error {
@@ -109,7 +169,7 @@ func (f *refuser) refuseNobody(w http.ResponseWriter, r *http.Request, c taken) 
 		counted.refuse(err)
 		return nil
 	}
-	return f.fail(w, r, err)
+	return f.failFor(w, r, c, err)
 }
 
 // mayAct returns errCrossSite for a visitor's request that a page of another
@@ -213,6 +273,9 @@ func isOfToken(err error) bool {
 // none of them does. It doesn't return an error to Caddy: see internal/accesslog.
 func (f *refuser) answer(w http.ResponseWriter, r *http.Request, answer refusal) error {
 	claim.ForbidLinking(w.Header())
+	if answer.page.Ways == nil && asksForPage(r) {
+		answer.page.Ways = answer.page.Kind.Ways(f.placesOf(r))
+	}
 	write := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		return f.g.pages.Write(w, r, answer.status, answer.page)
 	})

@@ -68,6 +68,14 @@ func (p *reserved) pageOf(r *http.Request) string {
 	return page
 }
 
+// url is the URL of a page below the reserved path; empty if there is none.
+func (p *reserved) url(page string) string {
+	if p.g.logins == nil || p.g.config.ReservedPath == reservedOff {
+		return ""
+	}
+	return cmp.Or(p.g.config.ReservedPath, defaultReservedPath) + page
+}
+
 // isAlone reports whether a page is there also where no link logs in.
 func (p *reserved) isAlone(page string) bool {
 	return page == reservedKeySet && p.g.assertions != nil || page == reservedWhoami && p.g.config.DjangoSession != nil
@@ -100,7 +108,7 @@ func (p *reserved) serveLogin(w http.ResponseWriter, r *http.Request, c taken) e
 	c.target = p.nextOf(r, "/")
 	scope, err := p.g.scope.OfTarget(r, c.target)
 	if err != nil {
-		return p.g.refuser.fail(w, r, p.g.rejected(r, c.token(), err))
+		return p.g.refuser.failFor(w, r, c, p.g.rejected(r, c.token(), err))
 	}
 	c.at = authn.At{Scope: scope, Now: p.g.now()}
 	if p.g.login != nil && c.token() == nil {
@@ -112,16 +120,12 @@ func (p *reserved) serveLogin(w http.ResponseWriter, r *http.Request, c taken) e
 	return p.g.serveTaken(w, r, toTarget, c)
 }
 
-// switchParameter in the URL of the login page shows its forms also to users who
-// are logged in.
-const switchParameter = "switch"
-
 // serveLoginPage answers a request for the login page. A browser that is logged in
 // goes on, unless the user wants another account.
 func (p *reserved) serveLoginPage(w http.ResponseWriter, r *http.Request, c taken) error {
 	counted.requests[outcomePage].Add(1)
 	v := &visit{g: p.g, r: r, c: c}
-	if origin.IsSafe(r.Method) && !r.URL.Query().Has(switchParameter) {
+	if origin.IsSafe(r.Method) && !r.URL.Query().Has(login.SwitchParameter) {
 		current, err := v.Current()
 		switch {
 		case err != nil:
@@ -144,7 +148,7 @@ type visit struct {
 func (g builder) loginEnvironment() login.Environment {
 	return login.Environment{
 		Pages:    g.pages,
-		Path:     cmp.Or(g.config.ReservedPath, defaultReservedPath) + reservedLogin,
+		Path:     g.reserved.url(reservedLogin),
 		Password: g.password,
 		Key:      newSigningKey(g.settings.SecretKey, "caddy-sesame/login/1"),
 		Logger:   g.logger.Named("login"),
@@ -201,7 +205,9 @@ func (v *visit) Begin(w http.ResponseWriter, user *userstore.User, by login.Logi
 }
 
 // Fail implements login.Visit.
-func (v *visit) Fail(w http.ResponseWriter, err error) error { return v.g.refuser.fail(w, v.r, err) }
+func (v *visit) Fail(w http.ResponseWriter, err error) error {
+	return v.g.refuser.failFor(w, v.r, v.c, err)
+}
 
 // nextOf is the page of this site that next leads to, without a token, or the
 // fallback.
@@ -217,14 +223,14 @@ func (p *reserved) serveLogout(w http.ResponseWriter, r *http.Request, c taken) 
 	next := p.nextOf(r, "")
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
-		return p.g.pages.Write(w, r, http.StatusOK, page.Data{Kind: page.Logout, Action: logoutAction(next)})
+		return p.askToLogOut(w, r, http.StatusOK, next)
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", "GET, HEAD, POST")
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return nil
 	case origin.Of(r).IsOther():
 		if asksForPage(r) { // this page is the gateway's own, so its button works
-			return p.g.pages.Write(w, r, http.StatusForbidden, page.Data{Kind: page.Logout, Action: logoutAction(next)})
+			return p.askToLogOut(w, r, http.StatusForbidden, next)
 		}
 		w.WriteHeader(http.StatusForbidden)
 		return nil
@@ -235,7 +241,27 @@ func (p *reserved) serveLogout(w http.ResponseWriter, r *http.Request, c taken) 
 	if next != "" {
 		return seeOther(w, next)
 	}
-	return p.g.pages.Write(w, r, http.StatusOK, page.Data{Kind: page.LoggedOut})
+	out := page.Data{Kind: page.LoggedOut}
+	out.Ways = out.Kind.Ways(p.placesForLoggedOut())
+	return p.g.pages.Write(w, r, http.StatusOK, out)
+}
+
+// askToLogOut shows the page with the button for logging out, and a way back.
+func (p *reserved) askToLogOut(w http.ResponseWriter, r *http.Request, status int, next string) error {
+	ask := page.Data{Kind: page.Logout, Action: logoutAction(next)}
+	ask.Ways = ask.Kind.Ways(page.Places{Same: cmp.Or(p.g.refuser.cameFrom(r), "/")})
+	return p.g.pages.Write(w, r, status, ask)
+}
+
+// placesForLoggedOut are the pages that a user sees who has logged out.
+func (p *reserved) placesForLoggedOut() (to page.Places) {
+	if p.g.login != nil {
+		to.Login = p.g.login.URL("")
+	}
+	if p.g.config.Optional || p.g.loginPage != nil {
+		to.Site = "/" // where Django's page for logging in comes next, or no login is needed
+	}
+	return to
 }
 
 // logoutAction is where the button for logging out leads.

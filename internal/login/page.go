@@ -115,6 +115,19 @@ func (p *Page) URL(next string) string {
 	return p.path + "?" + url.Values{"next": {next}}.Encode()
 }
 
+// SwitchParameter in the URL of the page shows its forms also to users who are logged
+// in.
+const SwitchParameter = "switch"
+
+// SwitchURL is the page's for users who are logged in and want another account.
+func (p *Page) SwitchURL(next string) string {
+	values := url.Values{SwitchParameter: {""}}
+	if next != "" && next != "/" {
+		values.Set("next", next)
+	}
+	return p.path + "?" + values.Encode()
+}
+
 // Serve answers a request for the page.
 func (p *Page) Serve(w http.ResponseWriter, r *http.Request, visit Visit) error {
 	switch r.Method {
@@ -194,6 +207,7 @@ func (p *Page) Data(w http.ResponseWriter, visit Visit, shown Shown) (page.Data,
 	}
 	if current != nil {
 		data.Current = current.DisplayName()
+		data.Ways = page.Staying(visit.Next())
 	}
 	return data, nil
 }

@@ -162,6 +162,26 @@ func IsNavigation(header http.Header) bool {
 	return isAll(header["Sec-Fetch-Mode"], "navigate", "nested-navigate")
 }
 
+// IsScript reports whether a script of a page made a request, by fetch or
+// XMLHttpRequest, and reads the response. Browsers that don't say so are known by
+// the fields that libraries add.
+func IsScript(header http.Header) bool {
+	if mode := header.Get("Sec-Fetch-Mode"); mode != "" {
+		return (mode == "cors" || mode == "same-origin") && header.Get("Sec-Fetch-Dest") == "empty"
+	}
+	return strings.EqualFold(header.Get("X-Requested-With"), "XMLHttpRequest") || header.Get("HX-Request") == "true"
+}
+
+// OwnReferer is the page of this origin that a request came from, as a target with
+// its query; empty if it came from elsewhere, or the browser doesn't say.
+func OwnReferer(r *http.Request) string {
+	page, err := url.Parse(r.Header.Get("Referer"))
+	if err != nil || page.Host == "" || !isOwn(r, page.Scheme+"://"+page.Host) {
+		return ""
+	}
+	return page.RequestURI()
+}
+
 // isFrame reports whether a response would be shown within another page.
 // Browsers older than Sec-Fetch-Dest say so in Sec-Fetch-Mode.
 func isFrame(header http.Header) bool {

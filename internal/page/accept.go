@@ -20,9 +20,12 @@ const (
 
 // Wanted returns the type in which a request gets a page. Only navigation gets
 // HTML: scripts, and the images and scripts that a page loads, have no use for
-// it, whatever they accept.
+// it, whatever they accept. Scripts get JSON.
 func Wanted(r *http.Request) Type {
-	if origin.IsNavigation(r.Header) {
+	switch {
+	case origin.IsScript(r.Header):
+		return JSON
+	case origin.IsNavigation(r.Header):
 		return Preferred(r.Header["Accept"])
 	}
 	return preferred(r.Header["Accept"], false)

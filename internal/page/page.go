@@ -11,7 +11,9 @@ import (
 	"html/template"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
@@ -44,7 +46,7 @@ type Config struct {
 
 	// A file with your own template (Go's html/template) for all pages. It
 	// gets the same fields as the built-in one: Page, Title, Message, Button,
-	// Action, HelpURL, HelpText, LoginURL, LoginText, Language, Style.
+	// Action, HelpURL, HelpText, LoginURL, LoginText, Ways, Language, Style.
 	Template string `json:"template,omitempty"`
 }
 
@@ -88,6 +90,15 @@ type Data struct {
 	// place of what it asked for: the page that it would see without them.
 	Login  *LoginForms
 	Reason Kind
+
+	// Ways lead on from the page.
+	Ways []Way
+
+	// Wait is how long the client has to wait; 0 where that isn't known.
+	Wait time.Duration
+
+	// LoginAt is where a script sends its user to log in, as JSON tells it.
+	LoginAt string
 }
 
 // LoginForms are the forms of the login page. All are posted to Action with the
@@ -130,6 +141,11 @@ type view struct {
 
 	Login  *LoginForms
 	Reason Kind
+
+	Ways []way
+
+	// Posts: the page has a form, whose request must have an Origin.
+	Posts bool
 }
 
 // Pages writes the pages of the gateway.
@@ -255,6 +271,12 @@ func (p *Pages) view(data Data) view {
 		Style:    p.style,
 		Login:    data.Login,
 		Reason:   data.Reason,
+		Ways:     p.waysOf(data.Ways, names),
+	}
+	isPost := func(w way) bool { return w.Post }
+	view.Posts = view.Button != "" || view.Login != nil || slices.ContainsFunc(view.Ways, isPost)
+	if data.Wait > 0 {
+		view.Message += " " + waitText(data.Wait)
 	}
 	if data.Kind == Expired && data.User != "" {
 		view.Message = names.Replace(p.ownerText) + " " + view.Message
@@ -279,9 +301,9 @@ func (p *Pages) Write(w http.ResponseWriter, r *http.Request, status int, data D
 	// Referer.
 	header["Cache-Control"] = []string{"no-store"}
 	header["Referrer-Policy"] = []string{"no-referrer"}
-	if p.config.Template != "" && view.Button != "" {
-		// The button's request must have an Origin, which the built-in page's
-		// policy also sends. It doesn't contain the path.
+	if p.config.Template != "" && view.Posts {
+		// A form's request must have an Origin, which the built-in page's policy
+		// also sends. It doesn't contain the path.
 		header["Referrer-Policy"] = []string{"strict-origin"}
 	}
 	header.Add("Vary", "Accept")
@@ -293,6 +315,9 @@ func (p *Pages) Write(w http.ResponseWriter, r *http.Request, status int, data D
 		told := map[string]string{"error": string(data.Kind), "error_description": view.Title + ". " + view.Message}
 		if status < http.StatusBadRequest {
 			told = map[string]string{"page": string(data.Kind), "message": view.Title + ". " + view.Message}
+		}
+		if data.LoginAt != "" {
+			told["login_url"] = data.LoginAt
 		}
 		return json.NewEncoder(w).Encode(told)
 	case HTML:

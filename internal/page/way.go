@@ -1,0 +1,116 @@
+package page
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+)
+
+// A Way leads on from a page: by a link, or by a button that posts.
+type Way struct {
+	Key  string // of the text
+	URL  string // of this site, without a token
+	Post bool
+}
+
+// The keys of the ways' texts.
+const (
+	wayStay       = "way.stay"
+	wayLogIn      = "way.log_in"
+	wayLogInAgain = "way.log_in_again"
+	wayOther      = "way.other_account"
+	wayLogOut     = "way.log_out"
+	waySite       = "way.site"
+	wayTryAgain   = "way.try_again"
+	wayOpenAgain  = "way.open_again"
+)
+
+// wayTexts are the built-in texts of ways.
+var wayTexts = map[string]string{
+	wayStay:       "Stay logged in as {current}",
+	wayLogIn:      "Log in",
+	wayLogInAgain: "Log in again",
+	wayOther:      "Use another account",
+	wayLogOut:     "Log out",
+	waySite:       "Back to the site",
+	wayTryAgain:   "Try again",
+	wayOpenAgain:  "Open the page again",
+}
+
+// Places are the pages of this site that ways lead to. A place that isn't there is
+// empty.
+type Places struct {
+	// Same is the page that the browser asked for, or the one that it came from if
+	// the request was to change something.
+	Same string
+
+	// Login is the page for logging in, which leads to Same. Other is the same page
+	// for users who are logged in and want another account.
+	Login, Other string
+
+	// Logout ends the browser's session if it is posted to.
+	Logout string
+
+	// Site is a page of the site that users see who are logged out.
+	Site string
+}
+
+// Ways are the ways on from a page of the kind, the most useful one first. Pages that
+// have forms of their own to go on with have none.
+func (k Kind) Ways(to Places) (ways []Way) {
+	add := func(key, place string) {
+		if place != "" {
+			ways = append(ways, Way{Key: key, URL: place, Post: key == wayLogOut})
+		}
+	}
+	switch k {
+	case Switch:
+		add(wayStay, to.Same)
+	case Logout:
+		add(waySite, to.Same)
+	case LoggedOut:
+		add(wayLogInAgain, to.Login)
+		add(waySite, to.Site)
+	case Forbidden, OtherLogin:
+		add(wayOther, to.Other)
+		add(wayLogOut, to.Logout)
+	case CrossSite:
+		add(wayOpenAgain, to.Same)
+	case Unavailable, Limited:
+		add(wayTryAgain, to.Same)
+	case Missing, Malformed, Expired, Invalid, SecondFactor:
+		add(wayLogIn, to.Login)
+	}
+	return ways
+}
+
+// Staying is the way of a user who is logged in, and asks for the page for logging
+// in.
+func Staying(to string) []Way { return []Way{{Key: wayStay, URL: to}} }
+
+// way is a Way as a template uses it.
+type way struct {
+	Text, URL string
+	Post      bool
+}
+
+// waysOf fills in the texts of ways.
+func (p *Pages) waysOf(ways []Way, names *strings.Replacer) (shown []way) {
+	for _, w := range ways {
+		shown = append(shown, way{Text: names.Replace(wayTexts[w.Key]), URL: w.URL, Post: w.Post})
+	}
+	return shown
+}
+
+// waitText says how long a client has to wait, in whole minutes from one minute on.
+func waitText(wait time.Duration) string {
+	n, unit := int(math.Ceil(wait.Seconds())), "second"
+	if n > 60 {
+		n, unit = int(math.Ceil(wait.Minutes())), "minute"
+	}
+	if n != 1 {
+		unit += "s"
+	}
+	return fmt.Sprintf("You can try again in %d %s.", n, unit)
+}
