@@ -157,7 +157,8 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        help_url <url>
 //	        expired_hint [on|off]
 //	        language <code>
-//	        text <name> <text>
+//	        languages auto|<code>...
+//	        text [<language>] <name> <text>
 //	        color accent|background|text <light> [<dark>]
 //	        template <file>
 //	    }

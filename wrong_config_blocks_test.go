@@ -78,7 +78,7 @@ func TestWrongBlocksNamePlaceCauseAndRemedy(t *testing.T) {
 		{options: "pages {\ntext confirm.titel Hi\n}", line: 4, want: "pages: text confirm.titel: there is no such text; it must be like confirm.title, expired.message, logout.button, help, owner or login; did you mean confirm.title?"},
 		{options: "pages {\ntext title Hi\n}", line: 4, want: "pages: text title: there is no such text; it must be like confirm.title, expired.message, logout.button, help, owner or login"},
 		{options: "pages {\ntext confirm.title\n}", line: 4, want: "wrong argument count: text takes a name and a text; there are 1: confirm.title"},
-		{options: "pages {\ntext confirm.title Log in now\n}", line: 4, want: "wrong argument count: text takes a name and a text; there are 4: confirm.title Log in now. Quote a value that has spaces: text confirm.title \"Log in now\""},
+		{options: "pages {\ntext confirm.title Log in now\n}", line: 4, want: "text takes a name and a text; there are 4: confirm.title Log in now. Quote a value that has spaces: text confirm.title \"Log in now\""},
 		{options: "pages {\ncolor primary red\n}", line: 4, want: "pages: color primary: it must be accent, background or text"},
 		{options: "pages {\ncolor accent\n}", line: 4, want: "wrong argument count: color takes a name and one or two colors; quote a color that begins with #, as \"#1a5fb4\", since # begins a comment; there are 1: accent"},
 		{options: "pages {\ncolor accent 1a5fb4\n}", line: 4, want: "pages: color accent: \"1a5fb4\" lacks its #: write \"#1a5fb4\", in quotes"},

@@ -21,22 +21,31 @@ func TestPagesOfACaddyfile(t *testing.T) {
 	got, err := read(`help_url https://help.example.com
 		expired_hint
 		language de
+		languages de fr
 		template page.html
 		text confirm.title "Log in"
 		text confirm.message ""
+		text fr confirm.title "Entrez"
+		text fr confirm.button ""
 		color accent teal
 		color text "#123" "#456"`)
 	want := &Config{
-		HelpURL: "https://help.example.com", ExpiredHint: true, Language: "de", Template: "page.html",
-		Texts: map[string]string{"confirm.title": "Log in", "confirm.message": ""}, Colors: map[string][]string{"accent": {"teal"}, "text": {"#123", "#456"}},
+		HelpURL: "https://help.example.com", ExpiredHint: true, Language: "de", Languages: []string{"de", "fr"}, Template: "page.html",
+		Texts:   map[string]string{"confirm.title": "Log in", "confirm.message": ""},
+		TextsIn: map[string]map[string]string{"fr": {"confirm.title": "Entrez", "confirm.button": ""}},
+		Colors:  map[string][]string{"accent": {"teal"}, "text": {"#123", "#456"}},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
 	for block, part := range map[string]string{
-		"text confirm.title":                         "a name and a text",
-		"text confirm.title a b":                     "a name and a text",
-		"color accent":                               "a name and one or two colors",
+		"text confirm.title":                               "a name and a text",
+		"text confirm.title a b":                           `Quote a value that has spaces: text confirm.title "a b"`,
+		"text de confirm.title a b":                        `text de confirm.title "a b"`,
+		"text confirm.title a b c":                         "a name and a text",
+		"text de confirm.title a\ntext de confirm.title b": "text de confirm.title is already set",
+		"languages":    "auto, or codes such as de fr",
+		"color accent": "a name and one or two colors",
 		"text confirm.title a\ntext confirm.title b": "confirm.title",
 		"color accent red\ncolor accent blue":        "accent",
 		"language":                                   "a code such as de",

@@ -5,6 +5,7 @@ package page
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/text/feature/plural"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
@@ -32,13 +35,23 @@ type Config struct {
 	// can be sent at once. Default: false.
 	ExpiredHint bool `json:"expired_hint,omitempty"`
 
-	// The language of the texts, for `<html lang>`. Default: `en`.
+	// The default language of the pages, and the language of `texts`. Without
+	// `languages` it is the only one. Default: the first of `languages`, or `en`.
 	Language string `json:"language,omitempty"`
+
+	// The languages of the pages, of which each client gets the one that its
+	// Accept-Language prefers: codes such as `de`, or `auto` for all that are
+	// built in or have texts of your own. English is added. Default: `auto`; but
+	// `language` alone where `language`, `texts` or `template` is set.
+	Languages []string `json:"languages,omitempty"`
 
 	// Texts that replace the built-in ones, by page and part, such as
 	// `confirm.title`, `confirm.message`, `confirm.button`, `expired.message`.
 	// `{user}` and `{current}` in them stand for the names of users.
 	Texts map[string]string `json:"texts,omitempty"`
+
+	// Texts in certain languages, by the code of the language.
+	TextsIn map[string]map[string]string `json:"texts_in,omitempty"`
 
 	// Colours that replace the built-in ones: `accent`, `background` and
 	// `text`, each for a light and, behind it, a dark screen.
@@ -46,7 +59,7 @@ type Config struct {
 
 	// A file with your own template (Go's html/template) for all pages. It
 	// gets the same fields as the built-in one: Page, Title, Message, Button,
-	// Action, HelpURL, HelpText, LoginURL, LoginText, Ways, Language, Style.
+	// Action, HelpURL, HelpText, LoginURL, LoginText, Ways, Language, Dir, Style.
 	Template string `json:"template,omitempty"`
 }
 
@@ -75,6 +88,11 @@ const (
 	SecondFactor Kind = "second_factor"
 	Unavailable  Kind = "unavailable"
 )
+
+// kinds are all pages.
+var kinds = []Kind{
+	Confirm, Switch, Logout, LoggedOut, Missing, Malformed, Expired, Invalid, Forbidden, CrossSite, OtherLogin, Limited, Login, SecondFactor, Unavailable,
+}
 
 // Data is what a page shows.
 type Data struct {
@@ -135,6 +153,7 @@ type view struct {
 	HelpURL  string
 	HelpText string
 	Language string
+	Dir      string // the direction of the language's script: ltr or rtl
 	Style    template.CSS
 
 	LoginURL, LoginText string
@@ -152,10 +171,8 @@ type view struct {
 type Pages struct {
 	config    Config
 	template  *template.Template
-	texts     map[Kind]wording
-	helpText  string
-	ownerText string
-	loginText string
+	languages []*Language // the default first
+	english   *Language
 	style     template.CSS
 	policy    string // Content-Security-Policy
 
@@ -168,17 +185,16 @@ var builtInPage string
 // New returns the pages of a configuration, which may be nil. The error names
 // the option that is wrong.
 func New(cfg *Config) (*Pages, error) {
-	p := &Pages{helpText: helpText, ownerText: ownerText, loginText: loginText}
+	p := new(Pages)
 	if cfg != nil {
 		p.config = *cfg
 	}
-	if p.config.Language == "" {
-		p.config.Language = "en"
+	if p.config.Language != "" {
+		if err := checkLanguage("language", p.config.Language); err != nil {
+			return nil, err
+		}
 	}
-	if err := checkLanguage(p.config.Language); err != nil {
-		return nil, err
-	}
-	if err := p.setTexts(); err != nil {
+	if err := p.setLanguages(links); err != nil {
 		return nil, err
 	}
 	if err := p.setStyle(); err != nil {
@@ -193,34 +209,15 @@ func New(cfg *Config) (*Pages, error) {
 	return p, p.setTemplate()
 }
 
-// checkLanguage checks that a language is a language tag (RFC 5646, section
-// 2.1). Browsers choose the voice and the hyphenation by it.
-func checkLanguage(language string) error {
-	primary, rest, hasRest := strings.Cut(language, "-")
-	isTag := isAlphanumeric(primary) && !strings.ContainsAny(primary, "0123456789") && (len(primary) == 2 || len(primary) == 3)
-	if hasRest {
-		for subtag := range strings.SplitSeq(rest, "-") {
-			isTag = isTag && isAlphanumeric(subtag) && len(subtag) <= 8
-		}
+// SpeakOfLogins has the pages speak of logins, tokens and passwords beside links.
+// Texts of the operator's stay. It must be called before a page is written.
+func (p *Pages) SpeakOfLogins() {
+	for _, l := range append(p.languages, p.english) {
+		l.speaks = logins
 	}
-	if !isTag {
-		hint := ""
-		if dashed := strings.ReplaceAll(language, "_", "-"); dashed != language && checkLanguage(dashed) == nil {
-			hint = "; write " + dashed
-		}
-		return setting.Errorf("language", "language %q: it must be the code of a language, such as de, en or pt-BR, and not its name%s", language, hint)
-	}
-	return nil
 }
 
-// isAlphanumeric reports whether s consists of ASCII letters and digits, and
-// isn't empty.
-func isAlphanumeric(s string) bool {
-	isOther := func(c rune) bool { return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') }
-	return s != "" && !strings.ContainsFunc(s, isOther)
-}
-
-// Config returns the configuration of the pages, with defaults filled in.
+// Config returns the configuration of the pages.
 func (p *Pages) Config() *Config { return &p.config }
 
 // setTemplate parses the operator's template, or ours.
@@ -243,9 +240,9 @@ func (p *Pages) setTemplate() error {
 	}
 	p.template = parsed
 	// Execute it once for each page, so that a mistake is found now.
-	for kind := range p.texts {
+	for _, kind := range kinds {
 		var page bytes.Buffer
-		view := p.view(Data{Kind: kind, Action: "/", User: "x", Current: "y"})
+		view := p.view(p.languages[0], Data{Kind: kind, Action: "/", User: "x", Current: "y"})
 		if err := parsed.Execute(&page, view); err != nil {
 			return setting.Errorf("template", "template: %w", err)
 		}
@@ -257,45 +254,79 @@ func (p *Pages) setTemplate() error {
 	return nil
 }
 
-// view fills in the texts.
-func (p *Pages) view(data Data) view {
-	names := strings.NewReplacer("{user}", data.User, "{current}", data.Current)
-	words := p.texts[data.Kind]
-	view := view{
+// view fills in the texts of a language, or English ones if it lacks one of them: a
+// page is in one language.
+func (p *Pages) view(l *Language, data Data) view {
+	words := &words{language: l, pairs: []string{"user", data.User, "current", data.Current}}
+	v := p.viewIn(words, data)
+	if words.lacksText {
+		words.language = p.english
+		v = p.viewIn(words, data)
+	}
+	return v
+}
+
+func (p *Pages) viewIn(words *words, data Data) view {
+	name := string(data.Kind)
+	v := view{
 		Page:     data.Kind,
-		Title:    names.Replace(words.title),
-		Message:  names.Replace(words.message),
-		Button:   names.Replace(words.button),
+		Title:    words.text(name + ".title"),
+		Message:  words.text(name + ".message"),
 		Action:   data.Action,
-		Language: p.config.Language,
+		Language: words.language.Tag(),
+		Dir:      words.language.Dir(),
 		Style:    p.style,
 		Login:    data.Login,
 		Reason:   data.Reason,
-		Ways:     p.waysOf(data.Ways, names),
+		Ways:     words.ways(data.Ways),
+	}
+	if data.Wait > 0 {
+		v.Message += " " + words.wait(data.Wait)
+	}
+	if _, hasButton := builtInTexts()[english][name+".button"]; hasButton {
+		v.Button = words.text(name + ".button")
 	}
 	isPost := func(w way) bool { return w.Post }
-	view.Posts = view.Button != "" || view.Login != nil || slices.ContainsFunc(view.Ways, isPost)
-	if data.Wait > 0 {
-		view.Message += " " + waitText(data.Wait)
-	}
+	v.Posts = v.Button != "" || v.Login != nil || slices.ContainsFunc(v.Ways, isPost)
 	if data.Kind == Expired && data.User != "" {
-		view.Message = names.Replace(p.ownerText) + " " + view.Message
+		v.Message = words.text("owner") + " " + v.Message
 	}
 	switch data.Kind {
 	case Missing, Malformed, Expired, Invalid:
-		view.HelpURL, view.HelpText = p.config.HelpURL, p.helpText
-		if data.HelpURL != "" {
-			view.HelpURL = data.HelpURL
+		if v.HelpURL = cmp.Or(data.HelpURL, p.config.HelpURL); v.HelpURL != "" {
+			v.HelpText = words.text("help")
 		}
-		view.LoginURL, view.LoginText = data.LoginURL, p.loginText
+		if v.LoginURL = data.LoginURL; v.LoginURL != "" {
+			v.LoginText = words.text("login")
+		}
 	}
-	return view
+	return v
+}
+
+// words are the texts of a page, with names of users in the place of placeholders.
+type words struct {
+	language  *Language
+	pairs     []string
+	lacksText bool
+}
+
+func (w *words) text(key string) string {
+	found, ok := w.language.find(key, plural.Other)
+	w.lacksText = w.lacksText || !ok
+	return fill(found, w.pairs)
+}
+
+// plural is the text for a number.
+func (w *words) plural(key string, n int) string {
+	_, ok := w.language.find(key, w.language.form(n))
+	w.lacksText = w.lacksText || !ok
+	return w.language.Plural(key, n, w.pairs...)
 }
 
 // Write writes a page: JSON for clients that prefer it to HTML, HTML for those
 // that accept it, and else text.
 func (p *Pages) Write(w http.ResponseWriter, r *http.Request, status int, data Data) error {
-	view := p.view(data)
+	view := p.view(preferredLanguage(p.languages, r.Header["Accept-Language"]), data)
 	header := w.Header()
 	// No cache may store the page, and no link on it may send its URL as
 	// Referer.
@@ -307,6 +338,10 @@ func (p *Pages) Write(w http.ResponseWriter, r *http.Request, status int, data D
 		header["Referrer-Policy"] = []string{"strict-origin"}
 	}
 	header.Add("Vary", "Accept")
+	if len(p.languages) > 1 {
+		header.Add("Vary", "Accept-Language")
+	}
+	header.Set("Content-Language", view.Language)
 	header.Set("X-Content-Type-Options", "nosniff")
 	switch Wanted(r) {
 	case JSON:

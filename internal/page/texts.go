@@ -1,145 +1,195 @@
 package page
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/nearest"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// wording has the texts of a page: title, message and button.
-type wording struct{ title, message, button string }
+// autoLanguages is the value of languages for all of them.
+const autoLanguages = "auto"
 
-// builtInTexts say what happened and what the user can do now.
-var builtInTexts = map[Kind]wording{
-	Confirm: {
-		"Log in",
-		"You are about to log in as {user}.",
-		"Continue as {user}",
-	},
-	Switch: {
-		"Switch to another account?",
-		"You are logged in as {current}. This link is for {user}. If another person sent it to you, don't continue: you would work in their account.",
-		"Continue as {user}",
-	},
-	Logout: {
-		"Log out",
-		"You will need a new link to get in again.",
-		"Log out",
-	},
-	LoggedOut: {
-		"You are logged out",
-		"You can close this page.",
-		"",
-	},
-	Missing: {
-		"You need a link to get in",
-		"This page opens with a personal link. Use the one that was sent to you, or ask for one.",
-		"",
-	},
-	Malformed: {
-		"This link is incomplete",
-		"A part of it got lost on the way. Copy the whole link, or ask for a new one.",
-		"",
-	},
-	Expired: {
-		"This link has expired",
-		"Links are valid for a limited time. Ask for a new one.",
-		"",
-	},
-	Invalid: {
-		"This link is not valid",
-		"It may have been used or replaced already. Ask for a new one.",
-		"",
-	},
-	Forbidden: {
-		"You may not see this page",
-		"You are {user}, and this page is for others. Ask whoever gave you access if you need it.",
-		"",
-	},
-	Login: {
-		"Log in",
-		"Log in to go on.",
-		"",
-	},
-	SecondFactor: {
-		"A password isn't enough here",
-		"You have set up a second factor, which can't be asked for here. Log in to the website instead, or use an access token if your program can.",
-		"",
-	},
-	CrossSite: {
-		"This request came from another site",
-		"Your browser didn't say that a page of this site has sent it, so nothing was done. Open the page again and try once more.",
-		"",
-	},
-	OtherLogin: {
-		"Your login is not accepted here",
-		"You are logged in, but in a way that this site doesn't accept. Logging in again won't help. Ask whoever runs the site.",
-		"",
-	},
-	Unavailable: {
-		"Please try again in a moment",
-		"We can't check who you are right now. Nothing is wrong with your link.",
-		"",
-	},
-	Limited: {
-		"Too many attempts",
-		"Too many links that aren't valid were opened from your network. Wait a moment, then open the newest link that you have.",
-		"",
-	},
+// setLanguages prepares the languages that pages can be in, the default first.
+func (p *Pages) setLanguages(speaks variant) error {
+	if err := p.config.checkTexts(); err != nil {
+		return err
+	}
+	tags, err := p.config.languageTags()
+	if err != nil {
+		return err
+	}
+	p.languages = nil
+	for _, tag := range tags {
+		p.languages = append(p.languages, newLanguage(tag, speaks, p.config.textsFor(tag, tags[0])))
+	}
+	p.english = newLanguage(english, speaks, p.config.textsFor(english, tags[0]))
+	return nil
 }
 
-// helpText is the text of the link to help_url, loginText of that to Django's page
-// for logging in. ownerText names the user of an expired link.
-const (
-	helpText  = "Get a new link"
-	ownerText = "It was for {user}."
-	loginText = "Log in"
-)
-
-// setTexts replaces built-in texts with the operator's.
-func (p *Pages) setTexts() error {
-	p.texts = make(map[Kind]wording, len(builtInTexts))
-	for kind, texts := range builtInTexts {
-		p.texts[kind] = texts
+// languageTags are the tags of the languages that pages can be in, the default
+// first.
+func (c *Config) languageTags() ([]string, error) {
+	if len(c.Languages) == 0 && (c.Language != "" || len(c.Texts) > 0 || c.Template != "") {
+		// What the operator wrote is in one language, and a page is not to mix two.
+		only := cmp.Or(c.Language, english)
+		for _, tag := range slices.Sorted(maps.Keys(c.TextsIn)) {
+			if !isWithin(only, tag) {
+				return nil, setting.Errorf("text", "text %s: the pages are in the language %s alone, since language, template, or a text without a language is set: "+
+					"write languages %[2]s %[1]s, or languages auto", tag, only)
+			}
+		}
+		return []string{only}, nil
 	}
-	for name, text := range p.config.Texts {
-		switch name {
-		case "help":
-			p.helpText = text
-			continue
-		case "owner":
-			p.ownerText = text
-			continue
-		case "login":
-			p.loginText = text
-			continue
+	var tags []string
+	if c.Language != "" {
+		tags = append(tags, c.Language)
+	}
+	listed := c.Languages
+	if len(listed) == 0 || listed[0] == autoLanguages {
+		if len(listed) > 1 {
+			return nil, setting.Errorf("languages", "languages: auto is all languages; write auto alone, or the languages")
 		}
-		page, part, _ := strings.Cut(name, ".")
-		texts, ok := p.texts[Kind(page)]
-		switch {
-		case ok && part == "title":
-			texts.title = text
-		case ok && part == "message":
-			texts.message = text
-		case ok && part == "button" && texts.button != "":
-			texts.button = text
-		default:
-			return setting.Errorf("text "+name, "text %s: there is no such text; it must be like confirm.title, expired.message, logout.button, help, owner or login%s", name, nearest.Hint(name, textNames()))
+		if c.Language == "" {
+			tags = append(tags, english)
 		}
-		p.texts[Kind(page)] = texts
+		// Longer tags come first, so that none is left out for a wider one.
+		listed = slices.SortedFunc(maps.Keys(c.TextsIn), func(a, b string) int {
+			return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b))
+		})
+		listed = append(listed, builtInTags()...)
+		for _, tag := range listed {
+			if !slices.ContainsFunc(tags, func(other string) bool { return isWithin(other, tag) }) {
+				tags = append(tags, tag)
+			}
+		}
+		return tags, nil
+	}
+	for i, tag := range listed {
+		if err := c.checkListed(tag); err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(listed[:i], func(other string) bool { return strings.EqualFold(other, tag) }) {
+			return nil, setting.Errorf("languages", "languages: %s is there twice", tag)
+		}
+		if !strings.EqualFold(tag, c.Language) {
+			tags = append(tags, tag)
+		}
+	}
+	for _, tag := range slices.Sorted(maps.Keys(c.TextsIn)) {
+		if !slices.ContainsFunc(append(tags, english), func(listed string) bool { return isWithin(listed, tag) }) {
+			return nil, setting.Errorf("text", "text %s: that language isn't one of languages; add it there", tag)
+		}
+	}
+	if !slices.ContainsFunc(tags, func(tag string) bool { return isWithin(tag, english) }) {
+		tags = append(tags, english)
+	}
+	return tags, nil
+}
+
+// checkListed checks a language of the list: it must be built in, or the operator
+// must have texts in it.
+func (c *Config) checkListed(tag string) error {
+	if tag == autoLanguages {
+		return setting.Errorf("languages", "languages: auto is all languages; write auto alone, or the languages")
+	}
+	if err := checkLanguage("languages", tag); err != nil {
+		return err
+	}
+	known := builtInTags()
+	for other := range c.TextsIn {
+		known = append(known, other)
+	}
+	if c.Language != "" {
+		known = append(known, c.Language)
+	}
+	if !slices.ContainsFunc(known, func(other string) bool { return isWithin(tag, other) }) {
+		return setting.Errorf("languages", "languages: %s is not built in, and has no text of yours; the built-in languages are %s",
+			tag, strings.Join(builtInTags(), ", "))
 	}
 	return nil
 }
 
-// textNames are the names of all texts.
-func textNames() []string {
-	names := []string{"help", "owner", "login"}
-	for kind, texts := range builtInTexts {
-		names = append(names, string(kind)+".title", string(kind)+".message")
-		if texts.button != "" {
-			names = append(names, string(kind)+".button")
+// checkTexts checks the tags and names of the operator's texts.
+func (c *Config) checkTexts() error {
+	for _, name := range slices.Sorted(maps.Keys(c.Texts)) {
+		if err := checkTextName(name, name); err != nil {
+			return err
 		}
 	}
-	return names
+	for _, tag := range slices.Sorted(maps.Keys(c.TextsIn)) {
+		if err := checkLanguage("text", tag); err != nil {
+			return err
+		}
+		for _, name := range slices.Sorted(maps.Keys(c.TextsIn[tag])) {
+			if err := checkTextName(tag+" "+name, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkTextName checks the name of a text: a key, for a text about a number also
+// with a plural category behind it. line has the language in front of it.
+func checkTextName(line, name string) error {
+	if slices.Contains(textNames(), name) {
+		return nil
+	}
+	if i := strings.LastIndexByte(name, '.'); i > 0 && slices.Contains(slices.Collect(maps.Values(categories)), name[i+1:]) {
+		if _, isAboutNumber := builtInTexts()[english][name[:i]]["other"]; isAboutNumber {
+			return nil
+		}
+	}
+	return setting.Errorf("text "+line, "text %s: there is no such text; it must be like confirm.title, expired.message, logout.button, help, owner or login%s",
+		line, nearest.Hint(name, textNames()))
+}
+
+// textNames are the names of all texts.
+func textNames() []string { return slices.Collect(maps.Keys(builtInTexts()[english])) }
+
+// textsFor are the operator's texts for a language: those without a language if it
+// is the default, and those of the language, or of one that it is a variety of.
+func (c *Config) textsFor(tag, defaultTag string) map[string]string {
+	own := make(map[string]string)
+	if strings.EqualFold(tag, defaultTag) {
+		maps.Copy(own, c.Texts)
+	}
+	varieties := slices.SortedFunc(maps.Keys(c.TextsIn), func(a, b string) int { return cmp.Compare(len(a), len(b)) })
+	for _, wider := range varieties {
+		if isWithin(tag, wider) {
+			maps.Copy(own, c.TextsIn[wider])
+		}
+	}
+	return own
+}
+
+// checkLanguage checks that a language of an option is a language tag (RFC 5646,
+// section 2.1). Browsers choose the voice and the hyphenation by it.
+func checkLanguage(option, language string) error {
+	primary, rest, hasRest := strings.Cut(language, "-")
+	isTag := isAlphanumeric(primary) && !strings.ContainsAny(primary, "0123456789") && (len(primary) == 2 || len(primary) == 3)
+	if hasRest {
+		for subtag := range strings.SplitSeq(rest, "-") {
+			isTag = isTag && isAlphanumeric(subtag) && len(subtag) <= 8
+		}
+	}
+	if !isTag {
+		hint := ""
+		if dashed := strings.ReplaceAll(language, "_", "-"); dashed != language && checkLanguage(option, dashed) == nil {
+			hint = "; write " + dashed
+		}
+		return setting.Errorf(option, "%s %q: it must be the code of a language, such as de, en or pt-BR, and not its name%s", option, language, hint)
+	}
+	return nil
+}
+
+// isAlphanumeric reports whether s consists of ASCII letters and digits, and
+// isn't empty.
+func isAlphanumeric(s string) bool {
+	isOther := func(c rune) bool { return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') }
+	return s != "" && !strings.ContainsFunc(s, isOther)
 }

@@ -1,9 +1,7 @@
 package page
 
 import (
-	"fmt"
 	"math"
-	"strings"
 	"time"
 )
 
@@ -25,18 +23,6 @@ const (
 	wayTryAgain   = "way.try_again"
 	wayOpenAgain  = "way.open_again"
 )
-
-// wayTexts are the built-in texts of ways.
-var wayTexts = map[string]string{
-	wayStay:       "Stay logged in as {current}",
-	wayLogIn:      "Log in",
-	wayLogInAgain: "Log in again",
-	wayOther:      "Use another account",
-	wayLogOut:     "Log out",
-	waySite:       "Back to the site",
-	wayTryAgain:   "Try again",
-	wayOpenAgain:  "Open the page again",
-}
 
 // Places are the pages of this site that ways lead to. A place that isn't there is
 // empty.
@@ -95,22 +81,18 @@ type way struct {
 	Post      bool
 }
 
-// waysOf fills in the texts of ways.
-func (p *Pages) waysOf(ways []Way, names *strings.Replacer) (shown []way) {
-	for _, w := range ways {
-		shown = append(shown, way{Text: names.Replace(wayTexts[w.Key]), URL: w.URL, Post: w.Post})
+// ways fills in the texts of ways.
+func (w *words) ways(ways []Way) (shown []way) {
+	for _, to := range ways {
+		shown = append(shown, way{Text: w.text(to.Key), URL: to.URL, Post: to.Post})
 	}
 	return shown
 }
 
-// waitText says how long a client has to wait, in whole minutes from one minute on.
-func waitText(wait time.Duration) string {
-	n, unit := int(math.Ceil(wait.Seconds())), "second"
-	if n > 60 {
-		n, unit = int(math.Ceil(wait.Minutes())), "minute"
+// wait says how long a client has to wait, in whole minutes from one minute on.
+func (w *words) wait(wait time.Duration) string {
+	if n := int(math.Ceil(wait.Seconds())); n <= 60 {
+		return w.plural("wait.seconds", n)
 	}
-	if n != 1 {
-		unit += "s"
-	}
-	return fmt.Sprintf("You can try again in %d %s.", n, unit)
+	return w.plural("wait.minutes", int(math.Ceil(wait.Minutes())))
 }
