@@ -288,7 +288,7 @@ func TestSettingsOfSimpleJWT(t *testing.T) {
 			{"without a type", "token_type_claim -", alice, map[string]any{"token_type": nil}, http.StatusOK},
 			{"without an ID", "jti_claim -", alice, map[string]any{"jti": nil}, http.StatusOK},
 			{"an inactive user who may", "check_user_is_active off", bob, nil, http.StatusOK},
-			{"a sliding token that nobody has listed", sliding, alice, map[string]any{"token_type": "sliding", "jti": "new"}, http.StatusOK},
+			{"a sliding token that is in no list", sliding, alice, map[string]any{"token_type": "sliding", "jti": "new"}, http.StatusOK},
 			{"a sliding token that was issued", sliding, alice, map[string]any{"token_type": "sliding", "jti": "known"}, http.StatusOK},
 			{"a sliding token in the blacklist", sliding, alice, map[string]any{"token_type": "sliding", "jti": "listed"}, http.StatusUnauthorized},
 			{"a sliding token in the blacklist, in other letters", sliding, alice, map[string]any{"token_type": "sliding", "jti": "LISTED"}, http.StatusOK},

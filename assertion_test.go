@@ -485,8 +485,8 @@ func inPEM(t *testing.T, key any) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// TestAssertionConfigs loads wrong configurations. Their errors hold no key.
-func TestAssertionConfigs(t *testing.T) {
+// TestWrongAssertionsAreRejectedAtTheStart loads wrong configurations. Their errors hold no key.
+func TestWrongAssertionsAreRejectedAtTheStart(t *testing.T) {
 	db := anyDatabase(t)
 	up := startUpstream(t)
 	elliptical, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -71,9 +71,9 @@ func TestCacheIsNotAskedForOneTimeTokens(t *testing.T) {
 	})
 }
 
-// TestCacheAndSessions logs in by the row as it is. Later requests use the cached
+// TestLoginsReadTheRowThatSessionsTakeFromTheCache logs in by the row as it is. Later requests use the cached
 // row.
-func TestCacheAndSessions(t *testing.T) {
+func TestLoginsReadTheRowThatSessionsTakeFromTheCache(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, site{options: "cache 5m\nsession"})

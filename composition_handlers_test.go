@@ -133,10 +133,10 @@ func TestErrorRoutesEnd(t *testing.T) {
 	}
 }
 
-// TestHandlersBefore pins down what Caddy's own handlers log at DEBUG before this
+// TestHandlersBeforeTheGatewayLogTokensAtDebugOnly pins down what Caddy's own handlers log at DEBUG before this
 // one has seen the request: a rewrite prints the URI that it made. The only way to
 // avoid that is to place the rewrite behind this handler.
-func TestHandlersBefore(t *testing.T) {
+func TestHandlersBeforeTheGatewayLogTokensAtDebugOnly(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		site    string

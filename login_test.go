@@ -110,7 +110,7 @@ func TestForgedCookies(t *testing.T) {
 	})
 }
 
-func TestOtherMethodsGoOn(t *testing.T) {
+func TestTokensOfOtherRequestsThanLinksStartNoSession(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := startGateway(t, db, up, sessionSite(""))

@@ -180,7 +180,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	requestsDesc        = describe("requests_total", "Requests by what became of them, and why they were refused.", "outcome", "reason")
-	loginFailuresDesc   = describe("login_failures_total", "Links that logged nobody in, by the reason.", "reason")
+	loginFailuresDesc   = describe("login_failures_total", "Links that logged no user in, by the reason.", "reason")
 	consumptionsDesc    = describe("one_time_consumptions_total", "Uses of one-time tokens: used up, lost to another request, or failed.", "result")
 	sessionsStartedDesc = describe("sessions_started_total", "Sessions that were started.")
 	sessionsEndedDesc   = describe("sessions_ended_total", "Sessions that were ended by a logout, or refused for a reason.", "reason")

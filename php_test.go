@@ -271,7 +271,7 @@ func TestPHPSeesNoUserWithoutALogin(t *testing.T) {
 			t.Errorf("REMOTE_USER is %v", user)
 		}
 		if strings.Contains(answer.body, "admin") || strings.Contains(answer.body, "HTTP_REMOTE") {
-			t.Errorf("PHP sees somebody: %s", answer.body)
+			t.Errorf("PHP sees a user: %s", answer.body)
 		}
 	}
 }

@@ -148,14 +148,14 @@ func TestForbiddenUserUsesUpNoLink(t *testing.T) {
 				db.mustExec(t, "INSERT INTO auth_user_groups (user_id, group_id) VALUES (3, 2)")
 				answer := g.get(t, link)
 				if answer.status != http.StatusOK && answer.status != http.StatusSeeOther {
-					t.Errorf("status %d for the link of somebody who is in the group now", answer.status)
+					t.Errorf("status %d for the link of a user who is in the group now", answer.status)
 				}
 			})
 		})
 	}
 }
 
-func TestRequireOfSessions(t *testing.T) {
+func TestSessionsAreHeldToRequire(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		db.addRights(t)
 		up := startUpstream(t)

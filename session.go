@@ -306,7 +306,7 @@ func (h *Handler) cookieWarnings(hosts []string) []operator.Warning {
 	}
 	if strings.EqualFold(h.Session.SameSite, "none") && !h.Session.Partitioned {
 		warnings = append(warnings, operator.Warning{
-			Text:   "session same_site none: in frames of other sites, browsers that block cookies of other sites neither take the cookie nor send it, and nobody is logged in there",
+			Text:   "session same_site none: in frames of other sites, browsers that block cookies of other sites neither take the cookie nor send it, and no user is logged in there",
 			Advice: "add partitioned on, and let the page in the frame log in by itself",
 		})
 	}
@@ -314,7 +314,7 @@ func (h *Handler) cookieWarnings(hosts []string) []operator.Warning {
 	if reserved != reservedOff && !isPathBelow(reserved, path) {
 		below := strings.TrimSuffix(path, "/") + defaultReservedPath
 		warnings = append(warnings, operator.Warning{
-			Text:   fmt.Sprintf("session path %s leaves out %s: browsers don't send the cookie to its pages, and nobody can log out there", path, reserved),
+			Text:   fmt.Sprintf("session path %s leaves out %s: browsers don't send the cookie to its pages, and no user can log out there", path, reserved),
 			Advice: fmt.Sprintf("set reserved_path %s, and let no matcher keep it away from sesame", below),
 		})
 	}
@@ -329,13 +329,13 @@ func domainWarnings(option, domain string, hosts []string) (warnings []operator.
 			continue
 		}
 		warnings = append(warnings, operator.Warning{
-			Text:   fmt.Sprintf("%s %s is not a parent of the host %s: browsers reject the cookie there, and nobody stays logged in", option, domain, host),
+			Text:   fmt.Sprintf("%s %s is not a parent of the host %s: browsers reject the cookie there, and no user stays logged in", option, domain, host),
 			Advice: "set it to a domain that " + host + " is in, or leave it out for a cookie of the host alone",
 		})
 	}
 	if domain != "" && domain != "localhost" && !strings.Contains(domain, ".") {
 		warnings = append(warnings, operator.Warning{
-			Text:   fmt.Sprintf("%s %s is a whole top-level domain: browsers reject the cookie, and nobody stays logged in", option, domain),
+			Text:   fmt.Sprintf("%s %s is a whole top-level domain: browsers reject the cookie, and no user stays logged in", option, domain),
 			Advice: "set it to a domain of your own, such as example." + domain + ", or leave it out for a cookie of the host alone",
 		})
 	}

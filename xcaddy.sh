@@ -135,7 +135,7 @@ demo() {
 	fi
 	mkdir -p .cache
 	(cd internal/devmysql && go build -o "$root/.cache/demo" ./cmd/demo)
-	# exec: whoever stops this script stops the demo.
+	# exec: a signal that ends this script ends the demo.
 	exec .cache/demo -caddy "$root/caddy" -config "$root/Caddyfile.example" "$@"
 }
 

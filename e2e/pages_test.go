@@ -32,7 +32,7 @@ func TestPagesAreReadableOnEveryScreen(t *testing.T) {
 	for _, page := range []struct {
 		name   string
 		path   string
-		user   testUser // who is logged in before, if anybody
+		user   testUser // who is logged in before, if a user is
 		title  string
 		button string
 		link   string // of help, if there is one

@@ -92,7 +92,7 @@ func withIdle(d time.Duration, change func(*session.Settings)) func(*session.Set
 	}
 }
 
-// TestLengthCannotBeChanged: whoever has the cookie of a shared computer can't make
+// TestLengthCannotBeChanged: a user with the cookie of a shared computer can't make
 // it last.
 func TestLengthCannotBeChanged(t *testing.T) {
 	t.Parallel()

@@ -66,7 +66,7 @@ func TestCacheKeepsRowsUntilAFreshOneIsRead(t *testing.T) {
 	// A missing user is remembered as well, until a lookup finds the user.
 	d.exec("INSERT INTO auth_user VALUES (1, 'user1', 'r', NULL, 1)")
 	if _, _, err := c.Lookup(t.Context(), token.IntKey(1)); !errors.Is(err, userstore.ErrNotFound) {
-		t.Fatalf("%v, want nobody still", err)
+		t.Fatalf("%v, want no user still", err)
 	}
 	if _, err := c.LookupFresh(t.Context(), token.IntKey(1)); err != nil {
 		t.Fatal(err)

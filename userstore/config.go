@@ -308,7 +308,7 @@ func (c *Config) validateNames() error {
 		}
 	}
 	if c.Columns.RelationKey == NoColumn {
-		return setting.Errorf("relation_key", "relation_key can't be -: without it nobody's groups can be found")
+		return setting.Errorf("relation_key", "relation_key can't be -: without it no user's groups can be found")
 	}
 	if c.Columns.RelationKey != "" && c.Groups == nil && c.Permissions == nil && !c.HasRelations {
 		return setting.Errorf("relation_key", "relation_key has no effect without groups or permissions: add one of these options, or remove it")

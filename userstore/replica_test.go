@@ -154,7 +154,7 @@ func testReplicaBehind(t *testing.T, r *replicated) {
 	r.primary.exec("INSERT INTO auth_user (" + columns + ") SELECT 7, password, NULL, 0, 'new', '', '', '', 0, 1, date_joined FROM auth_user WHERE id = 2")
 	wantAny(t, s, 7, p2, true)
 	if _, isFresh, err := s.LookupAny(t.Context(), token.IntKey(99)); !errors.Is(err, userstore.ErrNotFound) || !isFresh {
-		t.Errorf("nobody: %v, fresh: %t", err, isFresh)
+		t.Errorf("no user: %v, fresh: %t", err, isFresh)
 	}
 
 	// The token is used once, by the row that both servers have.

@@ -37,7 +37,7 @@ func sessions() *userstore.Via {
 	}
 }
 
-var errAnonymous = errors.New("nobody is logged in")
+var errAnonymous = errors.New("no user is logged in")
 
 // apiTokens is the way to users by rows of Django REST framework's tokens.
 func apiTokens() *userstore.Via {
@@ -51,7 +51,7 @@ func wantVia(t *testing.T, s *userstore.MySQL, via *userstore.Via, value, userna
 	switch {
 	case username == "" && errors.Is(err, userstore.ErrNotFound):
 	case username == "":
-		t.Errorf("%q leads to %v, %v; want nobody", value, user, err)
+		t.Errorf("%q leads to %v, %v; want no user", value, user, err)
 	case err != nil:
 		t.Errorf("%q: %v", value, err)
 	case user.Username != username:

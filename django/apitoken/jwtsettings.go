@@ -86,7 +86,7 @@ func (s JWTSettings) verifier() (verifier, error) {
 		case s.SigningKey == "":
 			return nil, errors.New("SigningKey must be set: it is Django's SECRET_KEY by default")
 		case strings.Contains(s.SigningKey, "-----BEGIN "), strings.HasPrefix(s.SigningKey, "ssh-"):
-			return nil, fmt.Errorf("SigningKey is a key of another kind: with %s, anybody who has the public key could sign", s.Algorithm)
+			return nil, fmt.Errorf("SigningKey is a key of another kind: with %s, any client with the public key could sign", s.Algorithm)
 		}
 		return newHMACVerifier(hash, []byte(s.SigningKey)), nil
 	}

@@ -19,7 +19,7 @@ var reasons = [...]struct{ name, text string }{
 	Malformed:       {"malformed", "the session isn't in Django's format"},
 	BadSignature:    {"bad_signature", "the session's signature doesn't match: forged, or made with another SECRET_KEY or session class"},
 	Expired:         {"expired", "the session has expired"},
-	Anonymous:       {"anonymous", "the session has no user: nobody has logged in, or has logged out since"},
+	Anonymous:       {"anonymous", "the session has no user: no user has logged in, or the user has logged out since"},
 	UnlistedBackend: {"unlisted_backend", "the backend that logged the user in isn't one of AUTHENTICATION_BACKENDS"},
 	UnknownUser:     {"unknown_user", "there is no such user"},
 	InactiveUser:    {"inactive_user", "the user isn't active"},

@@ -92,7 +92,7 @@ func New(settings Settings) (*Signer, error) {
 	s := &Signer{settings: settings, macs: []*SaltedHMAC{NewSaltedHMAC(settings.Salt+saltSuffix, settings.SecretKey)}}
 	for _, key := range settings.SecretKeyFallbacks {
 		if key == "" {
-			return nil, errors.New("SecretKeyFallbacks can't have an empty key: anybody could sign with it")
+			return nil, errors.New("SecretKeyFallbacks can't have an empty key: any client could sign with it")
 		}
 		s.macs = append(s.macs, NewSaltedHMAC(settings.Salt+saltSuffix, key))
 	}

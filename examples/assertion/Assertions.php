@@ -24,7 +24,7 @@ final class Assertions
 
     /**
      * @param string $directory is where the keys are kept between requests: one
-     *     that nobody can write to but the user that PHP runs as.
+     *     that only the user that PHP runs as can write to.
      */
     public function __construct(string $keysUrl, string $audience, string $directory, string $issuer = 'caddy-sesame')
     {
@@ -71,7 +71,7 @@ final class Assertions
             throw new Refused("it isn't valid yet");
         }
         if (!is_string($claims['sub'] ?? null)) {
-            throw new Refused('it names nobody');
+            throw new Refused('it names no user');
         }
         return $claims;
     }
@@ -108,8 +108,8 @@ final class Assertions
 
     private function readKeys(): void
     {
-        // Anybody can name keys that don't exist: that must not become a request
-        // each. Whoever has the lock reads, and the others wait for it.
+        // Any client can name keys that don't exist: that must not become a request
+        // each. The process with the lock reads, and the others wait for it.
         $lock = fopen("$this->directory/keys.lock", 'c+');
         if (!$lock || !flock($lock, LOCK_EX)) {
             return;

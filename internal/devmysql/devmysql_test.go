@@ -103,7 +103,7 @@ func TestInsertAndUpdateByDjango(t *testing.T) {
 	exec(t, s, "INSERT INTO auth_group (name) VALUES (?)", "staff")
 	exec(t, s, "INSERT INTO auth_user_groups (user_id, group_id) VALUES (1, 1)")
 	if err := s.Exec("INSERT INTO auth_user_groups (user_id, group_id) VALUES (9, 1)"); err == nil {
-		t.Error("a group of nobody was accepted")
+		t.Error("a membership of a missing user was accepted")
 	}
 	if err := s.Exec(insertUser, 2, "!", nil, "alice", "", 1); err == nil {
 		t.Error("a username was accepted twice")

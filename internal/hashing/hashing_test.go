@@ -94,7 +94,7 @@ func TestAKnownClientIsDelayedByItsOwnGuesses(t *testing.T) {
 		if got, _ := s.check(t, 1, "alice", "another", false); got != firstDelay {
 			t.Errorf("the next wrong password waited for %s, want %s", got, firstDelay)
 		}
-		s.wantDelay(t, 2, "alice", 0) // no one else is
+		s.wantDelay(t, 2, "alice", 0) // no other user is
 	})
 }
 

@@ -114,7 +114,7 @@ func parseAssertionKey(text string) (ed25519.PrivateKey, error) {
 const assertionPurpose = "caddy-sesame/assertion/1"
 
 // The cost of a derived key, in the terms of scrypt (RFC 7914): 32 MiB and
-// some 80 ms, once. The derived public key is published, so that anyone can
+// some 80 ms, once. The derived public key is published, so that any client can
 // test guesses of SECRET_KEY against it. A long random key can't be guessed;
 // for a weaker one, each guess costs this much.
 const (

@@ -132,7 +132,7 @@ func TestFailuresOfManyClients(t *testing.T) {
 		t.Errorf("the memory has grown by %d bytes", grown)
 	}
 	if !crowded {
-		t.Error("nobody was told that clients were forgotten")
+		t.Error("it wasn't told that clients were forgotten")
 	}
 	if f.Wait(flooder) == 0 {
 		t.Error("the client with the most failures was forgotten")

@@ -65,7 +65,7 @@ func (a *answers) find(q *Queue, from Client, key userstore.Key) {
 		case errors.Is(err, ErrTurnedAway):
 			got = "turned away"
 		case errors.Is(err, userstore.ErrNotFound):
-			got = "nobody"
+			got = "no user"
 		case err != nil:
 			got = err.Error()
 		case userstore.ByPrimaryKey(user.PrimaryKey) != key:
@@ -124,7 +124,7 @@ func TestQueueIsPaced(t *testing.T) {
 				t.Errorf("query %d is sent %s after the one before", i, queries.began[i].Sub(queries.began[i-1]))
 			}
 		}
-		if got.counts["1: turned away"] == 0 || got.counts["1: nobody"] == 0 {
+		if got.counts["1: turned away"] == 0 || got.counts["1: no user"] == 0 {
 			t.Errorf("the client got %v", got.counts)
 		}
 		// Another client doesn't wait behind it.
@@ -285,7 +285,7 @@ func TestQueueTellsWhyARowIsRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		refused, other := userstore.ByPrimaryKey(token.IntKey(1)), userstore.ByPrimaryKey(token.IntKey(2))
-		why := errors.New("nobody is logged in")
+		why := errors.New("no user is logged in")
 		q := NewQueue(func(context.Context, []userstore.Key) (map[userstore.Key]*userstore.User, map[userstore.Key]error, error) {
 			return map[userstore.Key]*userstore.User{other: {}}, map[userstore.Key]error{refused: why}, nil
 		}, time.Second)

@@ -22,7 +22,7 @@ import (
 )
 
 func main() {
-	// SIGPIPE: whoever reads what this prints may stop, and head does.
+	// SIGPIPE: the reader of the output may stop, as head does.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {

@@ -18,7 +18,7 @@ type Runner struct {
 	Settings results.Settings
 	Wrk      *wrk.Tool
 	Database *users.Database
-	// Say tells whoever waits what is being done.
+	// Say tells the user who waits what is being done.
 	Say func(format string, args ...any)
 }
 

@@ -106,7 +106,7 @@ func (c *chart) height() int {
 	return height
 }
 
-// describe says what the chart shows to whoever doesn't see it.
+// describe says what the chart shows, for readers who can't see it.
 func (c *chart) describe() string {
 	var parts []string
 	for _, g := range c.groups {

@@ -95,7 +95,7 @@ class Users(Noted):
     # The backend, which reads the user of a token, and decides about it.
 
     def choose_backend(self):
-        """Choose the backend that lets in everybody whom Django lets in with a token."""
+        """Choose the backend that accepts every user whom Django accepts with a token."""
         backends = [load_backend(path) for path in settings.AUTHENTICATION_BACKENDS]
         try:
             from sesame import backends as sesame

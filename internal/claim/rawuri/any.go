@@ -2,12 +2,12 @@ package rawuri
 
 import "strings"
 
-// A link may come damaged: encoded once more, with its name in capitals, with
-// another separator in front, or as a part of another link. The token in it is
-// none for this request then, but it may be a good one. So what follows finds
-// parameters of given names wherever they could be meant: the name in any case,
-// each of its letters encoded any number of times, behind anything that could
-// separate it, as far as an equals sign.
+// A link may be damaged: encoded once more, with its name in capitals, with another
+// separator in front, or as a part of another link. This request isn't authenticated
+// by the token in it, but the token may still be valid, and must not get into a log
+// or to an upstream. So the functions below find a parameter of a given name in
+// every form that may be meant: the name in any case, each of its letters encoded
+// any number of times, behind any separator, and followed by an equals sign.
 
 // Place is where a text is found. It decides which characters end a value.
 type Place uint8
@@ -20,13 +20,13 @@ const (
 	Cookie              // the value of the field Cookie, whose pairs aren't parameters
 )
 
-// minBareValue is the least length of a value in a header field that has no URI
-// with a query in front of it: fields have parameters of their own, such as
-// q=0.9, and tokens are longer than most of those.
+// minBareValue is the least length of a value that counts in a header field where
+// no URI with a query precedes it. Fields have parameters of their own, such as
+// q=0.9, whose values are shorter than tokens.
 const minBareValue = 7
 
-// Has reports whether a text has a parameter of one of the names. It allocates
-// nothing that isn't used again.
+// Has reports whether a text has a parameter of one of the names. Its memory comes
+// from a pool.
 func Has(text string, at Place, names []string) bool {
 	if !mayHave(text) {
 		return false
@@ -43,8 +43,8 @@ func mayHave(text string) bool {
 		strings.IndexByte(text, '\\') >= 0 || strings.IndexByte(text, '&') >= 0
 }
 
-// Cut takes all parameters with the names out of a text, each with a separator
-// beside it. The rest comes back byte for byte.
+// Cut takes all parameters with the names out of a text, each with one separator
+// next to it. The rest is returned byte for byte.
 func Cut(text string, at Place, names []string) string {
 	if !mayHave(text) {
 		return text
@@ -57,8 +57,8 @@ func Cut(text string, at Place, names []string) string {
 		return text
 	}
 	kept := make([]byte, 0, len(text))
-	from := 0      // the text before it is done
-	separator := 0 // the width of the one that kept ends with, in front of what was cut
+	from := 0      // the text before this index is in kept, or cut
+	separator := 0 // how many bytes of a separator kept ends with
 	for ; ok; found, ok = f.next() {
 		if between := text[from:p.offset(found.name)]; between != "" {
 			kept = append(kept, between...)
@@ -82,8 +82,8 @@ func Cut(text string, at Place, names []string) string {
 	return string(append(kept, text[from:]...))
 }
 
-// isFollowed reports whether a parameter is followed by another of the same
-// link.
+// isFollowed reports whether another parameter of the same link follows, so that
+// the separator behind this one is cut, and the one in front stays.
 func (f *finder) isFollowed(found parameter) bool {
 	p, width := f.plain, 1
 	if found.name > 0 {
@@ -104,7 +104,7 @@ func (f *finder) isFollowed(found parameter) bool {
 	return false
 }
 
-// isDropped reports whether a separator goes with the parameter behind it.
+// isDropped reports whether a separator is cut with the parameter behind it.
 func isDropped(c byte, at Place) bool {
 	return isSeparator(c) || at == Query && (c == '+' || c == ' ')
 }
@@ -128,8 +128,8 @@ func Values(text string, at Place, names []string) (values []string) {
 	return values
 }
 
-// Blank removes the values of all parameters of the names, and leaves the names.
-// So a path keeps its segments, and gets no dot segment that wasn't there.
+// Blank removes the values of all parameters of the names, and leaves the names, so
+// that a path keeps its segments, and gets no new dot segment.
 func Blank(text string, at Place, names []string) string {
 	return replaceValues(text, at, names, "")
 }
@@ -146,7 +146,7 @@ func replaceValues(text string, at Place, names []string, by string) string {
 		return text
 	}
 	replaced := make([]byte, 0, len(text)+len(by))
-	from := 0 // the text before it is done
+	from := 0 // the text before this index is in replaced
 	for ; ok; found, ok = f.next() {
 		replaced = append(replaced, text[from:p.offset(found.value)]...)
 		replaced = append(replaced, by...)
@@ -161,10 +161,11 @@ type finder struct {
 	at    Place
 	names []string
 
-	from   int // where to go on
-	found  int // up to where the last parameter goes, with what was cut behind it
-	looked int // up to where names were looked for
-	opened int // up to where it is known that no URI with a query begins
+	// Indexes of the plain:
+	from   int // the search continues here
+	found  int // the last parameter ends here, with a separator that was cut behind it
+	looked int // no name is looked for before this index again
+	opened int // no URI with a query begins before this index, unless isOpen
 	isOpen bool
 }
 
@@ -190,21 +191,24 @@ func (f *finder) next() (found parameter, ok bool) {
 		if found.end == found.value || !f.isParameter(found) {
 			continue
 		}
-		found.name = max(found.name, f.found) // where the value before is a name itself
+		found.name = max(found.name, f.found) // the value before it may end with the name
 		f.goOn(found.end)
 		return found, true
 	}
 }
 
-// goOn has the next parameter, its name included, looked for from i on.
+// goOn continues the search at an index: the next parameter and its name begin there
+// or later.
 func (f *finder) goOn(i int) { f.from, f.found = i, i }
 
-// maxLooks bounds how far nameBefore looks back into what was looked at before.
+// maxLooks is how many bytes in front of finder.looked nameBefore may look at again.
+// It keeps the work linear in the text's length.
 const maxLooks = 64
 
-// nameBefore returns where one of the names begins that ends at end. Between it
-// and end there may be white space and quotes, and, as PHP has it, the index of a
-// list, which may be the name itself: sesame[0], form[sesame].
+// nameBefore returns the start of one of the names in front of the index end, where
+// an equals sign is. White space and quotes may stand between them, and an index in
+// brackets, as PHP writes lists: sesame[0]. The name itself may be such an index:
+// form[sesame].
 func (f *finder) nameBefore(end int) (start int, ok bool) {
 	p := f.plain
 	end = f.beforeClosing(end)
@@ -227,7 +231,8 @@ func (f *finder) nameBefore(end int) (start int, ok bool) {
 	return 0, false
 }
 
-// beforeClosing is where a name ends that white space and quotes stand behind.
+// beforeClosing returns the end of a name without the white space and quotes behind
+// it.
 func (f *finder) beforeClosing(end int) int {
 	for end > f.looked && isClosing(f.plain.at(end-1)) {
 		end--
@@ -235,7 +240,7 @@ func (f *finder) beforeClosing(end int) int {
 	return end
 }
 
-// nameEndingAt returns where one of the names begins that ends at end.
+// nameEndingAt returns the start of one of the names, if it ends at end.
 func (f *finder) nameEndingAt(end int) (start int, ok bool) {
 	for _, name := range f.names {
 		start := end - len(name)
@@ -265,8 +270,8 @@ func (f *finder) isEntity(start int) bool {
 	return start == 0 || !isNameByte(f.plain.at(start-1))
 }
 
-// isName reports whether a name stands at start, in any case. PHP turns into an
-// underscore what no variable has in its name.
+// isName reports whether a name stands at start, in any case. PHP turns characters
+// that a variable can't have in its name into underscores.
 func (f *finder) isName(start int, name string) bool {
 	for i := range len(name) {
 		c := f.plain.at(start + i)
@@ -278,8 +283,8 @@ func (f *finder) isName(start int, name string) bool {
 	return true
 }
 
-// endOf returns the end of the value that begins at value. Separators that are
-// encoded more often than the one in front of the name are a part of the value.
+// endOf returns the end of the value that begins at value. A separator that is
+// encoded more often than the one in front of the name is part of the value.
 func (f *finder) endOf(name, value int) int {
 	p := f.plain
 	width := 1
@@ -293,8 +298,8 @@ func (f *finder) endOf(name, value int) int {
 	return end
 }
 
-// behindOpening returns where a value begins that white space or a quote stands
-// in front of, as in a header field.
+// behindOpening returns the start of a value without the white space, quote or
+// bracket in front of it, which header fields may have.
 func (f *finder) behindOpening(value int) int {
 	if f.at == Query || f.at == Path {
 		return value
@@ -307,8 +312,8 @@ func (f *finder) behindOpening(value int) int {
 	return i
 }
 
-// isClosed reports whether a quote or bracket behind a value closes one in front of
-// it.
+// isClosed reports whether a value stands between two quotes or brackets that
+// belong together.
 func (f *finder) isClosed(found parameter) bool {
 	p := f.plain
 	if found.end == p.len() {
@@ -334,8 +339,8 @@ func (f *finder) ends(c byte) bool {
 	}
 }
 
-// isParameter reports whether a match is a parameter, and not a part of the field's
-// own syntax.
+// isParameter reports whether a match is a link's parameter. In a header field, it may
+// be one of the field's own.
 func (f *finder) isParameter(found parameter) bool {
 	p := f.plain
 	if f.at == Query || f.at == Path {
@@ -376,8 +381,8 @@ func isNameByte(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' || c == '-' || c == '.'
 }
 
-// isClosing reports whether a byte may stand between a name and its equals sign. A
-// byte that isn't ASCII may be part of a space without width.
+// isClosing reports whether a byte may stand between a name and its equals sign.
+// Bytes that aren't ASCII may be part of a zero-width space.
 func isClosing(c byte) bool {
 	return c <= ' ' || c == '+' || c == '"' || c == '\'' || c == '\\' || c >= 0x80
 }
@@ -397,9 +402,9 @@ func lower(c byte) byte {
 // isSeparator reports whether a parameter may begin behind a byte.
 func isSeparator(c byte) bool { return c == '?' || c == '&' || c == ';' || c == '#' }
 
-// endsParameter reports whether a byte ends a parameter in a text: one that
-// separates it from the next, one that a URI doesn't have in it, or one that is
-// taken to be the text's, as the bracket around it or a comma behind.
+// endsParameter reports whether a byte ends a parameter in a text: a separator, a
+// byte that no URI contains, or punctuation that more probably belongs to the text
+// around the URI, such as a bracket or a comma.
 func endsParameter(c byte) bool {
 	return isSeparator(c) || c <= ' ' || c >= 0x7f || strings.IndexByte("\"'()<>,[]{}|\\^`", c) >= 0
 }

@@ -2,15 +2,15 @@ package rawuri
 
 import "strings"
 
-// DamagedParameter reads a parameter of a query that a mail program damaged in a
-// way that leaves one reading: with the ampersand of HTML in front, amp;name=, or
-// with its equals sign encoded, name%3D. Each may be encoded further. A parameter
-// with two different values is ambiguous, and counts as not found.
+// DamagedParameter reads a parameter of a query that a mail program has damaged, where
+// only one reading is possible: behind an ampersand that is written as in HTML,
+// amp;name=, or with its equals sign encoded, name%3D. Both may be encoded further. A
+// parameter with two different values is ambiguous, and counts as not found.
 func DamagedParameter(query, name string) (value string, found bool) {
 	if !Has(query, Query, []string{name}) {
 		return "", false
 	}
-	isEntity := false // the piece before was the start of one
+	isEntity := false // whether the piece before is an HTML ampersand
 	for start, separator := 0, byte('&'); start <= len(query); {
 		end := len(query)
 		if i := strings.IndexAny(query[start:], "&;"); i >= 0 {
@@ -56,8 +56,8 @@ func readDamaged(piece, name string, isBehindEntity bool) (value string, ok bool
 	return rest, rest != ""
 }
 
-// isAmpersand reports whether a text is the start of one as HTML writes it, up
-// to the semicolon.
+// isAmpersand reports whether a text is an ampersand as HTML writes it, without the
+// & in front and the semicolon behind.
 func isAmpersand(text string) bool {
 	switch strings.ToLower(text) {
 	case "amp", "#38", "#x26":

@@ -5,15 +5,14 @@ import (
 	"sync"
 )
 
-// plain is a text with its percent-encoding undone, however often it was
-// encoded: a link that is the value of a parameter is encoded once, a link in
-// the value of that link's parameter twice.
+// plain is a text whose percent-encoding is undone, however often it was applied: a
+// link in a parameter is encoded once, and a link in a parameter of that link twice.
 type plain struct {
-	text string // as it stands
+	text string // as it was given
 
-	// bytes are the decoded bytes of the text, and escapes has, in order, which of
-	// them were encoded. Both are empty if nothing is encoded: then the text itself
-	// counts.
+	// bytes are the decoded bytes of the text, and escapes are those of them that were
+	// encoded, in order. Both are empty if nothing is encoded: then the bytes are
+	// those of text.
 	bytes   []byte
 	escapes []escape
 }
@@ -21,11 +20,11 @@ type plain struct {
 // escape is a byte that was encoded. Requests are far shorter than 4 GiB.
 type escape struct {
 	at    uint32 // index of the byte
-	extra uint32 // how much longer the text is up to its end than the bytes are
+	extra uint32 // how many more bytes the text has than bytes, up to and with this one
 }
 
-// maxKept is how large the memory of a plain may be that is used again: a
-// request's text is looked at several times.
+// maxKept is the most memory of a plain that goes back into the pool, in bytes. The
+// same text of a request is decoded several times.
 const maxKept = 1 << 21
 
 var plains = sync.Pool{New: func() any { return new(plain) }}
@@ -56,8 +55,9 @@ func newPlain(text string) *plain {
 	return p
 }
 
-// countEscapes returns at least how many bytes of a text are encoded, and 0 where
-// none is.
+// countEscapes returns how many escapes a text has at first sight. Escapes that
+// appear once others are decoded don't count; without any at first sight, there are
+// none.
 func countEscapes(text string) (n int) {
 	for i := 0; i+2 < len(text); i++ {
 		switch c := text[i]; {
@@ -70,10 +70,9 @@ func countEscapes(text string) (n int) {
 	return n
 }
 
-// lastEscape returns the byte that a text ends with an escape of, and the length
-// of the escape; 0 where it ends with none. Apart from percent-encoding, it knows
-// how JSON and JavaScript write a byte, \u003d and %u003d, and how HTML writes an
-// equals sign.
+// lastEscape decodes the escape at the end of a text. It returns the byte and the
+// escape's length, which is 0 if there is none. Escapes are percent-encoding, the
+// forms of JSON and JavaScript, \u003d and %u003d, and the equals sign of HTML.
 func lastEscape(text []byte) (c byte, size int) {
 	n := len(text)
 	if n < 3 {
@@ -93,8 +92,8 @@ func lastEscape(text []byte) (c byte, size int) {
 	return 0, 0
 }
 
-// equalsEntity returns the length of the equals sign of HTML that a text ends
-// with, or 0.
+// equalsEntity returns the length of an equals sign as HTML writes it at the end of a
+// text, or 0.
 func equalsEntity(text []byte) int {
 	for _, entity := range [...]string{"&#61;", "&#x3d;", "&equals;"} {
 		if at := len(text) - len(entity); at >= 0 && hasPrefixFold(text[at:], entity) {
@@ -115,7 +114,7 @@ func hasPrefixFold(text []byte, prefix string) bool {
 	return true
 }
 
-// free has the memory used again.
+// free gives the memory back to the pool.
 func (p *plain) free() {
 	p.text = ""
 	if cap(p.bytes) <= maxKept {
@@ -123,7 +122,7 @@ func (p *plain) free() {
 	}
 }
 
-// len is the number of bytes.
+// len is the number of decoded bytes.
 func (p *plain) len() int {
 	if len(p.escapes) == 0 {
 		return len(p.text)
@@ -131,7 +130,7 @@ func (p *plain) len() int {
 	return len(p.bytes)
 }
 
-// at is a byte.
+// at is a decoded byte.
 func (p *plain) at(i int) byte {
 	if len(p.escapes) == 0 {
 		return p.text[i]
@@ -139,7 +138,7 @@ func (p *plain) at(i int) byte {
 	return p.bytes[i]
 }
 
-// offset is where a byte begins in the text.
+// offset is the index in the text at which a decoded byte begins.
 func (p *plain) offset(i int) int {
 	before, _ := slices.BinarySearchFunc(p.escapes, i, func(e escape, i int) int { return int(e.at) - i })
 	if before == 0 {
@@ -148,8 +147,8 @@ func (p *plain) offset(i int) int {
 	return i + int(p.escapes[before-1].extra)
 }
 
-// width is how many bytes of the text one decoded byte took: each further encoding
-// adds some.
+// width is how many bytes of the text one decoded byte takes. Each further encoding
+// makes it wider.
 func (p *plain) width(i int) int { return p.offset(i+1) - p.offset(i) }
 
 // next is the first index from i on of an equals sign or a NUL, or -1.

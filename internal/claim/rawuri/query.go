@@ -8,10 +8,10 @@ import "strings"
 // The rest comes back byte for byte. value is that of the last one, decoded,
 // as Django reads it.
 //
-// Parameters are what stands between ampersands, as in Django and PHP. Some
-// servers also split at semicolons, and mail programs turn & into &amp;, so a
-// piece behind a semicolon that has the name is taken out as well: it isn't
-// read as a token, but it may well be one.
+// Parameters are separated by ampersands, as in Django and PHP. Some servers also
+// split at semicolons, and mail programs turn & into &amp;. So a piece behind a
+// semicolon that has the name is taken out, too: it doesn't authenticate the
+// request, but its value may be a valid token.
 func CutParameter(query, name string) (rest, value string, found bool) {
 	rest, value, found = cutParameter(query, name)
 	return rest, decodeParameter(value), found
@@ -45,8 +45,8 @@ func WithoutParameter(query, name string) string {
 	return rest
 }
 
-// keeper puts together the kept pieces of a query. A single piece, as when the
-// token comes first or last, needs no memory.
+// keeper joins the pieces of a query that are kept. A single piece, as when the
+// token comes first or last, is a part of the query, without a copy.
 type keeper struct {
 	query      string
 	start, end int // the piece
@@ -55,7 +55,7 @@ type keeper struct {
 	isJoined   bool
 }
 
-// keep keeps a parameter, less the pieces between semicolons that have the
+// keep keeps a parameter, without the pieces between semicolons that have the
 // name.
 func (k *keeper) keep(start, end int, name string) {
 	parameter := k.query[start:end]
@@ -80,7 +80,7 @@ func (k *keeper) keep(start, end int, name string) {
 	k.write(parameter, name)
 }
 
-// write appends a parameter, less the pieces between semicolons that have the
+// write appends a parameter, without the pieces between semicolons that have the
 // name.
 func (k *keeper) write(parameter, name string) {
 	if !strings.Contains(parameter, ";") {
@@ -240,9 +240,9 @@ func fromHex(c byte) byte {
 	return c&^0x20 - 'A' + 10 // upper and lower case differ in one bit
 }
 
-// split splits a URI at its query, which is empty where there is none. A
-// request's target has no fragment: a number sign there is a character of the
-// query, or of the path before it, for Go as for those behind.
+// split splits a URI at its query, which is empty where there is none. A request's
+// target has no fragment: Go and the upstreams take a number sign for a character of
+// the query, or of the path.
 func split(uri string) (before, query string) {
 	before, query, _ = strings.Cut(uri, "?")
 	return before, query

@@ -6,10 +6,10 @@ import (
 	"unicode"
 )
 
-// OwnTarget returns the target of a next parameter if it is a page of this site, or
-// else the fallback. It rejects whatever browsers, proxies or apps could take for
-// another host: //host, /\host, encoded forms of these, another scheme, and control
-// characters, which browsers drop.
+// OwnTarget returns the target of a next parameter if it is a page of this site, and
+// otherwise the fallback. It rejects every target that browsers, proxies or
+// applications could take for one on another host: //host, /\host, encoded forms of
+// these, another scheme, and control characters, which browsers drop.
 func OwnTarget(next, fallback string) string {
 	if next == "" || next[0] != '/' || len(next) > maxTarget {
 		return fallback
@@ -47,6 +47,6 @@ func looksLikeHost(path string) bool {
 const (
 	// maxTarget is the length of the longest accepted target: that of a long URL.
 	maxTarget = 2048
-	// maxDecodings is how often an app behind may decode a path.
+	// maxDecodings is how often an application may decode a path.
 	maxDecodings = 3
 )

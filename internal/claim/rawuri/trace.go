@@ -2,13 +2,13 @@ package rawuri
 
 import "strings"
 
-// mostEncodings is how often a text may be percent-encoded for HasTrace to see
-// through it: once for each URL that it is nested in.
+// mostEncodings is how many percent-encodings HasTrace undoes: a text is encoded
+// once for each URL that it is nested in.
 const mostEncodings = 5
 
-// HasTrace reports whether a text has a parameter of the given name with a value,
-// in any letter case, behind any separator and percent-encoded up to five times:
-// what mail programs make of links, and URLs nested in parameters.
+// HasTrace reports whether a text has a parameter of the given name, in any case,
+// behind any separator and percent-encoded up to five times. Mail programs, and URLs
+// in parameters, bring tokens into such a form.
 func HasTrace(text, name string) bool {
 	want := strings.ToLower(name) + "="
 	for range mostEncodings + 1 {

@@ -1,7 +1,7 @@
 // Command soak has two gateways work for a time, under mixed traffic and with
-// faults at random, and sees that nothing is lost, nobody is let in who may not
-// be, no one-time token is used twice, and nothing grows. It is started by
-// xcaddy.sh.
+// faults at random. It checks that no request is lost, no user is accepted without
+// the right to log in, no one-time token is used twice, and nothing grows. xcaddy.sh
+// starts it.
 package main
 
 import (

@@ -24,11 +24,11 @@ type Site struct {
 	// Gateways are two: the first is never ended, so that its memory can be
 	// compared over the whole time.
 	Gateways []*gateway.Gateway
-	// Probe is a person whose row nobody changes, and Tokens make tokens that
-	// the gateways accept: by them it is seen that all is well.
+	// Probe is a person whose row no fault changes, and Tokens make tokens for that
+	// person: a gateway that accepts one works.
 	Probe  *people.Person
 	Tokens *token.Tokens
-	// Say tells whoever watches what happens.
+	// Say tells the user who watches what happens.
 	Say func(format string, args ...any)
 
 	mu      sync.Mutex

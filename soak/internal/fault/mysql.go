@@ -86,7 +86,7 @@ func (s *Site) killEach(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// lockTable keeps everybody else out of the table.
+// lockTable keeps all other connections out of the table.
 func (s *Site) lockTable(ctx context.Context, random *rand.Rand) error {
 	return s.outage(ctx, "table locked", func() error {
 		conn, err := s.Table.Admin.Conn(ctx)
@@ -105,8 +105,8 @@ func (s *Site) lockTable(ctx context.Context, random *rand.Rand) error {
 	})
 }
 
-// readOnly is a failover to a server that can't be written to: tokens for many
-// uses and sessions go on, and nobody uses up one for one use.
+// readOnly is a failover to a server that can't be written to: reusable tokens and
+// sessions go on, and no one-time token is used up.
 func (s *Site) readOnly(ctx context.Context, random *rand.Rand) error {
 	defer s.Books.ReadOnly.Begin()()
 	if _, err := s.Table.Admin.ExecContext(ctx, "SET GLOBAL read_only = 1"); err != nil {

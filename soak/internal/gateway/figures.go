@@ -90,8 +90,7 @@ func connectionsTo(process procfs.Proc, port int) (int, error) {
 	return n, nil
 }
 
-// Goroutines are the stacks of all goroutines, for whoever looks for one that
-// is left.
+// Goroutines are the stacks of all goroutines, to find one that is left.
 func (g *Gateway) Goroutines(ctx context.Context) (string, error) {
 	return g.get(ctx, "/debug/pprof/goroutine?debug=1")
 }

@@ -102,7 +102,7 @@ func (l *long) read(ctx context.Context, conn net.Conn, body io.Reader, until ti
 }
 
 // isLate reports whether a response should have been cut off by now. While MySQL
-// is away nobody can be looked up, and a reload begins anew.
+// is away no user can be looked up, and a reload begins anew.
 func (l *long) isLate(now time.Time) (since time.Time, isLate bool) {
 	since, refused := l.person.RefusedSince(l.password)
 	if !refused {

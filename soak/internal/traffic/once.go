@@ -23,7 +23,7 @@ var pages atomic.Int64
 // use is what became of a one-time token.
 type use struct {
 	passed  atomic.Int32 // accepted requests
-	unclear atomic.Int32 // requests after which nobody knows: 503, or no answer
+	unclear atomic.Int32 // requests that may have been accepted: 503, or no answer
 	refused atomic.Int32
 }
 
@@ -59,7 +59,7 @@ func (t *Traffic) useOnce(random *rand.Rand, p *people.Person) {
 	users.Wait()
 	t.judgeUse(ctx, p, path, before, &u)
 
-	// It is used up now, whoever used it.
+	// It is used up now, by one request or another.
 	a := t.ask(random, "one-time token again", http.MethodGet, link)
 	t.judgeRefusal("one-time token again", a)
 }
@@ -116,7 +116,7 @@ func (t *Traffic) judgeUse(ctx context.Context, p *people.Person, path string, b
 	case passed > 1 || arrived > 1:
 		t.Books.Violation("%s: it was used more than once", what)
 	case !isWritten:
-		t.Books.Violation("%s: nobody used it up", what)
+		t.Books.Violation("%s: no request used it up", what)
 	case passed == 1 && arrived == 1:
 		t.Books.Count(kind, "used once")
 	case passed == 0 && unclear > 0 && arrived == 1:
@@ -124,7 +124,7 @@ func (t *Traffic) judgeUse(ctx context.Context, p *people.Person, path string, b
 	case passed == 0 && unclear > 0:
 		t.Books.Count(kind, "used up by a request that got 503 or no answer")
 	default:
-		t.Books.Violation("%s: nobody was let in, for no reason", what)
+		t.Books.Violation("%s: no request was accepted, for no reason", what)
 	}
 }
 
@@ -151,7 +151,7 @@ func (t *Traffic) scan(random *rand.Rand, link string, late bool) {
 		}
 	case http.StatusUnauthorized, http.StatusTooManyRequests:
 		if !late {
-			t.Books.Violation("%s: gateway %s refused a token that nobody has used", kind, a.gateway.Name)
+			t.Books.Violation("%s: gateway %s refused a token that no request has used", kind, a.gateway.Name)
 		}
 	case http.StatusServiceUnavailable:
 		t.judgeUnavailable(kind, a)

@@ -124,9 +124,9 @@ func (t *Traffic) refused(random *rand.Rand) {
 	case 3:
 		kind, made = "malformed token", right[:random.IntN(len(right)-2)]
 	case 4:
-		nobody := people.Person{ID: people.FirstID - 1 - random.Int64N(1000)}
-		made, _ = t.reusable.Create(token.IntKey(nobody.ID), user, "", time.Now())
-		kind = "token of nobody"
+		missing := people.Person{ID: people.FirstID - 1 - random.Int64N(1000)}
+		made, _ = t.reusable.Create(token.IntKey(missing.ID), user, "", time.Now())
+		kind = "token of a missing user"
 	default:
 		kind = "no token"
 	}

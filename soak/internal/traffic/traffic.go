@@ -31,8 +31,7 @@ type Traffic struct {
 	sessions               sessions
 
 	// Programs keep their connections. Each one-time token gets new ones: on one
-	// that broke, Go's client sends a request again by itself, which nobody
-	// would know of.
+	// that broke, Go's client sends a request again by itself, and counts it once.
 	keeping, fresh *http.Client
 }
 
@@ -91,7 +90,7 @@ func (t *Traffic) Run(ctx context.Context, seed uint64, rate int) {
 		}
 	}
 	start(clients, clients*time.Second/time.Duration(rate), t.request)
-	start(1, 250*time.Millisecond, t.changeSomebody)
+	start(1, 250*time.Millisecond, t.changeUser)
 	share := len(t.Table.Once) / oneTimeClients
 	for i := range oneTimeClients {
 		mine := t.Table.Once[i*share : (i+1)*share]
@@ -121,9 +120,9 @@ func every(ctx context.Context, interval time.Duration, do func()) {
 
 func pick[T any](random *rand.Rand, from []T) T { return from[random.IntN(len(from))] }
 
-// changeSomebody gives somebody a new password, or deactivates them, or ends
-// that.
-func (t *Traffic) changeSomebody(random *rand.Rand) {
+// changeUser gives a user a new password, or deactivates the user, or activates
+// one again.
+func (t *Traffic) changeUser(random *rand.Rand) {
 	p := pick(random, t.Table.People)
 	_, active := p.Now()
 	what, change := "new password", func(ctx context.Context) error { return t.Table.ChangePassword(ctx, p) }

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// application stands for the one that can't log anyone in. It shows what
+// application stands for an application that has no login of its own. It shows what
 // reaches it.
 type application struct {
 	address string

@@ -50,8 +50,8 @@ func run(ctx context.Context, caddyPath, config string, check bool) (err error) 
 	}
 	defer closing(&err, app.close)
 
-	// Whoever clicks would rather see a plain port. A check may run next to
-	// other things.
+	// Users would rather see a plain port in the address. A check may run beside
+	// other programs.
 	preferred := "127.0.0.1:8080"
 	if check {
 		preferred = "127.0.0.1:0"
@@ -99,7 +99,7 @@ func closing(err *error, end func() error) {
 	*err = errors.Join(*err, end())
 }
 
-// freeAddress is the preferred one if nobody listens there, else one of
+// freeAddress is the preferred one if no program listens there, else one of
 // another port. It is free for the moment, which is as much as can be had for
 // another process.
 func freeAddress(preferred string) (string, error) {

@@ -105,7 +105,7 @@ func (a *attempt) make(ctx context.Context) error {
 	if a.bearer != "" {
 		request.Header.Set("Authorization", "Bearer "+a.bearer)
 	}
-	// Nobody can say so but the gateway.
+	// The gateway removes it: only the gateway itself may say so.
 	request.Header.Set("Remote-User", "mallory")
 	response, err := client.Do(request)
 	if err != nil {

@@ -59,7 +59,7 @@ func addUsers(database *devmysql.Server) (users, error) {
 	return all, nil
 }
 
-// hashedPassword looks like what Django stores. Nobody knows the password.
+// hashedPassword looks like what Django stores. It is of no password.
 func hashedPassword() string {
 	hash := make([]byte, 32)
 	rand.Read(hash)

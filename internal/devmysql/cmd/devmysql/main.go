@@ -57,7 +57,7 @@ func run(options devmysql.Options, init string) (err error) {
 
 	abandoned := make(chan struct{})
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // whatever ends it, nobody is there any more
+		_, _ = io.Copy(io.Discard, os.Stdin) // whatever ends it, the program that started this one has ended
 		close(abandoned)
 	}()
 	select {

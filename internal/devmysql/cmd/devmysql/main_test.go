@@ -13,7 +13,7 @@ import (
 	_ "github.com/go-sql-driver/mysql"
 )
 
-// The program runs until nobody holds its standard input, or it is told to end.
+// The program runs until its standard input is closed, or it is told to end.
 func TestProgramEndsWithItsInputOrASignal(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "devmysql")
