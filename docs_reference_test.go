@@ -288,7 +288,7 @@ func internalPackages(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	return slices.DeleteFunc(dirs, func(dir string) bool {
-		return slices.Contains([]string{"accesslog", "child", "devmysql", "faultproxy", "procfs", "rawquic"}, filepath.Base(dir)) ||
+		return slices.Contains([]string{"accesslog", "child", "devmysql", "devsmtp", "faultproxy", "procfs", "rawquic"}, filepath.Base(dir)) ||
 			strings.HasPrefix(filepath.Base(dir), "test")
 	})
 }

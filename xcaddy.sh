@@ -105,7 +105,7 @@ build() {
 # the modules inside this one are no part of it.
 stale() {
 	[ -x caddy ] || return 0
-	[ -n "$(find . \( -path ./internal/devmysql -o -path ./internal/rawquic -o -path ./bench -o -path ./e2e -o -path ./soak -o -path ./tools -o -path './.*' \) -prune -o \
+	[ -n "$(find . \( -path ./internal/devmysql -o -path ./internal/devsmtp -o -path ./internal/rawquic -o -path ./bench -o -path ./e2e -o -path ./soak -o -path ./tools -o -path './.*' \) -prune -o \
 		\( -name '*.go' ! -name '*_test.go' -o -name go.mod -o -name go.sum \) -newer caddy -print -quit)" ]
 }
 
@@ -147,7 +147,7 @@ tests() {
 	else
 		echo "xcaddy.sh: without cgo and a C compiler (Debian: apt install gcc libc6-dev) the tests run without -race" >&2
 	fi
-	for dir in . internal/devmysql bench e2e soak tools/mutate; do
+	for dir in . internal/devmysql internal/devsmtp bench e2e soak tools/mutate; do
 		[ -f "$dir/go.mod" ] || continue
 		# With -race, the root's tests take more than half of go's own limit, 10m.
 		(cd -- "$dir" && go test ${race[@]+"${race[@]}"} -timeout 20m "$@" ./...) || failed+=("$dir")

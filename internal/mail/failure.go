@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/textproto"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -85,7 +86,7 @@ func (s *settings) failed(ctx context.Context, at step, err error) *Failure {
 		f.code = reply.Code
 		f.permanent = reply.Code >= 500
 		f.isPolicy = strings.HasPrefix(reply.Msg, "5.7.")
-		f.text = s.redact(reply.Error()) + loginRemedy(at, reply.Code)
+		f.text = strconv.Itoa(reply.Code) + " " + s.redact(reply.Msg) + loginRemedy(at, reply.Code)
 	default:
 		f.permanent = isPermanent(err)
 		f.text = s.redact(err.Error()) + remedy(err)
