@@ -26,6 +26,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/login"
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
+	"github.com/caddy-sesame/caddy-sesame/internal/repost"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
@@ -67,27 +68,84 @@ func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 		w.Header().Set("HX-Redirect", answer.page.LoginAt)
 	}
 	f.challenge(w.Header(), r, err)
-	if f.g.login != nil && r.Method == http.MethodGet && asksForPage(r) {
-		return f.offerLogin(w, r, answer)
+	if f.g.login != nil && asksForPage(r) && !origin.Of(r).IsFrame {
+		switch posted := f.posted(r); {
+		case posted != nil:
+			return f.offerLogin(w, r, answer, posted)
+		case r.Method == http.MethodGet:
+			return f.offerLogin(w, r, answer, nil)
+		}
 	}
 	return f.answer(w, r, answer)
 }
 
+// posted is what a browser has posted after its session had ended, if the user can
+// send it again after the login.
+func (f *refuser) posted(r *http.Request) *login.Posted {
+	if !f.g.login.Carries() || !repost.MayRead(r) {
+		return nil
+	}
+	owner, ok := f.ownerOf(r)
+	if !ok {
+		return nil
+	}
+	body, err := repost.Read(r, f.g.sources.Clean(ownURI(r)))
+	if err != nil {
+		return nil // too large, or not of a form
+	}
+	return &login.Posted{Body: body, Owner: owner}
+}
+
+// ownerOf is the primary key of the user whose session a request was sent in, empty
+// where that isn't known. ok is false if there are several.
+func (f *refuser) ownerOf(r *http.Request) (owner string, ok bool) {
+	c := takenOf(r)
+	sent, err := authn.SentSessions(r.Context(), c.ambient, c.at)
+	if err != nil {
+		return "", false
+	}
+	for _, parsed := range slices.Concat(sent.Valid, sent.OtherScope, sent.Ended) {
+		of := parsed.PrimaryKey().String()
+		if owner != "" && owner != of {
+			return "", false
+		}
+		owner = of
+	}
+	return owner, true
+}
+
 // offerLogin answers a browser whose request is rejected with the login page, or
-// sends it there.
-func (f *refuser) offerLogin(w http.ResponseWriter, r *http.Request, answer refusal) error {
+// sends it there. posted may be nil.
+func (f *refuser) offerLogin(w http.ResponseWriter, r *http.Request, answer refusal, posted *login.Posted) error {
 	target := f.targetOf(r)
-	if f.g.login.Redirects() && answer.page.Kind == page.Missing && !origin.IsAhead(r) {
+	if posted != nil {
+		target = f.placeInScope(r, posted.Body.Target)
+	}
+	if f.g.login.Redirects() && posted == nil && answer.page.Kind == page.Missing && !origin.IsAhead(r) {
 		return seeOther(w, f.g.login.URL(target))
 	}
 	v := &visit{g: f.g, r: r, c: taken{confirmation: takenOf(r).confirmation, target: target}}
-	data, err := f.g.login.Data(w, v, login.Shown{Kind: answer.page.Kind})
+	data, err := f.g.login.Data(w, v, login.Shown{Kind: answer.page.Kind, Posted: posted})
 	if err != nil {
 		return v.Fail(w, err)
 	}
 	data.User, data.HelpURL, data.LoginURL = answer.page.User, answer.page.HelpURL, answer.page.LoginURL
 	answer.page = data
 	return f.answer(w, r, answer)
+}
+
+// placeInScope is the page that a form was posted from, if a session for the form's
+// scope is also one for the page, or else the form's target.
+func (f *refuser) placeInScope(r *http.Request, target string) string {
+	from := f.cameFrom(r)
+	if from == "" {
+		return target
+	}
+	scope, err := f.g.scope.Of(r)
+	if other, otherErr := f.g.scope.OfTarget(r, from); err != nil || otherErr != nil || other != scope {
+		return target
+	}
+	return from
 }
 
 // targetOf is the page to which a login leads back: the one that the request asks

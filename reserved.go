@@ -201,6 +201,9 @@ func (v *visit) Begin(w http.ResponseWriter, user *userstore.User, by login.Logi
 	}
 	v.g.audit.login(v.r, user, by.Method, by.Fingerprint)
 	counted.requests[outcomeLogin].Add(1)
+	if by.Then != nil {
+		return by.Then()
+	}
 	return seeOther(w, v.Next())
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/url"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
+	"github.com/caddy-sesame/caddy-sesame/internal/repost"
 	"github.com/caddy-sesame/caddy-sesame/session"
 )
 
@@ -27,8 +28,8 @@ const (
 	fieldLength = "length"
 )
 
-// maxForm is how many bytes a form may have.
-const maxForm = 16 << 10
+// maxForm is how many bytes a form may have, with what it carries.
+const maxForm = 16<<10 + repost.MaxSealed
 
 // Form is what a user has sent by a form of the page.
 type Form struct {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
+	"github.com/caddy-sesame/caddy-sesame/internal/repost"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -23,7 +24,8 @@ type Page struct {
 	methods []method
 	steps   map[string]step // by the method's field of their forms
 	key     []byte          // signs what the forms hold
-	path    string          // of the page
+	keeper  *repost.Keeper
+	path    string // of the page
 	logger  *zap.Logger
 }
 
@@ -74,6 +76,9 @@ type Login struct {
 
 	// Fingerprint identifies the token that was used, if one was.
 	Fingerprint string
+
+	// Then answers in the place of the redirect to Next; nil for the redirect.
+	Then func() error
 }
 
 // A step answers a form of the page.
@@ -92,7 +97,7 @@ type method interface {
 
 // New makes the page. The configuration is valid.
 func New(cfg *Config, env Environment) *Page {
-	p := &Page{config: cfg, pages: env.Pages, path: env.Path, key: env.Key, logger: env.Logger, steps: make(map[string]step)}
+	p := &Page{config: cfg, pages: env.Pages, path: env.Path, key: env.Key, keeper: repost.NewKeeper(env.Key), logger: env.Logger, steps: make(map[string]step)}
 	if cfg.Password {
 		p.add(&passwordMethod{page: p, scheme: env.Password})
 	}
@@ -156,7 +161,7 @@ func (p *Page) servePost(w http.ResponseWriter, r *http.Request, visit Visit) er
 	if !ok {
 		return p.show(w, r, visit, http.StatusBadRequest, Shown{Error: "stale"})
 	}
-	return step.serve(w, r, form, visit)
+	return step.serve(w, r, form, p.carry(r, form, visit))
 }
 
 // Shown is what the page shows besides its forms.
@@ -172,6 +177,9 @@ type Shown struct {
 	// Kind is the reason for which the browser didn't get what it asked for; empty
 	// where it asked for the page.
 	Kind page.Kind
+
+	// Posted is what the browser has posted, if that can be sent again.
+	Posted *Posted
 }
 
 // show writes the page.
@@ -189,9 +197,11 @@ func (p *Page) Data(w http.ResponseWriter, visit Visit, shown Shown) (page.Data,
 	if err != nil {
 		return page.Data{}, err
 	}
+	tie := visit.Tie(w)
 	forms := &page.LoginForms{
 		Action:   p.URL(visit.Next()),
-		CSRF:     p.csrf(visit.Tie(w)),
+		CSRF:     p.csrf(tie),
+		Carried:  p.carriedBy(visit, shown.Posted, tie),
 		Remember: p.config.Remember > 0,
 		Error:    shown.Error,
 		Field:    shown.Field,

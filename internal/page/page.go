@@ -84,6 +84,8 @@ const (
 	Limited    Kind = "limited"
 	// Login is the page on which users log in by themselves.
 	Login Kind = "login"
+	// Repost is for a form that was posted after the session had ended.
+	Repost Kind = "repost"
 	// SecondFactor is for the right password of a user who has a second factor.
 	SecondFactor Kind = "second_factor"
 	Unavailable  Kind = "unavailable"
@@ -91,7 +93,7 @@ const (
 
 // kinds are all pages.
 var kinds = []Kind{
-	Confirm, Switch, Logout, LoggedOut, Missing, Malformed, Expired, Invalid, Forbidden, CrossSite, OtherLogin, Limited, Login, SecondFactor, Unavailable,
+	Confirm, Switch, Logout, LoggedOut, Missing, Malformed, Expired, Invalid, Forbidden, CrossSite, OtherLogin, Limited, Login, Repost, SecondFactor, Unavailable,
 }
 
 // Data is what a page shows.
@@ -114,6 +116,9 @@ type Data struct {
 
 	// Wait is how long the client has to wait; 0 where that isn't known.
 	Wait time.Duration
+
+	// Repost sends again what the browser has posted.
+	Repost *RepostForm
 
 	// LoginAt is where a script sends its user to log in, as JSON tells it.
 	LoginAt string
@@ -141,6 +146,10 @@ type LoginForms struct {
 	// Error is the name of an error among the texts, about Field, or about the whole
 	// form.
 	Error, Field string
+
+	// Carried is the value of the field carried, which every form has: what the
+	// browser has posted already. It is empty for nothing.
+	Carried string
 }
 
 // view has the fields that a template can use.
@@ -161,7 +170,8 @@ type view struct {
 	Login  *LoginForms
 	Reason Kind
 
-	Ways []way
+	Ways   []way
+	Repost *repostForm
 
 	// Posts: the page has a form, whose request must have an Origin.
 	Posts bool
@@ -175,6 +185,7 @@ type Pages struct {
 	english   *Language
 	style     template.CSS
 	policy    string // Content-Security-Policy
+	canRepost bool
 
 	helpHost, helpPath string // of help_url; an empty host is the site's
 }
@@ -220,6 +231,10 @@ func (p *Pages) SpeakOfLogins() {
 // Config returns the configuration of the pages.
 func (p *Pages) Config() *Config { return &p.config }
 
+// CanRepost reports whether the template shows the form that sends again what was
+// posted. A template of the operator's may not know of it.
+func (p *Pages) CanRepost() bool { return p.canRepost }
+
 // setTemplate parses the operator's template, or ours.
 func (p *Pages) setTemplate() error {
 	text := builtInPage
@@ -238,7 +253,7 @@ func (p *Pages) setTemplate() error {
 	if err != nil {
 		return setting.Errorf("template", "template: %w", err)
 	}
-	p.template = parsed
+	p.template, p.canRepost = parsed, strings.Contains(text, ".Repost")
 	// Execute it once for each page, so that a mistake is found now.
 	for _, kind := range kinds {
 		var page bytes.Buffer
@@ -279,6 +294,10 @@ func (p *Pages) viewIn(words *words, data Data) view {
 		Login:    data.Login,
 		Reason:   data.Reason,
 		Ways:     words.ways(data.Ways),
+		Repost:   words.repost(data.Repost),
+	}
+	if data.Login != nil && data.Login.Carried != "" {
+		v.Message += " " + words.text("login.carried")
 	}
 	if data.Wait > 0 {
 		v.Message += " " + words.wait(data.Wait)

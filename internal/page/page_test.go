@@ -316,7 +316,7 @@ func TestExpiredHintNeedsAHelpURLThatTakesParameters(t *testing.T) {
 // those of tokens' reasons and in the documentation, too.
 func TestPagesHaveTheirPublicNamesAndTexts(t *testing.T) {
 	t.Parallel()
-	names := strings.Fields("confirm switch logout logged_out missing malformed expired invalid forbidden limited login second_factor other_login cross_site unavailable")
+	names := strings.Fields("confirm switch logout logged_out missing malformed expired invalid forbidden limited login repost second_factor other_login cross_site unavailable")
 	titles := make(map[string]bool)
 	for _, name := range names {
 		if !slices.Contains(kinds, Kind(name)) {
@@ -331,7 +331,7 @@ func TestPagesHaveTheirPublicNamesAndTexts(t *testing.T) {
 			titles[string(speaks)+title] = true
 		}
 		_, hasButton := builtInTexts()[english][name+".button"]
-		if want := slices.Contains([]string{"confirm", "switch", "logout"}, name); hasButton != want {
+		if want := slices.Contains([]string{"confirm", "switch", "logout", "repost"}, name); hasButton != want {
 			t.Errorf("%s has a button: %t, want %t", name, hasButton, want)
 		}
 	}

@@ -22,6 +22,7 @@ const (
 	waySite       = "way.site"
 	wayTryAgain   = "way.try_again"
 	wayOpenAgain  = "way.open_again"
+	wayDiscard    = "way.discard"
 )
 
 // Places are the pages of this site that ways lead to. A place that isn't there is
@@ -63,6 +64,8 @@ func (k Kind) Ways(to Places) (ways []Way) {
 		add(wayLogOut, to.Logout)
 	case CrossSite:
 		add(wayOpenAgain, to.Same)
+	case Repost:
+		add(wayDiscard, to.Same)
 	case Unavailable, Limited:
 		add(wayTryAgain, to.Same)
 	case Missing, Malformed, Expired, Invalid, SecondFactor:
