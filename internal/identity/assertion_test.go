@@ -79,6 +79,9 @@ func TestAssertionSaysWhoWhenAndForWhom(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if got := signed.Signatures[0].Protected.ExtraHeaders[jose.HeaderType]; got != "JWT" {
+			t.Errorf("its type is %v, want JWT", got)
+		}
 		var got map[string]any
 		if err := json.Unmarshal(payload, &got); err != nil {
 			t.Fatal(err)

@@ -63,6 +63,9 @@ func TestFieldsAndPlaceholdersAreTheUsers(t *testing.T) {
 			t.Errorf("the placeholder of %s is %q, want %q", name, got, want)
 		}
 	}
+	if value, known := repl.Get("http.auth.users"); known {
+		t.Errorf("a placeholder of another module is %v", value)
+	}
 	// A later handler has another user, or a newer row of this one.
 	fields.Set(r, eight, zap.NewNop())
 	if user, ok := UserOf(r); !ok || user != eight || r.Header.Get("X-Both") != "8/8" {
@@ -207,6 +210,7 @@ func TestConnectionNamesNoFieldOfTheGateway(t *testing.T) {
 		{[]string{" x_who\t, remote.user"}, nil},
 		{[]string{"close, X-Who", "Keep-Alive,,"}, []string{"close, Keep-Alive"}},
 		{[]string{"close", "\tX-WHO"}, []string{"close"}},
+		{[]string{"close ,\tX-Who,  keep-alive"}, []string{"close, keep-alive"}},
 	} {
 		r, _ := newHandled(t, http.Header{"Connection": test.given})
 		fields.Remove(r)
@@ -275,7 +279,7 @@ func TestNamesThatCantCarryAnIdentityAreRejected(t *testing.T) {
 		}
 	}
 	for value, want := range map[string]string{
-		"{http.auth.user.id": "lacks a brace: write {http.auth.user.id}", "http.auth.user.id}": "lacks a brace: write {http.auth.user.id}",
+		"{http.auth.user.id": "lacks a brace: write {http.auth.user.id}", "http.auth.user.id}": "lacks a brace: write {http.auth.user.id}", "http.auth.user.}": "write {http.auth.user.}",
 		"{http.auth.user.id x}": "lacks a brace: write {http.auth.user.id}", "{http.auth.user.id} {http.auth.user.email": "write {http.auth.user.email}",
 		"{username}": "did you mean {http.auth.user.username}", "{user.email}": "did you mean {http.auth.user.email}", "{auth.user.id}": "did you mean {http.auth.user.id}",
 	} {

@@ -20,10 +20,15 @@ func TestTemplatesKeepBracesThatArentPlaceholders(t *testing.T) {
 	repl.Set("http.auth.user.username", "alice")
 	repl.Set("http.auth.user.id", "7")
 	repl.Set("evil", `x","admin":true,"y":"\`)
+	repl.Set("a", "one letter")
 	for value, want := range map[string]string{
 		"{http.auth.user.username}":                       "alice",
 		"{http.auth.user.username} ({http.auth.user.id})": "alice (7)",
 		"{unknown}":                                 "",
+		"{a}{":                                      "one letter{",
+		"{}{1}":                                     "{}{1}",
+		"[{http.auth.user.username}]":               `["alice"]`,
+		`  {"name":{evil}}`:                         `  {"name":"x\",\"admin\":true,\"y\":\"\\"}`,
 		`{"name":"{http.auth.user.username}"}`:      `{"name":"alice"}`,
 		`{"id":{http.auth.user.id}}`:                `{"id":7}`,
 		`{"id":{http.auth.user.username}}`:          `{"id":"alice"}`,
@@ -67,6 +72,27 @@ func TestUnknownPlaceholdersAreRejectedWithTheRightOne(t *testing.T) {
 		"{user.first_name}":                          "did you mean {http.auth.user.first_name}",
 		"{username}":                                 "did you mean {http.auth.user.username}",
 		"{http.request.hots}":                        "did you mean {http.request.host}",
+		"{http.request.hotsport}":                    "did you mean {http.request.hostport}",
+		"{http.request.prot}":                        "did you mean {http.request.port}",
+		"{http.request.metohd}":                      "did you mean {http.request.method}",
+		"{http.request.prtoo}":                       "did you mean {http.request.proto}",
+		"{http.request.shceme}":                      "did you mean {http.request.scheme}",
+		"{http.request.url}":                         "did you mean {http.request.uri}",
+		"{http.request.uri.qurey}":                   "did you mean {http.request.uri.query}",
+		"{http.request.uri.path.flie}":               "did you mean {http.request.uri.path.file}",
+		"{http.request.uri.path.dri}":                "did you mean {http.request.uri.path.dir}",
+		"{http.request.orig_url}":                    "did you mean {http.request.orig_uri}",
+		"{http.request.orig_uri.paht}":               "did you mean {http.request.orig_uri.path}",
+		"{http.request.orig_uri.qurey}":              "did you mean {http.request.orig_uri.query}",
+		"{http.request.orig_metohd}":                 "did you mean {http.request.orig_method}",
+		"{http.request.rmeote}":                      "did you mean {http.request.remote}",
+		"{http.request.remote.hots}":                 "did you mean {http.request.remote.host}",
+		"{http.request.remote.prot}":                 "did you mean {http.request.remote.port}",
+		"{http.request.uudi}":                        "did you mean {http.request.uuid}",
+		"{http.request.lcoal}":                       "did you mean {http.request.local}",
+		"{http.request.lcoal.host}":                  "did you mean {http.request.local.host}",
+		"{http.request.lcoal.port}":                  "did you mean {http.request.local.port}",
+		"{http.request.duraiton}":                    "did you mean {http.request.duration}",
 		"{http.request.uri.pth}":                     "did you mean {http.request.uri.path}",
 		"{system.hostnam}":                           "Caddy knows no such placeholder",
 		"{http.auth.user.id}":                        "",
@@ -77,6 +103,7 @@ func TestUnknownPlaceholdersAreRejectedWithTheRightOne(t *testing.T) {
 		"{http.request.tls.client.subject}{http.vars.x}{http.regexp.x.1}{env.NOT_SET}":                             "",
 		"{system.hostname}{time.now.unix}{file./etc/hostname}":                                                     "",
 		"{geoip.country}{tenant}{id}": "",
+		"{http.vars.auth.user.email}": "", // of another module, whatever its name resembles
 		`{"a":{"b":"c"}}`:             "",
 	} {
 		_, err := New([]Header{{Name: "X-A", Value: value}}, columns)
