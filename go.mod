@@ -13,6 +13,7 @@ require (
 	github.com/prometheus/client_golang v1.24.1
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.10
+	github.com/wneessen/go-mail v0.8.1
 	go.opentelemetry.io/otel/sdk v1.46.0
 	go.opentelemetry.io/otel/trace v1.46.0
 	go.uber.org/zap v1.28.0
@@ -21,8 +22,6 @@ require (
 	golang.org/x/term v0.46.0
 	golang.org/x/text v0.42.0
 )
-
-require github.com/wneessen/go-mail v0.8.1
 
 require (
 	cel.dev/cel-go v0.32.0 // indirect

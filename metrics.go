@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/hashing"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
+	"github.com/caddy-sesame/caddy-sesame/internal/mail"
 	"github.com/caddy-sesame/caddy-sesame/internal/watch"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
@@ -296,7 +297,7 @@ func collectStores(to chan<- prometheus.Metric) {
 // registerMetrics adds the metrics to a configuration's registry. Each of the
 // configuration's handlers may be the first to do so.
 func registerMetrics(registry *prometheus.Registry) error {
-	metrics := slices.Concat([]prometheus.Collector{collector{}, lookupSeconds}, authn.Metrics(), hashing.Metrics(), limit.Metrics(), watch.Metrics())
+	metrics := slices.Concat([]prometheus.Collector{collector{}, lookupSeconds}, authn.Metrics(), hashing.Metrics(), limit.Metrics(), mail.Metrics(), watch.Metrics())
 	for _, metric := range metrics {
 		err := registry.Register(metric)
 		if _, isThere := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !isThere {

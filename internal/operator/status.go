@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/mail"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -82,8 +83,9 @@ func (a api) serveStatus(w http.ResponseWriter, r *http.Request) error {
 	}
 	return writeJSON(w, struct {
 		Handlers []status          `json:"handlers"`
-		Requests map[string]uint64 `json:"requests"` // of all handlers, since Caddy was started
-	}{handlers, a.source.Reasons()})
+		Mail     []mail.Status     `json:"mail,omitempty"` // by mail server
+		Requests map[string]uint64 `json:"requests"`       // of all handlers, since Caddy was started
+	}{handlers, mail.Statuses(), a.source.Reasons()})
 }
 
 // status asks for the state of a handler that runs.
