@@ -54,6 +54,7 @@ func (h *Handler) Validate() error {
 	}
 	store := h.storeConfig()
 	store.DSN = assumedDSN(store.DSN)
+	store.MoreDSNs = slices.DeleteFunc(slices.Clone(store.MoreDSNs), func(dsn string) bool { return assumedDSN(dsn) != dsn })
 	store.Replicas = slices.Clone(store.Replicas)
 	for i, dsn := range store.Replicas {
 		store.Replicas[i] = assumedDSN(dsn)
@@ -147,6 +148,7 @@ func usersID(store userstore.Config) string {
 // placeholders.
 func resolveStore(cfg *userstore.Config, resolve func(option, text string) (string, error)) error {
 	cfg.Replicas, cfg.ReplicaFiles = slices.Clone(cfg.Replicas), slices.Clone(cfg.ReplicaFiles)
+	cfg.MoreDSNs, cfg.MoreDSNFiles = slices.Clone(cfg.MoreDSNs), slices.Clone(cfg.MoreDSNFiles)
 	type text struct {
 		option string
 		value  *string
@@ -157,6 +159,12 @@ func resolveStore(cfg *userstore.Config, resolve func(option, text string) (stri
 		{"tls_ca", &cfg.TLSCA},
 		{"tls_cert", &cfg.TLSCert},
 		{"tls_key", &cfg.TLSKey},
+	}
+	for i := range cfg.MoreDSNs {
+		texts = append(texts, text{"dsn", &cfg.MoreDSNs[i]})
+	}
+	for i := range cfg.MoreDSNFiles {
+		texts = append(texts, text{"dsn_file", &cfg.MoreDSNFiles[i]})
 	}
 	for i := range cfg.Replicas {
 		texts = append(texts, text{"replica", &cfg.Replicas[i]})

@@ -102,9 +102,10 @@ func (s *MySQL) IsBlacklisted(ctx context.Context, list *Blacklist, id string) (
 		return false, s.failed(ctx, doing, err)
 	}
 	before := s.pool.breaker.answers.Load()
-	limited, cancel := s.limit(ctx)
-	defer cancel()
-	err = s.pool.db.QueryRowContext(limited, query.sql, args...).Scan(&isListed)
+	isListed, err = asking(ctx, s, func(ctx context.Context) (isListed bool, err error) {
+		err = s.pool.db.QueryRowContext(ctx, query.sql, args...).Scan(&isListed)
+		return isListed, err
+	})
 	s.heard(ctx, before, err)
 	if err != nil {
 		return false, s.failed(ctx, doing, err)

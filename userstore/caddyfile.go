@@ -28,8 +28,9 @@ func Option(cfg *Config) directive.Option {
 func options(cfg *Config) directive.Options {
 	const column = "the name of a column, or -"
 	return directive.Options{
-		"dsn":                directive.Text(&cfg.DSN, "a DSN, as {env.SESAME_DSN}").Secret(),
-		"dsn_file":           directive.Text(&cfg.DSNFile, "a path"),
+		"dsn":                severalOption(&cfg.DSN, &cfg.MoreDSNs, "a DSN, as {env.SESAME_DSN}, or several of one cluster").Secret(),
+		"dsn_file":           severalOption(&cfg.DSNFile, &cfg.MoreDSNFiles, "a path, or several"),
+		"read_after_write":   directive.Switch(&cfg.ReadAfterWrite),
 		"replica":            directive.Texts(&cfg.Replicas, "one DSN or more").Secret(),
 		"replica_file":       directive.Texts(&cfg.ReplicaFiles, "one path or more"),
 		"tls_ca":             directive.Text(&cfg.TLSCA, "a path"),
@@ -57,6 +58,14 @@ func options(cfg *Config) directive.Options {
 		"conn_max_idle_time": directive.Duration(&cfg.ConnMaxIdleTime),
 		"start_without":      directive.Switch(&cfg.StartWithout),
 	}
+}
+
+// severalOption configures one value, and further ones.
+func severalOption(to *string, more *[]string, form string) directive.Option {
+	return directive.Any(1, form, func(args []string) error {
+		*to, *more = args[0], args[1:]
+		return nil
+	})
 }
 
 // columnOption configures the name of a column. The default name is the option's.

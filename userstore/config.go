@@ -36,10 +36,18 @@ type Config struct {
 	// `dsn_file`.
 	DSN string `json:"dsn,omitempty"`
 
+	// The DSNs of further servers of the same cluster, which are used if the one in
+	// `dsn` can't be: tried in order, for lookups and writes. They must be nodes of one
+	// Galera cluster, or members of one group of MySQL Group Replication. Default: none.
+	MoreDSNs []string `json:"more_dsns,omitempty"`
+
 	// A file with the DSN, in its place. It is read again when it changes, and when
 	// the server refuses the password, so that a password can be changed without a
 	// reload: new connections use the new DSN, and replace the old ones.
 	DSNFile string `json:"dsn_file,omitempty"`
+
+	// Files with the DSNs of further servers, as `more_dsns`. Default: none.
+	MoreDSNFiles []string `json:"more_dsn_files,omitempty"`
 
 	// A file with the certificates, in PEM, of the authorities that the server's
 	// certificate may be from. This and the options below have connections
@@ -56,6 +64,11 @@ type Config struct {
 	// The name that the server's certificate must be for. Default: the host in
 	// the DSN.
 	TLSServerName string `json:"tls_server_name,omitempty"`
+
+	// Whether lookups see what other gateways and applications have written over other
+	// nodes of a Galera cluster (`wsrep_sync_wait`). Otherwise a former password is
+	// accepted for as long as the node is behind. Default: false.
+	ReadAfterWrite bool `json:"read_after_write,omitempty"`
 
 	// The DSNs of replicas of that server, which answer lookups for tokens and
 	// sessions. Logins by a link or with a one-time token ask the primary server,
@@ -245,8 +258,11 @@ func (c *Config) validateDSN() error {
 	switch {
 	case c.DSN == "" && c.DSNFile == "":
 		return setting.Errorf("dsn", "dsn is missing: give it as user:password@tcp(host:3306)/database")
-	case c.DSN != "" && c.DSNFile != "":
+	case (c.DSN != "" || len(c.MoreDSNs) > 0) && (c.DSNFile != "" || len(c.MoreDSNFiles) > 0):
 		return setting.Errorf("dsn_file", "dsn_file is set beside dsn: there can be one of them")
+	}
+	if err := c.validateMore(); err != nil {
+		return err
 	}
 	for i, replica := range c.Replicas {
 		dsn, err := parseDSN(replica)
@@ -272,6 +288,34 @@ func (c *Config) validateDSN() error {
 	return setting.Of("dsn", err)
 }
 
+// validateMore checks the DSNs of further servers.
+func (c *Config) validateMore() error {
+	for _, file := range c.MoreDSNFiles {
+		if file == "" || file == c.DSNFile {
+			return setting.Errorf("dsn_file", "dsn_file has an empty name, or one twice: name a file for each server")
+		}
+	}
+	seen := make(map[string]bool)
+	for i, more := range append([]string{c.DSN}, c.MoreDSNs...) {
+		if i == 0 && len(c.MoreDSNs) == 0 {
+			return nil
+		}
+		dsn, err := parseDSN(more)
+		if err == nil {
+			err = c.checkDatabase(dsn)
+		}
+		if err != nil {
+			return setting.Errorf("dsn", "dsn number %d: %w", i+1, err)
+		}
+		address := dsn.Net + " " + dsn.Addr
+		if seen[address] {
+			return setting.Errorf("dsn", "dsn number %d: the server %s is named twice: name each server of the cluster once", i+1, dsn.Addr)
+		}
+		seen[address] = true
+	}
+	return nil
+}
+
 // checkDatabase makes sure that the table's database is known.
 func (c *Config) checkDatabase(dsn *mysql.Config) error {
 	table, err := parseTable(c.table())
@@ -285,10 +329,17 @@ func (c *Config) checkDatabase(dsn *mysql.Config) error {
 	return nil
 }
 
-// source is where the DSN comes from.
-func (c *Config) source() (source, error) {
+// sources are where the DSNs come from.
+func (c *Config) sources() ([]source, error) {
 	files, err := c.tlsFiles()
-	return source{dsn: c.DSN, file: c.DSNFile, tls: files}, setting.Of("tls_ca", err)
+	all := []source{{dsn: c.DSN, file: c.DSNFile, tls: files}}
+	for _, dsn := range c.MoreDSNs {
+		all = append(all, source{dsn: dsn, tls: files})
+	}
+	for _, file := range c.MoreDSNFiles {
+		all = append(all, source{file: file, tls: files})
+	}
+	return all, setting.Of("tls_ca", err)
 }
 
 func (c *Config) validateNames() error {
@@ -402,6 +453,8 @@ func (c *Config) limits() poolLimits {
 		maxLifetime: orDefault(time.Duration(c.ConnMaxLifetime), DefaultConnMaxLifetime),
 		maxIdleTime: orDefault(time.Duration(c.ConnMaxIdleTime), DefaultConnMaxIdleTime),
 		query:       c.queryTimeout(),
+
+		readAfterWrite: c.ReadAfterWrite,
 	}
 }
 

@@ -44,7 +44,9 @@ func (c *connection) begin(ctx context.Context, what task, statement string) {
 	c.wire.begin(what, statement, deadline)
 }
 
-func (c *connection) isOld() bool { return c.from != nil && c.generation != c.from.generation.Load() }
+func (c *connection) isOld() bool {
+	return c.from != nil && (c.generation != c.from.generation.Load() || !c.from.isUsed())
+}
 
 // IsValid implements driver.Validator, which is asked after each use.
 func (c *connection) IsValid() bool { return !c.isRefused && !c.isOld() && c.fullConn.IsValid() }

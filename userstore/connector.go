@@ -34,7 +34,9 @@ type connector struct {
 	former  atomic.Pointer[target] // the former DSN of the same server, or nil
 	changed func()                 // called after a change
 	stall   func()                 // called when a statement was abandoned
-	refused func()                 // called when the server said that it can't serve or write
+	refused func(error)            // called when the server said that it can't serve or write
+	isUsed  func() bool            // whether the pool uses this server
+	isKnown atomic.Bool            // the server was reached once, see servers.compare
 
 	generation atomic.Uint64 // number of the current DSN's connections; older connections aren't used again
 

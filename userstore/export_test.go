@@ -2,7 +2,7 @@ package userstore
 
 // PoolReferences tells how many stores use the pool of a configuration.
 func PoolReferences(cfg Config) int {
-	from, _ := cfg.source()
+	from, _ := cfg.sources()
 	references, _ := pools.References(keyOf(from, cfg.limits()))
 	return references
 }

@@ -33,7 +33,7 @@ func NewInspector(cfg Config, needs Needs) (*Inspector, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Inspector{s: s, dsn: s.pool.connector.config()}, nil
+	return &Inspector{s: s, dsn: s.pool.servers.current().config()}, nil
 }
 
 // Close gives the connections back.
@@ -72,6 +72,29 @@ func (i *Inspector) Server(ctx context.Context) (Server, error) {
 		server.TLS = strings.TrimPrefix(status["ssl_version"]+", "+cipher, ", ")
 	}
 	return server, nil
+}
+
+// Node is what a server says of its cluster.
+type Node struct {
+	Address  string
+	IsGalera bool
+	Err      error // why it can't be used with the other servers, or not now
+	IsMisfit bool  // Err says that the configuration must change
+}
+
+// Nodes asks each server of the DSNs.
+func (i *Inspector) Nodes(ctx context.Context) []Node {
+	servers := i.s.pool.servers
+	var nodes []Node
+	for _, c := range servers.all {
+		limited, cancel := context.WithTimeout(ctx, i.s.timeout)
+		n := Node{Address: c.config().Addr}
+		n.IsGalera, n.Err = servers.inspect(limited, c)
+		n.IsMisfit = errors.As(n.Err, &misfit{})
+		cancel()
+		nodes = append(nodes, n)
+	}
+	return nodes
 }
 
 func (i *Inspector) sslStatus(ctx context.Context) (map[string]string, error) {

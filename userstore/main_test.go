@@ -116,7 +116,12 @@ func newServerDatabase(t *testing.T) (*testmariadb.Server, *database) {
 
 func open(t testing.TB, name string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("mysql", dsnOf(t, name))
+	return openDSN(t, dsnOf(t, name))
+}
+
+func openDSN(t testing.TB, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("mysql", dsn)
 	if err != nil {
 		t.Fatal(err)
 	}

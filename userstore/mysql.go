@@ -82,7 +82,7 @@ func newMySQL(cfg Config, needs Needs, logger *zap.Logger) (*MySQL, error) {
 	if err != nil {
 		return nil, err
 	}
-	from, err := cfg.source()
+	from, err := cfg.sources()
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func newMySQL(cfg Config, needs Needs, logger *zap.Logger) (*MySQL, error) {
 	if s.poolKey, s.pool, err = acquirePool(from, cfg.limits(), logger); err != nil {
 		return nil, err
 	}
-	dsn := s.pool.connector.config()
+	dsn := s.pool.servers.current().config()
 	if err := cfg.checkDatabase(dsn); err != nil {
 		return nil, errors.Join(err, releasePool(s.poolKey))
 	}
@@ -194,14 +194,14 @@ func (s *MySQL) LookupMany(ctx context.Context, keys []token.PrimaryKey) (map[to
 // the connection's own limit ends the query: there is nothing to wait for but the
 // server's answer. The time is the same, but a client that goes away doesn't end
 // the query.
-func (s *MySQL) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+func (s *MySQL) limit(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	// A caller's deadline is earlier than the store's.
 	if _, limited := ctx.Deadline(); !limited && s.pool.db.Stats().Idle > 0 {
-		return &deadlined{ctx, time.Now().Add(s.timeout)}, func() {}
+		return &deadlined{ctx, time.Now().Add(limit)}, func() {}
 	}
 	// A client that goes away doesn't end a query here either: otherwise it could
 	// have the server execute any number of queries without a reader.
-	return context.WithDeadline(context.WithoutCancel(ctx), deadlineOf(ctx, s.timeout))
+	return context.WithDeadline(context.WithoutCancel(ctx), deadlineOf(ctx, limit))
 }
 
 // errNotOneTime is a mistake in the calling code, not in the configuration.

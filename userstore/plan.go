@@ -72,6 +72,9 @@ func (s *MySQL) check(ctx context.Context) (*plan, error) {
 	if s.isReplica {
 		return s.checkReading(ctx)
 	}
+	if err := s.pool.servers.check(ctx); err != nil {
+		return nil, s.setupFailed("looking at the servers", err)
+	}
 	_, p, err := s.lookAtTable(ctx)
 	if err != nil {
 		return nil, err

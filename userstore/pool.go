@@ -22,13 +22,13 @@ import (
 // connections.
 var pools = caddy.NewUsagePool()
 
-// pool is the connections to one server.
+// pool is the connections to one server, or to one cluster.
 type pool struct {
-	db        *sql.DB
-	connector *connector
-	limits    poolLimits
-	log       *driverLog
-	breaker   breaker
+	db      *sql.DB
+	servers *servers
+	limits  poolLimits
+	log     *driverLog
+	breaker breaker
 
 	// trial is a statement that reads no row of a table of users. A server may answer
 	// pings and statements without a table while it can't serve. It is nil until a
@@ -48,13 +48,14 @@ type poolLimits struct {
 	maxOpen, maxIdle         int
 	maxLifetime, maxIdleTime time.Duration
 	query                    time.Duration
+	readAfterWrite           bool
 }
 
 // poolKey identifies a pool without revealing its DSN: UsagePool prints keys
 // and values when it is misused.
 type poolKey [sha256.Size]byte
 
-func keyOf(from source, limits poolLimits) poolKey {
+func keyOf(from []source, limits poolLimits) poolKey {
 	hash := sha256.New()
 	// The numbers have a fixed length, so that different inputs differ.
 	for _, number := range []int64{
@@ -65,18 +66,23 @@ func keyOf(from source, limits poolLimits) poolKey {
 		binary.BigEndian.PutUint64(fixed[:], uint64(number))
 		hash.Write(fixed[:])
 	}
-	for _, text := range []string{from.dsn, from.file, from.tls.authorities, from.tls.cert, from.tls.key, from.tls.serverName} {
-		var length [8]byte
-		binary.BigEndian.PutUint64(length[:], uint64(len(text)))
-		hash.Write(length[:])
-		hash.Write([]byte(text))
+	if limits.readAfterWrite {
+		hash.Write([]byte{1})
+	}
+	for _, of := range from {
+		for _, text := range []string{of.dsn, of.file, of.tls.authorities, of.tls.cert, of.tls.key, of.tls.serverName} {
+			var length [8]byte
+			binary.BigEndian.PutUint64(length[:], uint64(len(text)))
+			hash.Write(length[:])
+			hash.Write([]byte(text))
+		}
 	}
 	return poolKey(hash.Sum(nil))
 }
 
 // acquirePool returns the existing pool for a server, or makes one. It doesn't
 // connect. Each call without an error needs one releasePool.
-func acquirePool(from source, limits poolLimits, logger *zap.Logger) (poolKey, *pool, error) {
+func acquirePool(from []source, limits poolLimits, logger *zap.Logger) (poolKey, *pool, error) {
 	key := keyOf(from, limits)
 	value, _, err := pools.LoadOrNew(key, func() (caddy.Destructor, error) {
 		return newPool(from, limits)
@@ -98,22 +104,30 @@ func releasePool(key poolKey) error {
 	return nil
 }
 
-func newPool(from source, limits poolLimits) (*pool, error) {
+func newPool(from []source, limits poolLimits) (*pool, error) {
 	log := &driverLog{}
-	connector, err := newConnector(from, limits, log)
+	servers, err := newServers(from, limits, log)
 	if err != nil {
 		return nil, err
 	}
-	p := &pool{connector: connector, limits: limits, log: log, writing: make(chan struct{}, limits.mostWrites())}
+	p := &pool{servers: servers, limits: limits, log: log, writing: make(chan struct{}, limits.mostWrites())}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	connector.changed, connector.stall, connector.refused = p.renew, p.clear, p.closeIdle
-	p.db = sql.OpenDB(p.connector)
+	servers.moved = p.closeIdle
+	for _, c := range servers.all {
+		c.changed = p.renew
+		c.stall = func() { p.clear(c) }
+		c.refused = func(err error) {
+			p.closeIdle()
+			servers.leave(c, err)
+		}
+	}
+	p.db = sql.OpenDB(servers)
 	p.db.SetMaxOpenConns(limits.maxOpen)
 	p.db.SetMaxIdleConns(limits.maxIdle)
 	p.db.SetConnMaxLifetime(limits.maxLifetime)
 	p.db.SetConnMaxIdleTime(limits.maxIdleTime)
 	p.breaker = breaker{
-		server:  func() string { return connector.config().Addr },
+		server:  servers.address,
 		logger:  log.current,
 		connect: p.connect,
 		idle:    p.askIdle,
@@ -122,10 +136,15 @@ func newPool(from source, limits poolLimits) (*pool, error) {
 		limit:   limits.query,
 	}
 	p.breaker.init()
-	if from.file != "" {
-		p.tasks.Go(func() { connector.watch(p.ctx) })
+	for _, c := range servers.all {
+		if c.source.file != "" {
+			p.tasks.Go(func() { c.watch(p.ctx) })
+		}
+		p.clear(c) // statements of an earlier configuration
 	}
-	p.clear() // statements of an earlier configuration
+	if servers.areSeveral() {
+		p.tasks.Go(func() { servers.compare(p.ctx) })
+	}
 	return p, nil
 }
 
@@ -142,7 +161,7 @@ func (p *pool) Destruct() error {
 
 // connect asks the server with a new connection, and closes it.
 func (p *pool) connect(ctx context.Context, asking question) error {
-	conn, err := p.connector.Connect(ctx)
+	conn, err := p.servers.Connect(ctx)
 	if err != nil {
 		return err
 	}
@@ -159,9 +178,9 @@ func (p *pool) connect(ctx context.Context, asking question) error {
 }
 
 // askIdle asks the server with an unused connection. It returns false if there is
-// none.
+// none, or if a new connection may lead to another server.
 func (p *pool) askIdle(ctx context.Context, asking question) (asked bool, err error) {
-	if p.db.Stats().Idle == 0 {
+	if p.db.Stats().Idle == 0 || p.servers.areSeveral() {
 		return false, nil
 	}
 	statement := p.trial.Load()
@@ -179,7 +198,9 @@ func (p *pool) askIdle(ctx context.Context, asking question) (asked bool, err er
 // renew replaces all connections: unused ones at once, and others after their
 // current use.
 func (p *pool) renew() {
-	p.connector.generation.Add(1)
+	for _, c := range p.servers.all {
+		c.generation.Add(1)
+	}
 	p.closeIdle()
 }
 

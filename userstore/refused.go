@@ -80,26 +80,42 @@ func (c *connection) learn(err error) error {
 	c.isRefused = true
 	// Connections that were made since the error became known may lead elsewhere.
 	if c.from != nil && c.from.generation.CompareAndSwap(c.generation, c.generation+1) {
-		c.from.refused()
+		c.from.refused(err)
 	}
 	return err
 }
 
-// asking executes a statement that reads, and once more with a new connection if the
-// server says that it can't serve now.
+// longestFirst is how long a read waits for the first of several servers.
+const longestFirst = time.Second
+
+// asking executes a statement that reads, and once more if the server says that it
+// can't serve now: the name in the DSN may lead to another server. If there are several
+// servers, one that doesn't answer within half of the time, or longestFirst, is left for
+// another one.
 func asking[R any](ctx context.Context, s *MySQL, ask func(context.Context) (R, error)) (R, error) {
-	began := time.Now()
-	found, err := askInTime(ctx, s, ask)
-	if !cannotServe(err) || ctx.Err() != nil {
+	began, servers := time.Now(), s.pool.servers
+	limit, used := s.timeout, servers.current()
+	if servers.areSeveral() {
+		limit = min(limit/2, longestFirst)
+	}
+	found, err := askWithin(ctx, s, limit, ask)
+	isSilent := servers.areSeveral() && isSilence(err)
+	if !isSilent && !cannotServe(err) || ctx.Err() != nil {
 		return found, err
 	}
-	limited, cancel := context.WithDeadline(ctx, began.Add(s.timeout))
-	defer cancel()
-	return askInTime(limited, s, ask)
+	if isSilent && !cannotServe(err) {
+		limited, cancel := context.WithDeadline(context.WithoutCancel(ctx), began.Add(s.timeout))
+		defer cancel()
+		s.pool.failOver(limited, used)
+	}
+	if limit = s.timeout - time.Since(began); limit <= 0 {
+		return found, err
+	}
+	return askWithin(ctx, s, limit, ask)
 }
 
-func askInTime[R any](ctx context.Context, s *MySQL, ask func(context.Context) (R, error)) (R, error) {
-	ctx, cancel := s.limit(ctx)
+func askWithin[R any](ctx context.Context, s *MySQL, limit time.Duration, ask func(context.Context) (R, error)) (R, error) {
+	ctx, cancel := s.limit(ctx, limit)
 	defer cancel()
 	return ask(ctx)
 }

@@ -36,6 +36,8 @@ func (c *Config) replicaConfigs() []Config {
 	add := func(dsn, file string) {
 		replica := *c
 		replica.DSN, replica.DSNFile = dsn, file
+		replica.ReadAfterWrite = false // they are behind anyway
+		replica.MoreDSNs, replica.MoreDSNFiles = nil, nil
 		replica.Replicas, replica.ReplicaFiles = nil, nil
 		// A replica that doesn't answer leaves half the time for the next server.
 		replica.QueryTimeout = caddy.Duration(c.queryTimeout() / 2)

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // variable is a session variable that each connection sets at its start.
@@ -22,6 +24,9 @@ type variable struct {
 	named bool // as a parameter of the DSN
 	may   bool // servers may lack it
 }
+
+// syncWait is Galera's variable for reads that wait.
+const syncWait = "wsrep_sync_wait"
 
 // variables are what connections set: the parameters of the DSN that the driver
 // doesn't know, and then what this package relies on.
@@ -47,6 +52,11 @@ func variables(cfg *mysql.Config, limits poolLimits) []variable {
 	// A last_login that doesn't fit must be an error, never 0000-00-00.
 	if _, set := cfg.Params["sql_mode"]; !set {
 		add("sql_mode", "TRIM(LEADING ',' FROM CONCAT(@@SESSION.sql_mode, ',STRICT_ALL_TABLES'))")
+	}
+
+	// Until the node has applied what the cluster had committed before, reads wait.
+	if limits.readAfterWrite {
+		all = append(all, variable{name: syncWait, value: "1"})
 	}
 
 	// The server stops waiting for a lock when the store does. It doesn't notice by
@@ -121,6 +131,8 @@ func (t *target) setEach(ctx context.Context, conn *connection) error {
 			t.log.Print("limiting the wait for locks: ", err)
 		case numberOf(err) != 0 && s.named:
 			return rejectedParameter(s.name, numberOf(err))
+		case numberOf(err) != 0 && s.name == syncWait:
+			return setting.Of("read_after_write", misfitf("read_after_write is for Galera, and the server has no %s: remove the option (%w)", syncWait, err))
 		default:
 			return err
 		}

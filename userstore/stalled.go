@@ -143,12 +143,12 @@ func (e errStalled) Error() string {
 
 // stalledReads returns the error of reads while too many are stalled, or nil.
 func (p *pool) stalledReads() error {
-	of := p.connector.current.Load().stalled
-	n := int(of.reads.Load())
+	server := p.servers.current()
+	n := int(server.current.Load().stalled.reads.Load())
 	if n == 0 {
 		return nil
 	}
-	p.clear()
+	p.clear(server)
 	if n < p.limits.mostReads() {
 		return nil
 	}
@@ -176,21 +176,22 @@ func (p *pool) beginWrite(ctx context.Context) (end func(), err error) {
 }
 
 func (p *pool) stalledWrites() error {
-	n := int(p.connector.current.Load().stalled.writes.Load())
+	server := p.servers.current()
+	n := int(server.current.Load().stalled.writes.Load())
 	if n == 0 {
 		return nil
 	}
-	p.clear()
+	p.clear(server)
 	if n < p.limits.mostWrites() {
 		return nil
 	}
 	return errStalled{n, "writes"}
 }
 
-// clear begins to end the stalled statements of the server, unless that is
+// clear begins to end the stalled statements of a server, unless that is
 // under way.
-func (p *pool) clear() {
-	of := p.connector.current.Load()
+func (p *pool) clear(server *connector) {
+	of := server.current.Load()
 	if of.stalled.number() == 0 || !of.stalled.mayClear() {
 		return
 	}

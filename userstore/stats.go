@@ -78,7 +78,7 @@ func (s *MySQL) Servers() []ServerStats {
 func (s *MySQL) serverStats(role string) ServerStats {
 	stats := ServerStats{
 		Role: role, Address: s.pool.breaker.server(), PoolID: s.poolKey, Pool: s.pool.db.Stats(),
-		Stalled: s.pool.connector.current.Load().stalled.number(),
+		Stalled: s.pool.servers.current().current.Load().stalled.number(),
 	}
 	if o := s.pool.breaker.open.Load(); o != nil {
 		stats.Silent = o.since

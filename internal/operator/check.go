@@ -259,6 +259,9 @@ func (c *checker) run(ctx context.Context) {
 	defer func() { _ = c.inspector.Close() }() // nothing depends on it any more
 
 	server, ok := c.checkServer(ctx)
+	if ok {
+		c.checkNodes(ctx)
+	}
 	if !ok {
 		return
 	}
