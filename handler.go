@@ -40,6 +40,7 @@ type taken struct {
 	at                authn.At
 	timesAtLogin      int    // how often the browser was sent to the page for logging in
 	target            string // where a login by the token leads; empty for the request's own URI
+	isFollowedByForm  bool   // after the login, a form is sent again with the CSRF token that it has
 }
 
 // add sorts credentials of a scheme by whether browsers send them unasked.

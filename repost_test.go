@@ -159,3 +159,30 @@ func TestFormIsSentAgainInItsOwnScope(t *testing.T) {
 	}
 	b.get(t, "/list?id=8").wantStatus(t, http.StatusUnauthorized)
 }
+
+// TestDjangosCSRFCookieOutlivesTheLoginBeforeAForm: the form has that cookie's token.
+// Other logins have Django make another one.
+func TestDjangosCSRFCookieOutlivesTheLoginBeforeAForm(t *testing.T) {
+	withSessions(t, func(t *testing.T, db *database) {
+		s := passwordSite(36)
+		s.options += "\n" + writing + "\nlogin {\npassword\n}"
+		g := startGateway(t, db, startUpstream(t), s)
+		db.setPassword(t, alice, hashOf(t, password.MD5, "secret"))
+		b := newBrowser(g)
+		b.cookies["csrftoken"] = "former"
+		b.postForm(t, "/comments/new", postedBody).wantStatus(t, http.StatusUnauthorized)
+		b.logInWithCarried(t, "alice").wantStatus(t, http.StatusOK)
+		if b.cookies["csrftoken"] != "former" || b.cookies["sessionid"] == "" {
+			t.Errorf("the browser has %v", b.cookies)
+		}
+		b.resend(t).wantStatus(t, http.StatusOK)
+
+		b = newBrowser(g)
+		b.cookies["csrftoken"] = "former"
+		b.get(t, "/_sesame/login").wantStatus(t, http.StatusOK)
+		b.logInWithCarried(t, "alice").wantStatus(t, http.StatusSeeOther)
+		if b.cookies["csrftoken"] != "" {
+			t.Errorf("the browser has %v", b.cookies)
+		}
+	})
+}

@@ -196,6 +196,7 @@ func (v *visit) Authenticate(c authn.Credential) (*userstore.User, error) {
 // Begin implements login.Visit.
 func (v *visit) Begin(w http.ResponseWriter, user *userstore.User, by login.Login) error {
 	v.g.logins.note(v.r.Context(), user)
+	v.c.isFollowedByForm = by.Then != nil
 	if err := v.g.logins.start(w, v.r, user, v.c, by.Length); err != nil {
 		return v.Fail(w, err)
 	}

@@ -238,6 +238,9 @@ func (l *logins) startDjango(w http.ResponseWriter, r *http.Request, user *users
 	if err != nil {
 		return err
 	}
+	if !c.isFollowedByForm {
+		l.g.django.ForgetCSRF(w, r)
+	}
 	counted.logins.Add(1)
 	if !begun.IsSame {
 		l.ending.Expire(w, r)

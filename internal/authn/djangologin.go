@@ -113,11 +113,16 @@ func (s *DjangoSession) Begin(w http.ResponseWriter, r *http.Request, user *user
 	if len(given) > 1 {
 		s.cookie.ClearAll(w, r) // what other hosts have set would be sent beside this one
 	}
-	if _, err := r.Cookie(csrfCookie); err == nil {
-		s.cookie.Expire(w, r, csrfCookie) // Django makes another
-	}
 	s.setCookie(w, r, value, data, age)
 	return begun, nil
+}
+
+// ForgetCSRF has the browser delete Django's CSRF cookie, so that Django makes
+// another one, as it does at a login.
+func (s *DjangoSession) ForgetCSRF(w http.ResponseWriter, r *http.Request) {
+	if _, err := r.Cookie(csrfCookie); err == nil {
+		s.cookie.Expire(w, r, csrfCookie)
+	}
 }
 
 // setCookie sets Django's cookie as its middleware does.
