@@ -1,7 +1,7 @@
 // Command mutate changes Go files in one place at a time, and runs tests to see
 // whether they notice. It is run in the folder of the module:
 //
-//	mutate [-test ./session] [-run regexp] [-sample 100] [-seed 1] [-budget 10m] session/session.go...
+//	mutate [-test ./session] [-run regexp] [-sample 100] [-seed 1] [-budget 10m] [-again output] session/session.go...
 //
 // These parts are changed: conditions are negated, always true or always false;
 // boundaries move by one; operators, numbers, strings and booleans become others;
@@ -36,6 +36,7 @@ type options struct {
 	sample   int // how many mutants; 0 for all
 	seed     uint64
 	budget   time.Duration // for all mutants; 0 means no limit
+	again    string        // a file with the output of another run
 	files    []string
 }
 
@@ -49,6 +50,7 @@ func main() {
 	flag.IntVar(&o.sample, "sample", 0, "how many mutants to draw (default: all)")
 	flag.Uint64Var(&o.seed, "seed", 1, "which ones are drawn; the same seed draws the same")
 	flag.DurationVar(&o.budget, "budget", 0, "begin no other mutant after this time (default: no limit)")
+	flag.StringVar(&o.again, "again", "", "a file with the output of another run: test only what survived then, for new tests of the same code")
 	flag.Parse()
 	o.files = flag.Args()
 	if packages != "" {
@@ -78,6 +80,13 @@ func mutate(ctx context.Context, o options) error {
 		o.packages = packagesOf(o.files)
 	}
 	total := len(mutants)
+	if o.again != "" {
+		output, err := os.ReadFile(o.again)
+		if err != nil {
+			return fmt.Errorf("reading the output of another run: %w", err)
+		}
+		mutants = survivorsOf(mutants, string(output))
+	}
 	mutants = draw(mutants, o.sample, o.seed)
 	fmt.Printf("%d of %d mutants of %d files, seed %d\n", len(mutants), total, len(o.files), o.seed)
 
@@ -105,6 +114,18 @@ func packagesOf(files []string) []string {
 	}
 	slices.Sort(packages)
 	return slices.Compact(packages)
+}
+
+// survivorsOf returns the mutants that the output of another run names, as surviving
+// or not reached.
+func survivorsOf(mutants []*mutant, output string) []*mutant {
+	named := make(map[string]bool)
+	for line := range strings.Lines(output) {
+		if v, text, _ := strings.Cut(strings.TrimSpace(line), " "); v == string(survived) || v == string(unreached) {
+			named[text] = true
+		}
+	}
+	return slices.DeleteFunc(mutants, func(m *mutant) bool { return !named[m.String()] })
 }
 
 // draw takes some of the mutants, in an order by chance, so that a budget ends

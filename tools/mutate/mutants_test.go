@@ -28,6 +28,24 @@ func first(a, b int) (int, error) {
 }
 `
 
+func TestOnlyMutantsThatSurvivedAreTestedAgain(t *testing.T) {
+	t.Parallel()
+	mutants, err := mutantsIn("sample.go", []byte(sample))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"sample.go:5: constant: 3 -> (3 + 1)", "sample.go:8: boundary: < -> <="}
+	output := "30 of 30 mutants of 1 files, seed 1\nSURVIVED " + want[1] + "\nUNREACHED " + want[0] +
+		"\nSURVIVED other.go:8: boundary: < -> <=\nsample.go   2 mutants,    0 killed (0 %)\n"
+	var got []string
+	for _, m := range survivorsOf(mutants, output) {
+		got = append(got, m.String())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("tested again are %q, want %q", got, want)
+	}
+}
+
 func TestMutantsChangeEachPlaceInOneWayAtATime(t *testing.T) {
 	t.Parallel()
 	mutants, err := mutantsIn("sample.go", []byte(sample))
