@@ -1,6 +1,7 @@
 package devsmtp
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"sync"
@@ -34,16 +35,9 @@ func (l *faultListener) Accept() (net.Conn, error) {
 			c.drips = true
 			return c, nil
 		case fault.Do == Hang:
-			s.mu.Lock()
-			s.hanging[c] = struct{}{}
-			s.mu.Unlock()
-			go func() {
-				c.hang()
-				c.Close()
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				delete(s.hanging, c)
-			}()
+			go c.alone(c.hang)
+		case fault.Do == Flood:
+			go c.alone(c.flood)
 		default:
 			c.Close()
 		}
@@ -63,6 +57,31 @@ type faultConn struct {
 func (c *faultConn) hang() {
 	_, _ = io.Copy(io.Discard, c.Conn) // whatever ends it, the client is gone
 	c.tellGone()
+}
+
+// flood sends lines of a greeting until the client goes.
+func (c *faultConn) flood() {
+	lines := bytes.Repeat([]byte("220-welcome to mail.example.com\r\n"), 1000)
+	for {
+		if _, err := c.Conn.Write(lines); err != nil {
+			c.tellGone()
+			return
+		}
+	}
+}
+
+// alone does what a fault says with a connection that the server never sees, and
+// closes it.
+func (c *faultConn) alone(do func()) {
+	s := c.server
+	s.mu.Lock()
+	s.apart[c] = struct{}{}
+	s.mu.Unlock()
+	do()
+	c.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.apart, c)
 }
 
 func (c *faultConn) tellGone() {

@@ -63,6 +63,7 @@ const (
 	Hang  = "hang"  // nothing, until the client goes
 	Close = "close" // close the connection
 	Drip  = "drip"  // at the connection: send one byte every 50 ms
+	Flood = "flood" // at the connection: send lines of a greeting without end
 )
 
 // A Fault is what goes wrong when the server comes to a place the next time.
@@ -110,7 +111,7 @@ type Server struct {
 	faults      []Fault
 	mails       []Mail
 	connections int
-	hanging     map[*faultConn]struct{} // before the greeting
+	apart       map[*faultConn]struct{} // that the server never sees
 	notify      func(Event)
 }
 
@@ -126,7 +127,7 @@ func New(options Options, notify func(Event)) (*Server, error) {
 	if len(options.Mechanisms) == 0 {
 		options.Mechanisms = []string{"PLAIN", "LOGIN"}
 	}
-	s := &Server{options: options, faults: options.Faults, served: make(chan struct{}), hanging: make(map[*faultConn]struct{}), notify: notify}
+	s := &Server{options: options, faults: options.Faults, served: make(chan struct{}), apart: make(map[*faultConn]struct{}), notify: notify}
 	listener, err := net.Listen("tcp", options.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("listening for SMTP: %w", err)
@@ -206,7 +207,7 @@ func (s *Server) Close() error {
 	// First of all, since Serve may not know it yet.
 	s.listener.Close()
 	s.mu.Lock()
-	for c := range s.hanging {
+	for c := range s.apart {
 		c.Close()
 	}
 	s.mu.Unlock()

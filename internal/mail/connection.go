@@ -24,10 +24,11 @@ type connection struct {
 
 // connect connects to the server, and logs in. It ends with the context.
 func (s *settings) connect(ctx context.Context) (*connection, *Failure) {
-	raw, err := new(net.Dialer).DialContext(ctx, "tcp", s.address())
+	dialed, err := new(net.Dialer).DialContext(ctx, "tcp", s.address())
 	if err != nil {
 		return nil, s.failed(ctx, stepConnect, err)
 	}
+	raw := &boundedConn{dialed, mostReceived}
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	defer stop()
 	c := &connection{settings: s, raw: raw}
@@ -76,6 +77,29 @@ func (c *connection) open(ctx context.Context) (step, error) {
 		return stepLogin, errNoMechanism
 	}
 	return stepLogin, c.client.Auth(auth)
+}
+
+// mostReceived bounds what a server may send by a connection, handshakes included:
+// before TLS, the server can be anyone, and replies have no bound of their own.
+const mostReceived = 1 << 20
+
+// errTalksTooMuch is the error of a server that sends more than mostReceived.
+var errTalksTooMuch = errors.New("the server sends more than a mail server has to say")
+
+// boundedConn is a connection from which a bounded number of bytes is read.
+type boundedConn struct {
+	net.Conn
+	left int
+}
+
+// Read implements net.Conn. It isn't called by two goroutines at once.
+func (c *boundedConn) Read(p []byte) (n int, err error) {
+	if c.left == 0 {
+		return 0, errTalksTooMuch
+	}
+	n, err = c.Conn.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	return n, err
 }
 
 func (s *settings) tls() *tls.Config {

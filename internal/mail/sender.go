@@ -76,21 +76,34 @@ func (s *Sender) Send(m Message) error {
 	if err != nil {
 		return fmt.Errorf("sending a mail: %w", err)
 	}
+	isFirst, err := s.accept(l)
+	if err != nil {
+		mails.WithLabelValues(resultDropped).Inc()
+		if isFirst {
+			s.log().Error("the queue of mails is full: mails are dropped until the server accepts those that wait",
+				zap.String("server", s.settings.address()), zap.Int("queued", s.limits.queue))
+		}
+		return err
+	}
+	mails.WithLabelValues(resultQueued).Inc()
+	return nil
+}
+
+// accept adds a letter to the queue. isFirst reports that it is the first one that
+// finds the queue full, since there was room for half of it.
+func (s *Sender) accept(l *letter) (isFirst bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.isClosed:
-		mails.WithLabelValues(resultDropped).Inc()
-		return ErrClosed
+		return false, ErrClosed
 	case s.held >= s.limits.queue:
-		mails.WithLabelValues(resultDropped).Inc()
-		s.sayFull()
-		return ErrFull
+		isFirst, s.saidFull = !s.saidFull, true
+		return isFirst, ErrFull
 	}
 	s.hold(1)
-	mails.WithLabelValues(resultQueued).Inc()
 	s.enqueue(l)
-	return nil
+	return false, nil
 }
 
 // hold changes the number of letters that are held. The caller holds the lock.
@@ -213,35 +226,55 @@ func (s *Sender) try(c *connection, l *letter) (*connection, *Failure) {
 	return c.kept(failure), failure
 }
 
-// settle ends a letter after a try, or has it tried again.
+// settle ends a letter after a try, or has it tried again. Nothing is logged under
+// the lock, which Send takes: a log may be slow.
 func (s *Sender) settle(l *letter, failure *Failure) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.noteHealth(failure)
+	fields := s.fields(l)
+	if failure != nil {
+		fields = append(fields, zap.Error(failure))
+	}
 	wait := backoff(l.tries)
 	switch {
 	case failure == nil:
 		mails.WithLabelValues(resultSent).Inc()
-		s.log().Info("sent a mail", s.fields(l)...)
-	case errors.Is(failure, errShutdown), s.inHurry && failure.IsTemporary():
+		s.log().Info("sent a mail", fields...)
+	case errors.Is(failure, errShutdown):
 		s.drop(l, failure)
-		return
 	case failure.IsTemporary() && s.clock.Now().Add(wait).Before(l.Until):
-		s.log().Debug("a mail will be tried again", append(s.fields(l), zap.Duration("wait", wait), zap.Error(failure))...)
-		s.later[l] = s.clock.AfterFunc(wait, func() { s.again(l) })
-		return
+		s.log().Debug("a mail will be tried again", append(fields, zap.Duration("wait", wait))...)
+		if s.postpone(l, wait) {
+			return
+		}
+		s.drop(l, failure)
 	default:
 		mails.WithLabelValues(resultFailed).Inc()
-		s.log().Error("a mail was not sent", append(s.fields(l), zap.Error(failure))...)
+		s.log().Error("a mail was not sent", fields...)
 	}
-	s.hold(-1)
+	s.release(1)
 }
 
-// drop gives a letter up because the process ends. The caller holds the lock.
+// postpone has a letter tried again after a wait, unless the process ends.
+func (s *Sender) postpone(l *letter, wait time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.inHurry {
+		s.later[l] = s.clock.AfterFunc(wait, func() { s.again(l) })
+	}
+	return !s.inHurry
+}
+
+// release forgets a number of letters that have been dealt with.
+func (s *Sender) release(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hold(-n)
+}
+
+// drop says that a letter is given up because the process ends.
 func (s *Sender) drop(l *letter, why error) {
 	mails.WithLabelValues(resultDropped).Inc()
 	s.log().Error("a mail was dropped at shutdown", append(s.fields(l), zap.Error(why))...)
-	s.hold(-1)
 }
 
 // again has a letter sent whose wait is over.
@@ -318,12 +351,13 @@ func (s *Sender) drain() {
 // dropReady gives up the letters that no worker has begun to send.
 func (s *Sender) dropReady() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	ready := s.ready
 	s.ready = nil
+	s.mu.Unlock()
 	for _, l := range ready {
 		s.drop(l, errShutdown)
 	}
+	s.release(len(ready))
 }
 
 // log returns the logger of the newest configuration.
@@ -335,15 +369,4 @@ func (s *Sender) fields(l *letter) []zap.Field {
 		zap.String("mail", l.ID), zap.String("recipient_domain", l.domain()),
 		zap.String("server", s.settings.address()), zap.Int("tries", l.tries),
 	}
-}
-
-// sayFull logs that the queue is full, once until it has room again. The caller
-// holds the lock.
-func (s *Sender) sayFull() {
-	if s.saidFull {
-		return
-	}
-	s.saidFull = true
-	s.log().Error("the queue of mails is full: mails are dropped until the server accepts those that wait",
-		zap.String("server", s.settings.address()), zap.Int("queued", s.held))
 }

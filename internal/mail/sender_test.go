@@ -193,6 +193,7 @@ func TestServersThatCannotBeTrustedGetNothing(t *testing.T) {
 			if line["tries"] != int64(1) || len(server.Mails(t)) != 0 {
 				t.Errorf("tries: %v, mails: %d", line["tries"], len(server.Mails(t)))
 			}
+			s.finish(t)
 			if status := s.Status(); status.Healthy || status.Queued != 0 || status.Error != line["error"] || !status.Since.Equal(testTime) {
 				t.Errorf("status %+v", status)
 			}
@@ -317,6 +318,21 @@ func TestServersThatHangAreLeft(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestServersThatTalkWithoutEndAreLeft has a server send a greeting that never
+// ends.
+func TestServersThatTalkWithoutEndAreLeft(t *testing.T) {
+	t.Parallel()
+	server := smtpServer.Start(t, testsmtp.Options{Faults: []testsmtp.Fault{{At: "connection", Do: "flood"}}})
+	s := newTestSender(t, configFor(server))
+	s.mustSend(t, mailTo("user1"))
+	server.Wait(t, "gone") // while the clock stands still
+	if said := s.log.await(t, 1, "a mail will be tried again")[0]["error"].(string); !strings.Contains(said, errTalksTooMuch.Error()) {
+		t.Errorf("the log says %q", said)
+	}
+	s.clock.retry(t)
+	server.WaitMail(t)
 }
 
 func TestMailsWaitForAServerThatIsAway(t *testing.T) {

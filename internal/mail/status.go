@@ -31,28 +31,38 @@ type health struct {
 	lastSent time.Time
 }
 
-// noteHealth notes the end of a try, and logs a change. The caller holds the
-// lock.
+// noteHealth notes the end of a try, and logs a change.
 func (s *Sender) noteHealth(failure *Failure) {
-	now := s.clock.Now()
-	switch {
-	case failure != nil && (failure.step == stepLate || s.ctx.Err() != nil):
+	if failure != nil && (failure.step == stepLate || s.ctx.Err() != nil) {
 		return // the server wasn't asked, or wasn't given the time
-	case failure == nil || failure.isOfRecipient():
-		if failure == nil {
-			s.health.lastSent = now
-		}
-		if s.health.failure != nil {
-			s.log().Info("the mail server accepts mails again", zap.String("server", s.settings.address()), zap.Duration("after", now.Sub(s.health.since)))
-		}
+	}
+	before, now := s.setHealth(failure)
+	server := zap.String("server", s.settings.address())
+	switch {
+	case before.failure != nil && now.failure == nil:
+		s.log().Info("the mail server accepts mails again", server, zap.Duration("after", s.clock.Now().Sub(before.since)))
+	case before.failure == nil && now.failure != nil:
+		s.log().Warn("the mail server can't be used", server, zap.Bool("permanent", failure.permanent), zap.Error(failure))
+	}
+}
+
+// setHealth sets the health after a try, and returns it before and after.
+func (s *Sender) setHealth(failure *Failure) (before, now health) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before = s.health
+	switch {
+	case failure == nil:
+		s.health = health{lastSent: s.clock.Now()}
+	case failure.isOfRecipient():
 		s.health.failure = nil
 	default:
-		if s.health.failure == nil {
-			s.health.since = now
-			s.log().Warn("the mail server can't be used", zap.String("server", s.settings.address()), zap.Bool("permanent", failure.permanent), zap.Error(failure))
+		if before.failure == nil {
+			s.health.since = s.clock.Now()
 		}
 		s.health.failure = failure
 	}
+	return before, s.health
 }
 
 // Status returns the state of the Sender.

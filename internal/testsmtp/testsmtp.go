@@ -39,8 +39,9 @@ const (
 )
 
 // A Fault is what goes wrong when the server comes to a place the next time: At
-// "connection", "mail", "rcpt" or "content", it does "hang", "close", "drip" (at
-// the connection), or replies with a text such as "451 4.7.1 try later".
+// "connection", "mail", "rcpt" or "content", it does "hang", "close", "drip" or
+// "flood" (these two at the connection), or replies with a text such as "451 4.7.1
+// try later".
 type Fault struct {
 	At string `json:"at"`
 	Do string `json:"do"`
