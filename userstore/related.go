@@ -180,6 +180,11 @@ func nameText(alias string, c column) string {
 	}
 }
 
+// selectPerRow begins a subquery that is executed for each row that is found. TiDB would
+// join instead, and read the whole table for it. To other servers it is a comment, or an
+// unknown hint, which they ignore.
+const selectPerRow = "SELECT /*+ NO_DECORRELATE() */"
+
 // readNames is the expression for all names that a part of a query finds: their
 // number, a colon, and the names, each in hexadecimal digits with a dot behind it.
 // So a name may hold any character, and a cut list is noticed. NULL is no name.
@@ -189,6 +194,6 @@ func readNames(name, from string) string {
 	if rest, ok := strings.CutPrefix(name, "DISTINCT "); ok {
 		distinct, name = "DISTINCT ", rest
 	}
-	return fmt.Sprintf("(SELECT CONCAT(COUNT(%s%s), ':', COALESCE(GROUP_CONCAT(%[1]sCONCAT(%[2]s, '.') SEPARATOR ''), '')) FROM %[3]s)",
+	return fmt.Sprintf("("+selectPerRow+" CONCAT(COUNT(%s%s), ':', COALESCE(GROUP_CONCAT(%[1]sCONCAT(%[2]s, '.') SEPARATOR ''), '')) FROM %[3]s)",
 		distinct, name, from)
 }

@@ -2,6 +2,8 @@ package userstore
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -85,33 +87,42 @@ func (t table) lacks(name, advice string) error {
 	return misfitf("%s has no column %q; %s Its columns are: %s (those that the dsn's user may read: GRANT SELECT shows more)", t, name, advice, strings.Join(names, ", "))
 }
 
-const describeTable = `SELECT t.TABLE_TYPE, c.COLUMN_NAME, c.DATA_TYPE, c.COLUMN_TYPE,
-	COALESCE(c.CHARACTER_MAXIMUM_LENGTH, 0), COALESCE(c.DATETIME_PRECISION, 0), c.COLUMN_KEY,
-	COALESCE(c.CHARACTER_SET_NAME, ''), COALESCE(c.COLLATION_NAME, '')
-FROM information_schema.TABLES t
-JOIN information_schema.COLUMNS c ON c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME
-WHERE t.TABLE_SCHEMA = ? AND t.TABLE_NAME = ? AND c.TABLE_SCHEMA = ? AND c.TABLE_NAME = ?
-ORDER BY c.ORDINAL_POSITION`
+// The statements that describe a table. They aren't one with a join: Vitess joins tables
+// of information_schema of different tablets.
+const (
+	describeTable = `SELECT TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?`
 
-// describe reads a table's columns. The names stand twice in the query because
-// without them for both, MariaDB would open every table of the server.
+	describeColumns = `SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE,
+	COALESCE(CHARACTER_MAXIMUM_LENGTH, 0), COALESCE(DATETIME_PRECISION, 0), COLUMN_KEY,
+	COALESCE(CHARACTER_SET_NAME, ''), COALESCE(COLLATION_NAME, '')
+FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION`
+)
+
+// describe reads a table's columns. There are none if the table doesn't exist, or if the
+// account may not see it.
 func (s *MySQL) describe(ctx context.Context, name tableName) (table, error) {
 	t := table{schema: name.schema, name: name.table}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	rows, err := s.pool.db.QueryContext(ctx, describeTable, t.schema, t.name, t.schema, t.name)
+	var kind string
+	switch err := s.pool.db.QueryRowContext(ctx, describeTable, t.schema, t.name).Scan(&kind); {
+	case errors.Is(err, sql.ErrNoRows):
+		return t, nil
+	case err != nil:
+		return t, err
+	}
+	t.view = strings.Contains(kind, "VIEW")
+	rows, err := s.pool.db.QueryContext(ctx, describeColumns, t.schema, t.name)
 	if err != nil {
 		return t, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var kind string
 		var c column
-		if err := rows.Scan(&kind, &c.name, &c.dataType, &c.columnType, &c.length, &c.precision, &c.key, &c.charset, &c.collation); err != nil {
+		if err := rows.Scan(&c.name, &c.dataType, &c.columnType, &c.length, &c.precision, &c.key, &c.charset, &c.collation); err != nil {
 			return t, fmt.Errorf("reading information_schema: %w", err)
 		}
 		c.dataType, c.columnType = strings.ToLower(c.dataType), strings.ToLower(c.columnType)
-		t.view = strings.Contains(kind, "VIEW")
 		t.columns = append(t.columns, c)
 	}
 	return t, rows.Err()
