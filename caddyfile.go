@@ -154,6 +154,8 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    watch <duration>|off
 //	    limit_failures <n> per <duration>|off
 //	    pages {
+//	        name <name>
+//	        logo|favicon <file>
 //	        help_url <url>
 //	        expired_hint [on|off]
 //	        language <code>

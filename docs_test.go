@@ -87,6 +87,13 @@ func onThisMachine(t *testing.T, caddyfile string) string {
 	dir := t.TempDir()
 	caddyfile = strings.ReplaceAll(caddyfile, "/var/log/caddy/", dir+"/")
 	caddyfile = strings.ReplaceAll(caddyfile, "/run/caddy/", dir+"/")
+	if strings.Contains(caddyfile, "/srv/logo.svg") {
+		logo := filepath.Join(dir, "logo.svg")
+		if err := os.WriteFile(logo, []byte(`<svg xmlns="http://www.w3.org/2000/svg"/>`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		caddyfile = strings.ReplaceAll(caddyfile, "/srv/logo.svg", logo)
+	}
 	global := "\tdefault_bind 127.0.0.1\n\thttp_port " + portOf(freeAddr(t)) + "\n\thttps_port " + portOf(freeAddr(t)) + "\n" +
 		"\tpersist_config off\n\tauto_https off\n" + discardedLog
 	if !strings.Contains(caddyfile, "\tadmin ") {

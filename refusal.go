@@ -54,6 +54,12 @@ const retryAfter = 2 * time.Second
 // refuse answers a request whose credentials are rejected, or that has none. err
 // is the reason, or wraps it.
 func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, err error) error {
+	if r.URL.Path == "/favicon.ico" && origin.IsSafe(r.Method) {
+		// Browsers ask by themselves, for a tab that shows a page of the gateway.
+		counted.requests[outcomePage].Add(1)
+		f.g.pages.ServeFavicon(w, r)
+		return nil
+	}
 	counted.refuse(err)
 	f.g.hints.warnOfHelp(r)
 	answer := refusal{status: http.StatusUnauthorized, page: page.Data{Kind: page.Kind(authn.Public(err)), HelpURL: f.g.hints.helpURL(r)}}

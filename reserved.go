@@ -45,7 +45,7 @@ const nextParameter = "next"
 // pageOf is the page below the reserved path that a request is for, or
 // empty.
 func (p *reserved) pageOf(r *http.Request) string {
-	if p.g.logins == nil && p.g.assertions == nil && p.g.config.DjangoSession == nil {
+	if p.g.logins == nil && p.g.assertions == nil && p.g.config.DjangoSession == nil && !p.g.pages.HasOwnAssets() {
 		return ""
 	}
 	prefix := p.g.config.ReservedPath
@@ -78,7 +78,7 @@ func (p *reserved) url(page string) string {
 
 // isAlone reports whether a page is there also where no link logs in.
 func (p *reserved) isAlone(page string) bool {
-	return page == reservedKeySet && p.g.assertions != nil || page == reservedWhoami && p.g.config.DjangoSession != nil
+	return page == reservedKeySet && p.g.assertions != nil || page == reservedWhoami && p.g.config.DjangoSession != nil || p.g.pages.HasAsset(page)
 }
 
 // serve answers a request below the reserved path. None goes on to the
@@ -86,6 +86,10 @@ func (p *reserved) isAlone(page string) bool {
 func (p *reserved) serve(w http.ResponseWriter, r *http.Request, page string, c taken) error {
 	if page == reservedKeySet && p.g.assertions != nil {
 		return p.serveKeySet(w, r)
+	}
+	if p.g.pages.ServeAsset(w, r, page) {
+		counted.requests[outcomePage].Add(1)
+		return nil
 	}
 	claim.ForbidLinking(w.Header())
 	switch page {

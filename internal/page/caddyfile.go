@@ -39,6 +39,9 @@ func Option(to **Config) directive.Option {
 	}
 	const colorForm = `a name and one or two colors; quote a color that begins with #, as "#1a5fb4", since # begins a comment`
 	return directive.Block(func() { *to = cfg }, directive.Options{
+		"name":         directive.Text(&cfg.Name, "a name; quote one that has spaces"),
+		"logo":         directive.Text(&cfg.Logo, "a path"),
+		"favicon":      directive.Text(&cfg.Favicon, "a path"),
 		"help_url":     directive.Text(&cfg.HelpURL, "a URL"),
 		"expired_hint": directive.Switch(&cfg.ExpiredHint),
 		"language":     directive.Text(&cfg.Language, "a code such as de"),

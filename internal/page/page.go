@@ -50,6 +50,17 @@ type Config struct {
 	// `{user}` and `{current}` in them stand for the names of users.
 	Texts map[string]string `json:"texts,omitempty"`
 
+	// The site's name, for titles, and in front of pages without a logo.
+	Name string `json:"name,omitempty"`
+
+	// A file with the site's logo: SVG, PNG, JPEG, GIF or WebP, at most 256 KiB. It
+	// is public, and read when the configuration is loaded.
+	Logo string `json:"logo,omitempty"`
+
+	// A file with the icon that browsers show in tabs: ICO, SVG or PNG, at most
+	// 128 KiB. It is public. Default: a keyhole.
+	Favicon string `json:"favicon,omitempty"`
+
 	// Texts in certain languages, by the code of the language.
 	TextsIn map[string]map[string]string `json:"texts_in,omitempty"`
 
@@ -59,7 +70,8 @@ type Config struct {
 
 	// A file with your own template (Go's html/template) for all pages. It
 	// gets the same fields as the built-in one: Page, Title, Message, Button,
-	// Action, HelpURL, HelpText, LoginURL, LoginText, Ways, Language, Dir, Style.
+	// Action, HelpURL, HelpText, LoginURL, LoginText, Ways, Language, Dir, Style,
+	// Name, Logo, Favicon, and those that its templates "forms" and "ways" show.
 	Template string `json:"template,omitempty"`
 }
 
@@ -82,8 +94,11 @@ const (
 	CrossSite  Kind = "cross_site"
 	OtherLogin Kind = "other_login"
 	Limited    Kind = "limited"
-	// Login is the page on which users log in by themselves.
-	Login Kind = "login"
+	// Login is the page on which users log in by themselves, LinkSent the one after a
+	// link was asked for, and Verify the one that asks for a second factor.
+	Login    Kind = "login"
+	LinkSent Kind = "link_sent"
+	Verify   Kind = "verify"
 	// Repost is for a form that was posted after the session had ended.
 	Repost Kind = "repost"
 	// SecondFactor is for the right password of a user who has a second factor.
@@ -93,7 +108,8 @@ const (
 
 // kinds are all pages.
 var kinds = []Kind{
-	Confirm, Switch, Logout, LoggedOut, Missing, Malformed, Expired, Invalid, Forbidden, CrossSite, OtherLogin, Limited, Login, Repost, SecondFactor, Unavailable,
+	Confirm, Switch, Logout, LoggedOut, Missing, Malformed, Expired, Invalid, Forbidden, CrossSite, OtherLogin, Limited,
+	Login, LinkSent, Verify, Repost, SecondFactor, Unavailable,
 }
 
 // Data is what a page shows.
@@ -124,34 +140,6 @@ type Data struct {
 	LoginAt string
 }
 
-// LoginForms are the forms of the login page. All are posted to Action with the
-// fields method and csrf.
-type LoginForms struct {
-	// Methods are the ways to log in, in the order in which the page shows them:
-	// "password" with the fields identifier and password, "email_link" with email.
-	Methods []string
-
-	Action string
-	CSRF   string
-
-	// Identifiers are the names that a password belongs to: "username", "email".
-	Identifiers []string
-
-	// Remember: the field length may be "remember". It may be "shared" always.
-	Remember bool
-
-	// Typed are the values that the user has typed already, by the fields' names.
-	Typed map[string]string
-
-	// Error is the name of an error among the texts, about Field, or about the whole
-	// form.
-	Error, Field string
-
-	// Carried is the value of the field carried, which every form has: what the
-	// browser has posted already. It is empty for nothing.
-	Carried string
-}
-
 // view has the fields that a template can use.
 type view struct {
 	Page     Kind
@@ -167,8 +155,23 @@ type view struct {
 
 	LoginURL, LoginText string
 
-	Login  *LoginForms
-	Reason Kind
+	// Notice says why the user sees the login page in place of another one.
+	Notice string
+
+	// Forms are those of the login page, and of the pages after it. Or stands between
+	// them. Alert is an error that isn't about a field.
+	Forms []form
+	Or    string
+	Alert string
+
+	// ErrorText stands in front of the page's title in the browser where something
+	// that the user has entered is wrong.
+	ErrorText string
+
+	// Name is the site's, ShowsName whether the title is to be told apart by it. Logo
+	// and Favicon are URLs.
+	Name, Logo, Favicon string
+	ShowsName           bool
 
 	Ways   []way
 	Repost *repostForm
@@ -185,13 +188,23 @@ type Pages struct {
 	english   *Language
 	style     template.CSS
 	policy    string // Content-Security-Policy
+	assets    assets
 	canRepost bool
+
+	// lacksForms: the operator's template doesn't show the forms of the login page.
+	lacksForms bool
 
 	helpHost, helpPath string // of help_url; an empty host is the site's
 }
 
+// builtInPage is the built-in template. It and the operator's can use those that
+// builtInForms defines: forms and ways.
+//
 //go:embed page.html
 var builtInPage string
+
+//go:embed forms.html
+var builtInForms string
 
 // New returns the pages of a configuration, which may be nil. The error names
 // the option that is wrong.
@@ -212,6 +225,9 @@ func New(cfg *Config) (*Pages, error) {
 		return nil, err
 	}
 	if err := p.setHelp(); err != nil {
+		return nil, err
+	}
+	if err := p.setAssets(); err != nil {
 		return nil, err
 	}
 	if p.config.ExpiredHint && (p.config.HelpURL == "" || strings.HasPrefix(p.config.HelpURL, "mailto:") || strings.Contains(p.config.HelpURL, "#")) {
@@ -249,7 +265,7 @@ func (p *Pages) setTemplate() error {
 		p.policy = "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; " +
 			"base-uri 'none'; frame-ancestors 'none'"
 	}
-	parsed, err := template.New("page").Parse(text)
+	parsed, err := template.Must(template.New("forms").Parse(builtInForms)).New("page").Parse(text)
 	if err != nil {
 		return setting.Errorf("template", "template: %w", err)
 	}
@@ -257,7 +273,7 @@ func (p *Pages) setTemplate() error {
 	// Execute it once for each page, so that a mistake is found now.
 	for _, kind := range kinds {
 		var page bytes.Buffer
-		view := p.view(p.languages[0], Data{Kind: kind, Action: "/", User: "x", Current: "y"})
+		view := p.view(p.languages[0], sampleOf(kind))
 		if err := parsed.Execute(&page, view); err != nil {
 			return setting.Errorf("template", "template: %w", err)
 		}
@@ -265,6 +281,38 @@ func (p *Pages) setTemplate() error {
 			return setting.Errorf("template", "template: the page %s has no form, so that no user could log in or out: "+
 				"write <form method=\"post\" action=\"{{.Action}}\"><button>{{.Button}}</button></form> within {{if .Button}}", kind)
 		}
+		if len(view.Forms) > 0 && !bytes.Contains(page.Bytes(), []byte(sampleCSRF)) {
+			p.lacksForms = true
+		}
+	}
+	return nil
+}
+
+// sampleCSRF is in the forms of sampleOf.
+const sampleCSRF = "sample-of-a-form"
+
+// sampleOf is a page to try a template with.
+func sampleOf(kind Kind) Data {
+	sample := Data{Kind: kind, Action: "/", User: "x", Current: "y"}
+	switch kind {
+	case Login:
+		sample.Login = &LoginForms{Methods: []string{methodPassword, methodEmailLink}}
+	case LinkSent:
+		sample.Login = &LoginForms{Methods: []string{methodEmailCode}}
+	case Verify:
+		sample.Login = &LoginForms{Step: methodFactor, App: true, Recovery: true}
+	default:
+		return sample
+	}
+	sample.Login.CSRF, sample.Login.Action = sampleCSRF, "/"
+	return sample
+}
+
+// CheckForms returns an error if the operator's template doesn't show the forms of the
+// login page.
+func (p *Pages) CheckForms() error {
+	if p.lacksForms {
+		return setting.Errorf("template", `template: it doesn't show the forms of the login page, so that no user could log in: write {{template "forms" .}} where they are to stand`)
 	}
 	return nil
 }
@@ -272,11 +320,10 @@ func (p *Pages) setTemplate() error {
 // view fills in the texts of a language, or English ones if it lacks one of them: a
 // page is in one language.
 func (p *Pages) view(l *Language, data Data) view {
-	words := &words{language: l, pairs: []string{"user", data.User, "current", data.Current}}
+	words := p.words(l, data)
 	v := p.viewIn(words, data)
 	if words.lacksText {
-		words.language = p.english
-		v = p.viewIn(words, data)
+		v = p.viewIn(p.words(p.english, data), data)
 	}
 	return v
 }
@@ -286,18 +333,24 @@ func (p *Pages) viewIn(words *words, data Data) view {
 	v := view{
 		Page:     data.Kind,
 		Title:    words.text(name + ".title"),
-		Message:  words.text(name + ".message"),
 		Action:   data.Action,
 		Language: words.language.Tag(),
 		Dir:      words.language.Dir(),
 		Style:    p.style,
-		Login:    data.Login,
-		Reason:   data.Reason,
 		Ways:     words.ways(data.Ways),
 		Repost:   words.repost(data.Repost),
+		Name:     p.config.Name,
+		Logo:     p.assets.url(assetLogo),
+		Favicon:  p.assets.url(assetFavicon),
 	}
-	if data.Login != nil && data.Login.Carried != "" {
-		v.Message += " " + words.text("login.carried")
+	switch data.Kind {
+	case Login, LinkSent, Verify:
+		words.addForms(&v, data)
+		if data.Login != nil && data.Login.Carried != "" {
+			v.Message += " " + words.text("login.carried")
+		}
+	default:
+		v.Message = words.text(name + ".message")
 	}
 	if data.Wait > 0 {
 		v.Message += " " + words.wait(data.Wait)
@@ -305,8 +358,9 @@ func (p *Pages) viewIn(words *words, data Data) view {
 	if _, hasButton := builtInTexts()[english][name+".button"]; hasButton {
 		v.Button = words.text(name + ".button")
 	}
+	v.ShowsName = v.Name != "" && !strings.Contains(v.Title, v.Name)
 	isPost := func(w way) bool { return w.Post }
-	v.Posts = v.Button != "" || v.Login != nil || slices.ContainsFunc(v.Ways, isPost)
+	v.Posts = v.Button != "" || len(v.Forms) > 0 || slices.ContainsFunc(v.Ways, isPost)
 	if data.Kind == Expired && data.User != "" {
 		v.Message = words.text("owner") + " " + v.Message
 	}
@@ -327,6 +381,12 @@ type words struct {
 	language  *Language
 	pairs     []string
 	lacksText bool
+}
+
+// words are those of a page in a language. {user} on the login page is the user who
+// is logged in.
+func (p *Pages) words(l *Language, data Data) *words {
+	return &words{language: l, pairs: []string{"user", cmp.Or(data.User, data.Current), "current", data.Current, "site", p.config.Name}}
 }
 
 func (w *words) text(key string) string {
