@@ -427,11 +427,13 @@ func isSchemesReason(reason string) bool {
 // scheme which has a block of the configuration: it is there once a handler of the
 // process has had it.
 func isOfScheme(outcome string) bool {
-	if reason, ok := strings.CutPrefix(outcome, "caddy_sesame_requests_total counter reason="); ok && isSchemesReason(reason) {
-		return true
+	for _, metric := range []string{"requests_total", "login_failures_total"} {
+		if reason, ok := strings.CutPrefix(outcome, "caddy_sesame_"+metric+" counter reason="); ok && isSchemesReason(reason) {
+			return true
+		}
 	}
 	for _, scheme := range []string{"django_session", "password", "drf", "knox", "simplejwt"} {
-		if strings.HasSuffix(outcome, " outcome="+scheme) {
+		if strings.HasSuffix(outcome, " outcome="+scheme) || strings.HasSuffix(outcome, " method="+scheme) {
 			return true
 		}
 	}

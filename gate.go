@@ -277,6 +277,9 @@ func (g builder) provisionSettings() error {
 	}
 	if g.config.Login != nil {
 		g.login = login.New(g.config.Login, g.loginEnvironment())
+		for _, method := range g.login.Methods() {
+			counted.loginsBy(method)
+		}
 	}
 	g.confirmer.key = newSigningKey(g.settings.SecretKey, "caddy-sesame/confirm/1")
 	g.hints.key = newSigningKey(g.settings.SecretKey, "caddy-sesame/help/1")
@@ -400,6 +403,7 @@ func (g builder) provisionSchemes() {
 		LogsIn:          g.logins != nil,
 	}
 	g.served = map[string]*atomic.Uint64{g.token.Name(): counted.servedBy(g.token.Name())}
+	counted.loginsBy(g.token.Name()) // the count is there before the first login
 	if !hasOwnSession(g.config) {
 		return
 	}

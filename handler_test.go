@@ -202,7 +202,7 @@ func TestLoginFailuresAreCounted(t *testing.T) {
 		{new(logins), nil, 0},
 		{nil, &authn.TokenCredential{Given: claim.Token{From: claim.FromQuery}}, 0},
 	} {
-		g := &gate{config: new(Handler), logger: zap.NewNop(), logins: test.logins}
+		g := &gate{config: new(Handler), logger: zap.NewNop(), logins: test.logins, token: new(authn.Token)}
 		before := counted.loginFailures[reason].Load()
 		_ = g.rejected(receive(http.MethodGet, "/", ""), test.given, reason)
 		if got := counted.loginFailures[reason].Load() - before; got != test.want {

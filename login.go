@@ -107,6 +107,7 @@ func (f *tokenLogin) useToken(w http.ResponseWriter, r *http.Request, next caddy
 	if err := f.g.logins.start(w, r, user, c, session.Default); err != nil {
 		return f.g.refuser.fail(w, r, err)
 	}
+	counted.loginsBy(given.Scheme()).Add(1)
 	fingerprint, _ := given.Origin()
 	f.g.audit.login(r, user, given.Scheme(), fingerprint)
 	if l.isConfirmed || r.Method == http.MethodGet && f.g.logins.redirects(r) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,10 +75,21 @@ type tally struct {
 	logouts       atomic.Uint64
 	sessionsEnded [session.Revoked + 1]atomic.Uint64
 
-	// Counts of the schemes besides tokens and sessions.
-	mu      sync.Mutex
-	served  map[string]*atomic.Uint64 // requests that went on, by the scheme
-	reasons map[string]*atomic.Uint64 // requests that were rejected, by the reason
+	// Counts of the schemes besides tokens and sessions, and of ways to log in.
+	mu       sync.Mutex
+	served   map[string]*atomic.Uint64 // requests that went on, by the scheme
+	reasons  map[string]*atomic.Uint64 // requests that were rejected, by the reason
+	byMethod map[string]*atomic.Uint64 // logins, by the method
+	failures map[string]*atomic.Uint64 // logins that failed on the login page, by the method and, behind a space, the reason
+}
+
+// loginsBy is the count of logins by a method: the scheme of the token in a link, or
+// a method of the login page.
+func (t *tally) loginsBy(method string) *atomic.Uint64 { return t.named(&t.byMethod, method) }
+
+// failLogin counts a login that failed on the login page.
+func (t *tally) failLogin(method string, err error) {
+	t.named(&t.failures, method+" "+authn.ReasonOf(err)).Add(1)
 }
 
 // servedBy is the count of requests that went on by credentials of a scheme.
@@ -181,9 +193,10 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	requestsDesc        = describe("requests_total", "Requests by what became of them, and why they were refused.", "outcome", "reason")
-	loginFailuresDesc   = describe("login_failures_total", "Links that logged no user in, by the reason.", "reason")
+	loginFailuresDesc   = describe("login_failures_total", "Logins that failed: by a link, or on the login page.", "method", "reason")
 	consumptionsDesc    = describe("one_time_consumptions_total", "Uses of one-time tokens: used up, lost to another request, or failed.", "result")
 	sessionsStartedDesc = describe("sessions_started_total", "Sessions that were started.")
+	loginsDesc          = describe("logins_total", "Logins by the way in which the user was authenticated.", "method")
 	sessionsEndedDesc   = describe("sessions_ended_total", "Sessions that were ended by a logout, or refused for a reason.", "reason")
 	assertionsDesc      = describe("assertions_signed_total", "Assertions that were signed. Each serves many requests.")
 	batchSizeDesc       = describe("batch_size", "Users that one lookup query reads.")
@@ -198,7 +211,7 @@ var (
 // Describe implements prometheus.Collector.
 func (collector) Describe(to chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		requestsDesc, loginFailuresDesc, consumptionsDesc, sessionsStartedDesc, sessionsEndedDesc, assertionsDesc,
+		requestsDesc, loginsDesc, loginFailuresDesc, consumptionsDesc, sessionsStartedDesc, sessionsEndedDesc, assertionsDesc,
 		batchSizeDesc, poolDesc, poolMaxDesc, breakerDesc, stalledDesc, cacheUsersDesc, cacheLookupsDesc,
 	} {
 		to <- desc
@@ -217,7 +230,14 @@ func (collector) Collect(to chan<- prometheus.Metric) {
 	}
 	for _, reason := range token.Reasons() {
 		count(requestsDesc, counted.refused[reason].Load(), outcomeRefused.String(), reason.String())
-		count(loginFailuresDesc, counted.loginFailures[reason].Load(), reason.String())
+		count(loginFailuresDesc, counted.loginFailures[reason].Load(), outcomeToken.String(), reason.String())
+	}
+	for failed, n := range counted.namedCounts(&counted.failures) {
+		method, reason, _ := strings.Cut(failed, " ")
+		count(loginFailuresDesc, n, method, reason)
+	}
+	for method, n := range counted.namedCounts(&counted.byMethod) {
+		count(loginsDesc, n, method)
 	}
 	for scheme, n := range counted.namedCounts(&counted.served) {
 		count(requestsDesc, n, scheme, "")

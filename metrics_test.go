@@ -1,8 +1,10 @@
 package sesame_test
 
 import (
+	"encoding/json"
 	"maps"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -98,20 +100,21 @@ func TestRequestsAreCountedOnceByWhatBecomesOfThem(t *testing.T) {
 			`credentials_rejected_total{reason="expired",scheme="token"}`:       1,
 			`credentials_rejected_total{reason="malformed",scheme="session"}`:   1,
 
-			`requests_total{outcome="refused",reason="missing"}`:       2,
-			`requests_total{outcome="refused",reason="malformed"}`:     1,
-			`requests_total{outcome="refused",reason="inactive_user"}`: 1,
-			`requests_total{outcome="refused",reason="expired"}`:       1,
-			`requests_total{outcome="token",reason=""}`:                1,
-			`requests_total{outcome="session",reason=""}`:              1,
-			`requests_total{outcome="login",reason=""}`:                1,
-			`requests_total{outcome="page",reason=""}`:                 3,
-			`login_failures_total{reason="malformed"}`:                 1,
-			`login_failures_total{reason="inactive_user"}`:             1,
-			`login_failures_total{reason="expired"}`:                   1,
-			`sessions_started_total`:                                   1,
-			`sessions_ended_total{reason="logout"}`:                    1,
-			`sessions_ended_total{reason="malformed"}`:                 1,
+			`requests_total{outcome="refused",reason="missing"}`:          2,
+			`requests_total{outcome="refused",reason="malformed"}`:        1,
+			`requests_total{outcome="refused",reason="inactive_user"}`:    1,
+			`requests_total{outcome="refused",reason="expired"}`:          1,
+			`requests_total{outcome="token",reason=""}`:                   1,
+			`requests_total{outcome="session",reason=""}`:                 1,
+			`requests_total{outcome="login",reason=""}`:                   1,
+			`requests_total{outcome="page",reason=""}`:                    3,
+			`login_failures_total{method="token",reason="malformed"}`:     1,
+			`login_failures_total{method="token",reason="inactive_user"}`: 1,
+			`login_failures_total{method="token",reason="expired"}`:       1,
+			`logins_total{method="token"}`:                                1,
+			`sessions_started_total`:                                      1,
+			`sessions_ended_total{reason="logout"}`:                       1,
+			`sessions_ended_total{reason="malformed"}`:                    1,
 		})
 		after := metricValues(t)
 		for _, name := range []string{"lookup_duration_seconds", "batch_size"} {
@@ -182,4 +185,33 @@ func sessionCookie(t *testing.T, answer *response) string {
 	}
 	t.Fatalf("the answer sets no session: %v", answer.header)
 	return ""
+}
+
+// TestLoginsAreCountedByMethod counts logins on the login page, and those that fail.
+func TestLoginsAreCountedByMethod(t *testing.T) {
+	g, up, _ := startRepost(t, 41)
+	before := metricValues(t)
+	b := newBrowser(g)
+	b.get(t, "/_sesame/login").wantStatus(t, http.StatusOK)
+	b.fill(t, url.Values{"method": {"password"}, "identifier": {"alice"}, "password": {"wrong"}}).wantStatus(t, http.StatusUnauthorized)
+	b.logInWithCarried(t, "alice").wantStatus(t, http.StatusSeeOther)
+	after := metricValues(t)
+	for name, want := range map[string]float64{
+		`logins_total{method="password"}`:                                 1,
+		`logins_total{method="token"}`:                                    0,
+		`login_failures_total{method="password",reason="wrong_password"}`: 1,
+	} {
+		if grown := after[name] - before[name]; grown != want {
+			t.Errorf("%s has grown by %v, want %v", name, grown, want)
+		}
+	}
+	lines := g.awaitLines(t, "http.handlers.sesame.audit", 1)
+	if lines[0]["msg"] != "login" || lines[0]["scheme"] != "password" {
+		t.Errorf("the audit log has %v", lines)
+	}
+	var who map[string]string
+	if err := json.Unmarshal([]byte(b.get(t, "/_sesame/whoami").body), &who); err != nil || who["authenticated_by"] != "session" || who["length"] != "default" {
+		t.Errorf("whoami: %v, %v", who, err)
+	}
+	up.takeNone(t)
 }

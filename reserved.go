@@ -191,6 +191,9 @@ func (v *visit) Current() (*userstore.User, error) {
 // Authenticate implements login.Visit.
 func (v *visit) Authenticate(c authn.Credential) (*userstore.User, error) {
 	found, err := v.g.authn.Explicit(v.r, []authn.Credential{c}, v.c.at, v.g.meets)
+	if authn.IsRejection(err) {
+		counted.failLogin(c.Scheme(), err)
+	}
 	if err != nil {
 		return nil, v.g.forbid(v.r, nil, err)
 	}
@@ -204,6 +207,7 @@ func (v *visit) Begin(w http.ResponseWriter, user *userstore.User, by login.Logi
 	if err := v.g.logins.start(w, v.r, user, v.c, by.Length); err != nil {
 		return v.Fail(w, err)
 	}
+	counted.loginsBy(by.Method).Add(1)
 	v.g.audit.login(v.r, user, by.Method, by.Fingerprint)
 	counted.requests[outcomeLogin].Add(1)
 	if by.Then != nil {
@@ -289,6 +293,7 @@ type whoami struct {
 	By       string     `json:"authenticated_by"`
 	Since    *time.Time `json:"since,omitempty"`
 	Until    *time.Time `json:"until,omitempty"`
+	Length   string     `json:"length,omitempty"`
 }
 
 // serveWhoami tells a script of the site who the user is. It uses no token up.
@@ -317,7 +322,7 @@ func (p *reserved) serveWhoami(w http.ResponseWriter, r *http.Request, c taken) 
 	}
 	if v.session != nil {
 		since, until := v.session.Issued(), v.session.Expires()
-		told.Since, told.Until = &since, &until
+		told.Since, told.Until, told.Length = &since, &until, v.session.Length().String()
 	}
 	if v.django != nil {
 		until := v.django.Ends()

@@ -109,6 +109,14 @@ func (p *Page) add(m method) {
 	p.steps[m.name()] = m
 }
 
+// Methods are the names of the ways to log in.
+func (p *Page) Methods() (names []string) {
+	for _, m := range p.methods {
+		names = append(names, m.name())
+	}
+	return names
+}
+
 // Redirects reports whether browsers are sent to the page.
 func (p *Page) Redirects() bool { return p.config.Redirect }
 
