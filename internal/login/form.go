@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/repost"
@@ -76,13 +77,20 @@ func (p *Page) readForm(r *http.Request, tied []string) (Form, error) {
 		return Form{}, errOtherForms
 	}
 	form.Method = form.Value(fieldMethod)
-	switch length := form.Value(fieldLength); {
-	case length == "shared":
-		form.Length = session.Shared
-	case length == "remember" && p.config.Remember > 0:
-		form.Length = session.Remembered
-	}
+	form.Length = p.lengthOf(values[fieldLength])
 	return form, nil
+}
+
+// lengthOf is how long a login lasts by the boxes that the user has ticked. On a shared
+// computer, no other one counts.
+func (p *Page) lengthOf(ticked []string) session.Length {
+	switch {
+	case slices.Contains(ticked, "shared"):
+		return session.Shared
+	case slices.Contains(ticked, "remember") && p.config.Remember > 0:
+		return session.Remembered
+	}
+	return session.Default
 }
 
 // isTied reports whether the CSRF field of a form belongs to a browser.

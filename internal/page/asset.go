@@ -113,7 +113,7 @@ func (k assetKind) read(file string) (asset, error) {
 	case !info.Mode().IsRegular():
 		return asset{}, errors.New("it is not a file; " + remedy)
 	}
-	opened, err := os.Open(file)
+	opened, err := os.Open(file) //nolint:gosec // the operator names it
 	if err != nil {
 		return asset{}, fmt.Errorf("%w: %s", errors.Unwrap(err), remedy)
 	}
