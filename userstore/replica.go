@@ -3,6 +3,7 @@ package userstore
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,15 +17,25 @@ import (
 
 // Replicas answer lookups for which a slightly old row is good enough. Each is a
 // read-only store with its own connections, breaker and batches; so a replica's
-// answer is one that the primary's table would have given some time ago.
+// answer is one that the primary's table would have given some time ago. A gateway stays
+// with one replica while that answers: its lookups share queries, and a user's row doesn't
+// go back and forth between replicas that are behind by different times. Which replica is
+// the first is left to chance, so that gateways spread over the replicas.
 
 // replicas are the replicas of a store.
 type replicas struct {
 	stores []*MySQL
-	turn   atomic.Uint64
+	used   atomic.Int32
 
 	mu     sync.Mutex
 	warned time.Time // when the last warning was logged
+}
+
+// stayWith has the next lookups go to another replica, if the first didn't answer.
+func (r *replicas) stayWith(first int32, at int) {
+	if int(first) != at {
+		r.used.CompareAndSwap(first, int32(at)) //nolint:gosec // there are few
+	}
 }
 
 // replicaWarnings is the least time between two warnings.
@@ -58,6 +69,7 @@ func (s *MySQL) openReplicas(ctx context.Context) error {
 	needs := s.needs
 	needs.Vias = nil // LookupVia asks the primary
 	for i, cfg := range s.cfg.replicaConfigs() {
+		s.replicas.used.Store(rand.Int32N(int32(i + 1))) //nolint:gosec // there are few, and none is a secret
 		replica, err := newMySQL(cfg, needs, s.logger)
 		if err != nil {
 			return setting.Errorf(s.replicaOption(i), "replica %d: %w", i+1, err)
@@ -121,16 +133,17 @@ func (s *MySQL) LookupAny(ctx context.Context, pk token.PrimaryKey) (user *User,
 // lookupReplicas asks one replica after the other. It returns nil if none has
 // the user.
 func (s *MySQL) lookupReplicas(ctx context.Context, pk token.PrimaryKey, began time.Time) *User {
-	stores := s.replicas.stores
-	first := s.replicas.turn.Add(1)
+	stores, first := s.replicas.stores, s.replicas.used.Load()
 	for i := range stores {
-		replica := stores[(first+uint64(i))%uint64(len(stores))] //nolint:gosec // neither is negative
+		at := (int(first) + i) % len(stores)
+		replica := stores[at]
 		if replica.pool.breaker.refusal() != nil {
 			continue
 		}
 		user, err := replica.lookup(ctx, pk)
 		switch {
 		case err == nil:
+			s.replicas.stayWith(first, at)
 			return user
 		case errors.Is(err, ErrNotFound), ctx.Err() != nil:
 			return nil

@@ -289,3 +289,70 @@ func TestOpenWithReplicas(t *testing.T) {
 		return err
 	})
 }
+
+// TestGatewayStaysWithOneReplica sends all lookups to one replica, and all to the other
+// once that fails, also after the first is back.
+func TestGatewayStaysWithOneReplica(t *testing.T) {
+	t.Parallel()
+	servers := make(map[string]*testmariadb.Server)
+	proxies := make(map[string]*faultproxy.Proxy)
+	var cfg userstore.Config
+	for _, name := range []string{"primary", "one", "other"} {
+		servers[name] = newServer(t)
+		makeUsers(t, servers[name])
+		if err := servers[name].Exec("django", "UPDATE auth_user SET username = '"+name+"' WHERE id = 1"); err != nil {
+			t.Fatal(err)
+		}
+		proxy, err := faultproxy.Start(servers[name].Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(proxy.Close)
+		proxies[name] = proxy
+		dsn := "gateway@tcp(" + proxy.Addr() + ")/django"
+		if name == "primary" {
+			cfg.DSN = dsn
+		} else {
+			cfg.Replicas = append(cfg.Replicas, dsn)
+		}
+	}
+	s := openStore(t, cfg, userstore.Needs{})
+	server := func() string {
+		u, _, err := s.LookupAny(t.Context(), token.IntKey(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u.Username
+	}
+	stays := func(with string) {
+		t.Helper()
+		for range 20 {
+			if got := server(); got != with {
+				t.Fatalf("a lookup goes to %s, want %s", got, with)
+			}
+		}
+	}
+	first, second := server(), "one"
+	if first == "one" {
+		second = "other"
+	}
+	stays(first)
+	proxies[first].Reset()
+	eventually(t, func() error {
+		if got := server(); got != second {
+			return errors.New("a lookup goes to " + got)
+		}
+		return nil
+	})
+	stays(second)
+	proxies[first].Pass()
+	eventually(t, func() error {
+		for _, of := range s.Servers() {
+			if !of.Silent.IsZero() {
+				return errors.New(of.Address + " isn't back")
+			}
+		}
+		return nil
+	})
+	stays(second)
+}

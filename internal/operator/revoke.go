@@ -30,6 +30,11 @@ writing last_login. The MySQL user of the configuration needs the rights for it.
 
 Django doesn't know the table: what is ended here is valid there.
 
+It takes effect with the next request, but where a gateway reads a replica or
+another node of a cluster, once that has the entry, and where it keeps rows
+(cache), once the row is read again. The command mentions these if they are
+configured.
+
 The exit status is 1 if something may be valid still.
 `, cobra.MaximumNArgs(1), runRevoke)
 	addConfigFlags(cmd)
@@ -166,6 +171,9 @@ func (r *revocation) record(message string, user *userstore.User, fingerprint st
 func (r *revocation) mention() {
 	if r.HasReplicas {
 		fmt.Fprintln(r.out, "This was written to the primary server: a gateway that reads a replica goes by it once the replica has it.")
+	}
+	if store := r.Issues.Store; len(store.MoreDSNs)+len(store.MoreDSNFiles) > 0 && !store.ReadAfterWrite {
+		fmt.Fprintln(r.out, "This was written to one node of the cluster: a gateway that reads another goes by it once that node has it. With read_after_write, it does at once.")
 	}
 	if r.Cached > 0 {
 		fmt.Fprintf(r.out, "Gateways with cache go by a row that they have read for up to %s.\n", r.Cached)
