@@ -33,6 +33,7 @@ const secretKey = "django-insecure-%5j&w#tests-only"
 type gateway struct {
 	addr string // host:port
 	logs string // the file of Caddy's default log
+	stop func() // ends the gateway's process, if it has one
 }
 
 // site is what a test changes of the gateway's Caddyfile.

@@ -156,10 +156,11 @@ func startGatewayProcess(t *testing.T, db *database, up *upstream, s site) *gate
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	g.stop = func() {
 		_ = process.Process.Signal(os.Interrupt)
 		<-gone
-	})
+	}
+	t.Cleanup(g.stop)
 	poll(t, "the gateway's process", func() bool {
 		answer, err := http.Get("http://" + g.addr + "/")
 		if err != nil {
