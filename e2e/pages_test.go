@@ -35,16 +35,16 @@ func TestPagesAreReadableOnEveryScreen(t *testing.T) {
 		user   testUser // who is logged in before, if a user is
 		title  string
 		button string
-		link   string // of help, if there is one
+		link   link
 	}{
-		{"confirm", "/?sesame=" + tokenFor(t, alice, age), testUser{}, "Log in", "Continue as alice", ""},
-		{"confirm-long", "/?sesame=" + tokenFor(t, long, age), testUser{}, "Log in", "Continue as " + long.username, ""},
-		{"switch", "/?sesame=" + tokenFor(t, carol, age), alice, "Switch to another account?", "Continue as carol", ""},
-		{"logout", "/_sesame/logout", alice, "Log out", "Log out", ""},
-		{"missing", "/", testUser{}, "You need a link to get in", "", help},
-		{"malformed", "/?sesame=bad", testUser{}, "This link is incomplete", "", help},
-		{"expired", "/?sesame=" + expired, testUser{}, "This link has expired", "", help + "?user=1&"},
-		{"invalid", "/?sesame=" + tokenFor(t, testUser{id: 99}, age), testUser{}, "This link is not valid", "", help},
+		{"confirm", "/?sesame=" + tokenFor(t, alice, age), testUser{}, "Log in", "Continue as alice", link{}},
+		{"confirm-long", "/?sesame=" + tokenFor(t, long, age), testUser{}, "Log in", "Continue as " + long.username, link{}},
+		{"switch", "/?sesame=" + tokenFor(t, carol, age), alice, "Switch to another account?", "Continue as carol", link{"Stay logged in as alice", g.origin + "/"}},
+		{"logout", "/_sesame/logout", alice, "Log out", "Log out", link{"Back to the site", g.origin + "/"}},
+		{"missing", "/", testUser{}, "You need a link to get in", "", link{"Get a new link", help}},
+		{"malformed", "/?sesame=bad", testUser{}, "This link is incomplete", "", link{"Get a new link", help}},
+		{"expired", "/?sesame=" + expired, testUser{}, "This link has expired", "", link{"Get a new link", help + "?user=1&"}},
+		{"invalid", "/?sesame=" + tokenFor(t, testUser{id: 99}, age), testUser{}, "This link is not valid", "", link{"Get a new link", help}},
 	} {
 		t.Run(page.name, func(t *testing.T) {
 			b := newTab(t)
@@ -66,7 +66,7 @@ func TestPagesAreReadableOnEveryScreen(t *testing.T) {
 		b.click("button")
 		b.wantTitle("You are logged out")
 		b.look("logged_out")
-		b.wantAccessible("You are logged out", "", "")
+		b.wantAccessible("You are logged out", "", link{})
 	})
 }
 
@@ -80,7 +80,7 @@ func TestUnavailablePage(t *testing.T) {
 	b.open(g.origin + "/?sesame=" + tokenFor(t, alice))
 	b.wantTitle("Please try again in a moment")
 	b.look("unavailable")
-	b.wantAccessible("Please try again in a moment", "", "")
+	b.wantAccessible("Please try again in a moment", "", link{"Try again", g.origin + "/"})
 }
 
 // TestOwnColorsAreAllowedByThePolicy has an operator's colours, which the policy must allow.
@@ -107,12 +107,17 @@ func TestOwnColorsAreAllowedByThePolicy(t *testing.T) {
 	}
 }
 
+// link is the only link of a page: its name, and what its URL begins with. The zero
+// value is none.
+type link struct{ name, target string }
+
 // look looks at the page on every screen.
 func (b *tab) look(name string) {
 	b.t.Helper()
 	for _, s := range screens {
 		b.use(s)
 		b.screenshot(name + "-" + s.name)
+		b.wantNoViolations(s.name)
 		if got := b.text(`document.documentElement.scrollWidth - document.documentElement.clientWidth`); got != "0" {
 			b.t.Errorf("%s: the page is %s pixels too wide", s.name, got)
 		}
@@ -189,9 +194,9 @@ func luminance(color [3]float64) float64 {
 }
 
 // wantAccessible fails the test unless a screen reader gets all of the page,
-// from the browser's accessibility tree. button and help are the button's name
-// and what help's link begins with, where there are such.
-func (b *tab) wantAccessible(title, button, help string) {
+// from the browser's accessibility tree. button is the button's name, if there is
+// one.
+func (b *tab) wantAccessible(title, button string, way link) {
 	b.t.Helper()
 	named := make(map[string][]string) // names by role
 	for _, node := range call(b, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{}).Nodes {
@@ -217,12 +222,12 @@ func (b *tab) wantAccessible(title, button, help string) {
 	} else {
 		want("button", button)
 	}
-	if help == "" {
+	if way == (link{}) {
 		want("link")
 	} else {
-		want("link", "Get a new link")
-		if got := b.text(`document.querySelector("a").href`); !strings.HasPrefix(got, help) {
-			b.t.Errorf("help leads to %s, want %s", got, help)
+		want("link", way.name)
+		if got := b.text(`document.querySelector("a").href`); !strings.HasPrefix(got, way.target) {
+			b.t.Errorf("%s leads to %s, want %s", way.name, got, way.target)
 		}
 	}
 	for expression, value := range map[string]string{
