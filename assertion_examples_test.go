@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -24,7 +25,7 @@ import (
 var exampleApps = []struct {
 	language string
 	find     func() (program, lack string)
-	command  func(program, addr, keysURL, dir string) *exec.Cmd
+	command  func(program, code, addr, keysURL, dir string) *exec.Cmd
 }{
 	{
 		"php",
@@ -32,8 +33,8 @@ var exampleApps = []struct {
 			return lookFor("-r", "exit(function_exists('sodium_crypto_sign') ? 0 : 1);",
 				"there is no php with sodium (Debian: apt-get install php-cli)", "php")
 		},
-		func(program, addr, keysURL, dir string) *exec.Cmd {
-			app := exec.Command(program, "-S", addr, "examples/assertion/app.php")
+		func(program, code, addr, keysURL, dir string) *exec.Cmd {
+			app := exec.Command(program, "-S", addr, filepath.Join(code, "app.php"))
 			app.Env = append(os.Environ(), "KEYS_URL="+keysURL, "AUDIENCE=app", "KEYS_DIR="+dir)
 			return app
 		},
@@ -45,8 +46,8 @@ var exampleApps = []struct {
 				"there is no python3 with PyJWT and cryptography (Debian: apt-get install python3-jwt python3-cryptography)",
 				"/usr/bin/python3", "python3")
 		},
-		func(program, addr, keysURL, _ string) *exec.Cmd {
-			return exec.Command(program, "-B", "examples/assertion/app.py", portOf(addr), keysURL, "app")
+		func(program, code, addr, keysURL, _ string) *exec.Cmd {
+			return exec.Command(program, "-B", filepath.Join(code, "app.py"), portOf(addr), keysURL, "app")
 		},
 	},
 	{
@@ -55,8 +56,8 @@ var exampleApps = []struct {
 			return lookFor("-e", "process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)",
 				"there is no node of version 18 or later (Debian: apt-get install nodejs)", "node")
 		},
-		func(program, addr, keysURL, _ string) *exec.Cmd {
-			return exec.Command(program, "examples/assertion/app.mjs", portOf(addr), keysURL, "app")
+		func(program, code, addr, keysURL, _ string) *exec.Cmd {
+			return exec.Command(program, filepath.Join(code, "app.mjs"), portOf(addr), keysURL, "app")
 		},
 	},
 }
@@ -96,11 +97,12 @@ func TestAssertionExamples(t *testing.T) {
 	forger := newForger(t, text, keys)
 	valid := tokenFor(t, alice)
 
+	code := copyExamples(t)
 	for _, app := range exampleApps {
 		program, lack := app.find()
 		addr := addrs[app.language]
 		if lack == "" {
-			testprogram.Listen(t, app.command(program, addr, "http://"+g.addr+keysPath, t.TempDir()), addr, os.Kill)
+			testprogram.Listen(t, app.command(program, code, addr, "http://"+g.addr+keysPath, t.TempDir()), addr, os.Kill)
 		}
 		t.Run(app.language, func(t *testing.T) {
 			switch {
@@ -152,6 +154,36 @@ func TestAssertionExamples(t *testing.T) {
 	}
 }
 
+// examplesPause is how long the applications wait between two attempts to read the
+// keys, in seconds, in the place of 10.
+const examplesPause = 2
+
+// copyExamples copies examples/assertion, with examplesPause.
+func copyExamples(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	files, err := filepath.Glob("examples/assertion/*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pauses := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pauses += strings.Count(string(text), "PAUSE = 10")
+		text = []byte(strings.Replace(string(text), "PAUSE = 10", fmt.Sprint("PAUSE = ", examplesPause), 1))
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(file)), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if pauses != len(exampleApps) {
+		t.Fatalf("%d of %d applications have a pause", pauses, len(exampleApps))
+	}
+	return dir
+}
+
 // wantFewReads sends unknown key ids, for which an application must not read the
 // gateway's keys each time.
 func wantFewReads(t *testing.T, direct *gateway, f *forger) {
@@ -162,7 +194,7 @@ func wantFewReads(t *testing.T, direct *gateway, f *forger) {
 		header := jose.JSONWebKey{Key: f.other, KeyID: rand.Text()}
 		direct.get(t, "/", "Authorization", "Bearer "+f.signed(jose.EdDSA, header, f.claims(nil))).wantStatus(t, http.StatusUnauthorized)
 	}
-	most := 1 + time.Since(started).Seconds()/10
+	most := 1 + time.Since(started).Seconds()/examplesPause
 	if reads := metricValues(t)[page] - before; reads > most {
 		t.Errorf("the keys were read %v times in %s", reads, time.Since(started))
 	}
