@@ -19,6 +19,7 @@ const (
 	eventLogin    = "sesame.login"
 	eventLogout   = "sesame.logout"
 	eventConsumed = "sesame.consumed"
+	eventMailed   = "sesame.link_mailed"
 	eventRejected = "sesame.rejected"
 	eventLimited  = "sesame.limited"
 )
@@ -55,11 +56,31 @@ func (a *audit) consumed(r *http.Request, user *userstore.User, fingerprint stri
 	a.note(r, eventConsumed, "one-time token used", user.PrimaryKey, outcomeToken.String(), fingerprint)
 }
 
+// mailed returns what notes that a link was sent to a user because of a request. It
+// may be called after the request has ended.
+func (a *audit) mailed(r *http.Request) func(*userstore.User) {
+	seen := seenOf(r)
+	return func(user *userstore.User) {
+		a.noteSeen(seen, eventMailed, "link mailed", user.PrimaryKey, "email_link", "")
+	}
+}
+
+// seen is what the audit log says of a request.
+type seen struct {
+	id     string
+	fields []zap.Field
+}
+
+func seenOf(r *http.Request) seen { return seen{requestID(r), requestFields(r)} }
+
 func (a *audit) note(r *http.Request, event, message string, user token.PrimaryKey, scheme, fingerprint string) {
-	id := requestID(r)
+	a.noteSeen(seenOf(r), event, message, user, scheme, fingerprint)
+}
+
+func (a *audit) noteSeen(r seen, event, message string, user token.PrimaryKey, scheme, fingerprint string) {
 	if c := a.logger.Check(zap.InfoLevel, message); c != nil {
-		fields := append([]zap.Field{zap.Stringer("user", user)}, requestFields(r)...)
-		fields = append(fields, zap.String("request_id", id), zap.String("scheme", scheme))
+		fields := append([]zap.Field{zap.Stringer("user", user)}, r.fields...)
+		fields = append(fields, zap.String("request_id", r.id), zap.String("scheme", scheme))
 		if fingerprint != "" {
 			fields = append(fields, zap.String("token", fingerprint))
 		}
@@ -68,7 +89,7 @@ func (a *audit) note(r *http.Request, event, message string, user token.PrimaryK
 	if a.events == nil {
 		return
 	}
-	data := requestData(r, id)
+	data := r.data()
 	data["user"], data["scheme"] = user.String(), scheme
 	if fingerprint != "" {
 		data["token"] = fingerprint
@@ -82,7 +103,7 @@ func (a *audit) rejected(r *http.Request, scheme string, reason error) {
 	if a.events == nil {
 		return
 	}
-	data := requestData(r, requestID(r))
+	data := requestData(r)
 	data["scheme"], data["reason"] = scheme, authn.ReasonOf(reason)
 	a.events.Emit(a.ctx, eventRejected, data)
 }
@@ -91,7 +112,7 @@ func (a *audit) rejected(r *http.Request, scheme string, reason error) {
 // events of the client's rejected tokens.
 func (a *audit) limited(r *http.Request) {
 	if a.events != nil {
-		a.events.Emit(a.ctx, eventLimited, requestData(r, requestID(r)))
+		a.events.Emit(a.ctx, eventLimited, requestData(r))
 	}
 }
 
@@ -100,16 +121,18 @@ func (a *audit) forbidden(r *http.Request, user *userstore.User) {
 	if a.events == nil {
 		return
 	}
-	data := requestData(r, requestID(r))
+	data := requestData(r)
 	data["reason"] = string(page.Forbidden)
 	data["user"] = user.PrimaryKey.String()
 	a.events.Emit(a.ctx, eventRejected, data)
 }
 
 // requestData are requestFields for an event.
-func requestData(r *http.Request, id string) map[string]any {
-	data := map[string]any{"request_id": id}
-	for _, field := range requestFields(r) {
+func requestData(r *http.Request) map[string]any { return seenOf(r).data() }
+
+func (s seen) data() map[string]any {
+	data := map[string]any{"request_id": s.id}
+	for _, field := range s.fields {
 		data[field.Key] = field.String
 	}
 	return data

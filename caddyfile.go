@@ -146,6 +146,16 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    }
 //	    login {
 //	        password [on|off]
+//	        email_link {
+//	            smtp <url>
+//	            from <address>
+//	            base_url <url>
+//	            max_age <duration>
+//	            limit_address|limit_client|limit_total <n> per <duration>
+//	            smtp_tls required|off
+//	            smtp_ca <path>
+//	            smtp_helo <name>
+//	        }
 //	        remember <duration>
 //	        redirect [on|off]
 //	    }

@@ -122,14 +122,14 @@ func TestReferenceOptions(t *testing.T) {
 func resolvedOptions(t *testing.T) []string {
 	t.Helper()
 	var names []string
-	for _, pattern := range []string{"*.go", "internal/authn/*.go", "internal/identity/*.go"} {
+	for _, pattern := range []string{"*.go", "internal/authn/*.go", "internal/identity/*.go", "internal/emaillink/*.go", "internal/mail/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, file := range files {
-			for _, match := range regexp.MustCompile(`[rR]esolve\("(?:\w+: )?(\w+)"|\{"(\w+)", &cfg\.`).FindAllStringSubmatch(readFile(t, file), -1) {
-				names = append(names, match[1]+match[2])
+			for _, match := range regexp.MustCompile(`[rR]esolve\("(?:\w+: )?(\w+)"|value\("(\w+)"|\{"(\w+)", &cfg\.`).FindAllStringSubmatch(readFile(t, file), -1) {
+				names = append(names, match[1]+match[2]+match[3])
 			}
 		}
 	}
@@ -321,7 +321,7 @@ func loggedMessage(call *ast.CallExpr) (message string, ok bool) {
 	if !ok {
 		return "", false
 	}
-	at := map[string]int{"Debug": 0, "Info": 0, "Warn": 0, "Error": 0, "Check": 1, "note": 2}
+	at := map[string]int{"Debug": 0, "Info": 0, "Warn": 0, "Error": 0, "Check": 1, "note": 2, "noteSeen": 2}
 	position, ok := at[method.Sel.Name]
 	if !ok || len(call.Args) <= position {
 		return "", false

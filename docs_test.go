@@ -62,7 +62,7 @@ func TestDocsCaddyfiles(t *testing.T) {
 		for name, value := range map[string]string{
 			"SESAME_DSN": db.dsn, "DJANGO_SECRET_KEY": secretKey, "DJANGO_SECRET_KEY_OLD": "old " + secretKey,
 			"ASSERTION_KEY": newAssertionKey(t), "ASSERTION_KEY_NEXT": newAssertionKey(t),
-			"DJANGO_SECRET_KEY_NEW": "new " + secretKey, "SESAME_KEY": "key", "SIMPLE_JWT_VERIFYING_KEY": publicKey(t),
+			"DJANGO_SECRET_KEY_NEW": "new " + secretKey, "SESAME_KEY": "key", "SMTP_PASSWORD": "secret", "SIMPLE_JWT_VERIFYING_KEY": publicKey(t),
 		} {
 			t.Setenv(name, value)
 		}

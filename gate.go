@@ -76,6 +76,7 @@ type gate struct {
 	password   *authn.Password      // nil without
 	loginPage  *loginurl.Page       // of Django; nil without
 	login      *login.Page          // of the gateway; nil without
+	emailLink  *authn.Token         // the links that it sends; nil for none
 
 	forOperator *operator.Handler // as commands and the admin API know it
 }
@@ -276,7 +277,11 @@ func (g builder) provisionSettings() error {
 		return err
 	}
 	if g.config.Login != nil {
-		g.login = login.New(g.config.Login, g.loginEnvironment())
+		var err error
+		if g.login, err = login.New(g.config.Login, g.loginEnvironment()); err != nil {
+			return err
+		}
+		g.emailLink = g.newEmailLink()
 		for _, method := range g.login.Methods() {
 			counted.loginsBy(method)
 		}
@@ -289,20 +294,6 @@ func (g builder) provisionSettings() error {
 	return g.makeKeys(g.settings)
 }
 
-// makeKeys makes the keys, which verify tokens and sessions.
-func (g *gate) makeKeys(settings token.Settings) error {
-	tokens, err := token.New(settings)
-	if err != nil {
-		return err
-	}
-	sessions, err := g.config.sessionsFor(tokens)
-	if err != nil {
-		return err
-	}
-	g.made.Store(&keys{tokens: tokens, sessions: sessions})
-	return nil
-}
-
 // provisionStore opens the store, and takes the packer from its table where
 // the settings name none.
 func (g builder) provisionStore(ctx caddy.Context) error {
@@ -311,8 +302,8 @@ func (g builder) provisionStore(ctx caddy.Context) error {
 		return err
 	}
 	needs := g.config.requiredFlags()
-	needs.Email = g.config.InvalidateOnEmailChange
-	needs.LastLogin = g.config.OneTime || g.logins != nil && g.logins.updateLastLogin
+	needs.Email = g.config.InvalidateOnEmailChange || sendsLinks(g.config)
+	needs.LastLogin = g.config.OneTime || sendsLinks(g.config) || g.logins != nil && g.logins.updateLastLogin
 	for _, scheme := range g.configured {
 		scheme.AddNeeds(&needs)
 	}
@@ -477,6 +468,9 @@ func (g *gate) stop() {
 // close closes the store. All requests must have ended.
 func (g *gate) close() error {
 	var errs []error
+	if g.login != nil {
+		errs = append(errs, g.login.Close())
+	}
 	for _, scheme := range g.configured {
 		if closer, ok := scheme.(io.Closer); ok {
 			errs = append(errs, closer.Close())

@@ -41,6 +41,7 @@ type taken struct {
 	timesAtLogin      int    // how often the browser was sent to the page for logging in
 	target            string // where a login by the token leads; empty for the request's own URI
 	isFollowedByForm  bool   // after the login, a form is sent again with the CSRF token that it has
+	emailed           emailed
 }
 
 // add sorts credentials of a scheme by whether browsers send them unasked.
@@ -234,7 +235,7 @@ func (g *gate) rejected(r *http.Request, given *authn.TokenCredential, reason er
 			return err
 		}
 	}
-	g.audit.rejected(r, g.token.Name(), reason)
+	g.audit.rejected(r, given.Scheme(), reason)
 	return reason
 }
 

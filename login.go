@@ -33,7 +33,8 @@ func (f *tokenLogin) logIn(w http.ResponseWriter, r *http.Request, next caddyhtt
 	}
 	isLink := given.IsLink()
 	isPressed := c.confirmation.signature != "" && !from.IsFrame && from.Initiator != origin.Other
-	asks := isLink && r.Method == http.MethodGet && (replaced != nil || f.g.config.asksFirst()) && acceptsHTML(r)
+	always := asksFirst(f.g.config) && !c.emailed.isBrowser
+	asks := isLink && r.Method == http.MethodGet && (replaced != nil || always) && acceptsHTML(r)
 	switch {
 	case isPressed && from.Initiator != origin.Opaque && f.g.confirmer.isConfirmed(c, given.Given.Value, replaced):
 		return f.useToken(w, r, next, c, given, user, tokenUse{isConfirmed: true, startsSession: isLink})
@@ -45,7 +46,7 @@ func (f *tokenLogin) logIn(w http.ResponseWriter, r *http.Request, next caddyhtt
 		// The page was too old, or another site's, or hides its origin, or another
 		// user has logged in since.
 		return f.g.confirmer.ask(w, r, c, given, user, replaced)
-	case given.OnlyByButton():
+	case given.OnlyByButton() && !(c.emailed.isBrowser && r.Method == http.MethodGet):
 		return f.offerButton(w, r, next, c, given, user, replaced)
 	case from.IsForced(), asks && !asksForPage(r):
 		return f.serveAhead(w, r, next, given, user) // also for a script, which can't show the page
@@ -104,7 +105,7 @@ func (f *tokenLogin) useToken(w http.ResponseWriter, r *http.Request, next caddy
 	if !given.Traits().IsConsumed {
 		f.g.logins.note(r.Context(), user)
 	}
-	if err := f.g.logins.start(w, r, user, c, session.Default); err != nil {
+	if err := f.g.logins.start(w, r, user, c, c.emailed.length); err != nil {
 		return f.g.refuser.fail(w, r, err)
 	}
 	counted.loginsBy(given.Scheme()).Add(1)
@@ -128,7 +129,7 @@ func (f *tokenLogin) serveAhead(w http.ResponseWriter, r *http.Request, next cad
 }
 
 // asksFirst reports whether every link has to be confirmed.
-func (h *Handler) asksFirst() bool {
+func asksFirst(h *Handler) bool {
 	switch h.Confirm {
 	case confirmAlways, confirmStrict:
 		return true

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
+	"github.com/caddy-sesame/caddy-sesame/internal/emaillink"
 	"github.com/caddy-sesame/caddy-sesame/internal/hashing"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
@@ -317,7 +318,7 @@ func collectStores(to chan<- prometheus.Metric) {
 // registerMetrics adds the metrics to a configuration's registry. Each of the
 // configuration's handlers may be the first to do so.
 func registerMetrics(registry *prometheus.Registry) error {
-	metrics := slices.Concat([]prometheus.Collector{collector{}, lookupSeconds}, authn.Metrics(), hashing.Metrics(), limit.Metrics(), mail.Metrics(), watch.Metrics())
+	metrics := slices.Concat([]prometheus.Collector{collector{}, lookupSeconds}, authn.Metrics(), emaillink.Metrics(), hashing.Metrics(), limit.Metrics(), mail.Metrics(), watch.Metrics())
 	for _, metric := range metrics {
 		err := registry.Register(metric)
 		if _, isThere := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !isThere {

@@ -143,6 +143,9 @@ func addSchemeNeeds(h *Handler, needs *userstore.Needs) error {
 	if err != nil {
 		return err
 	}
+	if sendsLinks(h) {
+		needs.Email, needs.LastLogin = true, true
+	}
 	for _, cfg := range schemesOf(h) {
 		scheme, err := cfg.New(env)
 		if err != nil {

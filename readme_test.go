@@ -129,19 +129,20 @@ func caddyfileSyntax(t *testing.T) string {
 // block that it stands in: "session max_age", or " scope" outside of any.
 func optionsOf(syntax string) []string {
 	var options []string
-	block := ""
+	blocks := []string{""} // around the line
 	for line := range strings.Lines(syntax) {
+		block := blocks[len(blocks)-1]
 		words := strings.Fields(line)
 		switch {
 		case len(words) == 0, words[0] == "#", words[0] == "sesame":
 		case words[0] == "}":
-			block = ""
+			blocks = blocks[:max(len(blocks)-1, 1)]
 		default:
 			for name := range strings.SplitSeq(words[0], "|") {
 				options = append(options, block+" "+name)
 			}
 			if words[len(words)-1] == "{" {
-				block = words[0]
+				blocks = append(blocks, words[0])
 			}
 		}
 	}

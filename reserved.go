@@ -2,6 +2,7 @@ package sesame
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -14,9 +15,12 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
+	"github.com/caddy-sesame/caddy-sesame/internal/emaillink"
+	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/login"
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
+	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -115,6 +119,7 @@ func (p *reserved) serveLogin(w http.ResponseWriter, r *http.Request, c taken) e
 		return p.g.refuser.failFor(w, r, c, p.g.rejected(r, c.token(), err))
 	}
 	c.at = authn.At{Scope: scope, Now: p.g.now()}
+	p.takeEmailed(r, &c)
 	if p.g.login != nil && c.token() == nil {
 		return p.serveLoginPage(w, r, c)
 	}
@@ -122,6 +127,42 @@ func (p *reserved) serveLogin(w http.ResponseWriter, r *http.Request, c taken) e
 		return seeOther(w, c.target)
 	})
 	return p.g.serveTaken(w, r, toTarget, c)
+}
+
+// emailed is what a request says that is made by a link of email_link.
+type emailed struct {
+	isBrowser bool           // the browser has asked for the link
+	length    session.Length // of the session
+}
+
+// takeEmailed takes the token of a request as that of an e-mailed link, if the URL
+// says so. Only the browser that asked is remembered as the user chose there: on
+// another device, the user has not been asked.
+func (p *reserved) takeEmailed(r *http.Request, c *taken) {
+	given := c.token()
+	if given == nil || p.g.emailLink == nil || !given.IsLink() {
+		return
+	}
+	link, ok := emaillink.LinkOf(r.URL.Query())
+	if !ok {
+		return
+	}
+	v := &visit{g: p.g, r: r, c: *c}
+	c.explicit = []authn.Credential{given.As(p.g.emailLink, link.Bound())}
+	c.emailed = emailed{isBrowser: p.g.login.Links().IsFrom(link, v.Ties()), length: link.Length}
+	if link.Length == session.Remembered && !c.emailed.isBrowser {
+		c.emailed.length = session.Default
+	}
+}
+
+// newEmailLink makes the scheme of e-mailed links; nil without email_link.
+func (g builder) newEmailLink() *authn.Token {
+	if g.login == nil || !g.login.SendsLinks() {
+		return nil
+	}
+	scheme := &authn.Token{Sources: g.sources, ID: "email_link", Keys: g.login.Links().Tokens, OneTime: true, LogsIn: true, OnlyByButton: true}
+	g.served[scheme.Name()] = counted.servedBy(scheme.Name())
+	return scheme
 }
 
 // serveLoginPage answers a request for the login page. A browser that is logged in
@@ -146,6 +187,8 @@ type visit struct {
 	g *gate
 	r *http.Request
 	c taken
+
+	tie string // once it is set
 }
 
 // loginEnvironment is what the login page is made with.
@@ -156,6 +199,20 @@ func (g builder) loginEnvironment() login.Environment {
 		Password: g.password,
 		Key:      newSigningKey(g.settings.SecretKey, "caddy-sesame/login/1"),
 		Logger:   g.logger.Named("login"),
+		Links: emaillink.Environment{
+			Users:   func() emaillink.Users { return g.store },
+			Accepts: g.meets,
+			Site: func(ctx context.Context) (token.Settings, error) {
+				made, err := g.keys(ctx)
+				if err != nil {
+					return token.Settings{}, err
+				}
+				return made.tokens.Settings(), nil
+			},
+			TokenName: g.sources.Name,
+			Key:       newSigningKey(g.settings.SecretKey, "caddy-sesame/email-link/1"),
+			Now:       g.now,
+		},
 	}
 }
 
@@ -170,9 +227,33 @@ func (v *visit) Ties() []string {
 
 // Tie implements login.Visit.
 func (v *visit) Tie(w http.ResponseWriter) string {
-	value := v.c.confirmation.newConfirmValue()
-	v.g.confirmer.cookie.Set(w, v.r, value, confirmAge)
-	return value
+	if v.tie == "" {
+		v.tie = v.c.confirmation.newConfirmValue()
+		v.g.confirmer.cookie.Set(w, v.r, v.tie, confirmAge)
+	}
+	return v.tie
+}
+
+// Scope implements login.Visit.
+func (v *visit) Scope() string { return v.c.at.Scope }
+
+// Client implements login.Visit.
+func (v *visit) Client() limit.Client {
+	address, _ := caddyhttp.GetVar(v.r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return limit.ClientOf(address)
+}
+
+// Mailed implements login.Visit.
+func (v *visit) Mailed() func(*userstore.User) { return v.g.audit.mailed(v.r) }
+
+// Consume implements login.Visit.
+func (v *visit) Consume(user *userstore.User) error {
+	err := v.g.store.Consume(v.r.Context(), user, v.g.now())
+	counted.used(err)
+	if errors.Is(err, userstore.ErrConsumed) {
+		return token.Consumed
+	}
+	return err
 }
 
 // Current implements login.Visit. Where the sessions of a request are of several
@@ -202,8 +283,10 @@ func (v *visit) Authenticate(c authn.Credential) (*userstore.User, error) {
 
 // Begin implements login.Visit.
 func (v *visit) Begin(w http.ResponseWriter, user *userstore.User, by login.Login) error {
-	v.g.logins.note(v.r.Context(), user)
 	v.c.isFollowedByForm = by.Then != nil
+	if !by.Consumed {
+		v.g.logins.note(v.r.Context(), user)
+	}
 	if err := v.g.logins.start(w, v.r, user, v.c, by.Length); err != nil {
 		return v.Fail(w, err)
 	}

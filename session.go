@@ -145,6 +145,20 @@ type keys struct {
 	sessions *session.Sessions // nil without sessions
 }
 
+// makeKeys makes the keys, which verify tokens and sessions.
+func (g *gate) makeKeys(settings token.Settings) error {
+	tokens, err := token.New(settings)
+	if err != nil {
+		return err
+	}
+	sessions, err := g.config.sessionsFor(tokens)
+	if err != nil {
+		return err
+	}
+	g.made.Store(&keys{tokens: tokens, sessions: sessions})
+	return nil
+}
+
 // sessionsFor makes the sessions that go with tokens.
 func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
 	if !hasOwnSession(h) {

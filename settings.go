@@ -221,7 +221,28 @@ func checkLogin(h *Handler) error {
 	if err := h.Login.Validate(); err != nil {
 		return setting.In("login", err)
 	}
+	if err := checkEmailLink(h); err != nil {
+		return err
+	}
 	return checkRemember(h)
+}
+
+// sendsLinks reports whether users can have links sent by e-mail.
+func sendsLinks(h *Handler) bool { return h.Login != nil && h.Login.EmailLink != nil }
+
+// checkEmailLink makes sure that the store can find users by their addresses, and
+// use links up.
+func checkEmailLink(h *Handler) error {
+	columns := h.UserStore.Columns
+	switch {
+	case !sendsLinks(h):
+		return nil
+	case columns.Email == userstore.NoColumn:
+		return setting.Errorf("userstore: email", "userstore: email -: login: email_link sends links to the addresses in that column: name it, or leave email_link out")
+	case columns.LastLogin == userstore.NoColumn:
+		return setting.Errorf("userstore: last_login", "userstore: last_login -: links of login: email_link are used up by that column: name it, or leave email_link out")
+	}
+	return nil
 }
 
 // checkRemember makes sure that users who are remembered stay logged in for longer

@@ -55,6 +55,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// programs is a directory for the programs that tests build.
+var programs string
+
 func runTests(m *testing.M) (code int, err error) {
 	dir, err := child.TempDir("sesame-test")
 	if err != nil {
@@ -62,6 +65,7 @@ func runTests(m *testing.M) (code int, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
+	programs = dir
 	dsn, stop, err := testdevmysql.Start("internal/devmysql", dir)
 	if err != nil {
 		return 0, fmt.Errorf("starting the embedded MySQL server: %w", err)

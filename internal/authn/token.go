@@ -61,6 +61,7 @@ type TokenCredential struct {
 	Given  claim.Token
 	scheme *Token
 	guess  string
+	bound  string // what the token is signed with beside the scope
 	parsed token.Parsed
 	tokens *token.Tokens
 	alone  [1]Credential // what Take returns, in the same piece of memory
@@ -75,9 +76,10 @@ func (c *TokenCredential) IsLink() bool { return c.Given.From == claim.FromQuery
 // OnlyByButton reports whether no request but the button's uses the token.
 func (c *TokenCredential) OnlyByButton() bool { return c.scheme.OnlyByButton && c.IsLink() }
 
-// As returns the token as one of another scheme.
-func (c *TokenCredential) As(scheme *Token) *TokenCredential {
-	return &TokenCredential{scheme: scheme, Given: c.Given}
+// As returns the token as one of another scheme, which signs it with bound in
+// addition to the scope.
+func (c *TokenCredential) As(scheme *Token, bound string) *TokenCredential {
+	return &TokenCredential{scheme: scheme, Given: c.Given, bound: bound}
 }
 
 // Parsed is what the token says, after Subject, as far as it could be parsed.
@@ -89,10 +91,11 @@ func (c *TokenCredential) Subject(ctx context.Context, at At) (key userstore.Key
 	if c.tokens, err = c.scheme.Keys(ctx); err != nil {
 		return key, err
 	}
-	if c.guess = c.Given.Value; at.Scope != "" {
-		c.guess += "\x00" + at.Scope // for another scope the same token is another guess
+	scope := at.Scope + c.bound
+	if c.guess = c.Given.Value; scope != "" {
+		c.guess += "\x00" + scope // for another scope the same token is another guess
 	}
-	c.parsed, err = c.tokens.Parse(c.Given.Value, token.Expectation{Scope: at.Scope, Now: at.Now})
+	c.parsed, err = c.tokens.Parse(c.Given.Value, token.Expectation{Scope: scope, Now: at.Now})
 	return userstore.ByPrimaryKey(c.parsed.PrimaryKey()), err
 }
 

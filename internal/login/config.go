@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/directive"
+	"github.com/caddy-sesame/caddy-sesame/internal/emaillink"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
@@ -17,6 +18,9 @@ type Config struct {
 	// Whether the page asks for a user name and a password. The block `password`
 	// says how they are checked. Default: false.
 	Password bool `json:"password,omitempty"`
+
+	// Sends users a link by which they log in. Default: none.
+	EmailLink *emaillink.Config `json:"email_link,omitempty"`
 
 	// How long a session lasts of a user who chooses to be remembered. The page
 	// offers the choice only if this is set. Default: not offered.
@@ -31,9 +35,10 @@ type Config struct {
 func Option(to **Config) directive.Option {
 	cfg := new(Config)
 	return directive.Block(func() { *to = cfg }, directive.Options{
-		"password": directive.Switch(&cfg.Password),
-		"remember": directive.Duration(&cfg.Remember),
-		"redirect": directive.Switch(&cfg.Redirect),
+		"password":   directive.Switch(&cfg.Password),
+		"email_link": emaillink.Option(&cfg.EmailLink),
+		"remember":   directive.Duration(&cfg.Remember),
+		"redirect":   directive.Switch(&cfg.Redirect),
 	}).Example("password")
 }
 
@@ -41,7 +46,12 @@ func Option(to **Config) directive.Option {
 // database. It names the option within the block.
 func (c *Config) Validate() error {
 	if len(c.methods()) == 0 {
-		return setting.Errorf("login", "login offers no way to log in: write password into its block")
+		return setting.Errorf("login", "login offers no way to log in: write password or email_link into its block")
+	}
+	if c.EmailLink != nil {
+		if err := c.EmailLink.Validate(); err != nil {
+			return setting.In("email_link", err)
+		}
 	}
 	if age := time.Duration(c.Remember); age < 0 {
 		return setting.Errorf("remember", "remember %s: it must be a duration such as 30d", age)
@@ -54,10 +64,15 @@ func (c *Config) methods() (names []string) {
 	if c.Password {
 		names = append(names, methodPassword)
 	}
+	if c.EmailLink != nil {
+		names = append(names, methodEmailLink)
+	}
 	return slices.Clip(names)
 }
 
 // The names of methods, and of the steps that follow them.
 const (
-	methodPassword = "password"
+	methodPassword  = "password"
+	methodEmailLink = "email_link"
+	stepEmailCode   = "email_code"
 )

@@ -11,8 +11,11 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
+	"github.com/caddy-sesame/caddy-sesame/internal/emaillink"
+	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/repost"
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -22,10 +25,11 @@ type Page struct {
 	config  *Config
 	pages   *page.Pages
 	methods []method
-	steps   map[string]step // by the method's field of their forms
-	key     []byte          // signs what the forms hold
 	keeper  *repost.Keeper
-	path    string // of the page
+	steps   map[string]step  // by the method's field of their forms
+	links   *emaillink.Links // nil without email_link
+	key     []byte           // signs what the forms hold
+	path    string           // of the page
 	logger  *zap.Logger
 }
 
@@ -38,6 +42,9 @@ type Environment struct {
 
 	// Password returns the scheme of passwords; nil where it is off.
 	Password *authn.Password
+
+	// Links has what email_link needs, except for the path and the log.
+	Links emaillink.Environment
 
 	// Key signs what forms hold.
 	Key []byte
@@ -62,6 +69,18 @@ type Visit interface {
 	// see the page that the login leads to. A rejection counts against the client.
 	Authenticate(c authn.Credential) (*userstore.User, error)
 
+	// Scope is that of the page that the login leads to, and Client the client that
+	// the request is from.
+	Scope() string
+	Client() limit.Client
+
+	// Mailed returns what is to be called for each user whom a link was sent to.
+	Mailed() func(*userstore.User)
+
+	// Consume uses up what a user has logged in by. The error is a rejection if
+	// another request has done so.
+	Consume(user *userstore.User) error
+
 	// Begin begins a session, and sends the browser on to Next.
 	Begin(w http.ResponseWriter, user *userstore.User, by Login) error
 
@@ -79,6 +98,9 @@ type Login struct {
 
 	// Then answers in the place of the redirect to Next; nil for the redirect.
 	Then func() error
+
+	// Consumed: the time of the login has been written, by Visit.Consume.
+	Consumed bool
 }
 
 // A step answers a form of the page.
@@ -95,13 +117,31 @@ type method interface {
 	offer(forms *page.LoginForms)
 }
 
-// New makes the page. The configuration is valid.
-func New(cfg *Config, env Environment) *Page {
+// New makes the page. The configuration is valid. Close ends it.
+func New(cfg *Config, env Environment) (*Page, error) {
 	p := &Page{config: cfg, pages: env.Pages, path: env.Path, key: env.Key, keeper: repost.NewKeeper(env.Key), logger: env.Logger, steps: make(map[string]step)}
 	if cfg.Password {
 		p.add(&passwordMethod{page: p, scheme: env.Password})
 	}
-	return p
+	if cfg.EmailLink != nil {
+		env.Links.Path, env.Links.Logger = env.Path, env.Logger
+		var err error
+		if p.links, err = emaillink.New(cfg.EmailLink, env.Links); err != nil {
+			return nil, setting.In("login", setting.In("email_link", err))
+		}
+		m := &emailMethod{page: p, links: p.links}
+		p.add(m)
+		p.steps[stepEmailCode] = emailCode{m}
+	}
+	return p, nil
+}
+
+// Close ends the work in the background.
+func (p *Page) Close() error {
+	if p.links == nil {
+		return nil
+	}
+	return p.links.Close()
 }
 
 func (p *Page) add(m method) {
@@ -177,6 +217,9 @@ type Shown struct {
 	// Error is the name of an error in the texts, and Field the field that the error
 	// is about, empty for the whole form.
 	Error, Field string
+
+	// Left is how often a code may still be tried.
+	Left int
 
 	// Typed are values that the user has typed already, by their fields. Passwords
 	// and codes aren't shown again.

@@ -1,0 +1,165 @@
+package emaillink
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/session"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
+)
+
+// A Pending is a link that was asked for in a browser. The form for the code holds
+// it, encrypted, so that every gateway of the site knows the link, and none stores
+// it. It is for the browser that asked and for the scope of the page that the user
+// wants to see.
+type Pending struct {
+	Address string         `json:"a"`           // as typed, or the stored one
+	Shown   string         `json:"s,omitempty"` // what the page calls the address
+	User    string         `json:"u,omitempty"` // the primary key, if the link is for that user only
+	Length  session.Length `json:"l,omitempty"`
+	Asked   int64          `json:"t"` // Unix time in seconds
+	nonce   string
+}
+
+// Errors of Open.
+var (
+	ErrNotPending = errors.New("the form is not of this browser, or for another page")
+	ErrExpired    = errors.New("the link has expired")
+)
+
+// Sealed returns the text of a Pending for the form.
+func (l *Links) Sealed(p *Pending, tie, scope string) (string, error) {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return "", err
+	}
+	sealed := l.sealing.Seal([]byte(p.nonce), []byte(p.nonce), text, boundTo(tie, scope))
+	return base64.RawURLEncoding.EncodeToString(sealed), nil
+}
+
+// Open reads what Sealed has written. ties are the values of the browser's cookie.
+func (l *Links) Open(sealed string, ties []string, scope string) (*Pending, error) {
+	data, err := base64.RawURLEncoding.DecodeString(sealed)
+	size := l.sealing.NonceSize()
+	if err != nil || len(data) < size {
+		return nil, ErrNotPending
+	}
+	for _, tie := range ties {
+		text, err := l.sealing.Open(nil, data[:size], data[size:], boundTo(tie, scope))
+		if err != nil {
+			continue
+		}
+		p := &Pending{nonce: string(data[:size])}
+		if err := json.Unmarshal(text, p); err != nil {
+			return nil, ErrNotPending
+		}
+		if !l.env.Now().Before(l.ends(p)) {
+			return p, ErrExpired
+		}
+		return p, nil
+	}
+	return nil, ErrNotPending
+}
+
+// Time is when the link was asked for.
+func (p *Pending) Time() time.Time { return time.Unix(p.Asked, 0) }
+
+// boundTo is what a sealed Pending is for. A tie has no zero bytes.
+func boundTo(tie, scope string) []byte { return []byte(tie + "\x00" + scope) }
+
+func (l *Links) ends(p *Pending) time.Time { return time.Unix(p.Asked, 0).Add(l.maxAge) }
+
+// newPending makes a Pending with a nonce of its own.
+func (l *Links) newPending(address, user string, length session.Length) *Pending {
+	nonce := make([]byte, l.sealing.NonceSize())
+	_, _ = rand.Read(nonce) // it never fails
+	return &Pending{Address: address, User: user, Length: length, Asked: l.env.Now().Unix(), nonce: string(nonce)}
+}
+
+// newSealing makes the cipher of Pendings. Nonces are random: under one key, far
+// fewer than 2^32 links are asked for.
+func newSealing(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(sign(key, "pending")) // 32 bytes
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// A code has two halves. The first is the same for all users of a link's address, so
+// that a wrong code is rejected, nearly always, without a look at the table of users,
+// and neither the answer nor its time tells whether a user has the address. The
+// second says which user the code logs in, and that the user hasn't logged in since.
+const (
+	codeHalf = 4
+	codeSize = 2 * codeHalf
+)
+
+// codeLetters are those of Crockford's Base32, which has no letters that are taken
+// for digits.
+const codeLetters = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+// code returns the code for a user, as mails have it.
+func (l *Links) code(p *Pending, user *userstore.User) string {
+	return l.firstHalf(p) + "-" + l.secondHalf(p, user)
+}
+
+func (l *Links) firstHalf(p *Pending) string {
+	return inLetters(sign(l.env.Key, "code\x00"+p.nonce))
+}
+
+func (l *Links) secondHalf(p *Pending, user *userstore.User) string {
+	last := ""
+	if user.LastLogin != nil {
+		last = user.LastLogin.UTC().Format(time.RFC3339Nano)
+	}
+	email := ""
+	if user.Email != nil {
+		email = *user.Email
+	}
+	return inLetters(sign(l.env.Key, "user\x00"+p.nonce+user.PrimaryKey.String()+"\x00"+last+"\x00"+email))
+}
+
+// inLetters are the letters of half a code.
+func inLetters(hash []byte) string {
+	half := make([]byte, codeHalf)
+	for i := range half {
+		half[i] = codeLetters[hash[i]%32]
+	}
+	return string(half)
+}
+
+// readCode returns the halves of a code as a user has typed it: in any case, with
+// any spaces and dashes, and with letters in place of the digits that they resemble.
+func readCode(typed string) (first, second string, ok bool) {
+	code := strings.Map(func(c rune) rune {
+		switch c {
+		case ' ', '-', '\u00a0', '\u2010', '\u2011', '\u2013', '\t':
+			return -1
+		case 'o', 'O':
+			return '0'
+		case 'i', 'I', 'l', 'L':
+			return '1'
+		}
+		return c
+	}, typed)
+	code = strings.ToUpper(code)
+	if len(code) != codeSize {
+		return "", "", false
+	}
+	return code[:codeHalf], code[codeHalf:], true
+}
+
+func sign(key []byte, message string) []byte {
+	mac := hmac.New(sha256.New, key)
+	_, _ = mac.Write([]byte(message)) // a hash never fails
+	return mac.Sum(nil)
+}
