@@ -97,6 +97,41 @@ func TestStrictLinksInFramesShowNoButton(t *testing.T) {
 	up.takeNone(t)
 }
 
+// TestStrictOneTimeLinksAreForGetAndPost: no other method uses one up.
+func TestStrictOneTimeLinksAreForGetAndPost(t *testing.T) {
+	db := anyDatabase(t)
+	db.reset(t)
+	up := startUpstream(t)
+	g := startGateway(t, db, up, sessionSite("confirm strict\none_time"))
+	link := "/?sesame=" + tokenFor(t, alice, oneTime)
+	refused := g.do(t, http.MethodDelete, link)
+	refused.wantStatus(t, http.StatusMethodNotAllowed)
+	wantHeader(t, refused.header, "Allow", "GET, HEAD, POST")
+	wantHeader(t, refused.header, "Referrer-Policy", "no-referrer")
+	b := newBrowser(g)
+	b.do(t, http.MethodPost, link).wantStatus(t, http.StatusOK)
+	b.press(t).wantStatus(t, http.StatusSeeOther)
+	up.takeNone(t)
+}
+
+// TestRequestsWithTokensKeepTheirMethod, unless the button made them.
+func TestRequestsWithTokensKeepTheirMethod(t *testing.T) {
+	db := anyDatabase(t)
+	db.reset(t)
+	up := startUpstream(t)
+	for _, options := range []string{"", "session", "confirm always"} {
+		g := startGateway(t, db, up, site{options: options})
+		for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete} {
+			for _, uri := range []string{"/a", "/a?sesame=" + tokenFor(t, alice)} {
+				g.do(t, method, uri, "Authorization", "Bearer "+tokenFor(t, alice), "Origin", "http://"+g.addr).wantStatus(t, http.StatusOK)
+				if got := up.takeOne(t); got.method != method || got.uri != "/a" || got.header.Get("Remote-User") != "alice" || got.header.Get("Origin") == "" {
+					t.Errorf("%q: %s %s becomes %s %s of %q", options, method, uri, got.method, got.uri, got.header.Get("Remote-User"))
+				}
+			}
+		}
+	}
+}
+
 // TestLinkBesideASessionOfADeletedUserAsksNothing, though the session is for another
 // scope, so that only its cookie says whose it is.
 func TestLinkBesideASessionOfADeletedUserAsksNothing(t *testing.T) {

@@ -61,6 +61,7 @@ func TestLogoutOfAnotherSiteShowsTheButton(t *testing.T) {
 	}
 	b.do(t, http.MethodPut, "/_sesame/logout", "Origin", "http://"+g.addr).wantStatus(t, http.StatusMethodNotAllowed)
 	wantHeader(t, b.last.header, "Allow", "GET, HEAD, POST")
+	b.do(t, http.MethodHead, "/_sesame/logout").wantStatus(t, http.StatusOK)
 	b.get(t, "/").wantStatus(t, http.StatusOK)
 	wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
 }
@@ -87,6 +88,17 @@ func TestLoginPageSendsUsersWhoAreLoggedInOn(t *testing.T) {
 	wantHeader(t, b.last.header, "Location", "/other")
 	b.get(t, "/_sesame/login?next=/other&switch").wantStatus(t, http.StatusOK)
 	db.mustExec(t, "UPDATE auth_user SET is_active = 0 WHERE id = ?", alice.id)
+	b.get(t, "/_sesame/login?next=/other").wantStatus(t, http.StatusOK)
+	up.takeNone(t)
+
+	// A page that refuses a user leads here, and must not be led back to.
+	db.reset(t)
+	db.setPassword(t, alice, hashOf(t, password.MD5, "secret"))
+	s.options += "\nrequire user carol"
+	b = newBrowser(startGateway(t, db, up, s))
+	b.openLink(t, "/?sesame="+tokenFor(t, carol))
+	b.get(t, "/_sesame/login?next=/other").wantStatus(t, http.StatusSeeOther)
+	db.mustExec(t, "UPDATE auth_user SET username = 'caroline' WHERE id = ?", carol.id)
 	b.get(t, "/_sesame/login?next=/other").wantStatus(t, http.StatusOK)
 	up.takeNone(t)
 }
@@ -123,6 +135,11 @@ func TestWhoamiSaysHowLongASessionLasts(t *testing.T) {
 	refused := g.get(t, "/_sesame/whoami", "Accept", "text/html")
 	refused.wantStatus(t, http.StatusUnauthorized)
 	wantHeader(t, refused.header, "Content-Type", "application/json")
+	for _, wrong := range []string{"nonsense", tokenAt(t, carol, "another scope", time.Now())} {
+		refused := g.get(t, "/_sesame/whoami", bearer(wrong)...)
+		refused.wantStatus(t, http.StatusUnauthorized)
+		wantHeader(t, refused.header, "Content-Type", "application/json")
+	}
 	g.get(t, "/_sesame/nothing").wantStatus(t, http.StatusNotFound)
 	up.takeNone(t)
 }
