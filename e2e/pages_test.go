@@ -158,7 +158,10 @@ const coloredTexts = `(() => {
 	for (const e of document.body.querySelectorAll("*")) {
 		const own = [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim());
 		if (own) found.push({What: e.tagName, Color: parse(getComputedStyle(e).color), Background: behind(e), Least: 4.5});
-		if (e.matches("button, a")) {
+		if (e.matches("input:not([type=hidden])")) {
+			found.push({What: "the line of " + e.id, Color: parse(getComputedStyle(e).borderTopColor), Background: behind(e.parentElement), Least: 3});
+		}
+		if (e.matches("button, a, summary, input:not([type=hidden])")) {
 			e.focus({focusVisible: true});
 			const s = getComputedStyle(e);
 			const visible = s.outlineStyle !== "none" && parseFloat(s.outlineWidth) >= 2;

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -139,6 +140,12 @@ func (w *words) addForms(v *view, data Data) {
 	} else if len(v.Forms) == 1 {
 		v.Forms[0].Heading = ""
 	}
+	switch data.Kind {
+	case LinkSent:
+		v.Ways = append(v.Ways, way{Text: w.text("link_sent.again"), URL: forms.startAgain(data.Current != "")})
+	case Verify:
+		v.Ways = append(v.Ways, way{Text: w.text("verify.cancel"), URL: forms.startAgain(data.Current != "")})
+	}
 	if forms.Error == "" {
 		return
 	}
@@ -146,6 +153,18 @@ func (w *words) addForms(v *view, data Data) {
 	if !v.hasField(forms.errorField()) {
 		v.Alert = w.formError(forms)
 	}
+}
+
+// startAgain is the URL of the login page, from which users who are logged in would be
+// sent on without the parameter switch.
+func (f *LoginForms) startAgain(isLoggedIn bool) string {
+	switch {
+	case !isLoggedIn:
+		return f.Action
+	case strings.Contains(f.Action, "?"):
+		return f.Action + "&switch="
+	}
+	return f.Action + "?switch="
 }
 
 // introduce says why the user sees the login page, and which user is logged in.

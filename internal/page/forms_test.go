@@ -128,8 +128,11 @@ func TestPageAfterALinkWasSentTakesTheCode(t *testing.T) {
 	page := loginPage(t, nil, "en", Data{Kind: LinkSent, Login: forms})
 	wantParts(t, page, "<h1>Check your mail</h1>", "<p>If &lt;ann@example.com&gt; belongs to an account, a link is on its way. It is valid for 10 minutes.</p>",
 		`name="method" value="email_code"`, `name="pending" value="&lt;p&gt;"`, `<p class="hint" id="email_code-code-hint">Is the mail on another device?`, "The code is wrong. You have 4 attempts left.",
-		`autocomplete="one-time-code" autocapitalize="none" spellcheck="false" value="" aria-describedby="email_code-code-error email_code-code-hint" aria-invalid="true" required autofocus>`)
+		`autocomplete="one-time-code" autocapitalize="none" spellcheck="false" value="" aria-describedby="email_code-code-error email_code-code-hint" aria-invalid="true" required autofocus>`, `<a href="/_sesame/login">Use another address</a>`)
 	wantNone(t, page, `name="length"`, "123")
+	forms.Action = "/_sesame/login?next=%2Fx"
+	page = loginPage(t, nil, "en", Data{Kind: LinkSent, Login: forms, Current: "Bob"})
+	wantParts(t, page, `<a href="/_sesame/login?next=%2Fx&amp;switch=">Use another address</a>`)
 }
 
 func TestSecondFactorIsAskedForAsTheUserHasIt(t *testing.T) {
@@ -140,7 +143,7 @@ func TestSecondFactorIsAskedForAsTheUserHasIt(t *testing.T) {
 	}
 	page := show(LoginForms{App: true})
 	wantParts(t, page, "Enter the current code of your authenticator app.", `name="method" value="second_factor"`, `name="pending" value="p"`,
-		`name="code" type="text" autocomplete="one-time-code" inputmode="numeric"`, `required autofocus>`, "<button>Continue</button>")
+		`name="code" type="text" autocomplete="one-time-code" inputmode="numeric"`, `required autofocus>`, "<button>Continue</button>", "Log in as another user</a>")
 	wantNone(t, page, "recovery")
 	page = show(LoginForms{Recovery: true})
 	wantParts(t, page, "Enter one of your recovery codes.", `name="recovery"`, `required autofocus>`)
