@@ -62,6 +62,21 @@ func TestEngine(t *testing.T) {
 	})
 }
 
+// TestEngineAnswers fails until the server in ENGINE_DSN answers, for scripts that have
+// just started it.
+func TestEngineAnswers(t *testing.T) {
+	t.Parallel()
+	dsns := strings.Fields(os.Getenv("ENGINE_DSN"))
+	if len(dsns) == 0 {
+		t.Skip("ENGINE_DSN names no server")
+	}
+	for _, dsn := range dsns {
+		if err := openDSN(t, dsn).PingContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // foreignKey matches a foreign key in the statement for a table.
 var foreignKey = regexp.MustCompile(`, FOREIGN KEY \([a-z_]+\) REFERENCES [a-z_]+ \([a-z_]+\)`)
 

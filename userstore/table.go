@@ -29,6 +29,15 @@ func (c column) isText() bool {
 	return strings.HasSuffix(c.dataType, "char") || strings.HasSuffix(c.dataType, "text")
 }
 
+// isUTF8 reports whether the bytes of the column's text are UTF-8.
+func (c column) isUTF8() bool {
+	switch c.charset {
+	case "utf8mb4", "utf8mb3", "utf8", "ascii":
+		return c.isText()
+	}
+	return false
+}
+
 func (c column) isBinary() bool {
 	return strings.HasSuffix(c.dataType, "binary") || strings.HasSuffix(c.dataType, "blob")
 }
