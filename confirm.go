@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,7 +37,8 @@ type confirmer struct {
 // confirmation is what the page with the button adds to a request.
 type confirmation struct {
 	signature string   // what the button sends; empty if it wasn't pressed
-	cookies   []string // values of the page's cookie
+	cookies   []string // values of the page's cookie, without marks
+	isAfter   bool     // a login on the login page has set the mark a moment ago
 }
 
 // confirmAge is how long the page may be open before the button is pressed.
@@ -68,6 +70,11 @@ func newConfirmCookie(cfg *SessionConfig) (cookie.Cookie, error) {
 // counts in a POST request, which the button sends.
 func (b *confirmer) take(r *http.Request) confirmation {
 	given := confirmation{cookies: b.cookie.Take(r)}
+	for i, value := range given.cookies {
+		base, mark, _ := strings.Cut(value, loginMark)
+		given.cookies[i] = base
+		given.isAfter = given.isAfter || b.isRecent(mark)
+	}
 	signature := b.g.sources.TakeConfirmation(r)
 	if r.Method == http.MethodPost {
 		given.signature = signature
@@ -85,6 +92,33 @@ func (b *confirmer) isConfirmed(c taken, value string, replaced *userstore.User)
 		}
 	}
 	return false
+}
+
+// loginMark stands between the value of the page's cookie and the time of a login on
+// the login page. A request that has the mark and no session comes from a browser
+// that has rejected the session's cookie.
+const loginMark = "-"
+
+// markAge is how long a browser may take to ask for the page that a login leads to.
+const markAge = time.Minute
+
+// mark sets the mark in the page's cookie.
+func (b *confirmer) mark(w http.ResponseWriter, r *http.Request, c *confirmation) {
+	b.cookie.Set(w, r, c.newConfirmValue()+loginMark+strconv.FormatInt(b.g.now().Unix(), 36), confirmAge)
+}
+
+// unmark removes the mark, since the session has ended.
+func (b *confirmer) unmark(w http.ResponseWriter, r *http.Request, c *confirmation) {
+	if c.isAfter {
+		b.cookie.Set(w, r, c.newConfirmValue(), confirmAge)
+	}
+}
+
+// isRecent reports whether a mark is of a login a moment ago.
+func (b *confirmer) isRecent(mark string) bool {
+	at, err := strconv.ParseInt(mark, 36, 64)
+	age := b.g.now().Sub(time.Unix(at, 0))
+	return err == nil && age >= 0 && age < markAge
 }
 
 // newConfirmValue returns a value for the page's cookie: the browser's present one,

@@ -282,9 +282,7 @@ func (g builder) provisionSettings() error {
 			return err
 		}
 		g.emailLink = g.newEmailLink()
-		for _, method := range g.login.Methods() {
-			counted.loginsBy(method)
-		}
+		counted.addMethods(g.login.Methods()...)
 	}
 	g.confirmer.key = newSigningKey(g.settings.SecretKey, "caddy-sesame/confirm/1")
 	g.hints.key = newSigningKey(g.settings.SecretKey, "caddy-sesame/help/1")
@@ -394,7 +392,7 @@ func (g builder) provisionSchemes() {
 		LogsIn:          g.logins != nil,
 	}
 	g.served = map[string]*atomic.Uint64{g.token.Name(): counted.servedBy(g.token.Name())}
-	counted.loginsBy(g.token.Name()) // the count is there before the first login
+	counted.addMethods(g.token.Name())
 	if !hasOwnSession(g.config) {
 		return
 	}

@@ -88,6 +88,13 @@ type tally struct {
 // a method of the login page.
 func (t *tally) loginsBy(method string) *atomic.Uint64 { return t.named(&t.byMethod, method) }
 
+// addMethods adds the counts of methods, which are then there before a login.
+func (t *tally) addMethods(methods ...string) {
+	for _, method := range methods {
+		t.loginsBy(method)
+	}
+}
+
 // failLogin counts a login that failed on the login page.
 func (t *tally) failLogin(method string, err error) {
 	t.named(&t.failures, method+" "+authn.ReasonOf(err)).Add(1)

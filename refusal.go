@@ -127,11 +127,15 @@ func (f *refuser) offerLogin(w http.ResponseWriter, r *http.Request, answer refu
 	if posted != nil {
 		target = f.placeInScope(r, posted.Body.Target)
 	}
-	if f.g.login.Redirects() && posted == nil && answer.page.Kind == page.Missing && !origin.IsAhead(r) {
+	shown := login.Shown{Kind: answer.page.Kind, Posted: posted}
+	if c := takenOf(r); c.confirmation.isAfter && len(c.ambient) == 0 {
+		shown.Error = "no_cookies" // another redirect would have the browser go round in circles
+	}
+	if f.g.login.Redirects() && posted == nil && shown.Error == "" && answer.page.Kind == page.Missing && !origin.IsAhead(r) {
 		return seeOther(w, f.g.login.URL(target))
 	}
 	v := &visit{g: f.g, r: r, c: taken{confirmation: takenOf(r).confirmation, target: target}}
-	data, err := f.g.login.Data(w, v, login.Shown{Kind: answer.page.Kind, Posted: posted})
+	data, err := f.g.login.Data(w, v, shown)
 	if err != nil {
 		return v.Fail(w, err)
 	}

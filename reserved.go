@@ -290,6 +290,7 @@ func (v *visit) Begin(w http.ResponseWriter, user *userstore.User, by login.Logi
 	if err := v.g.logins.start(w, v.r, user, v.c, by.Length); err != nil {
 		return v.Fail(w, err)
 	}
+	v.g.confirmer.mark(w, v.r, &v.c.confirmation)
 	counted.loginsBy(by.Method).Add(1)
 	v.g.audit.login(v.r, user, by.Method, by.Fingerprint)
 	counted.requests[outcomeLogin].Add(1)
@@ -333,6 +334,7 @@ func (p *reserved) serveLogout(w http.ResponseWriter, r *http.Request, c taken) 
 	if err := p.g.logins.end(w, r, c); err != nil {
 		return p.g.refuser.fail(w, r, err)
 	}
+	p.g.confirmer.unmark(w, r, &c.confirmation)
 	if next != "" {
 		return seeOther(w, next)
 	}

@@ -57,7 +57,31 @@ func ServeErrorRoutes(server *caddyhttp.Server, w http.ResponseWriter, r *http.R
 		routes = server.Errors.Routes
 	}
 	r = (*caddyhttp.HTTPErrorConfig)(nil).WithError(r, err)
+	if !haveAnswer(routes, r) {
+		return otherwise.ServeHTTP(w, r)
+	}
 	return routes.Compile(otherwise).ServeHTTP(w, r)
+}
+
+// haveAnswer reports whether a handler of the routes gets the request. The routes of
+// a site in a Caddyfile end with an empty answer where none of them is for the
+// error's status: Caddy takes the site's subroute for the last.
+func haveAnswer(routes caddyhttp.RouteList, r *http.Request) bool {
+	for _, route := range routes {
+		switch matches, err := route.MatcherSets.AnyMatchWithError(r); {
+		case err != nil:
+			return true // Caddy finds it, too, and handles it
+		case !matches:
+			continue
+		}
+		for _, handler := range route.Handlers {
+			below, ok := handler.(*caddyhttp.Subroute)
+			if !ok || haveAnswer(below.Routes, r) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // IsErrorRoute reports whether the request is being served by the server's

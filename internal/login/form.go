@@ -52,7 +52,8 @@ var (
 	errNotForm    = errors.New("the request has no form")
 	errForm       = errors.New("the form is too large, or malformed")
 	errCrossSite  = errors.New("a page of another origin has sent the form")
-	errOtherForms = errors.New("the form is of another browser, or the browser keeps no cookies")
+	errNoCookies  = errors.New("the browser hasn't sent the cookie that came with the form")
+	errOtherForms = errors.New("the form is of another browser")
 )
 
 // readForm reads the form that a request has sent. tied are the values of the cookie
@@ -73,6 +74,9 @@ func (p *Page) readForm(r *http.Request, tied []string) (Form, error) {
 		return Form{}, errForm
 	}
 	form := Form{values: values}
+	if len(tied) == 0 {
+		return Form{}, errNoCookies
+	}
 	if !p.isTied(form.Value(fieldCSRF), tied) {
 		return Form{}, errOtherForms
 	}
