@@ -370,7 +370,7 @@ func TestReferenceNames(t *testing.T) {
 	}{
 		{"## Events", "audit.go", `(?m)^\tevent\w+ += "([^"]+)"$`},
 		{"### What explain finds", "token/explain.go internal/operator/question.go internal/operator/recognize.go internal/operator/hash.go", `(?m)^(?:\t|const )[Cc]ause\w+ +(?:token\.)?Cause = "([^"]+)"`},
-		{"### What check looks at", "internal/operator/check.go internal/operator/checkdatabase.go internal/operator/checkroutes.go internal/operator/checkfront.go", `(?:check = |c\.(?:ok|warn|fail|failWith)\()"([a-z_]+)"`},
+		{"### What check looks at", "internal/operator/check.go internal/operator/checkdatabase.go internal/operator/checkroutes.go internal/operator/checkfront.go internal/operator/checkmail.go", `(?:check = |c\.(?:ok|warn|fail|failWith)\()"([a-z_]+)"`},
 		{"## The admin endpoint", "internal/operator/api.go", `Pattern: "([^"]+)"`},
 	} {
 		var documented, inCode []string

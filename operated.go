@@ -69,6 +69,9 @@ func (h *Handler) operated() *operator.Handler {
 		AddNeeds:        func(needs *userstore.Needs) error { return addSchemeNeeds(h, needs) },
 		WritesLastLogin: writesLastLogin(h),
 	}
+	if sendsLinks(h) {
+		o.Mail = &h.Login.EmailLink.Mail
+	}
 	if h.Password != nil {
 		o.Passwords = h.Password.Checks
 	}

@@ -16,10 +16,11 @@ import (
 
 // connection is a connection to the server, logged in.
 type connection struct {
-	settings *settings
-	raw      net.Conn
-	client   *smtp.Client
-	mails    int // that were sent or tried
+	settings  *settings
+	raw       net.Conn
+	client    *smtp.Client
+	mechanism string // of the login, or ""
+	mails     int    // that were sent or tried
 }
 
 // connect connects to the server, and logs in. It ends with the context.
@@ -72,8 +73,8 @@ func (c *connection) open(ctx context.Context) (step, error) {
 	if !offered {
 		return stepLogin, errNoLogin
 	}
-	auth := s.auth(strings.Fields(strings.ToUpper(mechanisms)))
-	if auth == nil {
+	var auth smtp.Auth
+	if c.mechanism, auth = s.auth(strings.Fields(strings.ToUpper(mechanisms))); auth == nil {
 		return stepLogin, errNoMechanism
 	}
 	return stepLogin, c.client.Auth(auth)
@@ -114,21 +115,22 @@ func (s *settings) tls() *tls.Config {
 // auth returns how to log in to a server that offers some mechanisms, or nil.
 // The first ones are those that all servers support. The connection is encrypted
 // or doesn't leave this machine: see settings.checkPlaintext.
-func (s *settings) auth(offered []string) smtp.Auth {
-	has := func(mechanism string) bool { return slices.Contains(offered, mechanism) }
-	switch {
-	case has("PLAIN"):
-		return smtp.PlainAuth("", s.user, s.password, s.host, s.plaintext)
-	case has("LOGIN"):
-		return smtp.LoginAuth(s.user, s.password, s.host, s.plaintext)
-	case has("SCRAM-SHA-256"):
-		return smtp.ScramSHA256Auth(s.user, s.password)
-	case has("SCRAM-SHA-1"):
-		return smtp.ScramSHA1Auth(s.user, s.password)
-	case has("CRAM-MD5"):
-		return smtp.CRAMMD5Auth(s.user, s.password)
+func (s *settings) auth(offered []string) (mechanism string, auth smtp.Auth) {
+	for _, known := range []struct {
+		mechanism string
+		auth      smtp.Auth
+	}{
+		{"PLAIN", smtp.PlainAuth("", s.user, s.password, s.host, s.plaintext)},
+		{"LOGIN", smtp.LoginAuth(s.user, s.password, s.host, s.plaintext)},
+		{"SCRAM-SHA-256", smtp.ScramSHA256Auth(s.user, s.password)},
+		{"SCRAM-SHA-1", smtp.ScramSHA1Auth(s.user, s.password)},
+		{"CRAM-MD5", smtp.CRAMMD5Auth(s.user, s.password)},
+	} {
+		if slices.Contains(offered, known.mechanism) {
+			return known.mechanism, known.auth
+		}
 	}
-	return nil
+	return "", nil
 }
 
 // transmit sends a mail. It ends with the context.
@@ -138,6 +140,20 @@ func (c *connection) transmit(ctx context.Context, l *letter) *Failure {
 	c.mails++
 	if at, err := c.transact(l); err != nil {
 		return c.settings.failed(ctx, at, err)
+	}
+	return nil
+}
+
+// tryFrom asks the server whether it accepts mails of the sender, and sends none.
+func (c *connection) tryFrom(ctx context.Context) *Failure {
+	stop := context.AfterFunc(ctx, func() { c.raw.Close() })
+	defer stop()
+	err := c.client.Mail("<" + c.settings.fromAddress + ">")
+	if err == nil {
+		err = c.client.Reset()
+	}
+	if err != nil {
+		return c.settings.failed(ctx, stepMail, err)
 	}
 	return nil
 }

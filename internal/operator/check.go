@@ -22,13 +22,15 @@ func (m maker) checkCommand() *cobra.Command {
 	cmd := m.command("check", "Checks the configuration against the database", `
 Looks at the configuration and the database that it names, and prints a line for
 each thing that was looked at: ok, warn or fail, and what to do about it. It
-writes nothing. Without --route, all handlers are checked.
+writes nothing, and sends no mail without --mail-to. Without --route, all handlers
+are checked.
 
 The exit status is 1 if something fails, which would keep Caddy from starting or
 tokens from working.
 `, cobra.NoArgs, runCheck)
 	addConfigFlags(cmd)
 	cmd.Flags().Bool("json", false, "Print JSON")
+	cmd.Flags().String("mail-to", "", "Send a test mail to this address")
 	cmd.Flags().Bool("create", false, "Print the statement that makes the table in the option revocations, and check nothing")
 	return cmd
 }
@@ -165,9 +167,12 @@ func (c *command) check() ([]report, []*configured, error) {
 		}
 		handlers = []*configured{chosen}
 	}
+	if c.text("mail-to") != "" && !slices.ContainsFunc(handlers, func(h *configured) bool { return h.Mail != nil }) {
+		return nil, nil, errors.New("--mail-to: no mail server is configured: write email_link into the block of login")
+	}
 	var reports []report
 	for _, handler := range handlers {
-		checker := &checker{configured: handler, config: config, timeout: timeout}
+		checker := &checker{configured: handler, config: config, timeout: timeout, mailTo: c.text("mail-to")}
 		checker.run(c.context())
 		reports = append(reports, report{handler.number, handler.path, handler.hosts, checker.findings})
 	}
@@ -210,6 +215,7 @@ type checker struct {
 	*configured
 	config   *configuration
 	timeout  time.Duration
+	mailTo   string // where a test mail is sent, or ""
 	findings []finding
 
 	needs     userstore.Needs
@@ -242,6 +248,7 @@ func (c *checker) run(ctx context.Context) {
 	if !ok {
 		return
 	}
+	c.checkMail(ctx)
 	cfg, needs, err := c.reading(settings)
 	if err == nil {
 		err = c.AddNeeds(&needs)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/django/password"
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
+	"github.com/caddy-sesame/caddy-sesame/internal/mail"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -76,6 +77,9 @@ type Handler struct {
 	// how long they may go by a row that they have read; 0 is not at all.
 	HasReplicas bool
 	Cached      time.Duration
+
+	// Mail is the mail server, or nil if no mail is sent.
+	Mail *mail.Config
 
 	// WritesLastLogin is whether a login writes last_login.
 	WritesLastLogin bool
