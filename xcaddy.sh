@@ -106,7 +106,7 @@ build() {
 stale() {
 	[ -x caddy ] || return 0
 	[ -n "$(find . \( -path ./internal/devmysql -o -path ./internal/devsmtp -o -path ./internal/rawquic -o -path ./bench -o -path ./e2e -o -path ./soak -o -path ./tools -o -path './.*' \) -prune -o \
-		\( -name '*.go' ! -name '*_test.go' -o -name go.mod -o -name go.sum \) -newer caddy -print -quit)" ]
+		\( -name '*.go' ! -name '*_test.go' -o -name go.mod -o -name go.sum -o -path './internal/*' \( -name '*.html' -o -name '*.css' -o -name '*.json' -o -name '*.ico' \) \) -newer caddy -print -quit)" ]
 }
 
 # sbom lists the modules in ./caddy, as go has noted them in it. The same caddy
@@ -134,9 +134,11 @@ demo() {
 		build
 	fi
 	mkdir -p .cache
+	echo "Building the demo's database, application and mailbox…"
 	(cd internal/devmysql && go build -o "$root/.cache/demo" ./cmd/demo)
+	(cd internal/devsmtp && go build -o "$root/.cache/devsmtp" ./cmd/devsmtp)
 	# exec: a signal that ends this script ends the demo.
-	exec .cache/demo -caddy "$root/caddy" -config "$root/Caddyfile.example" "$@"
+	exec .cache/demo -caddy "$root/caddy" -config internal/devmysql/cmd/demo/Caddyfile -mail-server "$root/.cache/devsmtp" "$@"
 }
 
 tests() {

@@ -1,6 +1,7 @@
 // Command demo shows the gateway at work: an embedded MySQL server with three
-// users, an application that shows what reaches it, and Caddy with
-// Caddyfile.example in between. It is started by xcaddy.sh.
+// users, an application that shows what reaches it, a mailbox for the mails that
+// the gateway sends, and Caddy with a Caddyfile in between. It is started by
+// xcaddy.sh.
 package main
 
 import (
@@ -18,7 +19,8 @@ import (
 
 func main() {
 	caddyPath := flag.String("caddy", "./caddy", "the caddy to run")
-	config := flag.String("config", "Caddyfile.example", "its configuration")
+	config := flag.String("config", "Caddyfile", "its configuration")
+	mailServer := flag.String("mail-server", "./devsmtp", "the mail server to run")
 	check := flag.Bool("check", false, "make the requests here, and say whether they are answered as they should be")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -27,14 +29,17 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if err := run(ctx, *caddyPath, *config, *check); err != nil {
+	if err := run(ctx, programs{*caddyPath, *config, *mailServer}, *check); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
 }
 
+// programs are what the demo runs.
+type programs struct{ caddy, config, mailServer string }
+
 // run has everything ended and removed when it returns.
-func run(ctx context.Context, caddyPath, config string, check bool) (err error) {
+func run(ctx context.Context, p programs, check bool) (err error) {
 	database, err := devmysql.Start(devmysql.Options{})
 	if err != nil {
 		return err
@@ -49,6 +54,11 @@ func run(ctx context.Context, caddyPath, config string, check bool) (err error) 
 		return err
 	}
 	defer closing(&err, app.close)
+	mails, err := startMailbox(p.mailServer)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, mails.close)
 
 	// Users would rather see a plain port in the address. A check may run beside
 	// other programs.
@@ -60,9 +70,11 @@ func run(ctx context.Context, caddyPath, config string, check bool) (err error) 
 	if err != nil {
 		return err
 	}
-	gateway, err := startCaddy(caddyPath, config,
+	gateway, err := startCaddy(p.caddy, p.config,
 		"DJANGO_SECRET_KEY="+users.secretKey,
 		"SESAME_DSN="+database.DSN(),
+		"SESAME_SMTP="+mails.smtp,
+		"SESAME_BASE_URL=http://"+address,
 		"SESAME_LISTEN=:"+portOf(address),
 		"SESAME_BIND=127.0.0.1",
 		"SESAME_UPSTREAM="+app.address,
@@ -78,7 +90,7 @@ func run(ctx context.Context, caddyPath, config string, check bool) (err error) 
 		return err
 	}
 
-	show := showcase{url: "http://" + address, users: users}
+	show := showcase{url: "http://" + address, users: users, mails: mails, dsn: database.DSN(), programs: p}
 	if check {
 		return show.check(ctx, gateway)
 	}

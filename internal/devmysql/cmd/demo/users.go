@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/caddy-sesame/caddy-sesame/django/password"
 	"github.com/caddy-sesame/caddy-sesame/internal/devmysql"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
@@ -18,11 +19,16 @@ const maxAge = 10 * time.Minute
 // them.
 type users struct {
 	secretKey         string
+	password          string // alice's
 	alice, bob, carol string // tokens
 }
 
 func addUsers(database *devmysql.Server) (users, error) {
-	all := users{secretKey: rand.Text() + rand.Text()}
+	all := users{secretKey: rand.Text() + rand.Text(), password: "open sesame"}
+	hash, err := hashOf(all.password)
+	if err != nil {
+		return all, err
+	}
 	age := maxAge
 	tokens, err := token.New(token.Settings{
 		SecretKey: all.secretKey,
@@ -39,7 +45,7 @@ func addUsers(database *devmysql.Server) (users, error) {
 		active   bool
 		token    *string
 	}{
-		{1, "alice", hashedPassword(), true, &all.alice},
+		{1, "alice", hash, true, &all.alice},
 		{2, "bob", hashedPassword(), false, &all.bob},
 		{3, "carol", unusablePassword(), true, &all.carol},
 	} {
@@ -57,6 +63,15 @@ func addUsers(database *devmysql.Server) (users, error) {
 		}
 	}
 	return all, nil
+}
+
+// hashOf is a hash of a password, as Django makes it.
+func hashOf(text string) (string, error) {
+	hashers, err := password.New(password.Settings{})
+	if err != nil {
+		return "", err
+	}
+	return hashers.Make(text)
 }
 
 // hashedPassword looks like what Django stores. It is of no password.
