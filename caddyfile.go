@@ -101,7 +101,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        django_version <version>
 //	        upgrade_hash [on|off]
 //	        max_concurrent <n>
-//	        second_factor reject|ignore
+//	        second_factor ask|reject|ignore
 //	        second_factor_tables <table>...
 //	    }
 //	    django_session {

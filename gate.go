@@ -478,11 +478,6 @@ func (g *gate) close() error {
 		g.limiter.queue.Stop()
 		errs = append(errs, g.limiter.failures.Release())
 	}
-	for _, scheme := range g.configured {
-		if closer, ok := scheme.(io.Closer); ok {
-			errs = append(errs, closer.Close())
-		}
-	}
 	if g.cache != nil {
 		errs = append(errs, g.cache.Close())
 	}

@@ -21,6 +21,7 @@ var layers = [][]string{
 	{""}, // the root
 	{"internal/operator"},
 	{"internal/login"},
+	{"internal/secondfactor"},
 	{"internal/authn", "internal/emaillink", "internal/loginurl", "internal/repost"},
 	{"internal/accesslog", "internal/claim", "internal/cookie", "internal/hashing", "internal/identity", "internal/limit", "internal/mail", "internal/page", "internal/place", "internal/require", "internal/scope", "internal/watch", "django/settings"},
 	{"session", "userstore", "internal/claim/rawuri", "internal/origin"},

@@ -2,9 +2,7 @@ package sesame
 
 import (
 	"errors"
-	"math"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -169,7 +167,7 @@ func (l *limiter) findInTurn(r *http.Request, credential limit.Credential, key u
 // neither whether the token was looked at, nor why it is rejected.
 func (f *refuser) refuseLimited(w http.ResponseWriter, r *http.Request, wait time.Duration) error {
 	counted.requests[outcomeLimited].Add(1)
-	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	setRetryAfter(w.Header(), wait)
 	return f.answer(w, r, refusal{status: http.StatusTooManyRequests, page: page.Data{Kind: page.Limited, Wait: wait}})
 }
 

@@ -10,7 +10,10 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/django/password"
 )
 
-var formCSRF = regexp.MustCompile(`name="csrf" value="([^"]*)"`)
+var (
+	formCSRF = regexp.MustCompile(`name="csrf" value="([^"]*)"`)
+	formTold = regexp.MustCompile(`name="told" value="([^"]*)"`)
+)
 
 // fill sends a form of the login page that the browser shows. header replaces the
 // page's Origin.
@@ -21,6 +24,9 @@ func (b *browser) fill(t *testing.T, fields url.Values, header ...string) *respo
 		t.Fatalf("the page has no form: %s", b.last.body)
 	}
 	fields.Set("csrf", html.UnescapeString(csrf[1]))
+	if told := formTold.FindStringSubmatch(b.last.body); told != nil {
+		fields.Set("told", html.UnescapeString(told[1]))
+	}
 	if len(header) == 0 {
 		header = []string{"Origin", "http://" + b.gateway.addr}
 	}

@@ -169,7 +169,7 @@ func addSchemeNeeds(h *Handler, needs *userstore.Needs) error {
 func environmentOf(h *Handler, settings token.Settings) (*authn.Environment, error) {
 	store := h.storeConfig()
 	location, err := store.Location()
-	return &authn.Environment{Settings: settings, Resolve: secret.Resolve, TimeZone: location, Realm: h.Realm, Users: usersID(h.UserStore), Remember: h.remember()}, err
+	return &authn.Environment{Settings: settings, Resolve: secret.Resolve, TimeZone: location, Realm: h.Realm, Users: usersID(h.UserStore), Remember: remember(h), AsksPassword: h.Login != nil && h.Login.Password}, err
 }
 
 // operatorEnvironment is the environment that commands make schemes in, which don't

@@ -88,8 +88,8 @@ func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 // posted is what a browser has posted after its session had ended, if the user can
 // send it again after the login.
 func (f *refuser) posted(r *http.Request) *login.Posted {
-	if !f.g.login.Carries() || !repost.MayRead(r) {
-		return nil
+	if !f.g.login.Carries() || !repost.MayRead(r) || f.g.reserved.pageOf(r) != "" {
+		return nil // a form of the gateway's own has a password or a code
 	}
 	owner, ok := f.ownerOf(r)
 	if !ok {
@@ -256,8 +256,13 @@ func (f *refuser) mayAct(r *http.Request, v *visitor) error {
 
 // refuseForNow answers a request that can't be checked.
 func (f *refuser) refuseForNow(w http.ResponseWriter, r *http.Request, retryAfter time.Duration) error {
-	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(retryAfter.Seconds()))))
+	setRetryAfter(w.Header(), retryAfter)
 	return f.answer(w, r, refusal{status: http.StatusServiceUnavailable, page: page.Data{Kind: page.Unavailable}})
+}
+
+// setRetryAfter tells a client how long to wait.
+func setRetryAfter(header http.Header, wait time.Duration) {
+	header.Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 }
 
 // challenge writes WWW-Authenticate: one field for each scheme, since some clients

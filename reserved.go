@@ -16,10 +16,12 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 	"github.com/caddy-sesame/caddy-sesame/internal/emaillink"
+	"github.com/caddy-sesame/caddy-sesame/internal/hashing"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/login"
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
+	"github.com/caddy-sesame/caddy-sesame/internal/secondfactor"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -197,8 +199,15 @@ func (g builder) loginEnvironment() login.Environment {
 		Pages:    g.pages,
 		Path:     g.reserved.url(reservedLogin),
 		Password: g.password,
-		Key:      newSigningKey(g.settings.SecretKey, "caddy-sesame/login/1"),
-		Logger:   g.logger.Named("login"),
+		SecondFactor: secondfactor.New(secondfactor.Environment{
+			Store:  func() secondfactor.Store { return g.store },
+			Now:    g.now,
+			Logger: g.logger.Named("login"),
+			Key:    newSigningKey(g.settings.SecretKey, "caddy-sesame/second-factor/1"),
+			Users:  usersID(g.config.UserStore),
+		}),
+		Key:    newSigningKey(g.settings.SecretKey, "caddy-sesame/login/1"),
+		Logger: g.logger.Named("login"),
 		Links: emaillink.Environment{
 			Users:   func() emaillink.Users { return g.store },
 			Accepts: g.meets,
@@ -218,6 +227,14 @@ func (g builder) loginEnvironment() login.Environment {
 
 // Next implements login.Visit.
 func (v *visit) Next() string { return v.c.loginTarget(v.r) }
+
+// DjangoLogin implements login.Visit.
+func (v *visit) DjangoLogin() string {
+	if v.g.loginPage == nil {
+		return ""
+	}
+	return v.g.loginPage.Link(v.r, v.Next())
+}
 
 // Ties implements login.Visit.
 func (v *visit) Ties() []string {
@@ -298,6 +315,23 @@ func (v *visit) Begin(w http.ResponseWriter, user *userstore.User, by login.Logi
 		return by.Then()
 	}
 	return seeOther(w, v.Next())
+}
+
+// Delay implements login.Visit.
+func (v *visit) Delay(w http.ResponseWriter, err error) (login.Delay, bool) {
+	delay, outcome := login.Delay{Status: http.StatusServiceUnavailable, Wait: retryAfter}, outcomeUnavailable
+	if limited, ok := errors.AsType[*limit.Exceeded](err); ok {
+		delay, outcome = login.Delay{Status: http.StatusTooManyRequests, Wait: limited.Wait, IsLimited: true}, outcomeLimited
+	} else if busy, ok := errors.AsType[*hashing.Busy](err); ok {
+		delay.Wait, outcome = busy.Wait, outcomeBusy
+	} else if !errors.Is(err, userstore.ErrUnavailable) || v.r.Context().Err() != nil {
+		return delay, false
+	} else {
+		v.g.refuser.outages.report(v.g.logger, err)
+	}
+	counted.requests[outcome].Add(1)
+	setRetryAfter(w.Header(), delay.Wait)
+	return delay, true
 }
 
 // Fail implements login.Visit.

@@ -165,7 +165,7 @@ func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
 		return nil, nil
 	}
 	made := tokens.Settings()
-	settings := session.Settings{MaxAge: time.Duration(h.Session.MaxAge), Idle: time.Duration(h.Session.Idle), Remember: h.remember()}
+	settings := session.Settings{MaxAge: time.Duration(h.Session.MaxAge), Idle: time.Duration(h.Session.Idle), Remember: remember(h)}
 	if h.Login != nil {
 		settings.Remember = time.Duration(h.Login.Remember)
 	}
@@ -181,7 +181,7 @@ func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
 
 // remember is how long a session lasts of a user who chooses to be remembered; 0 if
 // that is not offered.
-func (h *Handler) remember() time.Duration {
+func remember(h *Handler) time.Duration {
 	if h.Login == nil {
 		return 0
 	}

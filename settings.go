@@ -208,7 +208,10 @@ func (h *Handler) storeConfig() userstore.Config {
 
 // checkLogin checks the login page, and what it needs of other blocks.
 func checkLogin(h *Handler) error {
+	asks := h.Password != nil && h.Password.AsksSecondFactor()
 	switch {
+	case asks && (h.Login == nil || !h.Login.Password):
+		return setting.Errorf("password: second_factor", "password: second_factor ask: only the login page can ask for a code: add login with password, or remove second_factor")
 	case h.Login == nil:
 		return nil
 	case h.Session == nil && !writesDjango(h):

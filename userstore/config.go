@@ -209,6 +209,9 @@ type Needs struct {
 	SecondFactors      bool
 	SecondFactorTables []string
 
+	// AskSecondFactors: codes of second factors are checked, by MySQL.UseFactors.
+	AskSecondFactors bool
+
 	// SessionTable is the table of Django's sessions, if the store writes to it.
 	SessionTable string
 

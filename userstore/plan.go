@@ -46,6 +46,7 @@ type plan struct {
 	sessions         *sessionStatements
 	extensions       map[*Via]extension
 	blacklists       map[*Blacklist]blacklistQuery
+	factors          []*factorTable // whose codes can be checked
 	writes           []*written
 }
 

@@ -17,7 +17,7 @@ func OpenReadOnly(ctx context.Context, cfg Config, needs Needs, logger *zap.Logg
 		return nil, err
 	}
 	required := needs.LastLogin
-	needs.LastLogin = true
+	needs.LastLogin, needs.AskSecondFactors = true, false
 	s, err := newMySQL(cfg, needs, logger)
 	if err != nil {
 		return nil, err

@@ -30,6 +30,9 @@ func (r relatedColumns) String() string {
 	if len(r.inserted) > 0 {
 		return text + "; rows are inserted, updated and deleted)"
 	}
+	if r.deletes {
+		return text + "; rows are deleted)"
+	}
 	if len(r.updated) > 0 {
 		text += "; " + strings.Join(r.updated, ", ") + " is written"
 	}

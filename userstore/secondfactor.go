@@ -79,6 +79,9 @@ func (s *MySQL) chooseSecondFactors(ctx context.Context, b *builder) error {
 			return setting.In("second_factor", err)
 		}
 		exist = append(exist, "EXISTS (SELECT 1 FROM "+t.sql(aliasFactor)+" WHERE "+condition+")")
+		if err := s.askFor(ctx, b, t); err != nil {
+			return setting.In("second_factor", err)
+		}
 	}
 	if len(exist) > 0 {
 		b.plan.secondFactor = b.add("(" + strings.Join(exist, " OR ") + ")")

@@ -81,6 +81,9 @@ type Environment struct {
 	// Realm is the configured one, which may be empty.
 	Realm string
 
+	// AsksPassword: the login page has a form for passwords.
+	AsksPassword bool
+
 	// Remember is how long a session lasts of a user who chooses to be remembered; 0
 	// if that is not offered.
 	Remember time.Duration

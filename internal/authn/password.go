@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/hashing"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
+	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -29,6 +30,7 @@ type Password struct {
 	now       func() time.Time
 	logger    *zap.Logger
 	challenge string
+	hasForm   bool         // the login page asks for passwords
 	warned    atomic.Int64 // when the log was told last of a hash that can't be checked
 }
 
@@ -72,7 +74,7 @@ func (r passwordReason) Error() string {
 	case passwordTooMany:
 		return "the client has sent too many wrong passwords, and this one wasn't checked"
 	case passwordSecondFactor:
-		return "the user has a second factor, for which Basic can't ask"
+		return "the user has a second factor that can't be asked for"
 	}
 	return "the password is wrong"
 }
@@ -88,7 +90,14 @@ func (s *Password) AddNeeds(needs *userstore.Needs) {
 	needs.Vias = append(needs.Vias, s.names)
 	needs.SecondFactors = needs.SecondFactors || s.config.SecondFactor != secondFactorIgnore
 	needs.SecondFactorTables = append(needs.SecondFactorTables, s.config.SecondFactorTables...)
+	needs.AskSecondFactors = needs.AskSecondFactors || s.asksSecondFactor()
 	needs.UpgradePassword = needs.UpgradePassword || s.config.UpgradeHash
+}
+
+// asksSecondFactor reports whether the login page asks for the code of a second
+// factor.
+func (s *Password) asksSecondFactor() bool {
+	return s.hasForm && (s.config.SecondFactor == "" || s.config.SecondFactor == secondFactorAsk)
 }
 
 // Identifiers are the names by which users log in: `username`, `email` or both.
@@ -165,6 +174,29 @@ func (s *Password) Credential(r *http.Request, identifier, password string) *Pas
 	return c
 }
 
+// FormCredential returns the credential of a user who has sent a form of the login
+// page, which can ask for a second factor: see ProvenPassword.
+func (s *Password) FormCredential(r *http.Request, identifier, password string) *PasswordCredential {
+	c := s.Credential(r, identifier, password)
+	c.asks = s.asksSecondFactor()
+	return c
+}
+
+// ProvenPassword is the error for the right password of a user who has a second
+// factor that the login page can ask for. It is no rejection, and no user.
+type ProvenPassword struct {
+	user    token.PrimaryKey
+	encoded string
+}
+
+func (*ProvenPassword) Error() string { return "the password is right, and a second factor is missing" }
+
+// PrimaryKey is the key of the user whose password it is.
+func (p *ProvenPassword) PrimaryKey() token.PrimaryKey { return p.user }
+
+// Encoded is the hash in the user's row.
+func (p *ProvenPassword) Encoded() string { return p.encoded }
+
 // clientOf is the client that a request is from.
 func clientOf(r *http.Request) hashing.Client {
 	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
@@ -177,6 +209,7 @@ type PasswordCredential struct {
 	client               hashing.Client
 	err                  error // why it is rejected already
 	identifier, password string
+	asks                 bool // for a second factor; see ProvenPassword
 	credentials          hashing.Credentials
 	guessed              string // identifies the credentials among a client's guesses
 	at                   time.Time
@@ -245,12 +278,15 @@ func valueOf(user *userstore.User, field userstore.Field) string {
 	return ""
 }
 
-// meetsSecondFactor rejects the right password of a user who has a second factor.
-// Such a password is no guess. Its client may know why it is rejected, as Django's
-// own login asks for the second factor then.
+// meetsSecondFactor rejects the right password of a user who has a second factor,
+// unless the login page can ask for it. Such a password is no guess. Its client may
+// know why it is rejected, as Django's own login asks for the second factor then.
 func (c *PasswordCredential) meetsSecondFactor(user *userstore.User) error {
-	if c.scheme.config.SecondFactor == secondFactorIgnore || !user.HasSecondFactor() {
+	switch {
+	case c.scheme.config.SecondFactor == secondFactorIgnore || !user.HasSecondFactor():
 		return nil
+	case c.asks && user.IsActive:
+		return &ProvenPassword{user.PrimaryKey, *user.Password} // only a user who has a password has had it proven
 	}
 	return Stale{RejectAs(SecondFactor, passwordSecondFactor)}
 }

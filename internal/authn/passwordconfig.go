@@ -52,8 +52,10 @@ type PasswordConfig struct {
 	MaxConcurrent int `json:"max_concurrent,omitempty"`
 
 	// What to do with the right password of a user who has a second factor in
-	// Django, with django-otp or allauth: `reject`, or `ignore`, which accepts the
-	// password alone. Default: `reject`.
+	// Django, with django-otp or allauth: `ask`, which has the login page ask for the
+	// code, and rejects the password over Basic; `reject`; or `ignore`, which accepts
+	// the password alone. Default: `ask` where the login page has a form for
+	// passwords, otherwise `reject`.
 	SecondFactor string `json:"second_factor,omitempty"`
 
 	// The tables with second factors, each with the columns `user_id` and
@@ -65,6 +67,7 @@ type PasswordConfig struct {
 
 // The values of PasswordConfig.SecondFactor.
 const (
+	secondFactorAsk    = "ask"
 	secondFactorReject = "reject"
 	secondFactorIgnore = "ignore"
 )
@@ -79,7 +82,7 @@ func PasswordOption(to **PasswordConfig) directive.Option {
 		"django_version":       directive.Text(&cfg.DjangoVersion, "a version such as 5.2"),
 		"upgrade_hash":         directive.Switch(&cfg.UpgradeHash),
 		"max_concurrent":       directive.Positive(&cfg.MaxConcurrent),
-		"second_factor":        directive.Text(&cfg.SecondFactor, "reject or ignore"),
+		"second_factor":        directive.Text(&cfg.SecondFactor, "ask, reject or ignore"),
 		"second_factor_tables": directive.Texts(&cfg.SecondFactorTables, "tables, such as otp_totp_totpdevice"),
 	}).Example("basic on")
 }
@@ -101,9 +104,9 @@ func (c *PasswordConfig) Validate() error {
 		return setting.Errorf("max_concurrent", "max_concurrent %d: it must be a number of hashes, at least 1", c.MaxConcurrent)
 	}
 	switch c.SecondFactor {
-	case "", secondFactorReject, secondFactorIgnore:
+	case "", secondFactorAsk, secondFactorReject, secondFactorIgnore:
 	default:
-		return setting.Errorf("second_factor", "second_factor %q: it must be %s or %s", c.SecondFactor, secondFactorReject, secondFactorIgnore)
+		return setting.Errorf("second_factor", "second_factor %q: it must be %s, %s or %s", c.SecondFactor, secondFactorAsk, secondFactorReject, secondFactorIgnore)
 	}
 	if c.SecondFactor == secondFactorIgnore && len(c.SecondFactorTables) > 0 {
 		return setting.Errorf("second_factor_tables", "second_factor_tables has no effect with second_factor ignore: remove one of the two")
@@ -114,6 +117,9 @@ func (c *PasswordConfig) Validate() error {
 
 // errHasher says how a hasher is named.
 var errHasher = errors.New("name a hasher as its hashes begin: pbkdf2_sha256, pbkdf2_sha1, argon2, bcrypt_sha256, bcrypt, scrypt, md5, sha1, unsalted_md5 or unsalted_sha1")
+
+// AsksSecondFactor reports whether second factors are to be asked for by name.
+func (c *PasswordConfig) AsksSecondFactor() bool { return c.SecondFactor == secondFactorAsk }
 
 // newHashers returns the hashers for the options. The error names the option.
 func (c *PasswordConfig) newHashers() (*password.Hashers, error) {
@@ -172,5 +178,6 @@ func (c *PasswordConfig) New(env *Environment) (ConfiguredScheme, error) {
 		now:       env.Now,
 		logger:    env.Logger,
 		challenge: BasicChallenge(env.Realm),
+		hasForm:   env.AsksPassword,
 	}, nil
 }

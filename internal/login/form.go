@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/repost"
 	"github.com/caddy-sesame/caddy-sesame/session"
+	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
 // An attacker could log a user in to the attacker's account, and so learn what the
@@ -27,6 +28,7 @@ const (
 	fieldMethod = "method"
 	fieldCSRF   = "csrf"
 	fieldLength = "length"
+	fieldTold   = "told"
 )
 
 // maxForm is how many bytes a form may have, with what it carries.
@@ -108,8 +110,33 @@ func (p *Page) isTied(csrf string, tied []string) bool {
 }
 
 // csrf is the CSRF field of forms that are tied by a cookie's value.
-func (p *Page) csrf(tie string) string {
+func (p *Page) csrf(tie string) string { return p.mac("csrf\x00" + tie) }
+
+// told is the field of forms on a page that names the user who is logged in; user is
+// the zero key if none is.
+func (p *Page) told(tie string, user token.PrimaryKey) string {
+	return p.mac("told\x00" + tie + "\x00" + user.String())
+}
+
+// isTold reports whether the page has told the browser's user who is logged in, if
+// that is another user than the one whom a login is for: an attacker could otherwise
+// have a user who fills in the form leave a session unnoticed.
+func (p *Page) isTold(form Form, visit Visit, user token.PrimaryKey) (bool, error) {
+	current, err := visit.Current()
+	if err != nil || current == nil || current.PrimaryKey == user {
+		return err == nil, err
+	}
+	for _, tie := range visit.Ties() {
+		if tie != "" && hmac.Equal([]byte(p.told(tie, current.PrimaryKey)), []byte(form.Value(fieldTold))) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// mac is a MAC for a field of forms.
+func (p *Page) mac(text string) string {
 	mac := hmac.New(sha256.New, p.key)
-	_, _ = mac.Write([]byte("csrf\x00" + tie)) // a hash never fails
+	_, _ = mac.Write([]byte(text)) // a hash never fails
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
 }

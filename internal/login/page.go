@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -15,8 +16,10 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/repost"
+	"github.com/caddy-sesame/caddy-sesame/internal/secondfactor"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/session"
+	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -46,6 +49,9 @@ type Environment struct {
 	// Links has what email_link needs, except for the path and the log.
 	Links emaillink.Environment
 
+	// SecondFactor asks for codes of users who have a password.
+	SecondFactor *secondfactor.Asker
+
 	// Key signs what forms hold.
 	Key []byte
 
@@ -61,6 +67,10 @@ type Visit interface {
 	// one of them, or a new one, and sets the cookie.
 	Ties() []string
 	Tie(w http.ResponseWriter) string
+
+	// DjangoLogin is the URL of Django's page for logging in, which leads to Next;
+	// empty if there is none.
+	DjangoLogin() string
 
 	// Current returns the user who is logged in, nil for none.
 	Current() (*userstore.User, error)
@@ -84,6 +94,10 @@ type Visit interface {
 	// Begin begins a session, and sends the browser on to Next.
 	Begin(w http.ResponseWriter, user *userstore.User, by Login) error
 
+	// Delay reports whether an error only puts a login off: the client has to wait,
+	// or the store has no answer. It notes that in the metrics, and sets Retry-After.
+	Delay(w http.ResponseWriter, err error) (delay Delay, ok bool)
+
 	// Fail answers with an error that isn't a rejection: 403, 429, 503.
 	Fail(w http.ResponseWriter, err error) error
 }
@@ -101,6 +115,21 @@ type Login struct {
 
 	// Consumed: the time of the login has been written, by Visit.Consume.
 	Consumed bool
+}
+
+// Delay says why a form is to be sent again later.
+type Delay struct {
+	Status    int // 429 or 503
+	Wait      time.Duration
+	IsLimited bool // by what the client has sent before
+}
+
+// name is the name of the delay's text.
+func (d Delay) name() string {
+	if d.IsLimited {
+		return "limited"
+	}
+	return "unavailable"
 }
 
 // A step answers a form of the page.
@@ -121,7 +150,9 @@ type method interface {
 func New(cfg *Config, env Environment) (*Page, error) {
 	p := &Page{config: cfg, pages: env.Pages, path: env.Path, key: env.Key, keeper: repost.NewKeeper(env.Key), logger: env.Logger, steps: make(map[string]step)}
 	if cfg.Password {
-		p.add(&passwordMethod{page: p, scheme: env.Password})
+		factor := &factorStep{page: p, asker: env.SecondFactor}
+		p.add(&passwordMethod{page: p, scheme: env.Password, factor: factor})
+		p.steps[stepFactor] = factor
 	}
 	if cfg.EmailLink != nil {
 		env.Links.Path, env.Links.Logger = env.Path, env.Logger
@@ -223,6 +254,9 @@ type Shown struct {
 	// Left is how often a code may still be tried.
 	Left int
 
+	// Wait is how long the user has to wait, for errors that say so.
+	Wait time.Duration
+
 	// Typed are values that the user has typed already, by their fields. Passwords
 	// and codes aren't shown again.
 	Typed map[string]string
@@ -244,17 +278,53 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, visit Visit, status 
 	return p.pages.Write(w, r, status, data)
 }
 
+// showDelay writes the page with the form that is to be sent again later.
+func (p *Page) showDelay(w http.ResponseWriter, r *http.Request, visit Visit, delay Delay, shown Shown) error {
+	shown.Error, shown.Wait = delay.name(), delay.Wait
+	return p.show(w, r, visit, delay.Status, shown)
+}
+
+// showSwitch writes the page anew, since another user has logged in since it was
+// shown: it tells that.
+func (p *Page) showSwitch(w http.ResponseWriter, r *http.Request, visit Visit) error {
+	return p.show(w, r, visit, http.StatusConflict, Shown{Error: "stale"})
+}
+
+// showNoFactor says that a user's second factor can't be asked for here.
+func (p *Page) showNoFactor(w http.ResponseWriter, r *http.Request, visit Visit) error {
+	data := page.Data{Kind: page.SecondFactor, LoginURL: visit.DjangoLogin()}
+	data.Ways = data.Kind.Ways(page.Places{Login: p.URL(visit.Next())})
+	return p.pages.Write(w, r, http.StatusUnauthorized, data)
+}
+
+// begin begins the session of a user, if the page has told whose session ends.
+func (p *Page) begin(w http.ResponseWriter, r *http.Request, form Form, visit Visit, user *userstore.User, by Login) error {
+	isTold, err := p.isTold(form, visit, user.PrimaryKey)
+	switch {
+	case err != nil:
+		return visit.Fail(w, err)
+	case !isTold:
+		return p.showSwitch(w, r, visit)
+	}
+	return visit.Begin(w, user, by)
+}
+
 // Data is what the page shows. It ties the forms to the browser.
 func (p *Page) Data(w http.ResponseWriter, visit Visit, shown Shown) (page.Data, error) {
 	current, err := visit.Current()
 	if err != nil {
 		return page.Data{}, err
 	}
-	tie := visit.Tie(w)
+	tie, told := visit.Tie(w), token.PrimaryKey{}
+	if current != nil {
+		told = current.PrimaryKey
+	}
 	forms := &page.LoginForms{
 		Action:   p.URL(visit.Next()),
 		CSRF:     p.csrf(tie),
+		Told:     p.told(tie, told),
 		Carried:  p.carriedBy(visit, shown.Posted, tie),
+		Wait:     shown.Wait,
 		Remember: p.config.Remember > 0,
 		Error:    shown.Error,
 		Field:    shown.Field,

@@ -101,7 +101,8 @@ const (
 	Verify   Kind = "verify"
 	// Repost is for a form that was posted after the session had ended.
 	Repost Kind = "repost"
-	// SecondFactor is for the right password of a user who has a second factor.
+	// SecondFactor is for the right password of a user who has a second factor that
+	// can't be asked for.
 	SecondFactor Kind = "second_factor"
 	Unavailable  Kind = "unavailable"
 )
@@ -365,6 +366,10 @@ func (p *Pages) viewIn(words *words, data Data) view {
 		v.Message = words.text("owner") + " " + v.Message
 	}
 	switch data.Kind {
+	case SecondFactor:
+		if v.LoginURL = data.LoginURL; v.LoginURL != "" {
+			v.LoginText = words.text("login")
+		}
 	case Missing, Malformed, Expired, Invalid:
 		if v.HelpURL = cmp.Or(data.HelpURL, p.config.HelpURL); v.HelpURL != "" {
 			v.HelpText = words.text("help")

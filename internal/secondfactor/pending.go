@@ -1,0 +1,127 @@
+package secondfactor
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
+	"github.com/caddy-sesame/caddy-sesame/session"
+	"github.com/caddy-sesame/caddy-sesame/token"
+)
+
+// Pending is a login whose password was right, and whose code is missing. It is no
+// user, and no session can be begun with it. Only a password that was proven makes
+// one, or what Seal has made of one.
+type Pending struct {
+	user     token.PrimaryKey
+	password passwordID
+	length   session.Length
+	until    time.Time
+}
+
+// passwordID identifies a hash of a password, under the key: another password ends
+// a Pending.
+type passwordID [16]byte
+
+// pendingAge is how long a user may take to enter the code.
+const pendingAge = 5 * time.Minute
+
+// PrimaryKey is the key of the user whom the login is for.
+func (p *Pending) PrimaryKey() token.PrimaryKey { return p.user }
+
+// Length is how long the session lasts that the user has asked for.
+func (p *Pending) Length() session.Length { return p.length }
+
+// Begin begins a login with a password that was proven.
+func (a *Asker) Begin(proven *authn.ProvenPassword, length session.Length) *Pending {
+	return &Pending{user: proven.PrimaryKey(), password: a.passwordID(proven.Encoded()), length: length, until: a.env.Now().Add(pendingAge)}
+}
+
+func (a *Asker) passwordID(encoded string) (id passwordID) {
+	copy(id[:], a.mac("password", []byte(encoded)))
+	return id
+}
+
+// mac is a MAC of bytes that are used for a purpose.
+func (a *Asker) mac(purpose string, parts ...[]byte) []byte {
+	mac := hmac.New(sha256.New, a.env.Key)
+	_, _ = mac.Write([]byte(purpose)) // a hash never fails
+	for _, part := range parts {
+		var length [8]byte
+		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
+		_, _ = mac.Write(length[:])
+		_, _ = mac.Write(part)
+	}
+	return mac.Sum(nil)
+}
+
+// errPending: the value isn't one that Seal has made for this browser, or is too old.
+var errPending = errors.New("the login took too long, or was begun in another browser")
+
+// The sealed form: a MAC, then when the Pending ends, the session's length, the
+// password's ID, and the user's key with its kind in front.
+const (
+	macSize    = sha256.Size
+	headerSize = 8 + 1 + len(passwordID{}) + 1
+)
+
+// Seal writes a Pending for the form that asks for the code. The value counts only
+// together with the value of the cookie that ties forms to the browser.
+func (a *Asker) Seal(p *Pending, tie string) string {
+	body := binary.BigEndian.AppendUint64(nil, uint64(p.until.Unix())) //nolint:gosec // a time of this century
+	body = append(body, byte(p.length))
+	body = append(append(body, p.password[:]...), byte(p.user.Kind()))
+	switch p.user.Kind() {
+	case token.KindInt:
+		body = binary.BigEndian.AppendUint64(body, uint64(p.user.Int())) //nolint:gosec // Open undoes it
+	case token.KindUint:
+		body = binary.BigEndian.AppendUint64(body, p.user.Uint())
+	case token.KindUUID:
+		id := p.user.UUID()
+		body = append(body, id[:]...)
+	case token.KindString, token.KindBytes:
+		body = append(body, p.user.Text()...)
+	}
+	return base64.RawURLEncoding.EncodeToString(append(a.mac("pending", []byte(tie), body), body...))
+}
+
+// Open reads what Seal has written. ties are the values of the browser's cookie.
+func (a *Asker) Open(sealed string, ties []string) (*Pending, error) {
+	text, err := base64.RawURLEncoding.DecodeString(sealed)
+	if err != nil || len(text) < macSize+headerSize {
+		return nil, errPending
+	}
+	mac, body := text[:macSize], text[macSize:]
+	isTied := false
+	for _, tie := range ties {
+		isTied = isTied || tie != "" && hmac.Equal(mac, a.mac("pending", []byte(tie), body))
+	}
+	if !isTied {
+		return nil, errPending
+	}
+	p := &Pending{until: time.Unix(int64(binary.BigEndian.Uint64(body)), 0), length: session.Length(body[8])} //nolint:gosec // Seal has written it
+	copy(p.password[:], body[9:])
+	kind, key := token.Kind(body[headerSize-1]), body[headerSize:]
+	switch {
+	case kind == token.KindInt && len(key) == 8:
+		p.user = token.IntKey(int64(binary.BigEndian.Uint64(key))) //nolint:gosec // Seal has written it
+	case kind == token.KindUint && len(key) == 8:
+		p.user = token.UintKey(binary.BigEndian.Uint64(key))
+	case kind == token.KindUUID && len(key) == 16:
+		p.user = token.UUIDKey([16]byte(key))
+	case kind == token.KindString:
+		p.user = token.StringKey(string(key))
+	case kind == token.KindBytes:
+		p.user = token.BytesKey(key)
+	default:
+		return nil, errPending // unreachable: the MAC is ours
+	}
+	if !a.env.Now().Before(p.until) {
+		return nil, errPending
+	}
+	return p, nil
+}
