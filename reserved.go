@@ -218,6 +218,7 @@ func (g builder) loginEnvironment() login.Environment {
 				}
 				return made.tokens.Settings(), nil
 			},
+			SiteName:  g.pages.Name(),
 			TokenName: g.sources.Name,
 			Key:       newSigningKey(g.settings.SecretKey, "caddy-sesame/email-link/1"),
 			Now:       g.now,

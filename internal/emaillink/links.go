@@ -48,6 +48,9 @@ type Environment struct {
 	// be asked how primary keys are written.
 	Site func(ctx context.Context) (token.Settings, error)
 
+	// SiteName is what mails call the site; empty for its host.
+	SiteName string
+
 	// Path is that of the login page, and TokenName the parameter of tokens.
 	Path, TokenName string
 

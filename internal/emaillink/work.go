@@ -1,6 +1,7 @@
 package emaillink
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -122,7 +123,7 @@ func (l *Links) send(w *waiting, user *userstore.User) error {
 // compose writes the mail.
 func (l *Links) compose(w *waiting, user *userstore.User, url string) (mail.Message, error) {
 	content := contentOf(w.Language, letter{
-		site: siteName(l.base), user: user.DisplayName(), url: url, code: l.code(w.pending, user), minutes: int(l.maxAge / time.Minute),
+		site: cmp.Or(l.env.SiteName, siteName(l.base)), user: user.DisplayName(), url: url, code: l.code(w.pending, user), minutes: int(l.maxAge / time.Minute),
 	})
 	html, err := content.html()
 	if err != nil {
