@@ -31,7 +31,8 @@ type hints struct {
 // expiredLink is token.Expired with a hint for the user. Only a link that would be
 // valid but for its age gets one, so that a forged link reveals nothing.
 type expiredLink struct {
-	name    string // of the user
+	user    *userstore.User
+	name    string // of the user, if the page may show it
 	helpURL string
 }
 
@@ -41,11 +42,12 @@ func (e *expiredLink) Unwrap() error { return token.Expired }
 // hintAge is how long the hand-off to help_url is valid.
 const hintAge = time.Hour
 
-// with adds the hint to a refusal if expired_hint is on and the request is for a
-// page. The hint takes a lookup, so a token that proves to be forged counts as a
+// with adds the hint to a refusal if expired_hint is on, or a new link can be sent by
+// mail, and the request is for a page. The hint takes a lookup, so a token that proves to be forged counts as a
 // guess.
 func (x *hints) with(r *http.Request, given *authn.TokenCredential, refused error) error {
-	if refused != token.Expired || !x.g.pages.Config().ExpiredHint || !asksForPage(r) { //nolint:errorlint // Parse doesn't wrap it
+	names := x.g.pages.Config().ExpiredHint
+	if refused != token.Expired || !names && (x.g.login == nil || !x.g.login.SendsLinks()) || !asksForPage(r) { //nolint:errorlint // Parse doesn't wrap it
 		return refused
 	}
 	user, err := x.findExpired(r, given)
@@ -55,12 +57,16 @@ func (x *hints) with(r *http.Request, given *authn.TokenCredential, refused erro
 	if err != nil {
 		return refused
 	}
+	if !names {
+		return &expiredLink{user: user}
+	}
 	id, until := user.PrimaryKey.String(), strconv.FormatInt(x.g.now().Add(hintAge).Unix(), 10)
 	helpURL, separator := x.helpURL(r), "?"
 	if strings.Contains(helpURL, "?") {
 		separator = "&"
 	}
 	return &expiredLink{
+		user: user,
 		name: user.DisplayName(),
 		helpURL: helpURL + separator + "user=" + url.QueryEscape(id) +
 			"&until=" + until + "&signature=" + x.sign(id, until),

@@ -29,6 +29,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/repost"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
 // refuser answers requests that don't go on.
@@ -42,6 +43,7 @@ type refuser struct {
 type refusal struct {
 	status int
 	page   page.Data
+	owner  *userstore.User // of the link that has expired; nil for none
 }
 
 // errorPlaceholder is the placeholder of the page's name, for the error
@@ -66,8 +68,9 @@ func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 	if f.g.loginPage != nil && asksForPage(r) {
 		answer.page.LoginURL = f.g.loginPage.Link(r, f.targetOf(r))
 	}
-	if expired, ok := errors.AsType[*expiredLink](err); ok {
-		answer.page.User, answer.page.HelpURL = expired.name, expired.helpURL
+	expired, isExpired := errors.AsType[*expiredLink](err)
+	if isExpired {
+		answer.page.User, answer.page.HelpURL, answer.owner = expired.name, expired.helpURL, expired.user
 	}
 	answer.page.LoginAt = f.loginAt(r)
 	if answer.page.LoginAt != "" && r.Method == http.MethodGet && r.Header.Get("HX-Request") == "true" {
@@ -138,6 +141,9 @@ func (f *refuser) offerLogin(w http.ResponseWriter, r *http.Request, answer refu
 	data, err := f.g.login.Data(w, v, shown)
 	if err != nil {
 		return v.Fail(w, err)
+	}
+	if answer.owner != nil {
+		data.Ways = append(f.g.login.Resend(w, v, answer.owner), data.Ways...)
 	}
 	data.User, data.HelpURL, data.LoginURL = answer.page.User, answer.page.HelpURL, answer.page.LoginURL
 	answer.page = data

@@ -42,18 +42,6 @@ func (m *emailMethod) serve(w http.ResponseWriter, r *http.Request, form Form, v
 	return m.send(w, r, visit, emaillink.Request{Address: address, Length: form.Length}, address)
 }
 
-// SendLink has a link sent to the stored address of a user who has proven to have had
-// one, such as an expired one, and shows the page for its code. The link leads to
-// visit's Next. It needs email_link: see SendsLinks.
-func (p *Page) SendLink(w http.ResponseWriter, r *http.Request, visit Visit, user *userstore.User) error {
-	request := emaillink.Request{User: user.PrimaryKey.String()}
-	if user.Email != nil {
-		request.Address = *user.Email
-	}
-	m := &emailMethod{page: p, links: p.links}
-	return m.send(w, r, visit, request, masked(request.Address))
-}
-
 // SendsLinks reports whether the page sends links by e-mail.
 func (p *Page) SendsLinks() bool { return p.links != nil }
 

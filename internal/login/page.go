@@ -228,6 +228,9 @@ func (p *Page) Serve(w http.ResponseWriter, r *http.Request, visit Visit) error 
 
 // servePost answers a form.
 func (p *Page) servePost(w http.ResponseWriter, r *http.Request, visit Visit) error {
+	if sealed := r.URL.Query().Get(resendParameter); sealed != "" {
+		return p.resend(w, r, visit, sealed)
+	}
 	form, err := p.readForm(r, visit.Ties())
 	switch {
 	case errors.Is(err, errNotForm):

@@ -74,6 +74,9 @@ func (k Kind) Ways(to Places) (ways []Way) {
 	return ways
 }
 
+// Resending is the way to a new link for one that has expired.
+func Resending(to string) Way { return Way{Key: "expired.resend", URL: to, Post: true} }
+
 // Staying is the way of a user who is logged in, and asks for the page for logging
 // in.
 func Staying(to string) []Way { return []Way{{Key: wayStay, URL: to}} }
