@@ -57,6 +57,8 @@ var (
 	db      *database
 	mariadb *testmariadb.Server // Django's; nil where there is none
 	browser *chromium
+
+	programs string // the directory of programs that tests build
 )
 
 func TestMain(m *testing.M) {
@@ -87,6 +89,7 @@ func runTests(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	programs = dir
 	if err := os.MkdirAll(screenshots, 0o755); err != nil {
 		return 0, err
 	}
