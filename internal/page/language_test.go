@@ -252,3 +252,31 @@ func TestLoginTitlesAreInTroubleshooting(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorsOfTheLoginPageHaveTexts looks for the names of errors in the code that
+// answers its forms.
+func TestErrorsOfTheLoginPageHaveTexts(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../login/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, file := range files {
+		code, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range regexp.MustCompile(`(?:Error:|shown\.Error =) "(\w+)"`).FindAllStringSubmatch(string(code), -1) {
+			found++
+			forms := &LoginForms{Methods: []string{"password"}, Error: match[1]}
+			words := &words{language: newLanguage(english, logins, nil)}
+			if text := words.formError(forms); text == "" || words.lacksText {
+				t.Errorf("%s: there is no text for the error %s", file, match[1])
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no error was found")
+	}
+}
