@@ -2,7 +2,9 @@ package session_test
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -104,5 +106,29 @@ func TestRenewalAfterTheLastTimeOfACookieIsNotMade(t *testing.T) {
 		if renewed, ok := sessions.Renew(&parsed, user, last.Add(time.Second)); ok || renewed != "" || parsed != before {
 			t.Errorf("%s: a second later a renewal is made: %q", name, renewed)
 		}
+	}
+}
+
+// TestSessionOfALaterReleaseIsMalformed has one of a length that isn't known here,
+// and one that says the default in the format for others. Only a gateway with the
+// keys can make them.
+func TestSessionOfALaterReleaseIsMalformed(t *testing.T) {
+	t.Parallel()
+	const audience = "site, store"
+	sessions := newSessions(t, func(s *session.Settings) { s.Audience = audience })
+	packer := token.LongPacker.Name()
+	for length, want := range map[byte]error{
+		byte(session.Default): session.Malformed, byte(session.Remembered): nil, byte(session.Shared): nil, 3: session.Malformed, 255: session.Malformed,
+	} {
+		packed := "\x00\x00\x00\x2a"
+		covered := append(binary.BigEndian.AppendUint16(nil, uint16(len(packed))), packed+"\x01"+*user.Password...)
+		data := binary.BigEndian.AppendUint32([]byte{2}, uint32(login.Unix()))
+		data = binary.BigEndian.AppendUint32(data, 0)
+		data = append(data, documentedMAC(t, "password", packer, audience, covered)...)
+		data = append(data, documentedMAC(t, "scope", packer, audience, nil)...)
+		data = append(data, length)
+		data = append(data, packed...)
+		data = append(data, documentedMAC(t, "signature", packer, audience, data)...)
+		expect(t, "length "+strconv.Itoa(int(length)), check(sessions, base64.RawURLEncoding.EncodeToString(data), "", login), want)
 	}
 }

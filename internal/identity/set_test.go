@@ -63,8 +63,10 @@ func TestFieldsAndPlaceholdersAreTheUsers(t *testing.T) {
 			t.Errorf("the placeholder of %s is %q, want %q", name, got, want)
 		}
 	}
-	if value, known := repl.Get("http.auth.users"); known {
-		t.Errorf("a placeholder of another module is %v", value)
+	for _, other := range []string{"http.auth.users", "username", "id"} {
+		if value, known := repl.Get(other); known {
+			t.Errorf("{%s}, which is another module's, is %v", other, value)
+		}
 	}
 	// A later handler has another user, or a newer row of this one.
 	fields.Set(r, eight, zap.NewNop())

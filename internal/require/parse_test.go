@@ -50,7 +50,7 @@ func TestRequirementsThatCannotBeAreRejected(t *testing.T) {
 		{[]string{"groups", "editors"}, "did you mean group"},
 		{[]string{"is_staff"}, "did you mean staff"},
 		{[]string{"Superusers"}, "did you mean superuser"},
-		{[]string{"premission", "blog.change_post"}, "did you mean permission"},
+		{[]string{"permision", "blog.change_post"}, "did you mean permission"},
 		{[]string{"usre", "alice"}, "did you mean user"},
 		{[]string{"users", "alice"}, "did you mean user"},
 		{[]string{"username", "alice"}, "did you mean user"},
