@@ -89,6 +89,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        path <path>
 //	        same_site lax|strict|none
 //	        partitioned on|off
+//	        table <table>
 //	        secure auto|on|off
 //	        update_last_login [on|off]
 //	        redirect on|off|safari_off

@@ -54,6 +54,7 @@ func TestDocsCaddyfiles(t *testing.T) {
 		// The other table and the other key that docs/tables.md reads.
 		db.mustExec(t, "CREATE TABLE accounts_customer (id int PRIMARY KEY, email varchar(254) NOT NULL, password varchar(128) NOT NULL, last_login datetime(6), enabled tinyint NOT NULL, display_name varchar(50) NOT NULL)")
 		db.addSessions(t)
+		db.addSessionList(t)
 		db.mustExec(t, "ALTER TABLE auth_user ADD COLUMN object_id char(24) NULL UNIQUE")
 		t.Cleanup(func() {
 			db.mustExec(t, "DROP TABLE accounts_customer")
@@ -263,6 +264,8 @@ func TestGrants(t *testing.T) {
 			db.mustExec(t, "DROP TABLE sesame_revocations")
 		})
 		revocations, _ := grantsOf(t, text, "## The account", "sesame_revocations")
+		db.addSessionList(t)
+		listed := slices.Concat(readOnly, writing, rightsGrantsOf(t, text, "sesame_session "))
 		groups := slices.Concat(readOnly, rightsGrantsOf(t, text, "auth_group "))
 		permissions := slices.Concat(groups, rightsGrantsOf(t, text, "auth_permission "))
 
@@ -277,6 +280,8 @@ func TestGrants(t *testing.T) {
 			{"a session that writes nothing", readOnly, "max_age 10m\nsession {\n\tupdate_last_login off\n}", "", ""},
 			{"one-time tokens", slices.Concat(readOnly, writing), "max_age 10m\none_time", "", ""},
 			{"sessions", slices.Concat(readOnly, writing), "max_age 10m\nsession", "", ""},
+			{"sessions in a table", listed, "max_age 10m\nsession {\n\ttable sesame_session\n}", "", ""},
+			{"sessions in a table without the right to write there", listed[:len(listed)-1], "max_age 10m\nsession {\n\ttable sesame_session\n}", "", "\"sesame_session\""},
 			{"one-time tokens without the right to write", readOnly, "max_age 10m\none_time", "", "last_login"},
 			{"sessions without the right to write", readOnly, "max_age 10m\nsession", "", "last_login"},
 			{"revoked tokens", slices.Concat(readOnly, revocations), "max_age 10m", "revocations sesame_revocations", ""},

@@ -224,9 +224,6 @@ func (g builder) provisionLogin() error {
 	}
 	g.sources.Recognize(tokenForm(g))
 	g.sources.AddCookies(g.confirmer.cookie.Name())
-	if hasOwnSession(g.config) {
-		g.sources.AddCookies(g.logins.cookie.Name())
-	}
 	if cfg := g.config.DjangoSession; cfg != nil && cfg.LoginURL != "" {
 		if g.loginPage, err = loginurl.New(cfg.LoginURL, cfg.CookieSecure); err != nil {
 			return setting.In(cfg.Option(), setting.Of("login_url", err))
@@ -396,7 +393,7 @@ func (g builder) provisionSchemes() {
 	if !hasOwnSession(g.config) {
 		return
 	}
-	g.addScheme(&authn.Session{
+	g.logins.scheme = &authn.Session{
 		Cookie: &g.logins.cookie,
 		Keys: func(ctx context.Context) (*session.Sessions, error) {
 			made, err := g.keys(ctx)
@@ -405,7 +402,10 @@ func (g builder) provisionSchemes() {
 			}
 			return made.sessions, nil
 		},
-	})
+	}
+	g.configured = append(g.configured, g.logins.scheme)
+	g.sources.AddCookies(g.logins.scheme.Cookies()...)
+	g.addScheme(g.logins.scheme)
 }
 
 // addScheme adds a scheme beside tokens.
@@ -427,6 +427,7 @@ func (g builder) provisionConfigured() error {
 		return err
 	}
 	env.Store, env.Now, env.Logger = func() *userstore.MySQL { return g.store }, g.now, g.logger
+	g.listSessions(env)
 	g.refuser.challenges.asksBrowsers = asksBrowsers(g.config)
 	if g.sources.Reads(claim.FromBasic) {
 		g.refuser.challenges.add([]string{authn.BasicChallenge(g.config.Realm)})

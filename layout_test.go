@@ -20,13 +20,13 @@ const modulePath = "github.com/caddy-sesame/caddy-sesame"
 var layers = [][]string{
 	{""}, // the root
 	{"internal/operator"},
-	{"internal/login"},
+	{"internal/login", "internal/sessionlist"},
 	{"internal/secondfactor"},
 	{"internal/authn", "internal/emaillink", "internal/loginurl", "internal/repost"},
 	{"internal/accesslog", "internal/claim", "internal/cookie", "internal/hashing", "internal/identity", "internal/limit", "internal/mail", "internal/page", "internal/place", "internal/require", "internal/scope", "internal/watch", "django/settings"},
 	{"session", "userstore", "internal/claim/rawuri", "internal/origin"},
 	{"token", "internal/directive", "internal/secret", "internal/strictjson"},
-	{"internal/nearest", "internal/setting"},
+	{"internal/device", "internal/nearest", "internal/setting"},
 }
 
 // siblings are the imports within a layer that are allowed.

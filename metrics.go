@@ -74,7 +74,7 @@ type tally struct {
 	consumptions  [consumptions]atomic.Uint64
 	logins        atomic.Uint64
 	logouts       atomic.Uint64
-	sessionsEnded [session.Revoked + 1]atomic.Uint64
+	sessionsEnded [session.NoTable + 1]atomic.Uint64
 
 	// Counts of the schemes besides tokens and sessions, and of ways to log in.
 	mu       sync.Mutex

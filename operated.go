@@ -68,6 +68,7 @@ func (h *Handler) operated() *operator.Handler {
 		},
 		AddNeeds:        func(needs *userstore.Needs) error { return addSchemeNeeds(h, needs) },
 		WritesLastLogin: writesLastLogin(h),
+		SessionTable:    tableOf(h),
 	}
 	if sendsLinks(h) {
 		o.Mail = &h.Login.EmailLink.Mail
@@ -82,7 +83,7 @@ func (h *Handler) operated() *operator.Handler {
 		o.Cached = time.Duration(h.Cache.For)
 	}
 	if h.Session != nil {
-		o.SessionMaxAge = cmp.Or(time.Duration(h.Session.MaxAge), session.DefaultMaxAge)
+		o.SessionMaxAge = max(cmp.Or(time.Duration(h.Session.MaxAge), session.DefaultMaxAge), remember(h))
 	}
 	if h.Assertion != nil {
 		o.AssertionKeys = func(settings token.Settings) ([]string, bool, error) {
@@ -148,6 +149,9 @@ func addSchemeNeeds(h *Handler, needs *userstore.Needs) error {
 	}
 	if sendsLinks(h) {
 		needs.Email, needs.LastLogin = true, true
+	}
+	if table := tableOf(h); table != "" {
+		authn.NewSessionList(table, env).AddNeeds(needs)
 	}
 	for _, cfg := range schemesOf(h) {
 		scheme, err := cfg.New(env)

@@ -22,6 +22,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/secondfactor"
+	"github.com/caddy-sesame/caddy-sesame/internal/sessionlist"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -35,14 +36,18 @@ const (
 
 // The pages below the reserved path.
 const (
-	reservedLogin  = "login"
-	reservedLogout = "logout"
-	reservedWhoami = "whoami"
-	reservedKeySet = "jwks.json"
+	reservedLogin    = "login"
+	reservedLogout   = "logout"
+	reservedSessions = "sessions"
+	reservedWhoami   = "whoami"
+	reservedKeySet   = "jwks.json"
 )
 
 // reserved are the pages below the reserved path.
-type reserved struct{ g *gate }
+type reserved struct {
+	g        *gate
+	sessions *sessionlist.Page // nil without a table of sessions
+}
 
 // nextParameter is the query parameter that says where to go after a login or
 // logout, as in Django.
@@ -98,6 +103,9 @@ func (p *reserved) serve(w http.ResponseWriter, r *http.Request, page string, c 
 		return nil
 	}
 	claim.ForbidLinking(w.Header())
+	if page == reservedSessions && p.sessions != nil {
+		return p.serveSessions(w, r, c)
+	}
 	switch page {
 	case reservedLogin:
 		return p.serveLogin(w, r, c)

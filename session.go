@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/directive"
 	"github.com/caddy-sesame/caddy-sesame/internal/operator"
 	"github.com/caddy-sesame/caddy-sesame/internal/place"
+	"github.com/caddy-sesame/caddy-sesame/internal/sessionlist"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/internal/watch"
 	"github.com/caddy-sesame/caddy-sesame/session"
@@ -61,6 +61,11 @@ type SessionConfig struct {
 	// a frame (CHIPS). Only with `same_site none`. Default: false.
 	Partitioned bool `json:"partitioned,omitempty"`
 
+	// The table that sessions are also in, so that users see where they are logged in,
+	// and a session can be ended on the server. It is made with the statement that
+	// `caddy sesame check --create` prints. Default: none.
+	Table string `json:"table,omitempty"`
+
 	// Whether a login writes `last_login`, as Django's does. Default: true.
 	UpdateLastLogin *bool `json:"update_last_login,omitempty"`
 
@@ -88,6 +93,7 @@ func sessionOption(to **SessionConfig) directive.Option {
 		"same_site":         directive.Text(&cfg.SameSite, "lax, strict or none"),
 		"secure":            directive.Text(&cfg.Secure, "auto, on or off"),
 		"partitioned":       directive.Switch(&cfg.Partitioned),
+		"table":             directive.Text(&cfg.Table, "the name of a table"),
 		"update_last_login": directive.SwitchPointer(&cfg.UpdateLastLogin),
 		"redirect":          directive.Text(&cfg.Redirect, "on, off or safari_off"),
 		"end_cookies":       directive.Texts(&cfg.EndCookies, "names of cookies"),
@@ -110,7 +116,8 @@ const (
 type logins struct {
 	g               *gate
 	cookie          cookie.Cookie
-	ending          cookie.Ending // of applications
+	scheme          *authn.Session // nil where logins begin sessions of Django's
+	ending          cookie.Ending  // of applications
 	redirect        string
 	updateLastLogin bool
 }
@@ -137,6 +144,22 @@ func newLogins(cfg *SessionConfig) (*logins, error) {
 		return nil, setting.Errorf("session: redirect", "session: redirect %q: it must be on, off or safari_off", l.redirect)
 	}
 	return l, nil
+}
+
+// listSessions makes the list of the gateway's own sessions, if there is a table.
+func (g builder) listSessions(env *authn.Environment) {
+	if table := tableOf(g.config); table != "" {
+		g.logins.scheme.List = authn.NewSessionList(table, env)
+		g.reserved.sessions = &sessionlist.Page{Pages: g.pages, List: g.logins.scheme.List, Now: g.now}
+	}
+}
+
+// tableOf is the table that the gateway's own sessions are in; empty for none.
+func tableOf(h *Handler) string {
+	if !hasOwnSession(h) {
+		return ""
+	}
+	return h.Session.Table
 }
 
 // keys verify tokens and sessions. They are made once the store knows its table.
@@ -199,22 +222,31 @@ func (l *logins) start(w http.ResponseWriter, r *http.Request, user *userstore.U
 		return err
 	}
 	now := l.g.now()
-	value, err := made.sessions.Begin(session.Login{
+	login := session.Login{
 		PrimaryKey: user.PrimaryKey, User: user.User, Scope: authn.BoundScope(l.cookie.Site(r), c.at.Scope), Length: length, Time: now,
-	})
+	}
+	if l.scheme.List != nil {
+		login.ID = session.NewID()
+	}
+	value, err := made.sessions.Begin(login)
 	if err != nil {
 		return fmt.Errorf("making a session: %w", err)
 	}
-	counted.logins.Add(1)
 	sent, err := authn.SentSessions(r.Context(), c.ambient, c.at)
 	if err != nil {
 		return err
 	}
+	if l.scheme.List != nil {
+		if err := l.scheme.List.Begin(r, user, login, l.cookie.Site(r), made.sessions.Settings(), sent); err != nil {
+			return err
+		}
+	}
+	counted.logins.Add(1)
 	if !sent.IsOnlyOf(user.PrimaryKey) {
 		l.ending.Expire(w, r)
 	}
 	for _, replaced := range append(sent.Valid, sent.OtherScope...) {
-		if replaced.PrimaryKey() != user.PrimaryKey {
+		if id := replaced.ID(); replaced.PrimaryKey() != user.PrimaryKey || !id.IsZero() {
 			watch.EndSession(l.watched(&replaced))
 		}
 	}
@@ -278,6 +310,9 @@ func (l *logins) renew(w http.ResponseWriter, r *http.Request, v *visitor) error
 	if err != nil {
 		return err
 	}
+	if l.scheme.List != nil {
+		l.scheme.List.See(r, v.user, v.session, made.sessions.Settings())
+	}
 	now := l.g.now()
 	value, renewed := made.sessions.Renew(v.session, v.user.User, now)
 	if !renewed {
@@ -308,12 +343,12 @@ func (l *logins) note(ctx context.Context, user *userstore.User) {
 // work on other hosts of the site.
 func (h *Handler) cookieWarnings(hosts []string) []operator.Warning {
 	if h.DjangoSession != nil && (h.Session == nil || writesDjango(h)) {
-		return domainWarnings("django_session cookie_domain", h.DjangoSession.CookieDomain, hosts)
+		return warningsOf(cookie.DomainWarnings("django_session cookie_domain", h.DjangoSession.CookieDomain, hosts))
 	}
 	if h.Session == nil {
 		return nil
 	}
-	warnings := domainWarnings("session domain", h.Session.Domain, hosts)
+	warnings := warningsOf(cookie.DomainWarnings("session domain", h.Session.Domain, hosts))
 	switch h.Session.Name {
 	case "sessionid", "csrftoken", "messages", "PHPSESSID":
 		warnings = append(warnings, operator.Warning{
@@ -328,7 +363,7 @@ func (h *Handler) cookieWarnings(hosts []string) []operator.Warning {
 		})
 	}
 	path, reserved := cmp.Or(h.Session.Path, "/"), cmp.Or(h.ReservedPath, defaultReservedPath)
-	if reserved != reservedOff && !isPathBelow(reserved, path) {
+	if reserved != reservedOff && !cookie.IsSentBelow(reserved, path) {
 		below := strings.TrimSuffix(path, "/") + defaultReservedPath
 		warnings = append(warnings, operator.Warning{
 			Text:   fmt.Sprintf("session path %s leaves out %s: browsers don't send the cookie to its pages, and no user can log out there", path, reserved),
@@ -338,45 +373,12 @@ func (h *Handler) cookieWarnings(hosts []string) []operator.Warning {
 	return warnings
 }
 
-// domainWarnings are those about the domain of a cookie.
-func domainWarnings(option, domain string, hosts []string) (warnings []operator.Warning) {
-	domain = strings.TrimPrefix(strings.ToLower(domain), ".")
-	for _, host := range hosts {
-		if domain == "" || isBelow(host, domain) {
-			continue
-		}
-		warnings = append(warnings, operator.Warning{
-			Text:   fmt.Sprintf("%s %s is not a parent of the host %s: browsers reject the cookie there, and no user stays logged in", option, domain, host),
-			Advice: "set it to a domain that " + host + " is in, or leave it out for a cookie of the host alone",
-		})
+// warningsOf are warnings about a cookie, as commands know them.
+func warningsOf(warnings []cookie.Warning) (all []operator.Warning) {
+	for _, w := range warnings {
+		all = append(all, operator.Warning(w))
 	}
-	if domain != "" && domain != "localhost" && !strings.Contains(domain, ".") {
-		warnings = append(warnings, operator.Warning{
-			Text:   fmt.Sprintf("%s %s is a whole top-level domain: browsers reject the cookie, and no user stays logged in", option, domain),
-			Advice: "set it to a domain of your own, such as example." + domain + ", or leave it out for a cookie of the host alone",
-		})
-	}
-	return warnings
-}
-
-// isBelow reports whether a host is a domain or in it. The host may have a wildcard
-// or a placeholder in it.
-func isBelow(host, domain string) bool {
-	if bare, _, err := net.SplitHostPort(host); err == nil {
-		host = bare
-	}
-	if host == "" || strings.Contains(host, "{") {
-		return true // the placeholder's value isn't known
-	}
-	host = strings.ToLower(host)
-	return host == domain || strings.HasSuffix(host, "."+domain)
-}
-
-// isPathBelow reports whether a cookie with a path is sent with requests for
-// another (RFC 6265, section 5.1.4).
-func isPathBelow(requested, path string) bool {
-	rest, ok := strings.CutPrefix(requested, path)
-	return ok && (rest == "" || strings.HasSuffix(path, "/") || rest[0] == '/')
+	return all
 }
 
 // warnAboutCookie logs the warnings when the handler starts, as far as its sites
@@ -441,19 +443,27 @@ func (l *logins) end(w http.ResponseWriter, r *http.Request, c taken) error {
 	if writesDjango(l.g.config) {
 		return l.endDjango(w, r, c)
 	}
+	// There are none while the store hasn't read the type of the primary key.
+	sent, err := authn.SentSessions(r.Context(), c.ambient, authn.At{Now: l.g.now()})
+	if l.scheme.List != nil && err == nil {
+		err = l.scheme.List.End(r.Context(), sent)
+	}
+	if l.scheme.List != nil && err != nil {
+		return err // copies of the cookie would go on
+	}
 	l.ending.Expire(w, r)
 	if sessionsIn(c.ambient) == 0 {
 		return nil
 	}
 	counted.logouts.Add(1)
-	sent := l.ended(r, c)
 	user := token.PrimaryKey{}
-	if len(sent) > 0 {
-		user = sent[0].PrimaryKey()
+	ended := append(sent.Valid, sent.OtherScope...)
+	if len(ended) > 0 {
+		user = ended[0].PrimaryKey()
 	}
 	l.g.audit.logout(r, user, outcomeSession.String())
-	for i := range sent {
-		watch.EndSession(l.watched(&sent[i]))
+	for i := range ended {
+		watch.EndSession(l.watched(&ended[i]))
 	}
 	if sessionsIn(c.ambient) > 1 {
 		l.cookie.ClearAll(w, r)
@@ -480,17 +490,10 @@ func (l *logins) endDjango(w http.ResponseWriter, r *http.Request, c taken) erro
 	return nil
 }
 
-// ended are the sessions of a request that logs out, of any scope. There are none
-// while the store hasn't read the type of the primary key.
-func (l *logins) ended(r *http.Request, c taken) []session.Parsed {
-	sent, err := authn.SentSessions(r.Context(), c.ambient, authn.At{Now: l.g.now()})
-	if err != nil {
-		return nil
-	}
-	return append(sent.Valid, sent.OtherScope...)
-}
-
 // watched identifies the open responses of a session.
 func (l *logins) watched(parsed *session.Parsed) watch.Session {
+	if id := parsed.ID(); !id.IsZero() && l.scheme.List != nil {
+		return watch.Session{Mark: l.scheme.List.Mark(id)}
+	}
 	return watch.Session{Audience: l.g.made.Load().sessions.Settings().Audience, User: parsed.PrimaryKey(), Login: parsed.Issued().Unix()}
 }

@@ -327,6 +327,7 @@ func checkDjangoSession(h *Handler) error {
 		{"same_site", h.Session.SameSite != "", "cookie_samesite"},
 		{"secure", h.Session.Secure != "", "cookie_secure"},
 		{"partitioned", h.Session.Partitioned, "cookie_samesite"},
+		{"table", h.Session.Table != "", "table"},
 	} {
 		if option.isSet {
 			return setting.Errorf("session: "+option.name, "session: %s has no effect beside django_session with write on, since a login begins a session of Django's instead: remove it; %s in django_session is that session's",

@@ -190,6 +190,57 @@ func (v *visitor) hasNewPassword(now *userstore.User) bool {
 	return (password == nil) != (now.Password == nil) || password != nil && *password != *now.Password
 }
 
+// serveSessions shows users where they are logged in, and ends sessions. A session is
+// needed for that: the bearer of a link or token might not be the user.
+func (p *reserved) serveSessions(w http.ResponseWriter, r *http.Request, c taken) error {
+	scope, err := p.g.scope.Of(r)
+	if err != nil {
+		return p.g.refuser.failFor(w, r, c, p.g.rejected(r, c.token(), err))
+	}
+	c.at = authn.At{Scope: scope, Now: p.g.now()}
+	v, err := p.g.visitorUnasked(r, c, anyUser)
+	switch {
+	case errors.Is(err, authn.ErrNone):
+		p.g.logins.forget(w, r, c, err)
+		return p.g.refuser.refuseNobody(w, r, c)
+	case err != nil:
+		return p.g.refuser.failFor(w, r, c, err)
+	case v.session == nil:
+		return p.g.refuser.refuseNobody(w, r, c) // a session of Django's
+	}
+	counted.requests[outcomePage].Add(1)
+	return p.sessions.Serve(w, r, &sessionVisit{p.g, r, c, v})
+}
+
+// sessionVisit is a sessionlist.Visit.
+type sessionVisit struct {
+	g *gate
+	r *http.Request
+	c taken
+	v visitor
+}
+
+// User implements sessionlist.Visit.
+func (v *sessionVisit) User() *userstore.User { return v.v.user }
+
+// Session implements sessionlist.Visit.
+func (v *sessionVisit) Session() session.ID { return v.v.session.ID() }
+
+// Ended implements sessionlist.Visit.
+func (v *sessionVisit) Ended(id session.ID) {
+	watch.EndSession(watch.Session{Mark: v.g.logins.scheme.List.Mark(id)})
+}
+
+// LogOut implements sessionlist.Visit.
+func (v *sessionVisit) LogOut(w http.ResponseWriter) error {
+	return v.g.reserved.serveLogout(w, v.r, v.c)
+}
+
+// Fail implements sessionlist.Visit.
+func (v *sessionVisit) Fail(w http.ResponseWriter, err error) error {
+	return v.g.refuser.failFor(w, v.r, v.c, err)
+}
+
 // tokenForm is the claim.Form of a handler's tokens.
 type tokenForm struct{ *gate }
 

@@ -50,9 +50,9 @@ func FuzzParse(f *testing.F) {
 	all := fuzzSessions(f)
 	for i, sessions := range all {
 		for _, key := range fuzzKeys {
-			for length := range lengths {
-				scope := []string{"", "s", ""}[length]
-				value, err := sessions.Begin(Login{PrimaryKey: key, Scope: scope, Length: length, Time: fuzzNow})
+			for n := range 2 * lengths {
+				length, id, scope := n/2, ID{byte(n % 2)}, []string{"", "s"}[n%2]
+				value, err := sessions.Begin(Login{PrimaryKey: key, Scope: scope, Length: length, ID: id, Time: fuzzNow})
 				if err != nil {
 					continue // not a key of this packer
 				}
@@ -108,7 +108,7 @@ func fuzzParse(t *testing.T, sessions *Sessions, value, scope string) {
 	}
 	var again bytes.Buffer
 	version := byte(versionDefault)
-	if parsed.length != Default {
+	if parsed.length != Default || !parsed.id.IsZero() {
 		version = versionLength
 	}
 	again.WriteByte(version)
@@ -117,7 +117,11 @@ func fuzzParse(t *testing.T, sessions *Sessions, value, scope string) {
 	}
 	again.Write(parsed.passwordTag[:])
 	again.Write(sc.scopeTag(sc.macs[parsed.key], parsed.Scope()))
-	if version == versionLength {
+	switch {
+	case !parsed.id.IsZero():
+		again.WriteByte(byte(parsed.length) | hasID)
+		again.Write(parsed.id[:])
+	case version == versionLength:
 		again.WriteByte(byte(parsed.length))
 	}
 	again.Write(packed)
@@ -131,7 +135,7 @@ func fuzzParse(t *testing.T, sessions *Sessions, value, scope string) {
 	}
 	before := parsed
 	if _, renewed := sessions.Renew(&parsed, token.User{}, fuzzNow); renewed {
-		if parsed.issued != before.issued || parsed.pk != before.pk || parsed.length != before.length || parsed.Scope() != scope ||
+		if parsed.issued != before.issued || parsed.pk != before.pk || parsed.length != before.length || parsed.id != before.id || parsed.Scope() != scope ||
 			!parsed.Expires().After(before.Expires()) {
 			t.Errorf("renewed %+v as %+v", before, parsed)
 		}

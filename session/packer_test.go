@@ -65,14 +65,14 @@ func TestLongestSessionIsReadAndHasItsForm(t *testing.T) {
 	now := time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)
 	sessions := newSessions(t, func(s *session.Settings) { s.Encoding = token.StrPacker })
 	longest := token.StringKey(strings.Repeat("k", 255))
-	value, err := sessions.Begin(session.Login{PrimaryKey: longest, User: user, Length: session.Shared, Time: now})
+	value, err := sessions.Begin(session.Login{PrimaryKey: longest, User: user, Length: session.Shared, ID: session.NewID(), Time: now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "check", check(sessions, value, "", now), nil)
 	data, err := base64.RawURLEncoding.DecodeString(value)
-	if err != nil || len(data) != 314 {
-		t.Fatalf("the session has %d bytes, want 314; %v", len(data), err)
+	if err != nil || len(data) != 330 {
+		t.Fatalf("the session has %d bytes, want 330; %v", len(data), err)
 	}
 	if !session.HasForm(value, now) {
 		t.Error("it hasn't the form of a session")

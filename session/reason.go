@@ -7,8 +7,8 @@ package session
 //	if errors.As(err, &reason) { … }
 type Reason uint8
 
-// The reasons, in the order in which they are checked. The caller checks those
-// of the user's row, between Parse and Verify.
+// The reasons. The caller checks those of the rows of the user and of the session's
+// ID, between Parse and Verify.
 const (
 	// Malformed: not a session cookie, cut short, or of another version.
 	Malformed Reason = iota + 1
@@ -30,12 +30,16 @@ const (
 	InactiveUser
 	// Revoked: the password has changed since the login.
 	Revoked
+	// Ended: the row of the session's ID is gone, or the user's is.
+	Ended
+	// NoTable: the session has an ID, and the caller has no table to look for it.
+	NoTable
 )
 
 // Reasons returns every Reason.
 func Reasons() []Reason {
-	all := make([]Reason, 0, Revoked)
-	for r := Malformed; r <= Revoked; r++ {
+	all := make([]Reason, 0, NoTable)
+	for r := Malformed; r <= NoTable; r++ {
 		all = append(all, r)
 	}
 	return all
@@ -62,6 +66,10 @@ func (r Reason) String() string {
 		return "inactive_user"
 	case Revoked:
 		return "revoked"
+	case Ended:
+		return "ended"
+	case NoTable:
+		return "no_table"
 	default:
 		return "unknown"
 	}
@@ -89,6 +97,10 @@ func (r Reason) Error() string {
 		return "the session's user is inactive"
 	case Revoked:
 		return "the user's password has changed since the login"
+	case Ended:
+		return "the session was ended, or its user was deleted: it is no longer in the table"
+	case NoTable:
+		return "the session is in a table, which this gateway's configuration doesn't name"
 	default:
 		return "unknown reason"
 	}
@@ -108,7 +120,7 @@ func (r Reason) Public() string {
 	switch r {
 	case Malformed:
 		return "malformed"
-	case Expired, IdleExpired:
+	case Expired, IdleExpired, Ended:
 		return "expired"
 	default:
 		return "invalid"

@@ -22,6 +22,8 @@ func TestReasonsOfSessionsStayTheSame(t *testing.T) {
 		"unknown_user":  "invalid",
 		"inactive_user": "invalid",
 		"revoked":       "invalid",
+		"ended":         "expired",
+		"no_table":      "invalid",
 	}
 	inWords := map[string]bool{"": true, "unknown reason": true}
 	for _, reason := range session.Reasons() {

@@ -1,5 +1,6 @@
-// Package session makes and checks signed session cookies. Nothing is stored
-// on the server: any number of gateways with the same keys share a session.
+// Package session makes and checks signed session cookies. Nothing needs to be stored
+// on the server: any number of gateways with the same keys share a session. A session
+// with an ID is in a table, too, and the caller must check that it still is there.
 //
 // A session holds the primary key of a user and a keyed hash of the password
 // in the user's row, so checking takes two steps, as it does for a token:
@@ -10,8 +11,8 @@
 //
 // # Limits
 //
-// A copy of the cookie is a copy of the session. Logging out removes the
-// browser's cookie only: a copy works until its age or a time without use ends it,
+// A copy of the cookie is a copy of the session. Logging out of a session without an
+// ID removes the browser's cookie only: a copy works until its age or a time without use ends it,
 // or a new password does. The cookie is signed, not encrypted: its reader learns the
 // primary key and two times, but nothing about the scope or the password.
 //
@@ -30,8 +31,9 @@
 //	41      n     the primary key, as the packer writes it, 256 bytes at most
 //	41+n    16    signature of all bytes before it
 //
-// In version 2, a byte in front of the primary key is the Length: 1 for Remembered,
-// 2 for Shared. Sessions of the Default length have version 1, so that gateways of
+// In version 2, a byte in front of the primary key is the Length: 0 for Default, 1 for
+// Remembered, 2 for Shared. If its highest bit is set, the ID follows it, of 16 bytes.
+// Sessions of the Default length without an ID have version 1, so that gateways of
 // releases before version 2 accept them.
 //
 // Password tag, scope tag and signature are HMAC-SHA256 (RFC 2104), of which
@@ -82,7 +84,7 @@ import (
 // or the signature cover must change the label of the key derivation, too.
 const (
 	versionDefault = 1
-	versionLength  = 2 // has a Length
+	versionLength  = 2 // has a Length, and may have an ID
 )
 
 // Where the parts of a cookie start, and their sizes, in bytes.
@@ -95,11 +97,12 @@ const (
 	offsetKey      = offsetScope + tagSize // of version 1
 
 	lengthSize = 1
-	tagSize    = 16 // of each tag and of the signature; can't be guessed
+	hasID      = 0x80 // in the byte of the length
+	tagSize    = 16   // of each tag and of the signature; can't be guessed
 	maxKeySize = 256
 
 	minDataSize = offsetKey + tagSize
-	maxDataSize = offsetKey + lengthSize + maxKeySize + tagSize
+	maxDataSize = offsetKey + lengthSize + idSize + maxKeySize + tagSize
 	// maxValueSize is the length of the longest cookie in base64.
 	maxValueSize = (maxDataSize*8 + 5) / 6
 )
@@ -162,6 +165,7 @@ type Parsed struct {
 	seen    time.Time
 	expires time.Time
 	length  Length
+	id      ID
 	scope   string
 
 	passwordTag [tagSize]byte
@@ -181,6 +185,9 @@ func (p *Parsed) Expires() time.Time { return p.expires }
 // Length returns how long the session lasts.
 func (p *Parsed) Length() Length { return p.length }
 
+// ID returns the session's ID, which is zero if it is in no table.
+func (p *Parsed) ID() ID { return p.id }
+
 // Scope returns the scope that the session was made for.
 func (p *Parsed) Scope() string { return p.scope }
 
@@ -190,6 +197,7 @@ type Login struct {
 	User       token.User
 	Scope      string
 	Length     Length
+	ID         ID // zero for none
 	Time       time.Time
 }
 
@@ -225,7 +233,7 @@ func (s *Sessions) encode(login Login, seen int64) (string, error) {
 
 	macs := sc.macs[0]
 	version := byte(versionDefault)
-	if login.Length != Default {
+	if login.Length != Default || !login.ID.IsZero() {
 		version = versionLength
 	}
 	data := append(sc.data[:0], version)
@@ -233,7 +241,10 @@ func (s *Sessions) encode(login Login, seen int64) (string, error) {
 	data = binary.BigEndian.AppendUint32(data, uint32(seen-issued))
 	data = append(data, sc.passwordTag(macs, packed, login.User.Password)...)
 	data = append(data, sc.scopeTag(macs, login.Scope)...)
-	if version == versionLength {
+	switch {
+	case !login.ID.IsZero():
+		data = append(append(data, byte(login.Length)|hasID), login.ID[:]...)
+	case version == versionLength:
 		data = append(data, byte(login.Length))
 	}
 	data = append(data, packed...)
@@ -276,12 +287,8 @@ func (s *Sessions) parse(p *Parsed, value, scope string, now time.Time) Reason {
 	}
 
 	// From here on, it is known that Create or Renew has made the cookie.
-	key := offsetKey
-	if data[0] == versionLength {
-		p.length = Length(signed[offsetLength])
-		key += lengthSize
-	}
-	if p.length >= lengths || (p.length == Default) != (data[0] == versionDefault) {
+	key, ok := p.readLength(signed)
+	if !ok {
 		return Malformed // made by a later release
 	}
 	packed := signed[key:len(signed):len(signed)] // no Packer can read beyond it
@@ -301,6 +308,25 @@ func (s *Sessions) parse(p *Parsed, value, scope string, now time.Time) Reason {
 	}
 	p.scope = scope
 	return s.endedAt(p, now)
+}
+
+// readLength reads the Length and the ID of a session, and returns where the primary
+// key starts. ok is false if they aren't written as encode does.
+func (p *Parsed) readLength(signed []byte) (key int, ok bool) {
+	if signed[0] == versionDefault {
+		return offsetKey, true
+	}
+	length := signed[offsetLength]
+	p.length = Length(length &^ hasID)
+	key = offsetLength + lengthSize
+	if length&hasID == 0 {
+		return key, p.length != Default && p.length < lengths
+	}
+	if len(signed) < key+idSize {
+		return key, false
+	}
+	p.id = ID(signed[key : key+idSize])
+	return key + idSize, p.length < lengths && !p.id.IsZero()
 }
 
 // isPacked reports whether the packer writes pk as these bytes. Some packers
@@ -391,7 +417,7 @@ func (s *Sessions) Renew(p *Parsed, user token.User, now time.Time) (value strin
 	if isRecent || !canLast {
 		return "", false
 	}
-	login := Login{PrimaryKey: p.pk, User: user, Scope: p.scope, Length: p.length, Time: p.issued}
+	login := Login{PrimaryKey: p.pk, User: user, Scope: p.scope, Length: p.length, ID: p.id, Time: p.issued}
 	value, err := s.encode(login, now.Unix())
 	if err != nil {
 		return "", false // a clock beyond the times that a cookie can hold

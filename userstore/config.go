@@ -215,6 +215,9 @@ type Needs struct {
 	// SessionTable is the table of Django's sessions, if the store writes to it.
 	SessionTable string
 
+	// SessionList is the table of the gateway's own sessions, if there is one.
+	SessionList string
+
 	// UpgradePassword: hashes of passwords are replaced by others.
 	UpgradePassword bool
 

@@ -44,6 +44,7 @@ type plan struct {
 	// Statements that write; nil for those that the store doesn't need. writes lists all of them.
 	consume, upgrade *written
 	sessions         *sessionStatements
+	sessionList      *sessionList
 	extensions       map[*Via]extension
 	blacklists       map[*Blacklist]blacklistQuery
 	factors          []*factorTable // whose codes can be checked
@@ -213,6 +214,9 @@ func (s *MySQL) newPlan(ctx context.Context, t table) (*plan, error) {
 		return p.selectSQL + " FROM " + s.name.sql() + " WHERE " + quote(p.key.name) + oneOf(size) + atMost(size)
 	}
 	p.readings = []planned{{p.primary, nil}}
+	if err := s.chooseSessionList(ctx, &build); err != nil {
+		return nil, err
+	}
 	if err := s.chooseVias(ctx, &build); err != nil {
 		return nil, err
 	}

@@ -67,7 +67,7 @@ func (c *Config) replicaConfigs() []Config {
 // checked later; an unsuitable table is an error.
 func (s *MySQL) openReplicas(ctx context.Context) error {
 	needs := s.needs
-	needs.Vias, needs.AskSecondFactors = nil, false // which ask the primary
+	needs.Vias, needs.SessionList, needs.AskSecondFactors = nil, "", false // which ask the primary
 	for i, cfg := range s.cfg.replicaConfigs() {
 		s.replicas.used.Store(rand.Int32N(int32(i + 1))) //nolint:gosec // there are few, and none is a secret
 		replica, err := newMySQL(cfg, needs, s.logger)

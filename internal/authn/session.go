@@ -23,10 +23,31 @@ type Session struct {
 	// Keys returns what sessions are signed with. It fails while the store can't
 	// be asked how keys are written.
 	Keys func(ctx context.Context) (*session.Sessions, error)
+
+	// List is the table that sessions are in; nil for none.
+	List *SessionList
 }
 
 // Name implements Scheme.
 func (*Session) Name() string { return "session" }
+
+// AddNeeds implements ConfiguredScheme.
+func (s *Session) AddNeeds(needs *userstore.Needs) {
+	if s.List != nil {
+		s.List.AddNeeds(needs)
+	}
+}
+
+// Cookies implements ConfiguredScheme.
+func (s *Session) Cookies() []string { return []string{s.Cookie.Name()} }
+
+// Close waits for what is written beside requests.
+func (s *Session) Close() error {
+	if s.List == nil {
+		return nil
+	}
+	return s.List.Close()
+}
 
 // Take implements Scheme. Another host of the domain can set cookies of the
 // name for this one too, in front of the session's own, so there may be many.
@@ -80,11 +101,22 @@ func (c *SessionCookie) Subject(ctx context.Context, at At) (key userstore.Key, 
 		return key, err
 	}
 	c.parsed, err = c.sessions.Parse(c.value, BoundScope(c.site, at.Scope), at.Now)
-	return userstore.ByPrimaryKey(c.parsed.PrimaryKey()), err
+	id := c.parsed.ID()
+	switch {
+	case err != nil || id.IsZero(): // one from before there was a table stays valid
+		return userstore.ByPrimaryKey(c.parsed.PrimaryKey()), err
+	case c.scheme.List == nil:
+		// It may have been ended, which only the table tells.
+		return userstore.ByPrimaryKey(c.parsed.PrimaryKey()), session.NoTable
+	}
+	return c.scheme.List.via.Key(id.String()), nil
 }
 
 // Prove implements Credential.
 func (c *SessionCookie) Prove(user *userstore.User) error {
+	if id := c.parsed.ID(); !id.IsZero() && user.PrimaryKey != c.parsed.PrimaryKey() {
+		return session.Ended // its row is another user's
+	}
 	return c.sessions.Verify(&c.parsed, user.User)
 }
 
@@ -93,14 +125,20 @@ func (c *SessionCookie) Origin() (fingerprint string, issued time.Time) {
 	return "", c.parsed.Issued()
 }
 
-// sessionTraits are the traits of every session.
-var sessionTraits = Traits{
-	IsAmbient: true,
-	Reasons:   &Reasons{session.UnknownUser, session.InactiveUser, session.Revoked},
-}
+// sessionTraits are the traits of every session, and listedTraits those of one in a
+// table.
+var (
+	sessionTraits = Traits{IsAmbient: true, Reasons: &Reasons{session.UnknownUser, session.InactiveUser, session.Revoked}}
+	listedTraits  = Traits{IsAmbient: true, Reasons: &Reasons{session.Ended, session.InactiveUser, session.Revoked}}
+)
 
 // Traits implements Credential.
-func (*SessionCookie) Traits() Traits { return sessionTraits }
+func (c *SessionCookie) Traits() Traits {
+	if id := c.parsed.ID(); !id.IsZero() {
+		return listedTraits
+	}
+	return sessionTraits
+}
 
 // Sent are the authentic sessions among credentials, by state. They weren't
 // compared with a row.

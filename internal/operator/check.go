@@ -31,7 +31,7 @@ tokens from working.
 	addConfigFlags(cmd)
 	cmd.Flags().Bool("json", false, "Print JSON")
 	cmd.Flags().String("mail-to", "", "Send a test mail to this address")
-	cmd.Flags().Bool("create", false, "Print the statement that makes the table in the option revocations, and check nothing")
+	cmd.Flags().Bool("create", false, "Print the statements that make the tables in the options revocations of userstore and table of session, and check nothing")
 	return cmd
 }
 
@@ -64,7 +64,7 @@ type report struct {
 // runCheck is `caddy sesame check`.
 func runCheck(cmd *command, _ []string) (int, error) {
 	if cmd.isOn("create") {
-		return exitOK, cmd.printRevocationsTable()
+		return exitOK, cmd.printTables()
 	}
 	reports, handlers, err := cmd.check()
 	if err != nil {

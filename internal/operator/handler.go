@@ -70,8 +70,11 @@ type Handler struct {
 	// factor are rejected. It is nil if passwords aren't accepted.
 	Passwords func() (hashers *password.Hashers, rejectsSecondFactor bool, err error)
 
-	// SessionMaxAge is how long sessions last, or 0 without sessions.
+	// SessionMaxAge is how long sessions last at the latest, or 0 without sessions.
 	SessionMaxAge time.Duration
+
+	// SessionTable is the table that sessions are in, or empty for none.
+	SessionTable string
 
 	// HasReplicas is whether gateways read users from replicas, too, and Cached for
 	// how long they may go by a row that they have read; 0 is not at all.

@@ -43,40 +43,6 @@ The exit status is 1 if something may be valid still.
 	return cmd
 }
 
-// revocationsName is the table's name if the configuration has none yet.
-const revocationsName = "sesame_revocations"
-
-// printRevocationsTable prints the statement that makes the table. Of several
-// handlers it is for the first one: the others have the same table, or are chosen
-// by --route.
-func (c *command) printRevocationsTable() error {
-	config, err := c.configuration()
-	if err != nil {
-		return err
-	}
-	handlers := config.handlers
-	if route := c.text("route"); route != "" {
-		chosen, err := choose(handlers, route, nil, areSame)
-		if err != nil {
-			return err
-		}
-		handlers = []*configured{chosen}
-	}
-	name := revocationsName
-	for _, h := range handlers {
-		if h.Issues.Store.Revocations != "" {
-			name = h.Issues.Store.Revocations
-			break
-		}
-	}
-	statement, err := userstore.RevocationsTable(name)
-	if err != nil {
-		return fmt.Errorf("revocations: %w", err)
-	}
-	_, err = fmt.Fprintln(c.OutOrStdout(), statement)
-	return err
-}
-
 // runRevoke is `caddy sesame revoke`.
 func runRevoke(cmd *command, args []string) (int, error) {
 	name := cmd.text("user")

@@ -104,13 +104,15 @@ const (
 	// SecondFactor is for the right password of a user who has a second factor that
 	// can't be asked for.
 	SecondFactor Kind = "second_factor"
-	Unavailable  Kind = "unavailable"
+	// Sessions is the page on which users see where they are logged in.
+	Sessions    Kind = "sessions"
+	Unavailable Kind = "unavailable"
 )
 
 // kinds are all pages.
 var kinds = []Kind{
 	Confirm, Switch, Logout, LoggedOut, Missing, Malformed, Expired, Invalid, Forbidden, CrossSite, OtherLogin, Limited,
-	Login, LinkSent, Verify, Repost, SecondFactor, Unavailable,
+	Login, LinkSent, Verify, Repost, SecondFactor, Sessions, Unavailable,
 }
 
 // Data is what a page shows.
@@ -127,6 +129,9 @@ type Data struct {
 	// place of what it asked for: the page that it would see without them.
 	Login  *LoginForms
 	Reason Kind
+
+	// Sessions are the logins of the user, on the page about them.
+	Sessions *SessionList
 
 	// Ways lead on from the page.
 	Ways []Way
@@ -173,6 +178,8 @@ type view struct {
 	// and Favicon are URLs.
 	Name, Logo, Favicon string
 	ShowsName           bool
+
+	Sessions *sessionList
 
 	Ways   []way
 	Repost *repostForm
@@ -339,6 +346,7 @@ func (p *Pages) viewIn(words *words, data Data) view {
 		Dir:      words.language.Dir(),
 		Style:    p.style,
 		Ways:     words.ways(data.Ways),
+		Sessions: words.sessions(data.Sessions),
 		Repost:   words.repost(data.Repost),
 		Name:     p.config.Name,
 		Logo:     p.assets.url(assetLogo),
@@ -361,7 +369,7 @@ func (p *Pages) viewIn(words *words, data Data) view {
 	}
 	v.ShowsName = v.Name != "" && !strings.Contains(v.Title, v.Name)
 	isPost := func(w way) bool { return w.Post }
-	v.Posts = v.Button != "" || len(v.Forms) > 0 || slices.ContainsFunc(v.Ways, isPost)
+	v.Posts = v.Button != "" || len(v.Forms) > 0 || v.Sessions != nil || slices.ContainsFunc(v.Ways, isPost)
 	if data.Kind == Expired && data.User != "" {
 		v.Message = words.text("owner") + " " + v.Message
 	}
@@ -431,12 +439,15 @@ func (p *Pages) Write(w http.ResponseWriter, r *http.Request, status int, data D
 	case JSON:
 		header.Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		told := map[string]string{"error": string(data.Kind), "error_description": view.Title + ". " + view.Message}
+		told := map[string]any{"error": string(data.Kind), "error_description": view.Title + ". " + view.Message}
 		if status < http.StatusBadRequest {
-			told = map[string]string{"page": string(data.Kind), "message": view.Title + ". " + view.Message}
+			told = map[string]any{"page": string(data.Kind), "message": view.Title + ". " + view.Message}
 		}
 		if data.LoginAt != "" {
 			told["login_url"] = data.LoginAt
+		}
+		if data.Sessions != nil {
+			told["sessions"] = data.Sessions.Rows
 		}
 		return json.NewEncoder(w).Encode(told)
 	case HTML:

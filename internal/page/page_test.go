@@ -319,7 +319,7 @@ func TestExpiredHintNeedsAHelpURLThatTakesParameters(t *testing.T) {
 // those of tokens' reasons and in the documentation, too.
 func TestPagesHaveTheirPublicNamesAndTexts(t *testing.T) {
 	t.Parallel()
-	names := strings.Fields("confirm switch logout logged_out missing malformed expired invalid forbidden limited login link_sent verify repost second_factor other_login cross_site unavailable")
+	names := strings.Fields("confirm switch logout logged_out missing malformed expired invalid forbidden limited login link_sent verify repost second_factor sessions other_login cross_site unavailable")
 	titles := make(map[string]bool)
 	for _, name := range names {
 		if !slices.Contains(kinds, Kind(name)) {
