@@ -410,3 +410,20 @@ func TestCheckCommandWithEachDatabase(t *testing.T) {
 		}
 	})
 }
+
+// TestCheckOfServersThatAreNoCluster names two servers that are no nodes of a cluster,
+// the second by a placeholder.
+func TestCheckOfServersThatAreNoCluster(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		cfg, err := mysql.ParseDSN(db.dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Addr = "localhost:" + portOf(cfg.Addr)
+		t.Setenv("TEST_FURTHER_SERVER", cfg.FormatDSN())
+		caddyfile := strings.Replace(oneSite("max_age 10m", ""), "dsn DSN", "dsn DSN {env.TEST_FURTHER_SERVER}", 1)
+		r := newOperator(t, caddyfile, db.dsn).run(t, "check")
+		r.wantStatus(t, 1)
+		wantText(t, r.stdout, "no node of a Galera cluster", "give one dsn")
+	})
+}
