@@ -171,3 +171,44 @@ func TestUserWhoseFactorCannotBeAskedFor(t *testing.T) {
 		b.fillCode(t, "06091088").wantStatus(t, http.StatusSeeOther)
 	})
 }
+
+// TestFormInEarlyDataIsSentAgain: an attacker could have recorded it, and send it
+// to another gateway.
+func TestFormInEarlyDataIsSentAgain(t *testing.T) {
+	withFactors(t, passwordSite(25, "second_factor ask"), func(t *testing.T, _ *database, g *gateway, _ *upstream) {
+		b := newBrowser(g)
+		b.get(t, "/_sesame/login").wantStatus(t, http.StatusOK)
+		shown := b.last
+		form := url.Values{"method": {"password"}, "identifier": {"alice"}, "password": {"secret"}}
+		b.fill(t, form, "Origin", "http://"+g.addr, "Early-Data", "1").wantStatus(t, http.StatusTooEarly)
+		b.last = shown
+		b.fillPassword(t).wantStatus(t, http.StatusOK)
+		code := b.last
+		b.get(t, "/_sesame/login", "Early-Data", "1").wantStatus(t, http.StatusOK)
+		b.last = code
+		b.fillCode(t, codeOf(t, time.Now())).wantStatus(t, http.StatusSeeOther)
+	})
+}
+
+// TestPageTellsWhoseSessionEnds: a form that was shown before another user logged in
+// counts no more.
+func TestPageTellsWhoseSessionEnds(t *testing.T) {
+	withFactors(t, passwordSite(26, "second_factor ask"), func(t *testing.T, _ *database, g *gateway, up *upstream) {
+		b := newBrowser(g)
+		b.get(t, "/_sesame/login").wantStatus(t, http.StatusOK)
+		before := b.last
+		carols := tokenFor(t, carol)
+		b.get(t, "/?sesame="+carols).wantStatus(t, http.StatusSeeOther)
+		former := b.cookies["sesame"]
+		b.last = before
+		b.fillPassword(t).wantStatus(t, http.StatusConflict)
+		wantText(t, b.last.body, "You are logged in as carol")
+		b.fillPassword(t).wantStatus(t, http.StatusOK)
+		b.fillCode(t, codeOf(t, time.Now())).wantStatus(t, http.StatusSeeOther)
+		if b.cookies["sesame"] == former {
+			t.Error("the session is the former one")
+		}
+		b.follow(t).wantStatus(t, http.StatusOK)
+		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
+	})
+}

@@ -178,6 +178,9 @@ func (g builder) newEmailLink() *authn.Token {
 // serveLoginPage answers a request for the login page. A browser that is logged in
 // goes on, unless the user wants another account.
 func (p *reserved) serveLoginPage(w http.ResponseWriter, r *http.Request, c taken) error {
+	if origin.IsEarly(r) && !origin.IsSafe(r.Method) {
+		return p.g.refuser.fail(w, r, errTooEarly)
+	}
 	counted.requests[outcomePage].Add(1)
 	v := &visit{g: p.g, r: r, c: c}
 	if origin.IsSafe(r.Method) && !r.URL.Query().Has(login.SwitchParameter) {
