@@ -264,7 +264,7 @@ func TestAdminStatusWithoutMySQL(t *testing.T) {
 		if got := strings.Count(r.body, `"healthy":false`); got != 2 {
 			t.Errorf("%d of 2 are unhealthy: %s", got, r.body)
 		}
-		answers := fmt.Sprintf(`"servers":[{"role":"primary","address":%q,"answers":true}]`, mariadb.Addr())
+		answers := fmt.Sprintf(`"servers":[{"role":"primary","address":%q,"answers":true`, mariadb.Addr()) // the status call itself may have stalled a read
 		if got := strings.Count(r.body, answers); got != 2 {
 			t.Errorf("%d of 2 are said to answer, which no request has disproved: %s", got, r.body)
 		}
