@@ -52,8 +52,8 @@ func (a *audit) logout(r *http.Request, user token.PrimaryKey, scheme string) {
 }
 
 // consumed notes that a one-time token was used up.
-func (a *audit) consumed(r *http.Request, user *userstore.User, fingerprint string) {
-	a.note(r, eventConsumed, "one-time token used", user.PrimaryKey, outcomeToken.String(), fingerprint)
+func (a *audit) consumed(r *http.Request, user *userstore.User, scheme, fingerprint string) {
+	a.note(r, eventConsumed, "one-time token used", user.PrimaryKey, scheme, fingerprint)
 }
 
 // mailed returns what notes that a link was sent to a user because of a request. It

@@ -325,7 +325,7 @@ func (f *tokenLogin) use(r *http.Request, given *authn.TokenCredential, user *us
 	switch {
 	case err == nil:
 		fingerprint, _ := given.Origin()
-		f.g.audit.consumed(r, user, fingerprint)
+		f.g.audit.consumed(r, user, given.Scheme(), fingerprint)
 	case errors.Is(err, userstore.ErrConsumed):
 		return f.g.rejected(r, given, token.Consumed)
 	}

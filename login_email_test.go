@@ -158,6 +158,9 @@ func TestEmailedLinkLogsInAtOnceWhereItWasAskedFor(t *testing.T) {
 		g := mailingGateway(t, db, up, smtp, "", "")
 		b := newBrowser(g)
 		b.askForLink(t, "/reports/7?x=1", strings.ToUpper(alice.email)).wantStatus(t, http.StatusOK)
+		if again := `<a href="/_sesame/login?next=%2Freports%2F7%3Fx%3D1">Use another address</a>`; !strings.Contains(b.last.body, again) {
+			t.Errorf("%s is missing in %s", again, b.last.body)
+		}
 		got := readMail(t, smtp.WaitMail(t))
 		if got.to != alice.email || got.language != "en" || !strings.Contains(html.UnescapeString(got.html), got.link) {
 			t.Errorf("the mail is %+v", got)
@@ -168,7 +171,19 @@ func TestEmailedLinkLogsInAtOnceWhereItWasAskedFor(t *testing.T) {
 		b.follow(t).wantStatus(t, http.StatusOK)
 		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
 		newBrowser(g).get(t, uriOf(t, got.link)).wantStatus(t, http.StatusUnauthorized)
+		wantAudited(t, g, "link mailed", "one-time token used", "login")
 	})
+}
+
+// wantAudited compares the messages of the audit log, which are all about links by
+// e-mail.
+func wantAudited(t *testing.T, g *gateway, messages ...string) {
+	t.Helper()
+	for i, line := range g.awaitLines(t, "http.handlers.sesame.audit", len(messages)) {
+		if line["msg"] != messages[i] || line["scheme"] != "email_link" || line["user"] != "1" {
+			t.Errorf("line %d of the audit log is %v, want %q", i, line, messages[i])
+		}
+	}
 }
 
 // TestEmailedLinkAsksInAnotherBrowser: the button logs in there, and the code is then
@@ -210,6 +225,7 @@ func TestCodeLogsInWhereItWasAskedFor(t *testing.T) {
 		wantHeader(t, b.last.header, "Location", "/reports/7")
 		b.follow(t).wantStatus(t, http.StatusOK)
 		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
+		wantAudited(t, g, "link mailed", "one-time token used", "login")
 		b.cookies = map[string]string{"sesame-confirm": b.cookies["sesame-confirm"]}
 		b.get(t, uriOf(t, got.link)).wantStatus(t, http.StatusUnauthorized)
 	})

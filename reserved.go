@@ -279,7 +279,10 @@ func (v *visit) Mailed() func(*userstore.User) { return v.g.audit.mailed(v.r) }
 func (v *visit) Consume(user *userstore.User) error {
 	err := v.g.store.Consume(v.r.Context(), user, v.g.now())
 	counted.used(err)
-	if errors.Is(err, userstore.ErrConsumed) {
+	switch {
+	case err == nil:
+		v.g.audit.consumed(v.r, user, v.g.emailLink.Name(), "")
+	case errors.Is(err, userstore.ErrConsumed):
 		return token.Consumed
 	}
 	return err
