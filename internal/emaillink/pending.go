@@ -47,9 +47,9 @@ func (l *Links) Sealed(p *Pending, tie, scope string) (string, error) {
 
 // Open reads what Sealed has written. ties are the values of the browser's cookie.
 func (l *Links) Open(sealed string, ties []string, scope string) (*Pending, error) {
-	data, err := base64.RawURLEncoding.DecodeString(sealed)
+	data, err := base64.RawURLEncoding.Strict().DecodeString(sealed)
 	size := l.sealing.NonceSize()
-	if err != nil || len(data) < size {
+	if err != nil || len(data) < size || strings.ContainsAny(sealed, "\r\n") { // which the decoder skips
 		return nil, ErrNotPending
 	}
 	for _, tie := range ties {
