@@ -20,6 +20,7 @@ usage() {
 		  ./xcaddy.sh sbom [FILE]       write down what is in ./caddy, as CycloneDX JSON; FILE is caddy.cdx.json by default
 		  ./xcaddy.sh demo [-check]     show it at work, with a database and an application of its own
 		  ./xcaddy.sh test [ARG...]     run all tests; arguments go to go test
+		  ./xcaddy.sh screenshots       make the pictures in docs, in Chromium
 		  ./xcaddy.sh bench [ARG...]    compare it with its peers, in some 12 minutes; bench -h shows options
 		  ./xcaddy.sh soak [DURATION]   have two gateways work under faults, for 10m by default; soak -h shows options
 	EOF
@@ -141,6 +142,19 @@ demo() {
 	exec .cache/demo -caddy "$root/caddy" -config internal/devmysql/cmd/demo/Caddyfile -mail-server "$root/.cache/devsmtp" "$@"
 }
 
+# screenshots has the tests in Chromium look at the pages, and keeps the pictures
+# that docs show.
+screenshots() {
+	needs_go
+	local name
+	(cd e2e && go test -count=1 -run 'OnEveryScreen|TestMailedCode|TestPasswordAndCode' .) || fail "the pages aren't as they should be"
+	mkdir -p docs/pictures
+	for name in login-desktop-light login-phone-dark link-sent-phone-light second-factor-phone-light; do
+		cp "e2e/screenshots/$name.png" "docs/pictures/$name.png"
+	done
+	echo "Made the pictures in docs/pictures"
+}
+
 tests() {
 	needs_go
 	local race=() failed=() dir
@@ -185,6 +199,7 @@ build) build "$@" ;;
 sbom) sbom "$@" ;;
 demo) demo "$@" ;;
 test) tests "$@" ;;
+screenshots) screenshots ;;
 bench) bench "$@" ;;
 soak) soak "$@" ;;
 help | -h | --help) usage ;;
