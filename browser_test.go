@@ -72,7 +72,7 @@ func (b *browser) follow(t *testing.T) *response {
 	return b.get(t, b.last.header.Get("Location"))
 }
 
-var formAction = regexp.MustCompile(`<form method="post" action="([^"]*)">`)
+var formAction = regexp.MustCompile(`<form method="post" action="([^"]*)"`)
 
 // press presses the button of the page that the last answer must be.
 func (b *browser) press(t *testing.T, header ...string) *response {

@@ -58,12 +58,18 @@ func (b *confirmer) sign(cookie, token string, replaced *userstore.User) string 
 // shown the page has the cookie, so that no other site can press the button for its
 // visitors.
 func newConfirmCookie(cfg *SessionConfig) (cookie.Cookie, error) {
-	confirm := cookie.Config{Name: cookie.DefaultName}
-	if cfg != nil {
-		confirm.Name, confirm.Secure = cmp.Or(cfg.Name, confirm.Name), cfg.Secure
-	}
+	confirm := pageCookie(cfg)
 	confirm.Name += "-confirm"
 	return cookie.New(confirm)
+}
+
+// pageCookie is what the cookies of pages have: they are for the host alone, and
+// their names begin with that of the session's.
+func pageCookie(cfg *SessionConfig) cookie.Config {
+	if cfg == nil {
+		return cookie.Config{Name: cookie.DefaultName}
+	}
+	return cookie.Config{Name: cmp.Or(cfg.Name, cookie.DefaultName), Secure: cfg.Secure}
 }
 
 // take removes from a request what the page has added to it. The signature only
@@ -172,4 +178,19 @@ func turnIntoGet(r *http.Request) {
 	for _, field := range []string{"Content-Type", "Content-Length", "Content-Encoding", "Origin"} {
 		delete(r.Header, field)
 	}
+}
+
+// Ties implements login.Visit.
+func (v *visit) Ties() []string {
+	ties := v.c.confirmation.cookies
+	return ties[:min(len(ties), authn.MaxCookies)]
+}
+
+// Tie implements login.Visit.
+func (v *visit) Tie(w http.ResponseWriter) string {
+	if v.tie == "" {
+		v.tie = v.c.confirmation.newConfirmValue()
+		v.g.confirmer.cookie.Set(w, v.r, v.tie, confirmAge)
+	}
+	return v.tie
 }

@@ -278,6 +278,7 @@ func (g builder) provisionSettings() error {
 		if g.login, err = login.New(g.config.Login, g.loginEnvironment()); err != nil {
 			return err
 		}
+		g.sources.AddCookies(g.login.Cookie())
 		g.emailLink = g.newEmailLink()
 		counted.addMethods(g.login.Methods()...)
 	}

@@ -38,6 +38,7 @@ type taken struct {
 	unsure            []authn.Credential // which may be the application's own
 	confirmation      confirmation
 	at                authn.At
+	lastMethod        string // by which the browser has logged in last, on the login page
 	timesAtLogin      int    // how often the browser was sent to the page for logging in
 	target            string // where a login by the token leads; empty for the request's own URI
 	isFollowedByForm  bool   // after the login, a form is sent again with the CSRF token that it has
@@ -93,6 +94,9 @@ func (g *gate) take(r *http.Request, isExposed bool) taken {
 	c.confirmation = g.confirmer.take(r)
 	for _, scheme := range g.schemes {
 		c.add(scheme.Take(r))
+	}
+	if g.login != nil {
+		c.lastMethod = g.login.TakeLastMethod(r)
 	}
 	if g.loginPage != nil {
 		c.timesAtLogin = g.loginPage.Take(r)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/login"
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/session"
@@ -107,6 +108,9 @@ func (f *tokenLogin) useToken(w http.ResponseWriter, r *http.Request, next caddy
 	}
 	if err := f.g.logins.start(w, r, user, c, c.emailed.length); err != nil {
 		return f.g.refuser.fail(w, r, err)
+	}
+	if f.g.login != nil {
+		f.g.login.Remember(w, r, login.Login{Method: given.Scheme(), Length: c.emailed.length})
 	}
 	counted.loginsBy(given.Scheme()).Add(1)
 	fingerprint, _ := given.Origin()

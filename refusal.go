@@ -137,7 +137,7 @@ func (f *refuser) offerLogin(w http.ResponseWriter, r *http.Request, answer refu
 	if f.g.login.Redirects() && posted == nil && shown.Error == "" && answer.page.Kind == page.Missing && !origin.IsAhead(r) {
 		return seeOther(w, f.g.login.URL(target))
 	}
-	v := &visit{g: f.g, r: r, c: taken{confirmation: takenOf(r).confirmation, target: target}}
+	v := &visit{g: f.g, r: r, c: taken{confirmation: takenOf(r).confirmation, lastMethod: takenOf(r).lastMethod, target: target}}
 	data, err := f.g.login.Data(w, v, shown)
 	if err != nil {
 		return v.Fail(w, err)

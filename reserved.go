@@ -217,6 +217,7 @@ func (g builder) loginEnvironment() login.Environment {
 			Key:    newSigningKey(g.settings.SecretKey, "caddy-sesame/second-factor/1"),
 			Users:  usersID(g.config.UserStore),
 		}),
+		Cookie: pageCookie(g.config.Session),
 		Key:    newSigningKey(g.settings.SecretKey, "caddy-sesame/login/1"),
 		Logger: g.logger.Named("login"),
 		Links: emaillink.Environment{
@@ -248,20 +249,8 @@ func (v *visit) DjangoLogin() string {
 	return v.g.loginPage.Link(v.r, v.Next())
 }
 
-// Ties implements login.Visit.
-func (v *visit) Ties() []string {
-	ties := v.c.confirmation.cookies
-	return ties[:min(len(ties), authn.MaxCookies)]
-}
-
-// Tie implements login.Visit.
-func (v *visit) Tie(w http.ResponseWriter) string {
-	if v.tie == "" {
-		v.tie = v.c.confirmation.newConfirmValue()
-		v.g.confirmer.cookie.Set(w, v.r, v.tie, confirmAge)
-	}
-	return v.tie
-}
+// LastMethod implements login.Visit.
+func (v *visit) LastMethod() string { return v.c.lastMethod }
 
 // Scope implements login.Visit.
 func (v *visit) Scope() string { return v.c.at.Scope }
@@ -323,6 +312,7 @@ func (v *visit) Begin(w http.ResponseWriter, user *userstore.User, by login.Logi
 		return v.Fail(w, err)
 	}
 	v.g.confirmer.mark(w, v.r, &v.c.confirmation)
+	v.g.login.Remember(w, v.r, by)
 	counted.loginsBy(by.Method).Add(1)
 	v.g.audit.login(v.r, user, by.Method, by.Fingerprint)
 	counted.requests[outcomeLogin].Add(1)

@@ -75,4 +75,7 @@ const (
 	methodPassword  = "password"
 	methodEmailLink = "email_link"
 	stepEmailCode   = "email_code"
+
+	// methodSeparator stands between the method of a login and its second factor.
+	methodSeparator = "+"
 )

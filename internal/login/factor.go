@@ -105,5 +105,5 @@ func (s *factorStep) serve(w http.ResponseWriter, r *http.Request, form Form, vi
 	case err != nil:
 		return visit.Fail(w, err)
 	}
-	return visit.Begin(w, user, Login{Method: methodPassword + "+" + string(credential.Kind()), Length: pending.Length()})
+	return visit.Begin(w, user, Login{Method: methodPassword + methodSeparator + string(credential.Kind()), Length: pending.Length()})
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
+	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/emaillink"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
@@ -33,6 +34,7 @@ type Page struct {
 	links   *emaillink.Links // nil without email_link
 	key     []byte           // signs what the forms hold
 	path    string           // of the page
+	last    cookie.Cookie    // has the method of the last login
 	logger  *zap.Logger
 }
 
@@ -51,6 +53,10 @@ type Environment struct {
 
 	// SecondFactor asks for codes of users who have a password.
 	SecondFactor *secondfactor.Asker
+
+	// Cookie is what the cookies of pages have: the beginning of their names, and
+	// Secure.
+	Cookie cookie.Config
 
 	// Key signs what forms hold.
 	Key []byte
@@ -72,6 +78,10 @@ type Visit interface {
 	// empty if there is none.
 	DjangoLogin() string
 
+	// LastMethod is by which method the browser has logged in last, as far as that is
+	// known.
+	LastMethod() string
+
 	// Current returns the user who is logged in, nil for none.
 	Current() (*userstore.User, error)
 
@@ -91,7 +101,8 @@ type Visit interface {
 	// another request has done so.
 	Consume(user *userstore.User) error
 
-	// Begin begins a session, and sends the browser on to Next.
+	// Begin begins a session, has the browser remember the method (Page.Remember),
+	// and sends the browser on to Next.
 	Begin(w http.ResponseWriter, user *userstore.User, by Login) error
 
 	// Delay reports whether an error only puts a login off: the client has to wait,
@@ -149,6 +160,10 @@ type method interface {
 // New makes the page. The configuration is valid. Close ends it.
 func New(cfg *Config, env Environment) (*Page, error) {
 	p := &Page{config: cfg, pages: env.Pages, path: env.Path, key: env.Key, keeper: repost.NewKeeper(env.Key), logger: env.Logger, steps: make(map[string]step)}
+	var err error
+	if p.last, err = newLastMethod(env.Cookie); err != nil {
+		return nil, setting.In("session", err)
+	}
 	if cfg.Password {
 		factor := &factorStep{page: p, asker: env.SecondFactor}
 		p.add(&passwordMethod{page: p, scheme: env.Password, factor: factor})
@@ -156,7 +171,6 @@ func New(cfg *Config, env Environment) (*Page, error) {
 	}
 	if cfg.EmailLink != nil {
 		env.Links.Path, env.Links.Logger = env.Path, env.Logger
-		var err error
 		if p.links, err = emaillink.New(cfg.EmailLink, env.Links); err != nil {
 			return nil, setting.In("login", setting.In("email_link", err))
 		}
@@ -333,7 +347,7 @@ func (p *Page) Data(w http.ResponseWriter, visit Visit, shown Shown) (page.Data,
 		Field:    shown.Field,
 		Typed:    shown.Typed,
 	}
-	for _, m := range p.methods {
+	for _, m := range p.lastFirst(visit.LastMethod()) {
 		forms.Methods = append(forms.Methods, m.name())
 		m.offer(forms)
 	}
