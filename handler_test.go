@@ -192,15 +192,19 @@ func TestRejectionIsLoggedAtDebugOnly(t *testing.T) {
 func TestLoginFailuresAreCounted(t *testing.T) {
 	t.Parallel()
 	const reason = token.MaxAgeUnsupported
+	from := func(source string) *authn.TokenCredential {
+		given := authn.TokenCredential{Given: claim.Token{From: source}}
+		return given.As(new(authn.Token), "")
+	}
 	for _, test := range []struct {
 		logins *logins
 		given  *authn.TokenCredential
 		want   uint64
 	}{
-		{new(logins), &authn.TokenCredential{Given: claim.Token{From: claim.FromQuery}}, 1},
-		{new(logins), &authn.TokenCredential{Given: claim.Token{From: claim.FromBearer}}, 0},
+		{new(logins), from(claim.FromQuery), 1},
+		{new(logins), from(claim.FromBearer), 0},
 		{new(logins), nil, 0},
-		{nil, &authn.TokenCredential{Given: claim.Token{From: claim.FromQuery}}, 0},
+		{nil, from(claim.FromQuery), 0},
 	} {
 		g := &gate{config: new(Handler), logger: zap.NewNop(), logins: test.logins, token: new(authn.Token)}
 		before := counted.loginFailures[reason].Load()

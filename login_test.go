@@ -162,7 +162,7 @@ func TestSessionOfAnotherScopeIsKept(t *testing.T) {
 		up := startUpstream(t)
 		b := newBrowser(startGateway(t, db, up, sessionSite("scope {http.request.uri.path.0}")))
 		b.get(t, "/a/?sesame="+tokenAt(t, alice, "a", time.Now())).wantStatus(t, http.StatusSeeOther)
-		b.get(t, "/favicon.ico").wantStatus(t, http.StatusUnauthorized)
+		b.get(t, "/b/image.png").wantStatus(t, http.StatusUnauthorized)
 		b.get(t, "/a/").wantStatus(t, http.StatusOK)
 	})
 }
