@@ -81,7 +81,7 @@ func TestReadmeChecks(t *testing.T) {
 		}
 	}
 	var checks []string
-	code := readFile(t, "internal/operator/check.go") + readFile(t, "internal/operator/checkdatabase.go") + readFile(t, "internal/operator/checkroutes.go") + readFile(t, "internal/operator/checkfront.go")
+	code := readFile(t, "internal/operator/check.go") + readFile(t, "internal/operator/checkdatabase.go") + readFile(t, "internal/operator/checkroutes.go") + readFile(t, "internal/operator/checkfront.go") + readFile(t, "internal/operator/checkmail.go")
 	for _, match := range regexp.MustCompile(`(?:c\.(?:ok|warn|fail|failWith)\(|check := |const check = )"([a-z_]+)"`).FindAllStringSubmatch(code, -1) {
 		if !slices.Contains(checks, match[1]) {
 			checks = append(checks, match[1])

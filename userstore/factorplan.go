@@ -155,12 +155,12 @@ func (s *MySQL) needFactors(ctx context.Context, b *builder, t related, reads, w
 }
 
 // setPrecision notes the precisions of the table's times.
-func (f *factorTable) setPrecision(t related) {
-	if c, ok := t.find(factorFailed); ok {
-		f.precision.failed = c.precision
+func (t *factorTable) setPrecision(columns related) {
+	if c, ok := columns.find(factorFailed); ok {
+		t.precision.failed = c.precision
 	}
-	if c, ok := t.find(factorLastUsed); ok {
-		f.precision.lastUsed = c.precision
+	if c, ok := columns.find(factorLastUsed); ok {
+		t.precision.lastUsed = c.precision
 	}
 }
 

@@ -10,10 +10,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	_ "github.com/go-sql-driver/mysql"
 	"go.uber.org/zap/zaptest"
-
-	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/child"
 	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
