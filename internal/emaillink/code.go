@@ -18,6 +18,7 @@ var (
 // A Try is a code that a user has typed for a link.
 type Try struct {
 	links         *Links
+	tokens        *token.Tokens // set by Whose
 	pending       *Pending
 	first, second string
 
@@ -48,6 +49,10 @@ func (t *Try) Whose(ctx context.Context) (token.PrimaryKey, error) {
 	if subtle.ConstantTimeCompare([]byte(t.first), []byte(t.links.firstHalf(t.pending))) != 1 {
 		return token.PrimaryKey{}, ErrWrongCode
 	}
+	var err error
+	if t.tokens, err = t.links.Tokens(ctx); err != nil {
+		return token.PrimaryKey{}, err
+	}
 	found, err := t.links.env.Users().FindByAddress(ctx, []string{t.pending.Address})
 	if err != nil {
 		return token.PrimaryKey{}, err
@@ -60,11 +65,12 @@ func (t *Try) Whose(ctx context.Context) (token.PrimaryKey, error) {
 	return token.PrimaryKey{}, ErrWrongCode
 }
 
-// IsFor reports whether the code is for a user, and the user hasn't logged in since
-// the mail was written.
+// IsFor reports whether the code is for a user, after Whose, and nothing has ended it
+// since the mail was written.
 func (t *Try) IsFor(user *userstore.User) bool {
-	if t.pending.User != "" && user.PrimaryKey.String() != t.pending.User {
+	if t.tokens == nil || t.pending.User != "" && user.PrimaryKey.String() != t.pending.User {
 		return false
 	}
-	return subtle.ConstantTimeCompare([]byte(t.second), []byte(t.links.secondHalf(t.pending, user))) == 1
+	second, err := t.links.secondHalf(t.tokens, t.pending, user)
+	return err == nil && subtle.ConstantTimeCompare([]byte(t.second), []byte(second)) == 1
 }

@@ -93,10 +93,18 @@ func TestCodeIsForOneBrowserAndUse(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	later := ann.LastLogin.Add(time.Second)
-	ann.LastLogin = &later
-	if _, err := whose(code); !errors.Is(err, ErrWrongCode) {
-		t.Errorf("after a login: %v", err)
+	row := *ann
+	for name, change := range map[string]func(){
+		"a login":                       func() { ann.LastLogin = new(ann.LastLogin.Add(time.Second)) },
+		"a new password":                func() { ann.Password = new("other") },
+		"a new address":                 func() { ann.Email = new("Ann@example.com") },
+		"another user with the address": func() { ann.PrimaryKey = token.IntKey(3) },
+	} {
+		change()
+		if pk, err := whose(code); !errors.Is(err, ErrWrongCode) {
+			t.Errorf("after %s: %s, %v", name, pk, err)
+		}
+		*ann = row
 	}
 	g.pass(defaultMaxAge + time.Second)
 	if _, err := g.Open(sealed, []string{"TIE"}, "scope"); !errors.Is(err, ErrExpired) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/session"
+	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -97,7 +98,8 @@ func newSealing(key []byte) (cipher.AEAD, error) {
 // A code has two halves. The first is the same for all users of a link's address, so
 // that a wrong code is rejected, nearly always, without a look at the table of users,
 // and neither the answer nor its time tells whether a user has the address. The
-// second says which user the code logs in, and that the user hasn't logged in since.
+// second says which user the code logs in. It is made of a token as the link has it,
+// so that what ends the link ends the code: a login, a new password or address.
 const (
 	codeHalf = 4
 	codeSize = 2 * codeHalf
@@ -108,24 +110,18 @@ const (
 const codeLetters = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 // code returns the code for a user, as mails have it.
-func (l *Links) code(p *Pending, user *userstore.User) string {
-	return l.firstHalf(p) + "-" + l.secondHalf(p, user)
+func (l *Links) code(tokens *token.Tokens, p *Pending, user *userstore.User) (string, error) {
+	second, err := l.secondHalf(tokens, p, user)
+	return l.firstHalf(p) + "-" + second, err
 }
 
 func (l *Links) firstHalf(p *Pending) string {
 	return inLetters(sign(l.env.Key, "code\x00"+p.nonce))
 }
 
-func (l *Links) secondHalf(p *Pending, user *userstore.User) string {
-	last := ""
-	if user.LastLogin != nil {
-		last = user.LastLogin.UTC().Format(time.RFC3339Nano)
-	}
-	email := ""
-	if user.Email != nil {
-		email = *user.Email
-	}
-	return inLetters(sign(l.env.Key, "user\x00"+p.nonce+user.PrimaryKey.String()+"\x00"+last+"\x00"+email))
+func (l *Links) secondHalf(tokens *token.Tokens, p *Pending, user *userstore.User) (string, error) {
+	made, err := tokens.Create(user.PrimaryKey, user.User, "", p.Time())
+	return inLetters(sign(l.env.Key, "user\x00"+p.nonce+made)), err
 }
 
 // inLetters are the letters of half a code.

@@ -113,7 +113,11 @@ func (l *Links) send(w *waiting, user *userstore.User) error {
 	if err != nil {
 		return err
 	}
-	m, err := l.compose(w, user, l.url(link, made, w.Next))
+	code, err := l.code(tokens, w.pending, user)
+	if err != nil {
+		return err
+	}
+	m, err := l.compose(w, user, l.url(link, made, w.Next), code)
 	if err != nil {
 		return err
 	}
@@ -121,9 +125,9 @@ func (l *Links) send(w *waiting, user *userstore.User) error {
 }
 
 // compose writes the mail.
-func (l *Links) compose(w *waiting, user *userstore.User, url string) (mail.Message, error) {
+func (l *Links) compose(w *waiting, user *userstore.User, url, code string) (mail.Message, error) {
 	content := contentOf(w.Language, letter{
-		site: cmp.Or(l.env.SiteName, siteName(l.base)), user: user.DisplayName(), url: url, code: l.code(w.pending, user), minutes: int(l.maxAge / time.Minute),
+		site: cmp.Or(l.env.SiteName, siteName(l.base)), user: user.DisplayName(), url: url, code: code, minutes: int(l.maxAge / time.Minute),
 	})
 	html, err := content.html()
 	if err != nil {
