@@ -15,6 +15,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/caddy-sesame/caddy-sesame/django/password"
 	"github.com/caddy-sesame/caddy-sesame/internal/testsmtp"
 )
 
@@ -250,5 +251,44 @@ func TestFiveWrongCodesEndTheCode(t *testing.T) {
 		}
 		b.get(t, uriOf(t, got.link)).wantStatus(t, http.StatusSeeOther)
 		up.takeNone(t)
+	})
+}
+
+// TestNewPasswordEndsACode as it ends the link in the same mail.
+func TestNewPasswordEndsACode(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up, smtp := startUpstream(t), startMailServer(t)
+		g := mailingGateway(t, db, up, smtp, "", "")
+		b := newBrowser(g)
+		sent := b.askForLink(t, "/reports/7", alice.email)
+		got := readMail(t, smtp.WaitMail(t))
+		db.setPassword(t, alice, hashOf(t, password.MD5, "another"))
+		b.get(t, uriOf(t, got.link)).wantStatus(t, http.StatusUnauthorized)
+		b.last = sent
+		b.typeCode(t, got.code).wantStatus(t, http.StatusUnauthorized)
+		b.wantNoSession(t)
+		db.reset(t)
+	})
+}
+
+// TestCodeEndsNoSessionUntold: a page that was shown before another user's login is
+// shown again, and names that user.
+func TestCodeEndsNoSessionUntold(t *testing.T) {
+	withEachDatabase(t, func(t *testing.T, db *database) {
+		up, smtp := startUpstream(t), startMailServer(t)
+		g := mailingGateway(t, db, up, smtp, "", "")
+		b := newBrowser(g)
+		sent := b.askForLink(t, "/reports/7", alice.email)
+		got := readMail(t, smtp.WaitMail(t))
+		b.get(t, "/?sesame="+tokenFor(t, carol)).wantStatus(t, http.StatusSeeOther)
+		carols := b.cookies["sesame"]
+		b.last = sent
+		b.typeCode(t, got.code).wantStatus(t, http.StatusConflict)
+		if b.cookies["sesame"] != carols || !strings.Contains(b.last.body, "You are logged in as "+carol.username) {
+			t.Errorf("the page doesn't tell of the session, or it has ended: %s", b.last.body)
+		}
+		b.typeCode(t, got.code).wantStatus(t, http.StatusSeeOther)
+		b.follow(t).wantStatus(t, http.StatusOK)
+		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/emaillink"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
+	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -98,6 +99,13 @@ func (s emailCode) serve(w http.ResponseWriter, r *http.Request, form Form, visi
 		return s.startAgain(w, r, visit, pending)
 	case err != nil:
 		return s.page.show(w, r, visit, http.StatusForbidden, Shown{Error: "stale"})
+	}
+	isTold, err := s.page.isTold(form, visit, token.PrimaryKey{}) // whom the code is for isn't known yet
+	switch {
+	case err != nil:
+		return visit.Fail(w, err)
+	case !isTold:
+		return s.showSent(w, r, visit, http.StatusConflict, pending, Shown{Error: "stale"})
 	}
 	try, err := s.links.Try(pending, form.Value(fieldCode))
 	switch {

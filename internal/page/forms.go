@@ -130,6 +130,9 @@ func (w *words) addForms(v *view, data Data) {
 			v.Message = w.text("verify.recovery_message")
 		}
 	}
+	if data.Current != "" && data.Kind != Login {
+		v.Notice = w.text("login.current")
+	}
 	for _, method := range forms.all() {
 		if made, ok := w.form(method, forms); ok {
 			v.Forms = append(v.Forms, made)

@@ -132,7 +132,7 @@ func TestPageAfterALinkWasSentTakesTheCode(t *testing.T) {
 	wantNone(t, page, `name="length"`, "123")
 	forms.Action = "/_sesame/login?next=%2Fx"
 	page = loginPage(t, nil, "en", Data{Kind: LinkSent, Login: forms, Current: "Bob"})
-	wantParts(t, page, `<a href="/_sesame/login?next=%2Fx&amp;switch=">Use another address</a>`)
+	wantParts(t, page, `<p class="notice">You are logged in as Bob. Logging in as another user ends that.</p>`, `<a href="/_sesame/login?next=%2Fx&amp;switch=">Use another address</a>`)
 }
 
 func TestSecondFactorIsAskedForAsTheUserHasIt(t *testing.T) {
