@@ -75,6 +75,12 @@ func (c *taken) token() *authn.TokenCredential {
 	return nil
 }
 
+// isLink reports whether a link is all that a request is authenticated by.
+func (c *taken) isLink() bool {
+	given := c.token()
+	return given != nil && given.IsLink() && len(c.explicit) == 1
+}
+
 // loginTarget is where a login by the token leads.
 func (c *taken) loginTarget(r *http.Request) string {
 	if c.target == "" {

@@ -64,7 +64,7 @@ func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 	}
 	counted.refuse(err)
 	f.g.hints.warnOfHelp(r)
-	answer := refusal{status: http.StatusUnauthorized, page: page.Data{Kind: page.Kind(authn.Public(err)), HelpURL: f.g.hints.helpURL(r)}}
+	answer := refusal{status: http.StatusUnauthorized, page: page.Data{Kind: page.Kind(authn.Public(err)), HelpURL: f.g.hints.helpURL(r), IsOfLink: takenOf(r).isLink()}}
 	if f.g.loginPage != nil && asksForPage(r) {
 		answer.page.LoginURL = f.g.loginPage.Link(r, f.targetOf(r))
 	}
@@ -146,6 +146,7 @@ func (f *refuser) offerLogin(w http.ResponseWriter, r *http.Request, answer refu
 		data.Ways = append(f.g.login.Resend(w, v, answer.owner), data.Ways...)
 	}
 	data.User, data.HelpURL, data.LoginURL = answer.page.User, answer.page.HelpURL, answer.page.LoginURL
+	data.IsOfLink = answer.page.IsOfLink
 	answer.page = data
 	return f.answer(w, r, answer)
 }
@@ -164,11 +165,14 @@ func (f *refuser) placeInScope(r *http.Request, target string) string {
 	return from
 }
 
-// targetOf is the page to which a login leads back: the one that the request asks
-// for, unless the request was to change something.
+// targetOf is the page to which a login leads back: the one that a GET asks for, which
+// is next for a link to the login page, such as an e-mailed one.
 func (f *refuser) targetOf(r *http.Request) string {
-	if r.Method != http.MethodGet {
+	switch {
+	case r.Method != http.MethodGet:
 		return ""
+	case f.g.reserved.pageOf(r) == reservedLogin:
+		return f.g.reserved.nextOf(r, "/")
 	}
 	return f.g.sources.Clean(ownURI(r))
 }

@@ -83,7 +83,6 @@ func (m *emailMethod) showSent(w http.ResponseWriter, r *http.Request, visit Vis
 	}
 	data.Kind = page.LinkSent
 	data.Login.Methods = []string{stepEmailCode}
-	data.Ways = []page.Way{{Key: "link_sent.again", URL: m.page.URL(visit.Next())}}
 	data.Login.Pending, data.Login.Address = sealed, pending.Shown
 	data.Login.Minutes, data.Login.Left = int(m.links.MaxAge()/time.Minute), shown.Left
 	return m.page.pages.Write(w, r, status, data)

@@ -122,6 +122,9 @@ type Data struct {
 	User    string // name of the user that the button logs in
 	Current string // name of the user who is logged in
 	HelpURL string // replaces the configured one
+	// IsOfLink says that a link was rejected: the texts speak of links alone, also
+	// where users have passwords and tokens.
+	IsOfLink bool
 
 	LoginURL string // Django's page for logging in, or empty
 
@@ -399,6 +402,11 @@ type words struct {
 // words are those of a page in a language. {user} on the login page is the user who
 // is logged in.
 func (p *Pages) words(l *Language, data Data) *words {
+	if data.IsOfLink {
+		ofLinks := *l
+		ofLinks.speaks = links
+		l = &ofLinks
+	}
 	return &words{language: l, pairs: []string{"user", cmp.Or(data.User, data.Current), "current", data.Current, "site", p.config.Name}}
 }
 
