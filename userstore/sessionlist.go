@@ -78,6 +78,14 @@ func SessionListVia(table string) *Via {
 	return &Via{Name: "session", Table: table, Column: listedID, User: listedUser, Reads: []string{listedSeen}}
 }
 
+// SessionRowVia is SessionListVia for callers that need the whole row: see
+// User.ListedSession.
+func SessionRowVia(table string) *Via {
+	via := SessionListVia(table)
+	via.Reads = []string{listedSeen, listedCreated, listedExpires, listedBrowser, listedPlatform, listedAddress, listedSite}
+	return via
+}
+
 // ListedSession is a row of the table.
 type ListedSession struct {
 	ID                     string
@@ -380,6 +388,21 @@ func (s *MySQL) sessionListOf(ctx context.Context, u *User, doing string) (list 
 func (u *User) SessionSeen() (seen time.Time, ok bool) {
 	text, ok := u.via.Value(listedSeen)
 	return readListedTime(text), ok
+}
+
+// ListedSession returns the row, without its ID, of the session that has led to this
+// user. ok is false for users who weren't found by SessionRowVia.
+func (u *User) ListedSession() (row ListedSession, ok bool) {
+	text := func(column string) string {
+		value, isRead := u.via.Value(column)
+		ok = isRead
+		return value
+	}
+	row = ListedSession{
+		Created: readListedTime(text(listedCreated)), Seen: readListedTime(text(listedSeen)), Expires: readListedTime(text(listedExpires)),
+		Browser: text(listedBrowser), Platform: text(listedPlatform), Address: text(listedAddress), Site: text(listedSite),
+	}
+	return row, ok
 }
 
 // listedTime writes a time for the table.

@@ -21,6 +21,7 @@ const (
 	auditMinted     = "token minted"
 	auditRevoked    = "token revoked"
 	auditRevokedAll = "tokens and sessions revoked"
+	auditEnded      = "session revoked"
 )
 
 // auditLine tells which credentials an operator made or revoked.
@@ -30,6 +31,7 @@ type auditLine struct {
 	host    string // of the link, or of the handler's site
 	scope   string
 	token   string // the fingerprint
+	session string // the ID
 }
 
 // auditor takes the line.
@@ -117,9 +119,10 @@ func (a *commandAudit) note(line auditLine) {
 		Host    string  `json:"host"`
 		Scope   string  `json:"scope"`
 		Token   string  `json:"token,omitempty"`
+		Session string  `json:"session,omitempty"`
 	}{
 		"info", float64(time.Now().UnixMilli()) / 1000, "http.handlers.sesame.audit", line.message,
-		line.user, a.command, a.account, line.host, line.scope, line.token,
+		line.user, a.command, a.account, line.host, line.scope, line.token, line.session,
 	})
 	if err == nil && a.system != nil {
 		if _, err = a.system.Write(text); err == nil {

@@ -62,8 +62,8 @@ func (i *issuer) explain(ctx context.Context, q question) (explained, error) {
 		return explained{}, err
 	}
 	e := explained{Explanation: explanation}
-	if i.addSession(&e, text, q.at); e.isAnswered() {
-		return e, nil
+	if err := i.addSession(ctx, &e, text, q.at); err != nil || e.isAnswered() {
+		return e, err
 	}
 	if e.Reason != 0 && !e.Authentic && !isLink {
 		if e.credential, err = i.explainCredential(ctx, &q); e.credential != nil || err != nil {

@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -26,43 +24,29 @@ func (e *explained) isAnswered() bool {
 }
 
 // addSession replaces the explanation if the text is a session cookie.
-func (i *issuer) addSession(e *explained, text string, now time.Time) {
+func (i *issuer) addSession(ctx context.Context, e *explained, text string, now time.Time) error {
 	if e.Reason == 0 || e.Authentic {
-		return
+		return nil //nolint:nilerr // a Reason is an error, but this one is explained
 	}
-	what, certainty, ok := i.sessionCookie(text, now)
+	read, ok := i.readSession(text, now)
 	if !ok {
-		return
+		return nil
+	}
+	what, remedy := read.String(), "give the token that the user logged in with; to end the sessions of a user, call caddy sesame revoke --user"
+	if id := read.parsed.ID(); !id.IsZero() {
+		row, err := i.describeRow(ctx, &read.parsed)
+		if err != nil {
+			return err
+		}
+		what += "; " + row
+		remedy = "give the token that the user logged in with; to end this session, call caddy sesame revoke --session " + id.String()
 	}
 	reason := token.Malformed
 	e.Explanation = &token.Explanation{
 		Reason: reason, Verdict: reason.String(), Summary: reason.Error(), Length: e.Length,
-		Findings: []token.Finding{{
-			Cause: causeSession, Certainty: certainty, Text: what,
-			Remedy: "give the token that the user logged in with; to end the sessions of a user, call caddy sesame revoke --user",
-		}},
+		Findings: []token.Finding{{Cause: causeSession, Certainty: read.certainty(), Text: what, Remedy: remedy}},
 	}
-}
-
-// sessionCookie explains a gateway's session cookie, with or without the cookie's
-// name in front.
-func (i *issuer) sessionCookie(text string, now time.Time) (what string, certainty token.Certainty, ok bool) {
-	value := strings.TrimSpace(text)
-	value = value[strings.LastIndexAny(value, "= ")+1:]
-	if i.Sessions != nil {
-		sessions, err := i.Sessions(i.tokens)
-		if err == nil && sessions != nil {
-			parsed, _ := sessions.Parse(value, "", now) // a rejected session holds its user, too
-			if pk := parsed.PrimaryKey(); !pk.IsZero() {
-				return fmt.Sprintf("it is a session cookie of user %s, not a token; the session began at %s and ends at %s",
-					pk, parsed.Issued().UTC().Format(time.RFC3339), parsed.Expires().UTC().Format(time.RFC3339)), token.Certain, true
-			}
-		}
-	}
-	if session.HasForm(value, now) {
-		return "it has the form of this module's session cookies, and is no token; another secret_key or another site made it", token.Likely, true
-	}
-	return "", "", false
+	return nil
 }
 
 // mostOtherHandlers is how many other handlers are asked about a token.

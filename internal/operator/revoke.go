@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,19 +15,25 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
 func (m maker) revokeCommand() *cobra.Command {
-	cmd := m.command("revoke [TOKEN]", "Ends a token before its time, or all of a user's", `
-Ends one token, or with --user all that a user has, and says for each kind of
-token and for sessions whether they are ended, and what is to be done else.
+	cmd := m.command("revoke [TOKEN]", "Ends a token or a session before its time, or all of a user's", `
+Ends one token, with --session one session, or with --user all that a user has,
+and says for each kind of token and for sessions whether they are ended, and what
+is to be done else.
 
 TOKEN is a token, a whole link, or - for stdin. A single token is ended by an
 entry in the table that the option revocations of userstore names; so are all
 of a user's sessions, and tokens that hold a time. One-time tokens end by
 writing last_login. The MySQL user of the configuration needs the rights for it.
+
+A single session can be ended if it is in the table that the option table of
+session names. Its ID is on the user's page /_sesame/sessions, in that table, and
+in what explain says of the cookie. Instead of a token, the cookie can be given.
 
 Django doesn't know the table: what is ended here is valid there.
 
@@ -38,6 +45,7 @@ configured.
 The exit status is 1 if something may be valid still.
 `, cobra.MaximumNArgs(1), runRevoke)
 	addConfigFlags(cmd)
+	cmd.Flags().String("session", "", "End the session with this ID")
 	cmd.Flags().String("user", "", "End all of this user's")
 	cmd.Flags().String("by", "", "What the user is named by: pk, username or email (default: whatever fits)")
 	return cmd
@@ -45,9 +53,13 @@ The exit status is 1 if something may be valid still.
 
 // runRevoke is `caddy sesame revoke`.
 func runRevoke(cmd *command, args []string) (int, error) {
-	name := cmd.text("user")
-	if (name != "") == (len(args) > 0) {
-		return exitFailed, errors.New("give the token to end, or with --user the user all of whose tokens are to end")
+	name, ofSession := cmd.text("user"), cmd.text("session")
+	if given := len(args) + len(slices.DeleteFunc([]string{name, ofSession}, func(s string) bool { return s == "" })); given != 1 {
+		return exitFailed, errors.New("give the token to end, or with --session the ID of a session, or with --user the user all of whose tokens are to end")
+	}
+	id, isID := session.ParseID(ofSession)
+	if ofSession != "" && !isID {
+		return exitFailed, fmt.Errorf("--session %q is no ID of a session: it has 26 small letters and digits", ofSession)
 	}
 	g := given{same: issueAlike}
 	if len(args) > 0 {
@@ -66,7 +78,11 @@ func runRevoke(cmd *command, args []string) (int, error) {
 	audit := newCommandAudit(cmd)
 	defer audit.end()
 	r.audit = audit
-	if name == "" {
+	r.tables = tablesOfSessions(t.config.handlers, t.chosen)
+	switch {
+	case isID:
+		return exitOK, r.endSession(cmd.context(), id)
+	case name == "":
 		return exitOK, r.endToken(cmd.context(), g.text)
 	}
 	user, err := t.user(cmd)
@@ -84,6 +100,7 @@ type revocation struct {
 	now     time.Time
 	out     io.Writer
 	chosen  *configured
+	tables  []string // of sessions
 	audit   auditor
 }
 
@@ -102,8 +119,8 @@ func (r *revocation) endToken(ctx context.Context, text string) error {
 		fmt.Fprintln(r.out, "The token has expired: there is nothing to end.")
 		return nil
 	case err != nil:
-		if what, _, ok := r.sessionCookie(tokenText, r.now); ok {
-			return fmt.Errorf("%s: end all of the user's sessions with --user, as a single one can't be ended", what)
+		if read, ok := r.readSession(tokenText, r.now); ok {
+			return r.endCookie(ctx, &read)
 		}
 		return fmt.Errorf("that is no token of this handler: %w; `caddy sesame explain` says more", err)
 	case r.Issues.Store.Revocations == "":
@@ -138,11 +155,16 @@ func (r *revocation) mention() {
 	if r.HasReplicas {
 		fmt.Fprintln(r.out, "This was written to the primary server: a gateway that reads a replica goes by it once the replica has it.")
 	}
-	if store := r.Issues.Store; len(store.MoreDSNs)+len(store.MoreDSNFiles) > 0 && !store.ReadAfterWrite {
-		fmt.Fprintln(r.out, "This was written to one node of the cluster: a gateway that reads another goes by it once that node has it. With read_after_write, it does at once.")
-	}
+	r.mentionNodes()
 	if r.Cached > 0 {
 		fmt.Fprintf(r.out, "Gateways with cache go by a row that they have read for up to %s.\n", r.Cached)
+	}
+}
+
+// mentionNodes says when other nodes of a cluster know.
+func (r *revocation) mentionNodes() {
+	if store := r.Issues.Store; len(store.MoreDSNs)+len(store.MoreDSNFiles) > 0 && !store.ReadAfterWrite {
+		fmt.Fprintln(r.out, "This was written to one node of the cluster: a gateway that reads another goes by it once that node has it. With read_after_write, it does at once.")
 	}
 }
 
@@ -170,14 +192,21 @@ func (r *revocation) endAll(ctx context.Context, user *userstore.User) error {
 		fmt.Fprintf(r.out, "All that user %s got up to %s is ended, by the clock here: who logs in before that has to do so again.\n",
 			user.ID(), until.UTC().Format("15:04:05 UTC"))
 	}
+	if err := r.endListed(ctx, user); err != nil {
+		return err
+	}
 	if r.Issues.Settings.OneTime {
 		if err := r.writeLastLogin(ctx, user); err != nil {
 			return err
 		}
 	}
-	if byTable || r.Issues.Settings.OneTime {
+	if byTable || r.Issues.Settings.OneTime || len(r.tables) > 0 {
 		r.record(auditRevokedAll, user, "")
+	}
+	if byTable || r.Issues.Settings.OneTime {
 		defer r.mention()
+	} else if len(r.tables) > 0 {
+		defer r.mentionNodes()
 	}
 	switch {
 	case r.Issues.Settings.OneTime:
@@ -193,6 +222,8 @@ func (r *revocation) endAll(ctx context.Context, user *userstore.User) error {
 	case r.SessionMaxAge == 0:
 	case byTable:
 		fmt.Fprintf(r.out, "Ended the sessions of user %s that began up to now.\n", user.ID())
+	case len(r.tables) > 0:
+		left = append(left, "sessions from before there was a table of them, which end after max_age")
 	default:
 		left = append(left, "sessions")
 	}

@@ -71,7 +71,8 @@ type Config struct {
 	// A file with your own template (Go's html/template) for all pages. It
 	// gets the same fields as the built-in one: Page, Title, Message, Button,
 	// Action, HelpURL, HelpText, LoginURL, LoginText, Ways, Language, Dir, Style,
-	// Name, Logo, Favicon, and those that its templates "forms" and "ways" show.
+	// Name, Logo, Favicon, and those that its templates "forms", "sessions" and
+	// "ways" show.
 	Template string `json:"template,omitempty"`
 }
 

@@ -47,6 +47,7 @@ type sessionList struct {
 
 type sessionRow struct {
 	ID, Client, Seen, Since, Network string
+	IDText                           string // for operators, who end sessions by it
 	This                             string // for the browser's own, else empty
 	End, EndLabel                    string
 	IsCurrent                        bool
@@ -65,7 +66,7 @@ func (w *words) sessions(list *SessionList) *sessionList {
 	for _, row := range list.Rows {
 		client := w.client(row)
 		made := sessionRow{
-			ID: row.ID, Client: client, IsCurrent: row.IsCurrent,
+			ID: row.ID, IDText: w.textWith("sessions.id", "id", row.ID), Client: client, IsCurrent: row.IsCurrent,
 			Seen:  w.textWith("sessions.seen", "time", w.ago(list.Now.Sub(row.Seen), time.Hour)),
 			Since: w.textWith("sessions.since", "time", w.ago(list.Now.Sub(row.Since), time.Minute)),
 			End:   w.text("sessions.end"), EndLabel: w.textWith("sessions.end_label", "client", client),

@@ -36,6 +36,7 @@ func TestPageOfLoginsTellsThemApart(t *testing.T) {
 		for _, part := range []string{
 			l.Text("sessions.this"), l.Plural("time.days", 2), l.Plural("time.hours", 3), l.Plural("time.minutes", 45), l.Plural("sessions.ended", 2),
 			"Firefox", "Windows", "192.0.2.0/24", `value="second"`, `value="fourth&lt;"`, `value="others"`, l.Text("sessions.unknown"),
+			l.Text("sessions.id", "id", "second"),
 		} {
 			if !strings.Contains(body, part) {
 				t.Errorf("%s: the page doesn't say %q: %s", tag, part, body)
