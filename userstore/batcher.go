@@ -77,8 +77,6 @@ func (b *batcher[R]) join(ctx context.Context, r *reading[R], key token.PrimaryK
 	}
 	if b.next == nil {
 		joined := &batch[R]{done: make(chan struct{}), deadline: time.Now().Add(r.s.timeout)}
-		// Not this lookup's context: the other lookups must continue if it ends.
-		ctx = context.WithoutCancel(ctx)
 		joined.timer = time.AfterFunc(patience, func() { b.waited(ctx, r, joined) })
 		b.next = joined
 	}
@@ -120,6 +118,7 @@ func (b *batcher[R]) advance(ctx context.Context, r *reading[R]) {
 	}
 	b.next.timer.Reset(time.Until(b.next.deadline))
 	b.current = new(sending)
+	// Not the context of one lookup: the others must continue if it ends.
 	go b.send(context.WithoutCancel(ctx), r, b.next, b.current)
 	b.next = nil
 }
