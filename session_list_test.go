@@ -116,6 +116,9 @@ func TestUserSeesAndEndsLogins(t *testing.T) {
 
 		// carol can't end alice's, and no other site can end any.
 		other.end(t, list[1][0]).wantStatus(t, http.StatusOK)
+		if strings.Contains(other.last.body, "was logged out.") {
+			t.Errorf("carol's page says that alice was logged out: %s", other.last.body)
+		}
 		laptop.end(t, list[1][0], "Origin", "https://evil.example").wantStatus(t, http.StatusForbidden)
 		laptop.end(t, list[1][0], "Sec-Fetch-Site", "cross-site").wantStatus(t, http.StatusForbidden)
 		laptop.end(t, "nothing").wantStatus(t, http.StatusBadRequest)

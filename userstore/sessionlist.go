@@ -325,21 +325,24 @@ func (s *MySQL) EndSessions(ctx context.Context, ids []string) (ended int64, err
 	return ended, nil
 }
 
-// EndSessionOf deletes the row of a session by its ID, if it is the user's.
-func (s *MySQL) EndSessionOf(ctx context.Context, u *User, id string) error {
+// EndSessionOf deletes the row of a session by its ID, if it is the user's. isEnded is
+// false if there was no such row.
+func (s *MySQL) EndSessionOf(ctx context.Context, u *User, id string) (isEnded bool, err error) {
 	const doing = "ending a session"
 	list, key, err := s.sessionListOf(ctx, u, doing)
 	if err != nil {
-		return err
+		return false, err
 	}
 	is, ok := list.id.args(id)
 	if !ok {
-		return nil
+		return false, nil
 	}
-	return s.write(ctx, doing, func(ctx context.Context) error {
-		_, err := list.endOwn.exec(ctx, nil, append(is, key...))
+	err = s.write(ctx, doing, func(ctx context.Context) error {
+		deleted, err := list.endOwn.exec(ctx, nil, append(is, key...))
+		isEnded = deleted > 0
 		return err
 	})
+	return isEnded, err
 }
 
 // EndOtherSessions deletes the rows of all of a user's sessions but one, whose ID may

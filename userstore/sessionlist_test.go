@@ -105,8 +105,8 @@ func TestSessionListIsForEachTypeOfKey(t *testing.T) {
 			if seen, ok := found.SessionSeen(); !ok || !seen.Equal(now.Add(time.Minute)) {
 				t.Errorf("seen %s, %t", seen, ok)
 			}
-			if err := s.EndSessionOf(t.Context(), u, listedIDs[1]); err != nil {
-				t.Fatal(err)
+			if isEnded, err := s.EndSessionOf(t.Context(), u, listedIDs[1]); err != nil || !isEnded {
+				t.Fatal(isEnded, err)
 			}
 			if _, err := s.LookupVia(t.Context(), via.Key(listedIDs[1])); !errors.Is(err, userstore.ErrNotFound) {
 				t.Errorf("after its end, the session is found: %v", err)
@@ -136,8 +136,8 @@ func TestSessionsOfOtherUsersAreNotTouched(t *testing.T) {
 		}
 	}
 	for _, id := range []string{listedIDs[0], "' OR 1 = 1 -- ", "ä", "\x00", ""} {
-		if err := s.EndSessionOf(t.Context(), bob, id); err != nil {
-			t.Errorf("%q: %v", id, err)
+		if isEnded, err := s.EndSessionOf(t.Context(), bob, id); err != nil || isEnded {
+			t.Errorf("%q: %t, %v", id, isEnded, err)
 		}
 	}
 	if n, err := s.EndOtherSessions(t.Context(), bob, listedIDs[1]); err != nil || n != 0 {

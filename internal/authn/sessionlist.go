@@ -113,8 +113,8 @@ func (l *SessionList) Of(ctx context.Context, user *userstore.User) ([]userstore
 	return l.env.Store().SessionsOf(ctx, user, l.env.Now())
 }
 
-// EndOne ends a session of a user by its ID.
-func (l *SessionList) EndOne(ctx context.Context, user *userstore.User, id session.ID) error {
+// EndOne ends a session of a user by its ID. isEnded is false if the user had none.
+func (l *SessionList) EndOne(ctx context.Context, user *userstore.User, id session.ID) (isEnded bool, err error) {
 	return l.env.Store().EndSessionOf(ctx, user, id.String())
 }
 

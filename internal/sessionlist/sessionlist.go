@@ -71,8 +71,12 @@ func (p *Page) Serve(w http.ResponseWriter, r *http.Request, visit Visit) error 
 	case id == visit.Session():
 		return visit.LogOut(w)
 	}
-	if err := p.List.EndOne(r.Context(), visit.User(), id); err != nil {
+	isEnded, err := p.List.EndOne(r.Context(), visit.User(), id)
+	switch {
+	case err != nil:
 		return visit.Fail(w, err)
+	case !isEnded: // it has ended already, or is another user's, whose responses go on
+		return p.show(w, r, visit, http.StatusOK, page.SessionList{})
 	}
 	visit.Ended(id)
 	return p.show(w, r, visit, http.StatusOK, page.SessionList{HasEnded: true, Ended: 1})
