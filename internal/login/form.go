@@ -52,7 +52,8 @@ func (f Form) Value(name string) string {
 // Why a form doesn't count.
 var (
 	errNotForm    = errors.New("the request has no form")
-	errForm       = errors.New("the form is too large, or malformed")
+	errForm       = errors.New("the form is malformed")
+	errTooLarge   = errors.New("the form is too large")
 	errCrossSite  = errors.New("a page of another origin has sent the form")
 	errNoCookies  = errors.New("the browser hasn't sent the cookie that came with the form")
 	errOtherForms = errors.New("the form is of another browser")
@@ -68,8 +69,11 @@ func (p *Page) readForm(r *http.Request, tied []string) (Form, error) {
 		return Form{}, errCrossSite
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxForm+1))
-	if err != nil || len(body) > maxForm {
+	switch {
+	case err != nil:
 		return Form{}, errForm
+	case len(body) > maxForm:
+		return Form{}, errTooLarge
 	}
 	values, err := url.ParseQuery(string(body))
 	if err != nil {

@@ -250,6 +250,8 @@ func (p *Page) servePost(w http.ResponseWriter, r *http.Request, visit Visit) er
 	case errors.Is(err, errNotForm):
 		w.WriteHeader(http.StatusUnsupportedMediaType)
 		return nil
+	case errors.Is(err, errTooLarge):
+		return p.show(w, r, visit, http.StatusRequestEntityTooLarge, Shown{Error: "too_large"})
 	case errors.Is(err, errNoCookies):
 		return p.show(w, r, visit, http.StatusForbidden, Shown{Error: "no_cookies"})
 	case err != nil:

@@ -162,7 +162,7 @@ func TestTextsOfFormsAreOfOneLanguage(t *testing.T) {
 	english := newLanguage(english, links, nil)
 	for _, tag := range testedLanguages[1:] {
 		l := newLanguage(tag, links, nil)
-		for _, name := range []string{"", "stale", "wrong_password", "incomplete", "no_email", "no_code", "limited", "wrong_code", "wrong_factor", "code_over", "unavailable"} {
+		for _, name := range []string{"", "stale", "too_large", "wrong_password", "incomplete", "no_email", "no_code", "limited", "wrong_code", "wrong_factor", "code_over", "unavailable"} {
 			forms := &LoginForms{Methods: []string{"password", "email_link"}, Step: "", App: true, Recovery: true, Remember: true, Identifiers: []string{"username", "email"}, Error: name, Minutes: 7, Left: 3, Wait: 7 * time.Second}
 			for _, kind := range []Kind{Login, LinkSent, Verify} {
 				forms.Step = map[Kind]string{LinkSent: "email_code", Verify: "second_factor"}[kind]

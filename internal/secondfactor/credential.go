@@ -117,6 +117,9 @@ func (c *Credential) ProveSlowly(ctx context.Context, user *userstore.User) erro
 		return err
 	case v.accepted != "":
 		allAttempts.succeed(of)
+		if !allCompleted.add(c.pending, c.asker.env.Now()) {
+			return authn.Reject(codeWrong) // another code has completed the login meanwhile
+		}
 		c.accepted = v.accepted
 		return nil
 	case v.wait > 0:

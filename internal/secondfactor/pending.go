@@ -2,6 +2,7 @@ package secondfactor
 
 import (
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -17,11 +18,15 @@ import (
 // user, and no session can be begun with it. Only a password that was proven makes
 // one, or what Seal has made of one.
 type Pending struct {
+	id       pendingID
 	user     token.PrimaryKey
 	password passwordID
 	length   session.Length
 	until    time.Time
 }
+
+// pendingID tells logins apart, by chance.
+type pendingID [16]byte
 
 // passwordID identifies a hash of a password, under the key: another password ends
 // a Pending.
@@ -38,7 +43,9 @@ func (p *Pending) Length() session.Length { return p.length }
 
 // Begin begins a login with a password that was proven.
 func (a *Asker) Begin(proven *authn.ProvenPassword, length session.Length) *Pending {
-	return &Pending{user: proven.PrimaryKey(), password: a.passwordID(proven.Encoded()), length: length, until: a.env.Now().Add(pendingAge)}
+	p := &Pending{user: proven.PrimaryKey(), password: a.passwordID(proven.Encoded()), length: length, until: a.env.Now().Add(pendingAge)}
+	_, _ = rand.Read(p.id[:]) // it never fails
+	return p
 }
 
 func (a *Asker) passwordID(encoded string) (id passwordID) {
@@ -59,14 +66,15 @@ func (a *Asker) mac(purpose string, parts ...[]byte) []byte {
 	return mac.Sum(nil)
 }
 
-// errPending: the value isn't one that Seal has made for this browser, or is too old.
-var errPending = errors.New("the login took too long, or was begun in another browser")
+// errPending: the value isn't one that Seal has made for this browser, or is too old,
+// or a code has completed the login.
+var errPending = errors.New("the login took too long, is completed, or was begun in another browser")
 
 // The sealed form: a MAC, then when the Pending ends, the session's length, the
-// password's ID, and the user's key with its kind in front.
+// password's ID, the Pending's, and the user's key with its kind in front.
 const (
 	macSize    = sha256.Size
-	headerSize = 8 + 1 + len(passwordID{}) + 1
+	headerSize = 8 + 1 + len(passwordID{}) + len(pendingID{}) + 1
 )
 
 // Seal writes a Pending for the form that asks for the code. The value counts only
@@ -74,7 +82,8 @@ const (
 func (a *Asker) Seal(p *Pending, tie string) string {
 	body := binary.BigEndian.AppendUint64(nil, uint64(p.until.Unix())) //nolint:gosec // a time of this century
 	body = append(body, byte(p.length))
-	body = append(append(body, p.password[:]...), byte(p.user.Kind()))
+	body = append(append(body, p.password[:]...), p.id[:]...)
+	body = append(body, byte(p.user.Kind()))
 	switch p.user.Kind() {
 	case token.KindInt:
 		body = binary.BigEndian.AppendUint64(body, uint64(p.user.Int())) //nolint:gosec // Open undoes it
@@ -105,6 +114,7 @@ func (a *Asker) Open(sealed string, ties []string) (*Pending, error) {
 	}
 	p := &Pending{until: time.Unix(int64(binary.BigEndian.Uint64(body)), 0), length: session.Length(body[8])} //nolint:gosec // Seal has written it
 	copy(p.password[:], body[9:])
+	copy(p.id[:], body[9+len(p.password):])
 	kind, key := token.Kind(body[headerSize-1]), body[headerSize:]
 	switch {
 	case kind == token.KindInt && len(key) == 8:
@@ -120,7 +130,7 @@ func (a *Asker) Open(sealed string, ties []string) (*Pending, error) {
 	default:
 		return nil, errPending // unreachable: the MAC is ours
 	}
-	if !a.env.Now().Before(p.until) {
+	if !a.env.Now().Before(p.until) || allCompleted.has(p.id) {
 		return nil, errPending
 	}
 	return p, nil
