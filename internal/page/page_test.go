@@ -93,8 +93,8 @@ func TestPageIsJSONOrTextForProgrammes(t *testing.T) {
 		{
 			http.StatusBadRequest,
 			Data{Kind: Forbidden, User: "Ann"},
-			map[string]string{"error": "forbidden", "error_description": "You may not see this page. You are Ann, and this page is for others. Ask whoever gave you access if you need it."},
-			"You may not see this page. You are Ann, and this page is for others. Ask whoever gave you access if you need it.\n",
+			map[string]string{"error": "forbidden", "error_description": "You may not see this page. You are Ann, and this page is for others. If you need access, ask the administrators of the site."},
+			"You may not see this page. You are Ann, and this page is for others. If you need access, ask the administrators of the site.\n",
 		},
 		{
 			http.StatusOK,
