@@ -74,6 +74,22 @@ func TestCacheKeepsRowsUntilAFreshOneIsRead(t *testing.T) {
 	wantPassword(t, c, "r", false)
 }
 
+// TestKeptAnswersAreNotFresh: an answer is fresh for the lookup alone that MySQL
+// answered, whether there is a user or none.
+func TestKeptAnswersAreNotFresh(t *testing.T) {
+	t.Parallel()
+	d := newUsers(t, 1)
+	c := newCache(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{}, userstore.CacheConfig{For: caddy.Duration(userstore.LongestCache)})
+	for id, want := range map[int64]error{1: nil, 2: userstore.ErrNotFound} {
+		for _, wantFresh := range []bool{true, false} {
+			_, isFresh, err := c.Lookup(t.Context(), token.IntKey(id))
+			if !errors.Is(err, want) || isFresh != wantFresh {
+				t.Errorf("user %d: fresh: %t, %v; want %t, %v", id, isFresh, err, wantFresh, want)
+			}
+		}
+	}
+}
+
 // TestCacheForgetsRowsByTheirAge sees a change, and a new user, without asking for
 // a fresh row.
 func TestCacheForgetsRowsByTheirAge(t *testing.T) {
