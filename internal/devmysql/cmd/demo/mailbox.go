@@ -35,6 +35,8 @@ type mailbox struct {
 	server *http.Server
 	served chan error
 
+	appCode func(time.Time) string
+
 	mu    sync.Mutex
 	mails []letter        // newest first
 	more  chan struct{}   // closed at the next mail
@@ -49,9 +51,10 @@ type letter struct {
 	Link        string // empty without one
 }
 
-// startMailbox runs the mail server of a program, devsmtp.
-func startMailbox(program string) (*mailbox, error) {
-	m := &mailbox{served: make(chan error, 1), more: make(chan struct{})}
+// startMailbox runs the mail server of a program, devsmtp. The page also shows the
+// code of an app.
+func startMailbox(program string, appCode func(time.Time) string) (*mailbox, error) {
+	m := &mailbox{appCode: appCode, served: make(chan error, 1), more: make(chan struct{})}
 	command := exec.Command(program, "{}")
 	command.Stderr = os.Stderr
 	input, err := command.StdinPipe()
@@ -162,6 +165,12 @@ func (m *mailbox) await(ctx context.Context, to string) (letter, error) {
 	}
 }
 
+// shown is what the page shows.
+type shown struct {
+	Code  string
+	Mails []letter
+}
+
 //go:embed mailbox.html
 var mailboxSource string
 
@@ -177,7 +186,7 @@ func (m *mailbox) show(w http.ResponseWriter, r *http.Request) {
 	mails := m.mails
 	m.mu.Unlock()
 	var html bytes.Buffer
-	if err := mailboxPage.Execute(&html, mails); err != nil {
+	if err := mailboxPage.Execute(&html, shown{m.appCode(time.Now()), mails}); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}

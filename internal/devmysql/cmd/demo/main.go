@@ -1,4 +1,4 @@
-// Command demo shows the gateway at work: an embedded MySQL server with three
+// Command demo shows the gateway at work: an embedded MySQL server with four
 // users, an application that shows what reaches it, a mailbox for the mails that
 // the gateway sends, and Caddy with a Caddyfile in between. It is started by
 // xcaddy.sh.
@@ -54,7 +54,7 @@ func run(ctx context.Context, p programs, check bool) (err error) {
 		return err
 	}
 	defer closing(&err, app.close)
-	mails, err := startMailbox(p.mailServer)
+	mails, err := startMailbox(p.mailServer, users.appCode)
 	if err != nil {
 		return err
 	}

@@ -44,14 +44,16 @@ func (s *showcase) forged() string {
 
 func (s *showcase) print(w io.Writer, logPath string) error {
 	_, err := fmt.Fprintf(w, `
-The gateway is at work. Its users are alice, bob (inactive) and carol (who has
-no password). Links are good for %v.
+The gateway is at work. Its users are alice, bob (inactive), carol (who has no
+password) and dave (who has a second factor). Links are good for %v.
 
-  Log in, as alice with the password %q, or with a link to
+  Log in, as alice or dave with the password %q, or with a link to
   alice@example.com or carol@example.com:
     %s/reports/7
-  The mailbox of all users, where that link arrives:
+  The mailbox of all users, where that link arrives, with the code of dave's app:
     %s
+  When you are logged in, your logins, and all others to end:
+    %s/_sesame/sessions
 
   Click a link that an application has made, as alice:
     %s
@@ -70,7 +72,7 @@ no password). Links are good for %v.
   Caddy's log: %s
 
 Ctrl-C ends it.
-`, maxAge, s.users.password, s.url, s.mails.url, s.link(s.users.alice), s.link(s.users.carol), s.users.alice, s.url, s.forged(), s.url,
+`, maxAge, s.users.password, s.url, s.mails.url, s.url, s.link(s.users.alice), s.link(s.users.carol), s.users.alice, s.url, s.forged(), s.url,
 		s.users.secretKey, s.dsn, s.mails.smtp, s.url, s.programs.config, s.programs.config, logPath)
 	return err
 }

@@ -90,6 +90,7 @@ func (s *showcase) checkLogins(ctx context.Context) error {
 		{"alice's link", s.byLink("alice", s.users.alice)},
 		{"carol's link", s.byLink("carol", s.users.carol)},
 		{"a login by password", s.byPassword},
+		{"a login by password and the code of an app", s.byCode},
 		{"a login by a link in a mail", s.byMail},
 	} {
 		v := newVisitor(s.url)
@@ -120,6 +121,25 @@ func (s *showcase) byPassword(ctx context.Context, v *visitor) error {
 		return err
 	}
 	return v.wantUser("alice")
+}
+
+func (s *showcase) byCode(ctx context.Context, v *visitor) error {
+	if err := v.fill(ctx, "identifier", url.Values{"identifier": {"dave"}, "password": {s.users.password}}); err != nil {
+		return err
+	}
+	if err := v.fill(ctx, "code", url.Values{"code": {s.users.appCode(time.Now())}}); err != nil {
+		return err
+	}
+	if err := v.wantUser("dave"); err != nil {
+		return err
+	}
+	if err := v.open(ctx, s.url+"/_sesame/sessions"); err != nil {
+		return err
+	}
+	if !strings.Contains(v.body, "Your logins") {
+		return errors.New("the page with dave's logins isn't shown:\n" + v.body)
+	}
+	return nil
 }
 
 func (s *showcase) byMail(ctx context.Context, v *visitor) error {
