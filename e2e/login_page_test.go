@@ -18,7 +18,13 @@ const loginPage = "password {\n hashers md5\n second_factor ignore\n}\nlogin {\n
 // startLoginPage starts a gateway with a login page. Alice has the password secret.
 func startLoginPage(t *testing.T, options string) *gateway {
 	t.Helper()
-	g := startGateway(t, startUpstream(t), site{options: options})
+	return startLoginPageBefore(t, startUpstream(t), options)
+}
+
+// startLoginPageBefore is startLoginPage in front of an upstream.
+func startLoginPageBefore(t *testing.T, up *upstream, options string) *gateway {
+	t.Helper()
+	g := startGateway(t, up, site{options: options})
 	db.exec(t, "UPDATE auth_user SET password = ? WHERE id = ?", fmt.Sprintf("md5$salt$%x", md5.Sum([]byte("saltsecret"))), alice.id) //nolint:gosec // see the import
 	return g
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/testsmtp"
 )
@@ -16,8 +17,8 @@ import (
 var mailServer = sync.OnceValues(func() (*testsmtp.Program, error) { return testsmtp.Build("../internal/devsmtp", programs) })
 
 // startMailedLinks starts a gateway whose users get links by e-mail, and the server
-// that gets the mails.
-func startMailedLinks(t *testing.T) (*gateway, *testsmtp.Server) {
+// that gets the mails. more are further options of sesame.
+func startMailedLinks(t *testing.T, more string) (*gateway, *testsmtp.Server) {
 	t.Helper()
 	program, err := mailServer()
 	if err != nil {
@@ -36,7 +37,8 @@ func startMailedLinks(t *testing.T) (*gateway, *testsmtp.Server) {
 	}
 	pages {
 		name "Example archive"
-	}`, server.URL, appHost, port)})
+	}
+	%s`, server.URL, appHost, port, more)})
 	return g, server
 }
 
@@ -70,7 +72,7 @@ func (b *tab) askForLink(url, address string) {
 // TestMailedLinkLogsInWhereItWasAskedFor: in the browser that asked, the link logs in
 // at once, and in another one the button comes first. Scripts are off.
 func TestMailedLinkLogsInWhereItWasAskedFor(t *testing.T) {
-	g, server := startMailedLinks(t)
+	g, server := startMailedLinks(t, "")
 	b := newTab(t)
 	b.withoutScripts()
 	b.askForLink(g.origin+"/reports/7?x=1", "ALICE@example.com")
@@ -101,7 +103,7 @@ func TestMailedLinkLogsInWhereItWasAskedFor(t *testing.T) {
 
 // TestMailedCodeLogsInTheFirstDevice types the code from the mail, after a wrong one.
 func TestMailedCodeLogsInTheFirstDevice(t *testing.T) {
-	g, server := startMailedLinks(t)
+	g, server := startMailedLinks(t, "")
 	b := newTab(t)
 	b.askForLink(g.origin+"/reports/7", "alice@example.com")
 	b.look("link-sent")
@@ -121,7 +123,7 @@ func TestMailedCodeLogsInTheFirstDevice(t *testing.T) {
 // TestStrangersAddressShowsTheSamePage: nothing on the page tells that an address
 // belongs to no user.
 func TestStrangersAddressShowsTheSamePage(t *testing.T) {
-	g, server := startMailedLinks(t)
+	g, server := startMailedLinks(t, "")
 	read := func(address string) string {
 		b := newTab(t)
 		b.askForLink(g.origin+"/", address)
@@ -134,5 +136,24 @@ func TestStrangersAddressShowsTheSamePage(t *testing.T) {
 	receive(t, server)
 	if mails := server.Mails(t); len(mails) != 1 {
 		t.Errorf("%d mails were sent, want the user's alone", len(mails))
+	}
+}
+
+// TestPressReplacesAnExpiredLink: the new link leads to the page that the old one was
+// for.
+func TestPressReplacesAnExpiredLink(t *testing.T) {
+	g, server := startMailedLinks(t, "max_age 1h")
+	b := newTab(t)
+	b.open(g.origin + "/reports/7?sesame=" + tokenAt(t, alice, time.Now().Add(-2*time.Hour), withMaxAge(time.Hour)))
+	if got := b.text(`document.querySelector("form[action*=resend] button, form[action*=expired] button")?.textContent`); got != "Send me a new link" {
+		t.Fatalf("the button says %q: %s", got, b.text(`document.body.innerHTML`))
+	}
+	b.click("form[action*=resend] button, form[action*=expired] button")
+	link, _ := receive(t, server)
+	b.open(startMail(t, link))
+	b.click("#link")
+	b.wantUser("alice")
+	if got, want := b.url(), g.origin+"/reports/7"; got != want {
+		t.Errorf("the address bar shows %s, want %s", got, want)
 	}
 }
