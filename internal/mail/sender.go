@@ -56,7 +56,7 @@ var (
 )
 
 // errShutdown is the cause of tries that end because the process does.
-var errShutdown = errors.New("Caddy is shutting down")
+var errShutdown = errors.New("the process ends")
 
 func newSender(s settings, log *zap.Logger) *Sender {
 	sender := &Sender{

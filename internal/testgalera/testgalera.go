@@ -26,7 +26,7 @@ import (
 
 // ErrNotInstalled is returned by Start where a part of the cluster is missing. Tests
 // skip on it, or fail where they must not skip.
-var ErrNotInstalled = errors.New("Galera can't run here (Debian: apt install mariadb-server galera-4 rsync)")
+var ErrNotInstalled = errors.New("no Galera cluster can run here (Debian: apt install mariadb-server galera-4 rsync)")
 
 // libraries are where Galera's library is installed.
 var libraries = []string{"/usr/lib/galera/libgalera_smm.so", "/usr/lib64/galera-4/libgalera_smm.so", "/usr/lib64/galera/libgalera_smm.so"}
