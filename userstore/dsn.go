@@ -193,6 +193,12 @@ const (
 // without its scope.
 var variableName = regexp.MustCompile(`^(@@)?([Ss][Ee][Ss][Ss][Ii][Oo][Nn]\.)?[A-Za-z][A-Za-z0-9_]*$`)
 
+// isNoNameByte reports whether no parameter's name has a character. Such a name may
+// have a part of the password in it.
+func isNoNameByte(c rune) bool {
+	return (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && !strings.ContainsRune("_-.", c)
+}
+
 // checkParameter rejects a parameter that obviously isn't a variable of the
 // server.
 func checkParameter(name string) error {
@@ -204,11 +210,15 @@ func checkParameter(name string) error {
 	if i >= 0 {
 		return fmt.Errorf("the dsn has the parameter %q: write it as %s", name, driverParameters[i])
 	}
-	if !variableName.MatchString(name) {
-		return fmt.Errorf("the dsn has the parameter %q, which is neither one of go-sql-driver/mysql nor a variable of the server: "+
-			"correct or remove it", name)
+	if variableName.MatchString(name) {
+		return nil
 	}
-	return nil
+	if strings.ContainsFunc(name, isNoNameByte) {
+		return errors.New("the dsn has a parameter whose name isn't one: a password with ?, & or = in front of the server's address is read so; " +
+			"write " + dsnForm + ", and parameters as in ?tls=true")
+	}
+	return fmt.Errorf("the dsn has the parameter %q, which is neither one of go-sql-driver/mysql nor a variable of the server: "+
+		"correct or remove it", name)
 }
 
 // rejectedParameter returns the error for a parameter that the server rejects.

@@ -12,7 +12,7 @@ import (
 // change what this package relies on.
 func FuzzDSN(f *testing.F) {
 	for _, seed := range []string{
-		"root:hush-hush@tcp(127.0.0.1:3306)/app", "root:hush-hush@unix(/run/mysqld/mysqld.sock)/app?tls=skip-verify", "root:hush-hush@/app", "root:hush:hush@nowhere",
+		"root:hush-hush@tcp(127.0.0.1:3306)/app", "root:hush-hush@unix(/run/mysqld/mysqld.sock)/app?tls=skip-verify", "root:hush-hush@/app", "root:hush:hush@nowhere", "/?:hush@", "root:x?hush-hush@tcp(db)/app",
 		"root:hush-hush@udp(x)/y", "root:hush-hush@tcp(db/app", "root:hush-hush/app", "root:hush-hush@tcp(db)/a%zz", "hush-hush", "/", "", "@/",
 		"root:hush-hush@tcp([::1]:3306)/app?multiStatements=true&interpolateParams=true&clientFoundRows=true&allowAllFiles=true&parseTime=true&columnsWithAlias=true",
 		"root:hush-hush@tcp(db)/app?timeout=30s&readTimeout=1ms&charset=latin1&collation=latin1_swedish_ci&loc=Europe%2FParis&sql_mode=ANSI&autocommit=0",

@@ -6,12 +6,12 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"strings"
 	"time"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/base64url"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -43,14 +43,14 @@ func (l *Links) Sealed(p *Pending, tie, scope string) (string, error) {
 		return "", err
 	}
 	sealed := l.sealing.Seal([]byte(p.nonce), []byte(p.nonce), text, boundTo(tie, scope))
-	return base64.RawURLEncoding.EncodeToString(sealed), nil
+	return base64url.Encode(sealed), nil
 }
 
 // Open reads what Sealed has written. ties are the values of the browser's cookie.
 func (l *Links) Open(sealed string, ties []string, scope string) (*Pending, error) {
-	data, err := base64.RawURLEncoding.Strict().DecodeString(sealed)
+	data, err := base64url.Decode(sealed)
 	size := l.sealing.NonceSize()
-	if err != nil || len(data) < size || strings.ContainsAny(sealed, "\r\n") { // which the decoder skips
+	if err != nil || len(data) < size {
 		return nil, ErrNotPending
 	}
 	for _, tie := range ties {

@@ -4,7 +4,6 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -13,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/chacha20poly1305"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/base64url"
 	"github.com/caddy-sesame/caddy-sesame/internal/emaillink"
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
@@ -66,12 +66,12 @@ func (p *Page) sealExpired(of expired, tie string) string {
 	aead, _ := chacha20poly1305.NewX(p.resendKey())
 	nonce := make([]byte, chacha20poly1305.NonceSizeX)
 	_, _ = rand.Read(nonce) // it never fails
-	return base64.RawURLEncoding.EncodeToString(aead.Seal(nonce, nonce, plain, []byte(tie)))
+	return base64url.Encode(aead.Seal(nonce, nonce, plain, []byte(tie)))
 }
 
 // openExpired opens what sealExpired has sealed for a browser with one of the ties.
 func (p *Page) openExpired(sealed string, ties []string) (of expired, ok bool) {
-	raw, err := base64.RawURLEncoding.DecodeString(sealed)
+	raw, err := base64url.Decode(sealed)
 	if err != nil || len(raw) < chacha20poly1305.NonceSizeX {
 		return of, false
 	}

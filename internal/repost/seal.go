@@ -6,13 +6,14 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"golang.org/x/crypto/chacha20poly1305"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/base64url"
 )
 
 // Keeper seals bodies: a page can neither read nor make up what is sealed, and it
@@ -52,7 +53,7 @@ func (k *Keeper) Seal(body *Body, tie, owner string, now time.Time) (text string
 	}
 	nonce := make([]byte, k.aead.NonceSize(), k.aead.NonceSize()+plain.Len()+k.aead.Overhead())
 	_, _ = rand.Read(nonce) // it never fails
-	text = base64.RawURLEncoding.EncodeToString(k.aead.Seal(nonce, nonce, plain.Bytes(), []byte(tie)))
+	text = base64url.Encode(k.aead.Seal(nonce, nonce, plain.Bytes(), []byte(tie)))
 	return text, len(text) <= MaxSealed
 }
 
@@ -65,7 +66,7 @@ var (
 
 // Open opens a body in a browser that has the ties, for a user who has logged in.
 func (k *Keeper) Open(text string, ties []string, user string, now time.Time) (*Body, error) {
-	raw, err := base64.RawURLEncoding.DecodeString(text)
+	raw, err := base64url.Decode(text)
 	if err != nil || len(raw) < k.aead.NonceSize() {
 		return nil, errForeign
 	}

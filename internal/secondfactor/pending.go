@@ -4,12 +4,12 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
+	"github.com/caddy-sesame/caddy-sesame/internal/base64url"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
@@ -95,12 +95,12 @@ func (a *Asker) Seal(p *Pending, tie string) string {
 	case token.KindString, token.KindBytes:
 		body = append(body, p.user.Text()...)
 	}
-	return base64.RawURLEncoding.EncodeToString(append(a.mac("pending", []byte(tie), body), body...))
+	return base64url.Encode(append(a.mac("pending", []byte(tie), body), body...))
 }
 
 // Open reads what Seal has written. ties are the values of the browser's cookie.
 func (a *Asker) Open(sealed string, ties []string) (*Pending, error) {
-	text, err := base64.RawURLEncoding.DecodeString(sealed)
+	text, err := base64url.Decode(sealed)
 	if err != nil || len(text) < macSize+headerSize {
 		return nil, errPending
 	}
