@@ -38,7 +38,7 @@ func TestUnknownOptionsNameWhatWasMeant(t *testing.T) {
 		{options: "SESAME_INVALIDATE_ON_EMAIL_UPDATE", line: 3, want: "unrecognized option \"SESAME_INVALIDATE_ON_EMAIL_UPDATE\"; did you mean invalidate_on_email_change?"},
 		{options: "database x", line: 3, want: "unrecognized option \"database\"; did you mean userstore?"},
 		{options: "username email", line: 3, want: "unrecognized option \"username\"; it belongs in the block of userstore"},
-		{options: "redirect off", line: 3, want: "unrecognized option \"redirect\"; it belongs in the block of session"},
+		{options: "redirect off", line: 3, want: "unrecognized option \"redirect\"; it belongs in the block of login or session"},
 		{options: "cookie_domain x.org", line: 3, want: "unrecognized option \"cookie_domain\"; it belongs in the block of django_session"},
 		{options: "ttl 10s", line: 3, want: "unrecognized option \"ttl\"; did you mean max_age?"},
 		{options: "trusted_proxies 10.0.0.0/8", line: 3, want: "unrecognized option \"trusted_proxies\"; it is a global option of Caddy: write it in servers, in the block at the beginning of the Caddyfile"},
@@ -79,7 +79,6 @@ func TestUnknownOptionsNameWhatWasMeant(t *testing.T) {
 		{options: "pages {\nlang de\n}", line: 4, want: "unrecognized option \"lang\" of pages; did you mean language?"},
 		{options: "pages {\ntitle x\n}", line: 4, want: "unrecognized option \"title\" of pages; did you mean text?"},
 		{options: "pages {\nhelpurl /x\n}", line: 4, want: "unrecognized option \"helpurl\" of pages; did you mean help_url?"},
-		{options: "pages {\nlogo x\n}", line: 4, want: "unrecognized option \"logo\" of pages; a page with a picture needs a template of its own: template <file>"},
 		{options: "cache 5s {\nmaxusers 10\n}", line: 4, want: "unrecognized option \"maxusers\" of cache; did you mean max_users?"},
 		{options: "cache 5s {\nsize 1MB\n}", line: 4, want: "unrecognized option \"size\" of cache; did you mean max_size?"},
 	})

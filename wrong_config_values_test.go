@@ -124,7 +124,7 @@ func TestWrongLoginOptionsNamePlaceCauseAndRemedy(t *testing.T) {
 		{options: "confirm on", line: 3, want: "confirm \"on\": it must be strict, always, one_time or off"},
 		{options: "confirm never", line: 3, want: "confirm \"never\": it must be strict, always, one_time or off"},
 		{options: "confirm one-time", line: 3, want: "confirm \"one-time\": it must be strict, always, one_time or off"},
-		{options: "confirm", line: 3, want: "wrong argument count: confirm takes one value, always, one_time or off; there is none"},
+		{options: "confirm", line: 3, want: "wrong argument count: confirm takes one value, strict, always, one_time or off; there is none"},
 		{options: "reserved_path _sesame", line: 3, want: "reserved_path \"_sesame\": it must be off, or begin and end with a slash, as /_sesame/"},
 		{options: "reserved_path /_sesame", line: 3, want: "reserved_path \"/_sesame\": it must be off, or begin and end with a slash, as /_sesame/"},
 		{options: "reserved_path /", line: 3, want: "reserved_path \"/\": it must be off, or begin and end with a slash, as /_sesame/"},

@@ -331,7 +331,7 @@ func misplaced(name, path string, options, tree Options) string {
 	if hint, ok := synonym(name, options); ok {
 		return hint
 	}
-	if near := nearest.Name(name, known); near != "" && (path == "" || !isElsewhere(name, path, tree)) {
+	if near := nearest.Name(name, known); near != "" && !isElsewhere(name, path, tree) {
 		return "; did you mean " + near + "?"
 	}
 	if near := nearest.Close(name, known); near != "" {

@@ -37,7 +37,6 @@ var elsewhere = map[string]string{
 	"ssl":            "write tls=true behind the database in the dsn, as in tcp(host:3306)/database?tls=true",
 	"sslmode":        "write tls=true behind the database in the dsn, as in tcp(host:3306)/database?tls=true",
 	"port":           "write it in the dsn, as in user:password@tcp(host:3306)/database",
-	"logo":           "a page with a picture needs a template of its own: template <file>",
 	"matcher":        "write it behind sesame, as in sesame /admin/* {",
 	"path":           "to protect some paths only, write a matcher behind sesame, as in sesame /admin/* {",
 	"log":            "it is a directive of the site: write it beside sesame",

@@ -101,8 +101,15 @@ func Install(dir string, arguments ...string) (*Server, error) {
 }
 
 // Restart runs the server again on the same data and port, after Kill or Stop, with
-// further arguments for this time.
+// further arguments for this time. It does nothing if the server runs.
 func (s *Server) Restart(arguments ...string) error {
+	if s.gone != nil {
+		select {
+		case <-s.gone:
+		default:
+			return nil
+		}
+	}
 	if err := s.run(arguments...); err != nil {
 		return err
 	}
