@@ -74,11 +74,15 @@ func (c *faultConn) flood() {
 // closes it.
 func (c *faultConn) alone(do func()) {
 	s := c.server
+	defer c.Close()
 	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
 	s.apart[c] = struct{}{}
 	s.mu.Unlock()
 	do()
-	c.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.apart, c)

@@ -112,6 +112,7 @@ type Server struct {
 	mails       []Mail
 	connections int
 	apart       map[*faultConn]struct{} // that the server never sees
+	closed      bool
 	notify      func(Event)
 }
 
@@ -207,6 +208,7 @@ func (s *Server) Close() error {
 	// First of all, since Serve may not know it yet.
 	s.listener.Close()
 	s.mu.Lock()
+	s.closed = true // for connections that are about to be set apart
 	for c := range s.apart {
 		c.Close()
 	}
