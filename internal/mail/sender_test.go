@@ -273,7 +273,8 @@ func TestPermanentFailuresAreNotTriedAgain(t *testing.T) {
 			if status := s.Status(); status.Healthy != test.healthy {
 				t.Errorf("status %+v, want healthy: %t", status, test.healthy)
 			}
-			// The connection serves the next mail.
+			// The connection serves the next mail, once it waits for one.
+			s.clock.await(t, 1, usualLimits.keepOpen, usualLimits.keepOpen)
 			s.mustSend(t, mailTo("user2"))
 			if got := server.WaitMail(t); got.To != "user2@example.net" || got.Connection != 1 {
 				t.Errorf("the next mail: %+v", got)
