@@ -33,7 +33,7 @@ func (l *Links) Try(p *Pending, typed string) (*Try, error) {
 	if !ok {
 		return nil, ErrWrongCode
 	}
-	left, ok := l.counts.attempts.take(p.nonce, l.env.Now(), l.ends(p))
+	left, ok := l.counts.attempts.take(p.ID, l.env.Now(), l.ends(p))
 	if !ok {
 		return nil, ErrNoneLeft
 	}
@@ -41,7 +41,7 @@ func (l *Links) Try(p *Pending, typed string) (*Try, error) {
 }
 
 // Guess identifies the code among all that were tried.
-func (t *Try) Guess() string { return t.pending.nonce + t.first + t.second }
+func (t *Try) Guess() string { return t.pending.ID + t.first + t.second }
 
 // Whose finds the user whom the code is for. Without the first half, the table of
 // users isn't looked at. The error is ErrWrongCode, or the store's.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/mail"
+	"github.com/caddy-sesame/caddy-sesame/internal/seal"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -176,11 +177,7 @@ func TestRateIsBounded(t *testing.T) {
 // FuzzOpen reads forms and codes that anyone may send.
 func FuzzOpen(f *testing.F) {
 	// Workers get forms of other processes, which have other keys.
-	sealing, err := newSealing([]byte(rand.Text()))
-	if err != nil {
-		f.Fatal(err)
-	}
-	l := &Links{sealing: sealing, maxAge: defaultMaxAge, env: Environment{Key: []byte("key"), Now: time.Now}}
+	l := &Links{sealer: seal.New([]byte(rand.Text()), "pending"), maxAge: defaultMaxAge, env: Environment{Key: []byte("key"), Now: time.Now}}
 	sealed, err := l.Sealed(l.newPending("ann@example.com", "", 0), "TIE", "")
 	if err != nil {
 		f.Fatal(err)

@@ -144,7 +144,7 @@ func (r *rate) makeRoom(now time.Time) {
 // attempts counts the codes that were tried for each link.
 type attempts struct {
 	mu   sync.Mutex
-	used map[string]*tried // by the link's nonce
+	used map[string]*tried // by the link's ID
 }
 
 type tried struct {
@@ -161,10 +161,10 @@ const mostTried = 1 << 14
 
 // take counts an attempt, and returns how many are left after it. ok is false if
 // none was left for this one.
-func (a *attempts) take(nonce string, now, until time.Time) (left int, ok bool) {
+func (a *attempts) take(id string, now, until time.Time) (left int, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	t := a.used[nonce]
+	t := a.used[id]
 	if t == nil {
 		if len(a.used) >= mostTried {
 			a.sweep(now)
@@ -173,7 +173,7 @@ func (a *attempts) take(nonce string, now, until time.Time) (left int, ok bool) 
 			return 0, false
 		}
 		t = &tried{until: until}
-		a.used[nonce] = t
+		a.used[id] = t
 	}
 	if t.times == mostAttempts {
 		return 0, false
@@ -185,9 +185,9 @@ func (a *attempts) take(nonce string, now, until time.Time) (left int, ok bool) 
 // sweep forgets links that have expired: their codes are rejected without a count.
 // The caller holds the lock.
 func (a *attempts) sweep(now time.Time) {
-	for nonce, t := range a.used {
+	for id, t := range a.used {
 		if t.until.Before(now) {
-			delete(a.used, nonce)
+			delete(a.used, id)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package emaillink
 
 import (
 	"context"
-	"crypto/cipher"
 	"fmt"
 	"hash/maphash"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/mail"
+	"github.com/caddy-sesame/caddy-sesame/internal/seal"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
@@ -25,7 +25,7 @@ type Links struct {
 	env     Environment
 	base    string // of URLs, without a slash at the end
 	maxAge  time.Duration
-	sealing cipher.AEAD
+	sealer  *seal.Sealer // of Pendings
 	counts  *counts
 	mail    Sender
 	release func() error // the mail server
@@ -84,13 +84,10 @@ type Language interface {
 
 // New makes the links of a configuration, which is valid. Close ends them.
 func New(cfg *Config, env Environment) (*Links, error) {
-	l := &Links{env: env, maxAge: cfg.maxAge(), mail: env.Mail, release: func() error { return nil }}
+	l := &Links{env: env, sealer: seal.New(env.Key, "pending"), maxAge: cfg.maxAge(), mail: env.Mail, release: func() error { return nil }}
 	var err error
 	if l.base, err = cfg.resolveBaseURL(); err != nil {
 		return nil, err
-	}
-	if l.sealing, err = newSealing(env.Key); err != nil {
-		return nil, fmt.Errorf("making the key of codes: %w", err)
 	}
 	key := countsKey{l.base, defaultLimitAddress, defaultLimitClient, defaultLimitTotal}
 	for limit, configured := range map[*Limit]*Limit{&key.address: cfg.LimitAddress, &key.client: cfg.LimitClient, &key.total: cfg.LimitTotal} {

@@ -1,8 +1,6 @@
 package emaillink
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -11,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-sesame/caddy-sesame/internal/base64url"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -22,12 +19,12 @@ import (
 // it. It is for the browser that asked and for the scope of the page that the user
 // wants to see.
 type Pending struct {
+	ID      string         `json:"i"`           // tells links apart, by chance
 	Address string         `json:"a"`           // as typed, or the stored one
 	Shown   string         `json:"s,omitempty"` // what the page calls the address
 	User    string         `json:"u,omitempty"` // the primary key, if the link is for that user only
 	Length  session.Length `json:"l,omitempty"`
 	Asked   int64          `json:"t"` // Unix time in seconds
-	nonce   string
 }
 
 // Errors of Open.
@@ -42,57 +39,33 @@ func (l *Links) Sealed(p *Pending, tie, scope string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	sealed := l.sealing.Seal([]byte(p.nonce), []byte(p.nonce), text, boundTo(tie, scope))
-	return base64url.Encode(sealed), nil
+	return l.sealer.Seal(text, tie, scope), nil
 }
 
 // Open reads what Sealed has written. ties are the values of the browser's cookie.
 func (l *Links) Open(sealed string, ties []string, scope string) (*Pending, error) {
-	data, err := base64url.Decode(sealed)
-	size := l.sealing.NonceSize()
-	if err != nil || len(data) < size {
+	text, ok := l.sealer.Open(sealed, ties, scope)
+	if !ok {
 		return nil, ErrNotPending
 	}
-	for _, tie := range ties {
-		text, err := l.sealing.Open(nil, data[:size], data[size:], boundTo(tie, scope))
-		if err != nil {
-			continue
-		}
-		p := &Pending{nonce: string(data[:size])}
-		if err := json.Unmarshal(text, p); err != nil {
-			return nil, ErrNotPending
-		}
-		if !l.env.Now().Before(l.ends(p)) {
-			return p, ErrExpired
-		}
-		return p, nil
+	p := new(Pending)
+	if err := json.Unmarshal(text, p); err != nil {
+		return nil, ErrNotPending
 	}
-	return nil, ErrNotPending
+	if !l.env.Now().Before(l.ends(p)) {
+		return p, ErrExpired
+	}
+	return p, nil
 }
 
 // Time is when the link was asked for.
 func (p *Pending) Time() time.Time { return time.Unix(p.Asked, 0) }
 
-// boundTo is what a sealed Pending is for. A tie has no zero bytes.
-func boundTo(tie, scope string) []byte { return []byte(tie + "\x00" + scope) }
-
 func (l *Links) ends(p *Pending) time.Time { return time.Unix(p.Asked, 0).Add(l.maxAge) }
 
-// newPending makes a Pending with a nonce of its own.
+// newPending makes a Pending with an ID of its own.
 func (l *Links) newPending(address, user string, length session.Length) *Pending {
-	nonce := make([]byte, l.sealing.NonceSize())
-	_, _ = rand.Read(nonce) // it never fails
-	return &Pending{Address: address, User: user, Length: length, Asked: l.env.Now().Unix(), nonce: string(nonce)}
-}
-
-// newSealing makes the cipher of Pendings. Nonces are random: under one key, far
-// fewer than 2^32 links are asked for.
-func newSealing(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(sign(key, "pending")) // 32 bytes
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
+	return &Pending{ID: rand.Text(), Address: address, User: user, Length: length, Asked: l.env.Now().Unix()}
 }
 
 // A code has two halves. The first is the same for all users of a link's address, so
@@ -116,12 +89,12 @@ func (l *Links) code(tokens *token.Tokens, p *Pending, user *userstore.User) (st
 }
 
 func (l *Links) firstHalf(p *Pending) string {
-	return inLetters(sign(l.env.Key, "code\x00"+p.nonce))
+	return inLetters(sign(l.env.Key, "code\x00"+p.ID))
 }
 
 func (l *Links) secondHalf(tokens *token.Tokens, p *Pending, user *userstore.User) (string, error) {
 	made, err := tokens.Create(user.PrimaryKey, user.User, "", p.Time())
-	return inLetters(sign(l.env.Key, "user\x00"+p.nonce+made)), err
+	return inLetters(sign(l.env.Key, "user\x00"+p.ID+made)), err
 }
 
 // inLetters are the letters of half a code.

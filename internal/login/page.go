@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/repost"
+	"github.com/caddy-sesame/caddy-sesame/internal/seal"
 	"github.com/caddy-sesame/caddy-sesame/internal/secondfactor"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/session"
@@ -30,6 +31,7 @@ type Page struct {
 	pages   *page.Pages
 	methods []method
 	keeper  *repost.Keeper
+	expired *seal.Sealer     // of links that have expired
 	steps   map[string]step  // by the method's field of their forms
 	links   *emaillink.Links // nil without email_link
 	key     []byte           // signs what the forms hold
@@ -159,7 +161,7 @@ type method interface {
 
 // New makes the page. The configuration is valid. Close ends it.
 func New(cfg *Config, env Environment) (*Page, error) {
-	p := &Page{config: cfg, pages: env.Pages, path: env.Path, key: env.Key, keeper: repost.NewKeeper(env.Key), logger: env.Logger, steps: make(map[string]step)}
+	p := &Page{config: cfg, pages: env.Pages, path: env.Path, key: env.Key, keeper: repost.NewKeeper(env.Key), expired: seal.New(env.Key, resendParameter), logger: env.Logger, steps: make(map[string]step)}
 	var err error
 	if p.last, err = newLastMethod(env.Cookie); err != nil {
 		return nil, setting.In("session", err)

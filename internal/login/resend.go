@@ -1,18 +1,12 @@
 package login
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
-	"golang.org/x/crypto/chacha20poly1305"
-
-	"github.com/caddy-sesame/caddy-sesame/internal/base64url"
 	"github.com/caddy-sesame/caddy-sesame/internal/emaillink"
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
@@ -63,35 +57,14 @@ func (p *Page) resend(w http.ResponseWriter, r *http.Request, visit Visit, seale
 
 func (p *Page) sealExpired(of expired, tie string) string {
 	plain, _ := json.Marshal(of) // texts and a number
-	aead, _ := chacha20poly1305.NewX(p.resendKey())
-	nonce := make([]byte, chacha20poly1305.NonceSizeX)
-	_, _ = rand.Read(nonce) // it never fails
-	return base64url.Encode(aead.Seal(nonce, nonce, plain, []byte(tie)))
+	return p.expired.Seal(plain, tie, "")
 }
 
 // openExpired opens what sealExpired has sealed for a browser with one of the ties.
 func (p *Page) openExpired(sealed string, ties []string) (of expired, ok bool) {
-	raw, err := base64url.Decode(sealed)
-	if err != nil || len(raw) < chacha20poly1305.NonceSizeX {
-		return of, false
+	plain, ok := p.expired.Open(sealed, ties, "")
+	if !ok || json.Unmarshal(plain, &of) != nil || time.Now().Unix() > of.Until {
+		return expired{}, false
 	}
-	aead, _ := chacha20poly1305.NewX(p.resendKey())
-	for _, tie := range ties {
-		plain, err := aead.Open(nil, raw[:chacha20poly1305.NonceSizeX], raw[chacha20poly1305.NonceSizeX:], []byte(tie))
-		if err != nil || tie == "" {
-			continue
-		}
-		if json.Unmarshal(plain, &of) != nil || time.Now().Unix() > of.Until {
-			return expired{}, false
-		}
-		return of, true
-	}
-	return of, false
-}
-
-// resendKey has the length that the cipher needs.
-func (p *Page) resendKey() []byte {
-	mac := hmac.New(sha256.New, p.key)
-	_, _ = mac.Write([]byte(resendParameter)) // a hash never fails
-	return mac.Sum(nil)
+	return of, true
 }

@@ -2,31 +2,19 @@ package repost
 
 import (
 	"bytes"
-	"crypto/cipher"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
-	"golang.org/x/crypto/chacha20poly1305"
-
-	"github.com/caddy-sesame/caddy-sesame/internal/base64url"
+	"github.com/caddy-sesame/caddy-sesame/internal/seal"
 )
 
-// Keeper seals bodies: a page can neither read nor make up what is sealed, and it
-// opens only in the browser that it was sealed for.
-type Keeper struct{ aead cipher.AEAD }
+// Keeper seals bodies for the browsers that posted them.
+type Keeper struct{ sealer *seal.Sealer }
 
 // NewKeeper derives a keeper's key from another.
-func NewKeeper(key []byte) *Keeper {
-	mac := hmac.New(sha256.New, key)
-	_, _ = mac.Write([]byte("repost"))             // a hash never fails
-	aead, _ := chacha20poly1305.NewX(mac.Sum(nil)) // the key has the right length
-	return &Keeper{aead}
-}
+func NewKeeper(key []byte) *Keeper { return &Keeper{seal.New(key, "repost")} }
 
 // sealed is what is sealed.
 type sealed struct {
@@ -51,9 +39,7 @@ func (k *Keeper) Seal(body *Body, tie, owner string, now time.Time) (text string
 	if err := encoder.Encode(sealed{body, owner, now.Add(maxAge).Unix()}); err != nil {
 		return "", false // unreachable: the texts are valid
 	}
-	nonce := make([]byte, k.aead.NonceSize(), k.aead.NonceSize()+plain.Len()+k.aead.Overhead())
-	_, _ = rand.Read(nonce) // it never fails
-	text = base64url.Encode(k.aead.Seal(nonce, nonce, plain.Bytes(), []byte(tie)))
+	text = k.sealer.Seal(plain.Bytes(), tie, "")
 	return text, len(text) <= MaxSealed
 }
 
@@ -66,26 +52,18 @@ var (
 
 // Open opens a body in a browser that has the ties, for a user who has logged in.
 func (k *Keeper) Open(text string, ties []string, user string, now time.Time) (*Body, error) {
-	raw, err := base64url.Decode(text)
-	if err != nil || len(raw) < k.aead.NonceSize() {
+	plain, ok := k.sealer.Open(text, ties, "")
+	if !ok {
 		return nil, errForeign
 	}
-	nonce, locked := raw[:k.aead.NonceSize()], raw[k.aead.NonceSize():]
-	for _, tie := range ties {
-		plain, err := k.aead.Open(nil, nonce, locked, []byte(tie))
-		if err != nil || tie == "" {
-			continue
-		}
-		var open sealed
-		switch err := json.Unmarshal(plain, &open); {
-		case err != nil:
-			return nil, fmt.Errorf("reading a kept form: %w", err)
-		case now.Unix() > open.Until:
-			return nil, errOld
-		case open.Owner != "" && open.Owner != user:
-			return nil, errOther
-		}
-		return open.Body, nil
+	var open sealed
+	switch err := json.Unmarshal(plain, &open); {
+	case err != nil:
+		return nil, fmt.Errorf("reading a kept form: %w", err)
+	case now.Unix() > open.Until:
+		return nil, errOld
+	case open.Owner != "" && open.Owner != user:
+		return nil, errOther
 	}
-	return nil, errForeign
+	return open.Body, nil
 }

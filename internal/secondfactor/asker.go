@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/django/otp"
+	"github.com/caddy-sesame/caddy-sesame/internal/seal"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -30,7 +31,7 @@ type Environment struct {
 	Now    func() time.Time
 	Logger *zap.Logger
 
-	// Key signs a Pending.
+	// Key seals a Pending.
 	Key []byte
 
 	// Users identifies the configured table of users, for the count of wrong codes,
@@ -41,11 +42,12 @@ type Environment struct {
 // Asker asks for codes.
 type Asker struct {
 	env    Environment
+	sealer *seal.Sealer // of Pendings
 	warned atomic.Int64 // when the log was told last of a row that can't be read
 }
 
 // New makes an Asker.
-func New(env Environment) *Asker { return &Asker{env: env} }
+func New(env Environment) *Asker { return &Asker{env: env, sealer: seal.New(env.Key, "second factor")} }
 
 // Kinds says which codes a user can be asked for.
 type Kinds struct {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
-	"github.com/caddy-sesame/caddy-sesame/internal/base64url"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
@@ -49,33 +48,19 @@ func (a *Asker) Begin(proven *authn.ProvenPassword, length session.Length) *Pend
 }
 
 func (a *Asker) passwordID(encoded string) (id passwordID) {
-	copy(id[:], a.mac("password", []byte(encoded)))
-	return id
-}
-
-// mac is a MAC of bytes that are used for a purpose.
-func (a *Asker) mac(purpose string, parts ...[]byte) []byte {
 	mac := hmac.New(sha256.New, a.env.Key)
-	_, _ = mac.Write([]byte(purpose)) // a hash never fails
-	for _, part := range parts {
-		var length [8]byte
-		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
-		_, _ = mac.Write(length[:])
-		_, _ = mac.Write(part)
-	}
-	return mac.Sum(nil)
+	_, _ = mac.Write([]byte("password\x00" + encoded)) // a hash never fails
+	copy(id[:], mac.Sum(nil))
+	return id
 }
 
 // errPending: the value isn't one that Seal has made for this browser, or is too old,
 // or a code has completed the login.
 var errPending = errors.New("the login took too long, is completed, or was begun in another browser")
 
-// The sealed form: a MAC, then when the Pending ends, the session's length, the
-// password's ID, the Pending's, and the user's key with its kind in front.
-const (
-	macSize    = sha256.Size
-	headerSize = 8 + 1 + len(passwordID{}) + len(pendingID{}) + 1
-)
+// What is sealed: when the Pending ends, the session's length, the password's ID, the
+// Pending's, and the user's key with its kind in front.
+const headerSize = 8 + 1 + len(passwordID{}) + len(pendingID{}) + 1
 
 // Seal writes a Pending for the form that asks for the code. The value counts only
 // together with the value of the cookie that ties forms to the browser.
@@ -95,21 +80,13 @@ func (a *Asker) Seal(p *Pending, tie string) string {
 	case token.KindString, token.KindBytes:
 		body = append(body, p.user.Text()...)
 	}
-	return base64url.Encode(append(a.mac("pending", []byte(tie), body), body...))
+	return a.sealer.Seal(body, tie, "")
 }
 
 // Open reads what Seal has written. ties are the values of the browser's cookie.
 func (a *Asker) Open(sealed string, ties []string) (*Pending, error) {
-	text, err := base64url.Decode(sealed)
-	if err != nil || len(text) < macSize+headerSize {
-		return nil, errPending
-	}
-	mac, body := text[:macSize], text[macSize:]
-	isTied := false
-	for _, tie := range ties {
-		isTied = isTied || tie != "" && hmac.Equal(mac, a.mac("pending", []byte(tie), body))
-	}
-	if !isTied {
+	body, ok := a.sealer.Open(sealed, ties, "")
+	if !ok || len(body) < headerSize {
 		return nil, errPending
 	}
 	p := &Pending{until: time.Unix(int64(binary.BigEndian.Uint64(body)), 0), length: session.Length(body[8])} //nolint:gosec // Seal has written it
@@ -128,7 +105,7 @@ func (a *Asker) Open(sealed string, ties []string) (*Pending, error) {
 	case kind == token.KindBytes:
 		p.user = token.BytesKey(key)
 	default:
-		return nil, errPending // unreachable: the MAC is ours
+		return nil, errPending // unreachable: Seal has written it
 	}
 	if !a.env.Now().Before(p.until) || allCompleted.has(p.id) {
 		return nil, errPending
