@@ -50,46 +50,127 @@ has_race() {
 	[ "$(go env CGO_ENABLED)" = 1 ] && command -v "$(go env CC | cut -d ' ' -f 1)" >/dev/null
 }
 
-# compile makes caddy.new in the directory that xcaddy has prepared, and removes
-# that. The same sources make the same bytes, wherever they are: go notes in a
-# binary which directory a module was replaced by, so that name is always the
-# same. The flags are xcaddy's own.
+# sesame_version is the version of this checkout: that of the commit's tag, or a
+# pseudo-version as Go makes them. SESAME_VERSION says it where git can't.
+sesame_version() {
+	local commit
+	if [ -n "${SESAME_VERSION:-}" ]; then
+		echo "$SESAME_VERSION"
+		return
+	fi
+	commit=$(TZ=UTC0 git log -1 --date=format-local:%Y%m%d%H%M%S --format=%cd-%H 2>/dev/null) || {
+		echo unknown
+		return
+	}
+	git describe --tags --exact-match --match 'v[0-9]*' 2>/dev/null || echo "v0.0.0-${commit:0:27}"
+	[ -z "$(git status --porcelain 2>/dev/null)" ] || echo +dirty
+}
+
+# counting passes lines on to a log, and tells every now and then how many lines
+# with a pattern there were so far.
+counting() {
+	local log=$1 pattern=$2 format=$3 n=0 line said=$SECONDS
+	while IFS= read -r line; do
+		printf '%s\n' "$line" >>"$log"
+		[[ $line =~ $pattern ]] || continue
+		n=$((n + 1))
+		if [ -t 1 ]; then
+			# shellcheck disable=SC2059
+			printf "\r  $format" "$n"
+		elif [ $((SECONDS - said)) -ge 10 ]; then
+			said=$SECONDS
+			# shellcheck disable=SC2059
+			printf "  $format\n" "$n"
+		fi
+	done
+	[ "$n" -eq 0 ] || [ ! -t 1 ] || echo
+}
+
+# compile runs go build for the package in the current directory, or for the one
+# that is named, and says how far it is. What it prints goes to a log, which is
+# shown if it fails.
 compile() {
-	local dir=$1 flags=(-trimpath "-ldflags=-w -s" -tags=nobadger,nomysql,nopgx) status=0
-	[ -z "${XCADDY_GO_BUILD_FLAGS:-}" ] || read -ra flags <<<"$XCADDY_GO_BUILD_FLAGS"
-	[ -d "$dir" ] || fail "xcaddy didn't say where it has prepared the build"
+	local log=$1 output=$2 package=$3 todo
+	shift 3
+	# What isn't in Go's cache.
+	todo=$(go list -deps -f '{{if .Stale}}{{.ImportPath}}{{end}}' "$@" "$package" 2>>"$log" | grep -c . || true)
+	[ "$todo" -le 20 ] || echo "  $todo packages are to be compiled, which takes a minute or two on two cores"
+	go build -v "$@" -o "$output" "$package" 2>&1 | counting "$log" '^[^ ]+$' "compiled %d of $todo packages"
+}
+
+# prepare has xcaddy write the module that the builds are made of, and prints its
+# directory.
+prepare() {
+	local version=$1 xcaddy=$root/.cache/xcaddy log=$root/.cache/xcaddy.log
+	: >"$log"
+	# xcaddy is a tool of a module of its own, so that its version is certain and
+	# its dependencies are not ours.
+	(cd tools/xcaddy && GOOS='' GOARCH='' go build -o "$xcaddy" github.com/caddyserver/xcaddy/cmd/xcaddy) >>"$log" 2>&1 || return 1
+	# The replacement after = makes it this checkout, whatever is published under
+	# the module's path. With a version, go doesn't even ask what there is; this
+	# one is no release's.
+	XCADDY_SKIP_BUILD=1 "$xcaddy" build "$version" --with "$module@v0.0.0=$root" --output "$root/caddy.new" 2>&1 |
+		counting "$log" 'go: downloading' 'downloaded %d modules' >&2 || return 1
+	local dir
+	dir=$(sed -n 's/.*leaving folder intact: //p' "$log")
+	[ -d "$dir" ] || {
+		echo "xcaddy didn't say where it has prepared the build" >>"$log"
+		return 1
+	}
+	# The same sources make the same bytes, wherever they are: go notes in a binary
+	# which directory a module was replaced by, so that name is always the same.
 	ln -s "$root" "$dir/sesame"
 	(
 		cd -- "$dir" &&
 			go mod edit -dropreplace="$module@v0.0.0" -replace="$module=./sesame" &&
-			go mod tidy -e &&
-			CGO_ENABLED=${CGO_ENABLED:-0} go build "${flags[@]}" -o "$root/caddy.new"
-	) || status=$?
-	rm -rf -- "$dir"
-	return "$status"
+			go mod tidy -e
+	) >>"$log" 2>&1 || {
+		rm -rf -- "$dir"
+		return 1
+	}
+	echo "$dir"
+}
+
+# compile_caddy makes a file of what prepare has written. The flags are xcaddy's
+# own, and a version: of a directory, go notes none.
+compile_caddy() {
+	local dir=$1 output=$2 sesame stamp flags
+	sesame=$(sesame_version | tr -d '\n')
+	stamp="-X '$module/internal/version.stamped=$sesame' -X 'github.com/caddyserver/caddy/v2.CustomVersion=caddy-sesame $sesame, Caddy'"
+	flags=(-trimpath "-ldflags=-w -s $stamp" -tags=nobadger,nomysql,nopgx)
+	if [ -n "${XCADDY_GO_BUILD_FLAGS:-}" ]; then
+		read -ra flags <<<"$XCADDY_GO_BUILD_FLAGS"
+		[[ $XCADDY_GO_BUILD_FLAGS == *-ldflags* ]] || flags+=("-ldflags=$stamp")
+	fi
+	(cd -- "$dir" && CGO_ENABLED=${CGO_ENABLED:-0} compile "$root/.cache/xcaddy.log" "$output" . "${flags[@]}")
+}
+
+# caddy_version is the version of Caddy that go.mod names.
+caddy_version() {
+	go list -m -f '{{.Version}}' github.com/caddyserver/caddy/v2
+}
+
+# build_failed shows what was logged.
+build_failed() {
+	cat .cache/xcaddy.log >&2
+	rm -f caddy.new
+	fail "the build failed"
 }
 
 build() {
 	[ $# -le 1 ] || fail "build takes one version of Caddy at most"
 	needs_go
 	mkdir -p .cache
-	local xcaddy=$root/.cache/xcaddy version=${1:-}
-	# xcaddy is a tool of a module of its own, so that its version is certain and
-	# its dependencies are not ours.
-	(cd tools/xcaddy && go build -o "$xcaddy" github.com/caddyserver/xcaddy/cmd/xcaddy)
-	[ -n "$version" ] || version=$(go list -m -f '{{.Version}}' github.com/caddyserver/caddy/v2)
+	local version=${1:-} start=$SECONDS dir status=0
+	[ -n "$version" ] || version=$(caddy_version)
 
-	echo "Building caddy $version with $module from this checkout"
-	echo "The first time, that downloads and compiles all of Caddy, which takes some minutes; .cache/xcaddy.log shows how far it is"
-	# The replacement after = makes it this checkout, whatever is published under
-	# the module's path. With a version, go doesn't even ask what there is; this
-	# one is no release's.
-	XCADDY_SKIP_BUILD=1 "$xcaddy" build "$version" --with "$module@v0.0.0=$root" --output "$root/caddy.new" >.cache/xcaddy.log 2>&1 &&
-		compile "$(sed -n 's/.*leaving folder intact: //p' .cache/xcaddy.log)" >>.cache/xcaddy.log 2>&1 || {
-		cat .cache/xcaddy.log >&2
-		rm -f caddy.new
-		fail "the build failed"
-	}
+	echo "Building caddy $version with $module $(sesame_version | tr -d '\n') from this checkout"
+	echo "Getting the modules that it is made of: the first time, some 170 are downloaded (.cache/xcaddy.log)"
+	dir=$(prepare "$version") || build_failed
+	echo "Compiling"
+	compile_caddy "$dir" "$root/caddy.new" || status=$?
+	rm -rf -- "$dir"
+	[ $status -eq 0 ] || build_failed
 	# Not through a pipe: grep is done before caddy is, which would count as its
 	# failure.
 	local modules
@@ -99,14 +180,14 @@ build() {
 	}
 	# Not before it is whole, and never into the file of a running caddy.
 	mv -f caddy.new caddy
-	echo "Built ./caddy: $(./caddy version | cut -d ' ' -f 1), with http.handlers.sesame"
+	echo "Built ./caddy in $((SECONDS - start)) s: $(./caddy version | sed 's/ h1:.*//'), with http.handlers.sesame"
 }
 
 # stale tells whether ./caddy is missing or older than what it is built from:
 # the modules inside this one are no part of it.
 stale() {
 	[ -x caddy ] || return 0
-	[ -n "$(find . \( -path ./internal/devmysql -o -path ./internal/devsmtp -o -path ./internal/rawquic -o -path ./bench -o -path ./e2e -o -path ./soak -o -path ./tools -o -path './.*' \) -prune -o \
+	[ -n "$(find . \( -path ./internal/devmysql -o -path ./internal/devsmtp -o -path ./internal/rawquic -o -path ./bench -o -path ./e2e -o -path ./soak -o -path ./tools -o -path ./packaging -o -path './.*' \) -prune -o \
 		\( -name '*.go' ! -name '*_test.go' -o -name go.mod -o -name go.sum -o -path './internal/*' \( -name '*.html' -o -name '*.css' -o -name '*.json' -o -name '*.ico' \) \) -newer caddy -print -quit)" ]
 }
 
@@ -135,9 +216,15 @@ demo() {
 		build
 	fi
 	mkdir -p .cache
-	echo "Building the demo's database, application and mailbox…"
-	(cd internal/devmysql && go build -o "$root/.cache/demo" ./cmd/demo)
-	(cd internal/devsmtp && go build -o "$root/.cache/devsmtp" ./cmd/devsmtp)
+	local log=$root/.cache/demo.log
+	: >"$log"
+	echo "Building the demo's database, application and mailbox"
+	(cd internal/devmysql && compile "$log" "$root/.cache/demo" ./cmd/demo) &&
+		(cd internal/devsmtp && compile "$log" "$root/.cache/devsmtp" ./cmd/devsmtp) || {
+		cat "$log" >&2
+		fail "the demo couldn't be built"
+	}
+	echo "Starting them"
 	# exec: a signal that ends this script ends the demo.
 	exec .cache/demo -caddy "$root/caddy" -config internal/devmysql/cmd/demo/Caddyfile -mail-server "$root/.cache/devsmtp" "$@"
 }
