@@ -110,6 +110,12 @@ type Feed interface {
 
 	// Reached reports that all changes up to a position have been reported. It is
 	// called after each event, heartbeats included.
+	//
+	// It doesn't tell how late the stream is: behind a large transaction, a slow
+	// network or a pause of this process, events arrive long after they were written,
+	// one shortly after the other. How old rows can be is known only by reaching a
+	// position that Positions.Written has returned: then they are as fresh as when
+	// Written was called.
 	Reached(at LogPosition)
 }
 
