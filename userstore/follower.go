@@ -59,8 +59,8 @@ type FollowedTable struct {
 	Keys []string
 }
 
-// ServerIdentity distinguishes servers: two connections with equal identities are to
-// one server process with one log.
+// ServerIdentity distinguishes servers: two connections are to one server process with
+// one log if Is reports true. IdentityOf reads it.
 type ServerIdentity struct {
 	ServerID uint32
 	UUID     string // MySQL's server_uuid, MariaDB's server_uid or what stands for it
