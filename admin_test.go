@@ -260,7 +260,7 @@ func TestAdminStatusWithoutMySQL(t *testing.T) {
 		}
 		t.Cleanup(mariadb.Thaw)
 		r := a.call(t, http.MethodGet, "/sesame/status", "")
-		r.wantStatus(t, 200)
+		r.wantStatus(t, 503)
 		if got := strings.Count(r.body, `"healthy":false`); got != 2 {
 			t.Errorf("%d of 2 are unhealthy: %s", got, r.body)
 		}
@@ -270,7 +270,8 @@ func TestAdminStatusWithoutMySQL(t *testing.T) {
 		}
 		mariadb.Thaw()
 		poll(t, "health", func() bool {
-			return strings.Count(a.call(t, http.MethodGet, "/sesame/status", "").body, `"healthy":true`) == 2
+			r := a.call(t, http.MethodGet, "/sesame/status", "")
+			return strings.Count(r.body, `"healthy":true`) == 2 && r.status == 200
 		})
 	})
 }

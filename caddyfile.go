@@ -162,6 +162,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    }
 //	    confirm strict|always|one_time|off
 //	    reserved_path <path>|off
+//	    health_path|ready_path <path>|off
 //	    watch <duration>|off
 //	    limit_failures <n> per <duration>|off
 //	    pages {
@@ -266,6 +267,8 @@ func (h *Handler) options() directive.Options {
 		"login":          login.Option(&h.Login),
 		"confirm":        directive.Text(&h.Confirm, "strict, always, one_time or off"),
 		"reserved_path":  directive.Text(&h.ReservedPath, "a path such as /_sesame/, or off"),
+		"health_path":    directive.Text(&h.HealthPath, "a path such as /healthz, or off"),
+		"ready_path":     directive.Text(&h.ReadyPath, "a path such as /readyz, or off"),
 		"watch":          watchOption(&h.Watch),
 		"limit_failures": limitOption(&h.LimitFailures),
 		"pages":          page.Option(&h.Pages),

@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/health"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/login"
@@ -70,6 +71,7 @@ type gate struct {
 	hints      hints
 	confirmer  confirmer
 	reserved   reserved
+	checks     *health.Checks
 	tokenLogin tokenLogin
 	logins     *logins              // nil where no link logs in
 	django     *authn.DjangoSession // nil without
@@ -217,6 +219,9 @@ func (g builder) provisionLogin() error {
 		return setting.Errorf("reserved_path", "reserved_path %q: it must be %s, or begin and end with a slash, as %s", path, reservedOff, defaultReservedPath)
 	}
 	if err := checkReservedPath(g.config.ReservedPath); err != nil {
+		return err
+	}
+	if g.checks, err = newChecks(g.gate); err != nil {
 		return err
 	}
 	if g.confirmer.cookie, err = newConfirmCookie(g.config.Session); err != nil {

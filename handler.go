@@ -116,6 +116,10 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 	if origin.IsEarly(r) && !origin.IsSafe(r.Method) && !c.isEmpty() {
 		return g.refuser.fail(w, r, errTooEarly)
 	}
+	if g.checks.Serve(w, r) {
+		counted.requests[outcomeProbe].Add(1)
+		return nil
+	}
 	if page := g.reserved.pageOf(r); page != "" {
 		return g.reserved.serve(w, r, page, c)
 	}

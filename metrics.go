@@ -32,6 +32,7 @@ const (
 	outcomeAnonymous                  // went on without a user
 	outcomeLogin                      // was sent to the page with a session
 	outcomePage                       // got a page of the gateway
+	outcomeProbe                      // was a health check
 	outcomeAhead                      // was made ahead of a click
 	outcomeEarly                      // came as early data, and would change something
 	outcomeRefused                    // has a token.Reason
@@ -46,7 +47,7 @@ const (
 // String is the outcome's name in metrics. It never changes.
 func (o outcome) String() string {
 	return [outcomes]string{
-		"token", "session", "anonymous", "login", "page", "ahead", "early", "refused", "forbidden", "unavailable", "canceled", "limited", "busy",
+		"token", "session", "anonymous", "login", "page", "probe", "ahead", "early", "refused", "forbidden", "unavailable", "canceled", "limited", "busy",
 	}[o]
 }
 

@@ -212,6 +212,14 @@ type Handler struct {
 	// turns these pages off. Default: `/_sesame/`.
 	ReservedPath string `json:"reserved_path,omitempty"`
 
+	// The path at which the gateway says that it is alive, or `off`. Default: `health`
+	// below `reserved_path`.
+	HealthPath string `json:"health_path,omitempty"`
+
+	// The path at which the gateway says whether it can look users up, or `off`.
+	// Default: `ready` below `reserved_path`.
+	ReadyPath string `json:"ready_path,omitempty"`
+
 	// How often the users behind open WebSockets and other long responses are
 	// looked up, to end those of users who may no longer log in. 0 is never.
 	// Default: 30s where sessions or django_session are on, else never.

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
+	"github.com/caddy-sesame/caddy-sesame/internal/health"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/session"
@@ -420,6 +421,21 @@ func checkReservedPath(reserved string) error {
 		return setting.Errorf("reserved_path", "reserved_path %q: requests for it come as %s/: write that", reserved, strings.TrimSuffix(cleaned, "/"))
 	}
 	return nil
+}
+
+// newChecks makes the health checks, which are below the reserved path unless an
+// option says where else.
+func newChecks(g *gate) (*health.Checks, error) {
+	reserved := cmp.Or(g.config.ReservedPath, defaultReservedPath)
+	if reserved == reservedOff {
+		reserved = ""
+	}
+	checks, err := health.New(health.Config{HealthPath: g.config.HealthPath, ReadyPath: g.config.ReadyPath, Reserved: reserved})
+	if err != nil {
+		return nil, err
+	}
+	checks.Serves, checks.RetryAfter = func(ctx context.Context) error { return g.store.Serves(ctx) }, retryAfter
+	return checks, nil
 }
 
 // isValidating reports whether this process is `caddy validate`, or `caddy adapt

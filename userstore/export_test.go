@@ -1,5 +1,7 @@
 package userstore
 
+import "context"
+
 // PoolReferences tells how many stores use the pool of a configuration.
 func PoolReferences(cfg Config) int {
 	from, _ := cfg.sources()
@@ -32,3 +34,14 @@ func (b *batcher[R]) waitingLookups() int {
 	}
 	return b.next.waiting
 }
+
+// SessionStatus returns a status variable of a connection of the store. With one
+// connection, that counts what the store has sent.
+func SessionStatus(ctx context.Context, s *MySQL, variable string) (n int, err error) {
+	var name string
+	err = s.pool.db.QueryRowContext(ctx, "SHOW SESSION STATUS LIKE '"+variable+"'").Scan(&name, &n)
+	return n, err
+}
+
+// SignAge is how long an answer of MySQL counts for Serves.
+const SignAge = signAge

@@ -39,6 +39,17 @@ type try struct {
 
 func (l *late) init() { l.ctx, l.cancel = context.WithCancel(context.Background()) }
 
+// begin runs a task that ends with the store, unless the store is closed.
+func (l *late) begin(task func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.tries.Go(task)
+	return true
+}
+
 // close ends a running check. It returns false if it was called before.
 func (l *late) close() bool {
 	l.mu.Lock()

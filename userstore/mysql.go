@@ -37,6 +37,7 @@ type MySQL struct {
 	counts  counts
 	observe func(time.Duration) // nil if the time isn't observed
 	start   late
+	signs   signs
 }
 
 // Open connects to MySQL and checks the table. Its errors say what to change.

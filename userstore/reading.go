@@ -134,6 +134,7 @@ func (r *reading[R]) alone(ctx context.Context, key token.PrimaryKey) (found R, 
 	before := r.s.pool.breaker.answers.Load()
 	found, err = r.askOne(ctx, asked{key, param})
 	r.s.heard(ctx, before, err)
+	r.s.signs.note(err)
 	switch {
 	case err == nil:
 		return found, nil
@@ -209,6 +210,7 @@ func (r *reading[R]) readBatch(ctx context.Context, batch []asked, found map[tok
 	before := r.s.pool.breaker.answers.Load()
 	rows, err := r.askMany(ctx, batch)
 	r.s.heard(ctx, before, err)
+	r.s.signs.note(err)
 	switch {
 	case isCharset(err):
 		return r.readEach(ctx, batch, found)

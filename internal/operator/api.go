@@ -77,8 +77,14 @@ func storeError(err error) error {
 
 // writeJSON answers a request.
 func writeJSON(w http.ResponseWriter, answer any) error {
+	return writeStatus(w, http.StatusOK, answer)
+}
+
+// writeStatus answers a request with a status.
+func writeStatus(w http.ResponseWriter, status int, answer any) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(answer)

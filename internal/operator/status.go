@@ -68,7 +68,8 @@ type cacheStatus struct {
 // pingLimit is how long the status waits for MySQL.
 const pingLimit = time.Second
 
-// serveStatus tells how the handlers are.
+// serveStatus tells how the handlers are. The status is 503 if one of them can't look
+// users up, so that monitoring needn't read the JSON.
 func (a api) serveStatus(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
@@ -77,11 +78,14 @@ func (a api) serveStatus(w http.ResponseWriter, r *http.Request) error {
 	// All handlers share one time limit, because one server may delay all of them.
 	ctx, cancel := context.WithTimeout(r.Context(), pingLimit)
 	defer cancel()
-	handlers := []status{}
+	handlers, code := []status{}, http.StatusOK
 	for _, c := range a.source.running() {
-		handlers = append(handlers, c.status(ctx))
+		state := c.status(ctx)
+		if handlers = append(handlers, state); !state.Store.Healthy {
+			code = http.StatusServiceUnavailable
+		}
 	}
-	return writeJSON(w, struct {
+	return writeStatus(w, code, struct {
 		Handlers []status          `json:"handlers"`
 		Mail     []mail.Status     `json:"mail,omitempty"` // by mail server
 		Requests map[string]uint64 `json:"requests"`       // of all handlers, since Caddy was started
