@@ -26,8 +26,12 @@ func pages(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	applications, err := filepath.Glob("docs/applications/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	texts := make(map[string]string)
-	for _, name := range append(names, "README.md", "CHANGELOG.md", "SECURITY.md") {
+	for _, name := range append(slices.Concat(names, applications), "README.md", "CHANGELOG.md", "SECURITY.md") {
 		texts[name] = readFile(t, name)
 	}
 	return texts

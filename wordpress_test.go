@@ -57,7 +57,7 @@ func installWordPress(t *testing.T, db *database, addr string) string {
 	db.mustExec(t, "CREATE DATABASE wordpress CHARACTER SET utf8mb4")
 	t.Cleanup(func() { db.mustExec(t, "DROP DATABASE IF EXISTS wordpress") })
 
-	_, plugin, found := strings.Cut(readFile(t, "docs/wordpress.md"), "```php\n")
+	_, plugin, found := strings.Cut(readFile(t, "docs/applications/wordpress.md"), "```php\n")
 	plugin, _, closed := strings.Cut(plugin, "```\n")
 	if !found || !closed {
 		t.Fatal("the guide has no plugin")

@@ -71,13 +71,11 @@ func startGateway(t *testing.T, up *upstream, s site) *gateway {
 	if s.port == "" {
 		s.port = freePort(t)
 	}
-	dir := t.TempDir()
-	g := &gateway{origin: fmt.Sprintf("%s://%s:%s", s.scheme, appHost, s.port), logs: filepath.Join(dir, "caddy.log")}
+	g := &gateway{origin: fmt.Sprintf("%s://%s:%s", s.scheme, appHost, s.port), logs: filepath.Join(t.TempDir(), "caddy.log")}
 	security := "tls internal"
 	if s.scheme == "http" {
 		security = ""
 	}
-	caddyfile := filepath.Join(dir, "Caddyfile")
 	config := fmt.Sprintf(`{
 	admin off
 	persist_config off
@@ -109,11 +107,21 @@ func startGateway(t *testing.T, up *upstream, s site) *gateway {
 	%s
 }
 `, g.logs, g.origin, security, secretKey, s.options, s.dsn, s.after)
+	g.run(t, config)
+	return g
+}
+
+// run runs a Caddy with a Caddyfile, until the test ends. It has more environment
+// variables.
+func (g *gateway) run(t *testing.T, config string, environment ...string) {
+	t.Helper()
+	dir := t.TempDir()
+	caddyfile := filepath.Join(dir, "Caddyfile")
 	if err := os.WriteFile(caddyfile, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	process := exec.Command(os.Args[0])
-	process.Env = append(os.Environ(), caddyProcess+"="+caddyfile, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	process.Env = append(append(os.Environ(), caddyProcess+"="+caddyfile, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir), environment...)
 	var output bytes.Buffer
 	process.Stdout, process.Stderr = &output, &output
 	if err := process.Start(); err != nil {
@@ -142,7 +150,6 @@ func startGateway(t *testing.T, up *upstream, s site) *gateway {
 		}
 		return answer.Body.Close() == nil
 	})
-	return g
 }
 
 // client is a client that finds the gateway, and follows no redirects.
@@ -151,7 +158,7 @@ func (g *gateway) client() *http.Client {
 		Timeout: patience,
 		Transport: &http.Transport{
 			DisableKeepAlives: true,
-			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, ServerName: appHost},
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
 			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 				_, port, err := net.SplitHostPort(addr)
 				if err != nil {

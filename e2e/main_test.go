@@ -161,6 +161,13 @@ func (db *database) exec(t *testing.T, query string, args ...any) {
 // poll waits until a condition holds.
 func poll(t *testing.T, what string, holds func() bool) {
 	t.Helper()
+	if !comes(holds) {
+		t.Fatalf("waited in vain for %s", what)
+	}
+}
+
+// comes waits until a condition holds, and tells whether it does in the end.
+func comes(holds func() bool) bool {
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	again := time.NewTicker(5 * time.Millisecond)
@@ -168,10 +175,11 @@ func poll(t *testing.T, what string, holds func() bool) {
 	for !holds() {
 		select {
 		case <-deadline.C:
-			t.Fatalf("waited in vain for %s", what)
+			return false
 		case <-again.C:
 		}
 	}
+	return true
 }
 
 // patience is how long anything may take. Only a broken or very busy machine

@@ -23,6 +23,12 @@ const startLimit = 60 * time.Second
 // of the test, it ends the program with a signal.
 func Listen(t testing.TB, program *exec.Cmd, addr string, end os.Signal) {
 	t.Helper()
+	listen(t, program, "tcp", addr, end)
+}
+
+// listen is Listen in any network.
+func listen(t testing.TB, program *exec.Cmd, network, addr string, end os.Signal) {
+	t.Helper()
 	output, err := os.Create(filepath.Join(t.TempDir(), "output"))
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +47,7 @@ func Listen(t testing.TB, program *exec.Cmd, addr string, end os.Signal) {
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		if conn, err := net.Dial("tcp", addr); err == nil {
+		if conn, err := net.Dial(network, addr); err == nil {
 			_ = conn.Close()
 			return
 		}
