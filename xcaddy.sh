@@ -21,7 +21,7 @@ usage() {
 		  ./xcaddy.sh demo [-check]     show it at work, with a database and an application of its own
 		  ./xcaddy.sh test [ARG...]     run all tests; arguments go to go test
 		  ./xcaddy.sh screenshots       make the pictures in docs, in Chromium
-		  ./xcaddy.sh bench [ARG...]    compare it with its peers, in some 12 minutes; bench -h shows options
+		  ./xcaddy.sh bench [ARG...]    compare it with its peers, in some 40 minutes; bench -h shows options
 		  ./xcaddy.sh soak [DURATION]   have two gateways work under faults, for 10m by default; soak -h shows options
 	EOF
 }

@@ -226,7 +226,17 @@ func (c *comparison) measure(ctx context.Context) error {
 	}
 	bare, sesame := c.gateway(peer.Bare), c.gateway(peer.Sesame)
 	if c.measures(partSingle) && sesame != nil {
-		if c.results.Single, err = c.runner.Single(ctx, bare, sesame, c.site.Users); err != nil {
+		if c.results.Single, err = c.runner.Single(ctx, bare, sesame, c.gateway(peer.Follow), c.site.Users); err != nil {
+			return err
+		}
+	}
+	if c.measures(partInstructions) {
+		if err := c.countInstructions(ctx); err != nil {
+			return err
+		}
+	}
+	if c.measures(partGateways) {
+		if err := c.measureGateways(ctx); err != nil {
 			return err
 		}
 	}

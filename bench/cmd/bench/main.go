@@ -52,9 +52,12 @@ const (
 	partLatency    = "latency"
 	partSingle     = "single"
 	partGrowth     = "growth"
+
+	partInstructions = "instructions"
+	partGateways     = "gateways"
 )
 
-var parts = []string{partThroughput, partLatency, partSingle, partGrowth}
+var parts = []string{partThroughput, partLatency, partSingle, partInstructions, partGateways, partGrowth}
 
 // options are what the command line says.
 type options struct {
@@ -141,7 +144,7 @@ func (o *options) check() error {
 	case o.Users < 1:
 		return errors.New("-users must be at least 1")
 	case o.measures(partGrowth) && o.Rows <= fewRows:
-		return fmt.Errorf("-rows must be more than %d; without growth, say -parts %s", fewRows, strings.Join(parts[:3], ","))
+		return fmt.Errorf("-rows must be more than %d; without growth, say -parts %s", fewRows, strings.Join(parts[:len(parts)-1], ","))
 	case o.measures(partLatency) && !o.measures(partThroughput):
 		return errors.New("latency is measured at a rate that follows from throughput: name both in -parts")
 	}

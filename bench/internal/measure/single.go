@@ -18,34 +18,38 @@ import (
 )
 
 // Single measures the latency of one connection that is alone: to bare, to
-// sesame, and to the database, with the query that sesame makes.
-func (r *Runner) Single(ctx context.Context, bare, sesame *peer.Gateway, all []users.User) ([]results.Single, error) {
-	toBare, err := dial(ctx, bare)
-	if err != nil {
-		return nil, err
-	}
-	defer toBare.close()
-	toSesame, err := dial(ctx, sesame)
-	if err != nil {
-		return nil, err
-	}
-	defer toSesame.close()
+// sesame, to sesame with follow unless that is nil, and to the database, with the
+// query that sesame makes.
+func (r *Runner) Single(ctx context.Context, bare, sesame, follow *peer.Gateway, all []users.User) ([]results.Single, error) {
 	reader, err := r.newReader(ctx, all)
 	if err != nil {
 		return nil, err
 	}
 	defer reader.close()
-
+	calls := []func() error{reader.read}
+	for _, g := range []*peer.Gateway{bare, sesame, follow} {
+		if g == nil {
+			continue
+		}
+		to, err := dial(ctx, g)
+		if err != nil {
+			return nil, err
+		}
+		defer to.close()
+		calls = append(calls, to.get)
+	}
 	var measured []results.Single
 	for round := range r.Settings.Rounds {
 		r.Say("1 connection: round %d of %d", round+1, r.Settings.Rounds)
-		medians, count, err := alternate(ctx, r.Settings.Duration, round, toBare.get, toSesame.get, reader.read)
+		medians, count, err := alternate(ctx, r.Settings.Duration, round, calls...)
 		if err != nil {
 			return nil, fmt.Errorf("measuring with 1 connection: %w", err)
 		}
-		measured = append(measured, results.Single{
-			Round: round, Bare: medians[0], Sesame: medians[1], Select: medians[2], Count: count,
-		})
+		single := results.Single{Round: round, Select: medians[0], Bare: medians[1], Sesame: medians[2], Count: count}
+		if follow != nil {
+			single.Follow = medians[3]
+		}
+		measured = append(measured, single)
 	}
 	return measured, nil
 }

@@ -116,6 +116,7 @@ func (r *Runner) throughput(ctx context.Context, g *peer.Gateway, connections in
 		BackendCPU:  after.backend - before.backend,
 		Resident:    after.memory.Resident, Peak: after.memory.Peak,
 		Questions: counted.Questions, Executed: counted.Executed, PagesRead: counted.PagesRead,
+		Hits: after.hits.Since(before.hits).Kept,
 	}, nil
 }
 
@@ -124,6 +125,7 @@ type usage struct {
 	gateway, database, backend time.Duration // CPU time
 	memory                     peer.Memory
 	counters                   users.Counters
+	hits                       peer.Hits
 }
 
 func (r *Runner) used(ctx context.Context, g *peer.Gateway) (usage, error) {
@@ -146,6 +148,9 @@ func (r *Runner) used(ctx context.Context, g *peer.Gateway) (usage, error) {
 		return u, err
 	}
 	if u.memory, err = peer.MemoryOf(pids); err != nil {
+		return u, err
+	}
+	if u.hits, err = g.Hits(ctx); err != nil {
 		return u, err
 	}
 	u.counters, err = r.Database.Counters(ctx)

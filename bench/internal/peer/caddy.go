@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,6 +26,10 @@ const caddyfile = `{
 	log {
 		level ERROR
 	}
+}
+
+http://%s {
+	metrics
 }
 
 http://%s {
@@ -56,8 +61,12 @@ func (s *Site) startCaddy(ctx context.Context, cfg caddyConfig) (*Gateway, error
 	if err != nil {
 		return nil, err
 	}
+	metrics, err := child.FreeAddress()
+	if err != nil {
+		return nil, err
+	}
 	path := filepath.Join(dir, "Caddyfile")
-	text := fmt.Sprintf(caddyfile, address, cfg.guard, s.Upstream, cfg.proxy)
+	text := fmt.Sprintf(caddyfile, metrics, address, cfg.guard, s.Upstream, cfg.proxy)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("writing a Caddyfile: %w", err)
 	}
@@ -67,19 +76,20 @@ func (s *Site) startCaddy(ctx context.Context, cfg caddyConfig) (*Gateway, error
 		"DJANGO_SECRET_KEY=" + s.SecretKey,
 	}
 	if s.Database != nil {
-		env = append(env, "SESAME_DSN="+s.Database.DSN())
+		env = append(env, "SESAME_DSN="+s.Database.DSN(), "SESAME_SOCKET_DSN="+s.Database.SocketDSN())
 	}
+	env = append(env, s.Env...)
 	adapt := exec.CommandContext(ctx, s.Caddy, "adapt", "--adapter", "caddyfile", "--config", path) //nolint:gosec // the caddy to measure
 	adapt.Env = append(os.Environ(), env...)
 	if out, err := adapt.CombinedOutput(); err != nil {
 		return nil, notAdapted(strings.TrimSpace(string(out)))
 	}
 	process, err := s.run(ctx, cfg.name, address, env,
-		s.Caddy, "run", "--adapter", "caddyfile", "--config", path)
+		slices.Concat(s.Under, []string{s.Caddy, "run", "--adapter", "caddyfile", "--config", path})...)
 	if err != nil {
 		return nil, err
 	}
-	return &Gateway{URL: "http://" + address, process: process}, nil
+	return &Gateway{URL: "http://" + address, metrics: "http://" + metrics + "/", process: process}, nil
 }
 
 // notAdapted is what Caddy says of a Caddyfile that it refuses.

@@ -26,6 +26,9 @@ type Peer struct {
 	// Variant is another way to use a peer. It is measured with one number of
 	// connections, and its latency isn't.
 	Variant bool
+	// Uniform peers get requests of all users in turn. To the others, some users make
+	// far more requests than others.
+	Uniform bool
 	// Warm peers are under load for a while before each measurement: what they
 	// remember is gone since the last.
 	Warm bool
@@ -38,10 +41,20 @@ const (
 	Bare      = "bare"
 	Sesame    = "sesame"
 	Cache     = "cache"
+	Follow    = "follow"
 	Session   = "session"
 	Query     = "query"
 	Groups    = "groups"
 	Assertion = "assertion"
+	Socket    = "socket"
+
+	SesameUniform = "sesame_uniform"
+	CacheUniform  = "cache_uniform"
+	FollowUniform = "follow_uniform"
+
+	FollowSession   = "follow_session"
+	FollowGroups    = "follow_groups"
+	FollowAssertion = "follow_assertion"
 
 	DjangoSession = "django_session"
 	Password      = "password"
@@ -68,7 +81,38 @@ var All = []Peer{
 		Name: Cache, Title: "sesame, cache 5s",
 		What:  "As before, but a row that was read may serve for five seconds.",
 		Warm:  true,
-		start: startCache,
+		start: named(Cache, startCache),
+	},
+	{
+		Name: Follow, Title: "sesame, follow",
+		What:  "A row serves until the database's binlog reports a change of it.",
+		start: named(Follow, startFollow),
+	},
+	{
+		Name: SesameUniform, Title: "sesame, users in turn",
+		What:    "As sesame, with a request of each user in turn.",
+		Variant: true, Uniform: true,
+		start: func(ctx context.Context, s *Site) (*Gateway, error) {
+			return s.startSesame(ctx, SesameUniform, Table, "", s.Users)
+		},
+	},
+	{
+		Name: CacheUniform, Title: "sesame, cache 5s, users in turn",
+		What:    "As with the cache before, with a request of each user in turn.",
+		Variant: true, Uniform: true, Warm: true,
+		start: named(CacheUniform, startCache),
+	},
+	{
+		Name: FollowUniform, Title: "sesame, follow, users in turn",
+		What:    "As with follow before, with a request of each user in turn.",
+		Variant: true, Uniform: true,
+		start: named(FollowUniform, startFollow),
+	},
+	{
+		Name: Socket, Title: "sesame, Unix socket",
+		What:    "As sesame, with the database asked by a Unix socket and not by TCP.",
+		Variant: true,
+		start:   startSocket,
 	},
 	{
 		Name: Session, Title: "sesame, session cookie",
@@ -92,6 +136,24 @@ var All = []Peer{
 		What:    "The application gets an assertion with each request, which is signed once for a user and half a minute.",
 		Variant: true,
 		start:   startAssertion,
+	},
+	{
+		Name: FollowSession, Title: "sesame, follow, session cookie",
+		What:    "As with the session cookie, with rows that serve until the binlog reports a change.",
+		Variant: true,
+		start:   startFollowSession,
+	},
+	{
+		Name: FollowGroups, Title: "sesame, follow, groups",
+		What:    "As with groups, with rows that serve until the binlog reports a change.",
+		Variant: true,
+		start:   startFollowGroups,
+	},
+	{
+		Name: FollowAssertion, Title: "sesame, follow, signed identity",
+		What:    "As with the signed identity, with rows that serve until the binlog reports a change.",
+		Variant: true,
+		start:   startFollowAssertion,
 	},
 	{
 		Name: DjangoSession, Title: "sesame, Django's session",
@@ -164,7 +226,9 @@ func Names() []string {
 type Gateway struct {
 	Peer
 	URL      string
-	Requests []wrk.Request
+	Requests []wrk.Request // of each user
+	// Order says which of the requests are sent, and in which order.
+	Order []int
 	// RequestsFile has them for wrk.
 	RequestsFile string
 	// Beside begins other load on the gateway, which stop ends; nil for none.
@@ -172,6 +236,8 @@ type Gateway struct {
 
 	users   []string // whom the application sees with each request, or nil
 	asserts bool     // whether it sees an assertion
+	metrics string   // the URL of Caddy's metrics, or empty
+	isKept  bool     // whether it is sesame, which may keep rows
 	process *child.Process
 	backend *child.Process // what the gateway asks, or nil
 }
@@ -179,12 +245,16 @@ type Gateway struct {
 // Raw are the gateway's host and port, and its requests as they are sent.
 func (g *Gateway) Raw() (address string, requests [][]byte) {
 	address = strings.TrimPrefix(g.URL, "http://")
-	for _, r := range g.Requests {
+	all := make([][]byte, len(g.Requests))
+	for i, r := range g.Requests {
 		text := "GET " + r.Path + " HTTP/1.1\r\nHost: " + address + "\r\n"
 		if r.Header != "" {
 			text += r.Header + "\r\n"
 		}
-		requests = append(requests, []byte(text+"\r\n"))
+		all[i] = []byte(text + "\r\n")
+	}
+	for _, i := range g.Order {
+		requests = append(requests, all[i])
 	}
 	return address, requests
 }

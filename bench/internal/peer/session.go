@@ -8,15 +8,27 @@ import (
 	"time"
 )
 
-// startSession logs every user in, and has them go on with their cookies.
 func startSession(ctx context.Context, s *Site) (*Gateway, error) {
 	g, err := s.startSesame(ctx, Session, Table, "session", s.Users)
 	if err != nil {
 		return nil, err
 	}
+	return g, s.logIn(ctx, g)
+}
+
+func startFollowSession(ctx context.Context, s *Site) (*Gateway, error) {
+	g, err := s.startFollower(ctx, FollowSession, follow, "session")
+	if err != nil {
+		return nil, err
+	}
+	return g, s.logIn(ctx, g)
+}
+
+// logIn logs every user in, and has them go on with their cookies.
+func (s *Site) logIn(ctx context.Context, g *Gateway) error {
 	// The redirect to the URL without the token has the cookie.
 	client := newClient()
-	err = inParallel(ctx, len(s.Users), func(ctx context.Context, i int) error {
+	return inParallel(ctx, len(s.Users), func(ctx context.Context, i int) error {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, g.URL+"/?sesame="+url.QueryEscape(s.Users[i].Token), nil)
 		if err != nil {
 			return err
@@ -33,7 +45,6 @@ func startSession(ctx context.Context, s *Site) (*Gateway, error) {
 		g.Requests[i] = header("Cookie", cookies[0].Name+"="+cookies[0].Value)
 		return nil
 	})
-	return g, err
 }
 
 // newClient keeps a connection for each of inParallel's goroutines.

@@ -24,6 +24,10 @@ type Site struct {
 	Users        []users.User
 	SesameSource string // a directory with django-sesame's package, or empty
 
+	// Under is a program, and its arguments, that Caddys run under, and Env what their
+	// environment has in addition; nil for none.
+	Under, Env []string
+
 	processes []*child.Process
 	django    *django
 	djangoErr error
@@ -36,14 +40,30 @@ func (s *Site) Start(ctx context.Context, p Peer) (*Gateway, error) {
 		return nil, fmt.Errorf("%s: %w", p.Name, err)
 	}
 	g.Peer = p
+	g.Order = order(p, len(g.Requests))
 	g.RequestsFile = filepath.Join(s.Dir, p.Name, "requests")
-	if err := wrk.WriteRequests(g.RequestsFile, g.Requests); err != nil {
+	if err := wrk.WriteRequests(g.RequestsFile, g.Requests, g.Order); err != nil {
 		return nil, fmt.Errorf("%s: %w", p.Name, err)
 	}
 	if err := g.verify(ctx); err != nil {
 		return nil, fmt.Errorf("%s: %w", p.Name, err)
 	}
 	return g, nil
+}
+
+// drawsPerUser is how many requests are drawn for each user before they repeat.
+const drawsPerUser = 10
+
+// order says which of n requests a peer gets, one after the other.
+func order(p Peer, n int) []int {
+	if !p.Uniform {
+		return users.Zipf(n, drawsPerUser*n)
+	}
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 // Close ends all processes.

@@ -3,14 +3,17 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/peer"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/results"
+	"github.com/caddy-sesame/caddy-sesame/bench/internal/stats"
 )
 
 // The files that Write makes.
@@ -71,6 +74,12 @@ func Markdown(r *results.Results) string {
 	}
 	if len(r.Single) > 0 {
 		writeSingle(b, r)
+	}
+	if len(r.Instructions) > 0 {
+		writeInstructions(b, r)
+	}
+	if len(r.Gateways) > 0 {
+		writeGateways(b, r)
 	}
 	if len(r.Growth) > 0 {
 		writeGrowth(b, r)
@@ -147,8 +156,8 @@ func digits(ratio float64) int {
 
 func writeCosts(b *strings.Builder, r *results.Results) {
 	n := r.Settings.Reference()
-	fmt.Fprintf(b, "## CPU, memory and queries\n\nAt %d connections. CPU is in seconds for 10,000 requests, memory in MiB.\n\n", n)
-	t := newTable("Peer", "gateway CPU", "database CPU", "Django CPU", "memory", "at most", "memory over bare", "queries per request")
+	fmt.Fprintf(b, "## CPU, memory and queries\n\nAt %d connections. CPU is in seconds for 10,000 requests, memory in MiB. *Kept rows* is the part of requests that a kept row answered, *all CPU* that of gateway, database and Django.\n\n", n)
+	t := newTable("Peer", "gateway CPU", "database CPU", "Django CPU", "memory", "at most", "memory over bare", "queries per request", "kept rows", "all CPU over bare")
 	for _, p := range r.Peers {
 		if r.PerSecond(p.Name, n).N == 0 {
 			continue
@@ -159,7 +168,8 @@ func writeCosts(b *strings.Builder, r *results.Results) {
 		t.add(p.Title,
 			fmt.Sprintf("%.2f", gateway.Median), fmt.Sprintf("%.2f", database.Median), fmt.Sprintf("%.2f", backend.Median),
 			fmt.Sprintf("%.1f", r.Resident(p.Name, n).Median), fmt.Sprintf("%.1f", r.Peak(p.Name)),
-			r.ResidentOver(p.Name, peer.Bare, n).Format(1), r.QueriesPerRequest(p.Name, n).Format(3))
+			r.ResidentOver(p.Name, peer.Bare, n).Format(1), r.QueriesPerRequest(p.Name, n).Format(4),
+			r.HitsPerRequest(p.Name, n).Format(3), r.CPURatio(p.Name, peer.Bare, n).Format(2))
 	}
 	t.write(b)
 }
@@ -194,10 +204,58 @@ func writeSingle(b *strings.Builder, r *results.Results) {
 	t := newTable("What", "ms")
 	bare := r.SingleOf(func(s results.Single) time.Duration { return s.Bare })
 	t.add("request to bare", bare.Format(3))
-	t.add("request to sesame", r.SingleOf(func(s results.Single) time.Duration { return s.Sesame }).Format(3))
-	t.add("added by sesame", r.SingleOf(func(s results.Single) time.Duration { return s.Sesame - s.Bare }).Format(3))
 	t.add("prepared SELECT with the bare driver", r.SingleOf(func(s results.Single) time.Duration { return s.Select }).Format(3))
-	t.add("added by sesame, over the SELECT", r.AddedPerSelect().Format(2))
+	for _, peer := range []struct {
+		name string
+		of   func(results.Single) time.Duration
+	}{{"sesame", results.OfSesame}, {"sesame with follow", results.OfFollow}} {
+		added := r.AddedPerSelect(peer.of)
+		if added.N == 0 {
+			continue
+		}
+		t.add("request to "+peer.name, r.SingleOf(peer.of).Format(3))
+		t.add("added by "+peer.name, r.SingleOf(func(s results.Single) time.Duration { return peer.of(s) - s.Bare }).Format(3))
+		t.add("added by "+peer.name+", over the SELECT", added.Format(2))
+	}
+	t.write(b)
+}
+
+func writeInstructions(b *strings.Builder, r *results.Results) {
+	b.WriteString("## Instructions\n\nInstructions of a gateway's own code for a request over one connection, as callgrind counts them. The kernel's aren't among them. Other work on the machine doesn't change them.\n\n")
+	t := newTable("Peer", "instructions per request", "over bare")
+	for _, p := range r.Peers {
+		if counted := r.InstructionsOf(p.Name); counted.N > 0 {
+			t.add(p.Title, results.Thousands(int(counted.Median)), r.InstructionsRatio(p.Name, peer.Bare).Format(3))
+		}
+	}
+	t.write(b)
+}
+
+func writeGateways(b *strings.Builder, r *results.Results) {
+	b.WriteString("## Several gateways\n\nGateways with one database, the same number of connections altogether, while users change in the database.\n\n")
+	t := newTable("Peer", "gateways", "requests per second", "changes per second", "queries per second", "queries per request", "database CPU")
+	type kind struct {
+		peer     string
+		gateways int
+	}
+	var kinds []kind
+	for _, g := range r.Gateways {
+		if k := (kind{g.Peer, g.Gateways}); !slices.Contains(kinds, k) {
+			kinds = append(kinds, k)
+		}
+	}
+	slices.SortFunc(kinds, func(a, b kind) int { return cmp.Or(strings.Compare(b.peer, a.peer), a.gateways-b.gateways) })
+	for _, k := range kinds {
+		of := func(value func(results.Gateways) float64) stats.Spread {
+			return r.OfGateways(k.peer, k.gateways, value)
+		}
+		t.add(k.peer, fmt.Sprint(k.gateways),
+			of(func(g results.Gateways) float64 { return float64(g.Requests) / g.Duration.Seconds() }).Format(0),
+			of(func(g results.Gateways) float64 { return float64(g.Changes) / g.Duration.Seconds() }).Format(0),
+			of(func(g results.Gateways) float64 { return float64(g.Questions) / g.Duration.Seconds() }).Format(0),
+			of(func(g results.Gateways) float64 { return float64(g.Questions) / float64(g.Requests) }).Format(4),
+			of(func(g results.Gateways) float64 { return g.DatabaseCPU.Seconds() / float64(g.Requests) * 10_000 }).Format(2))
+	}
 	t.write(b)
 }
 

@@ -19,7 +19,10 @@ type Results struct {
 	Throughput []Throughput `json:"throughput,omitempty"`
 	Latency    []Latency    `json:"latency,omitempty"`
 	Single     []Single     `json:"single,omitempty"`
-	Growth     []Growth     `json:"growth,omitempty"`
+
+	Instructions []Instructions `json:"instructions,omitempty"`
+	Gateways     []Gateways     `json:"gateways,omitempty"`
+	Growth       []Growth       `json:"growth,omitempty"`
 }
 
 // Machine says where and with what a run was made.
@@ -103,6 +106,9 @@ type Throughput struct {
 	Questions int64 `json:"questions"`
 	Executed  int64 `json:"executed"`
 	PagesRead int64 `json:"pages_read"` // from its disk, for want of memory
+
+	// Hits are requests that a kept row answered.
+	Hits int64 `json:"hits"`
 }
 
 // PerSecond is how many requests were answered in a second.
@@ -131,8 +137,34 @@ type Single struct {
 	Round  int           `json:"round"`
 	Bare   time.Duration `json:"bare"`
 	Sesame time.Duration `json:"sesame"`
+	Follow time.Duration `json:"follow,omitempty"`
 	Select time.Duration `json:"select"`
 	Count  int           `json:"count"` // of each
+}
+
+// Instructions is how many instructions of its own code a gateway executed for
+// requests, as callgrind counts them. Those of the kernel aren't among them. Other
+// work on the machine doesn't change them.
+type Instructions struct {
+	Peer     string `json:"peer"`
+	Round    int    `json:"round"`
+	Requests int64  `json:"requests"`
+	Count    int64  `json:"count"`
+}
+
+// Gateways is one measurement of several gateways with one database, while rows of
+// users change.
+type Gateways struct {
+	Peer     string        `json:"peer"`
+	Gateways int           `json:"gateways"`
+	Round    int           `json:"round"`
+	Duration time.Duration `json:"duration"`
+	Requests int64         `json:"requests"` // of all gateways
+
+	Changes   int64 `json:"changes"`   // rows that were changed meanwhile
+	Questions int64 `json:"questions"` // without those that changed rows
+
+	DatabaseCPU time.Duration `json:"database_cpu"` // changes included
 }
 
 // Growth is one measurement with a table of some size.

@@ -55,19 +55,28 @@ func TestRatiosAndCosts(t *testing.T) {
 
 func TestTargets(t *testing.T) {
 	t.Parallel()
+	kept := measured("follow", 64, 0, 9_700)
+	kept.Questions, kept.Hits = 9, 9_691
 	r := &Results{
 		Throughput: []Throughput{
-			measured("bare", 64, 0, 10_000), measured("sesame", 64, 0, 8_960), measured("cache", 64, 0, 9_900),
+			measured("bare", 8, 0, 10_000), measured("sesame", 8, 0, 7_400), measured("follow", 8, 0, 9_600),
+			measured("bare", 64, 0, 10_000), measured("sesame", 64, 0, 8_960), measured("cache", 64, 0, 9_900), kept,
 			measured("forward_auth", 64, 0, 1_000),
 			measured("django_session", 64, 0, 9_000), measured("password", 64, 0, 8_000),
-			measured("guessed", 64, 0, 8_100),
+			measured("guessed", 64, 0, 8_100), measured("follow_session", 64, 0, 9_500),
 		},
-		Latency: []Latency{{Peer: "bare", P99: 2 * time.Millisecond}, {Peer: "sesame", P99: 3 * time.Millisecond}},
-		Single:  []Single{{Bare: 100, Sesame: 210, Select: 100}},
-		Growth:  []Growth{{Rows: 1000, Throughput: Throughput{Round: 0, Requests: 1060, Duration: time.Second}}, {Rows: 5000, Throughput: Throughput{Round: 0, Requests: 1000, Duration: time.Second}}},
+		Latency: []Latency{
+			{Peer: "bare", P99: 2 * time.Millisecond},
+			{Peer: "sesame", P99: 3 * time.Millisecond},
+			{Peer: "follow", P99: 2300 * time.Microsecond},
+		},
+		Single:       []Single{{Bare: 100, Sesame: 210, Follow: 130, Select: 100}},
+		Instructions: []Instructions{{Peer: "bare", Requests: 10, Count: 1000}, {Peer: "follow", Requests: 10, Count: 1061}},
+		Growth:       []Growth{{Rows: 1000, Throughput: Throughput{Round: 0, Requests: 1060, Duration: time.Second}}, {Rows: 5000, Throughput: Throughput{Round: 0, Requests: 1000, Duration: time.Second}}},
 	}
 	want := []string{
-		"met", // 0.896 is 0.90, as it is printed
+		"not met", // 0.74 with 8 connections
+		"met",     // 0.896 is 0.90, as it is printed
 		"not measured",
 		"met",
 		"met",     // 1.004 times the token
@@ -76,8 +85,20 @@ func TestTargets(t *testing.T) {
 		"not met", // 9.0 times Django
 		"met",     // 1.1 SELECTs
 		"met",     // 0.2 queries
-		"not met", // a p99 of 1.5 times bare's isn't below it
+		"not met", // a p99 of 1.5 times bare's
 		"met",
+
+		"met",     // follow: 0.96 with 8 connections
+		"not met", // 0.97 with 64
+		"not measured",
+		"not met", // 0.95 with a session
+		"not measured",
+		"not measured",
+		"not met", // 1.061 times the instructions
+		"met",     // 0.0009 queries
+		"met",     // a p99 of 1.15 times bare's
+		"not met", // 0.30 SELECTs aren't below it
+
 		"not met", // 6 percent
 	}
 	targets := r.Targets()
@@ -93,6 +114,19 @@ func TestTargets(t *testing.T) {
 		if target.Verdict() != "not measured" {
 			t.Errorf("%s is %s of nothing", target.What, target.Verdict())
 		}
+	}
+	if hits := r.HitsPerRequest("follow", 64).Median; hits < 0.999 {
+		t.Errorf("a part of %v of the requests was answered by kept rows", hits)
+	}
+}
+
+func TestCPURatioIsPerRequest(t *testing.T) {
+	t.Parallel()
+	sesame := measured("sesame", 64, 0, 5_000)
+	sesame.DatabaseCPU = 100 * time.Millisecond
+	r := &Results{Throughput: []Throughput{measured("bare", 64, 0, 10_000), sesame}}
+	if got := r.CPURatio("sesame", "bare", 64).Median; got < 2.39 || got > 2.41 {
+		t.Errorf("the ratio is %v, want 2.4", got)
 	}
 }
 

@@ -113,6 +113,52 @@ func (r *Results) QueriesPerRequest(peer string, connections int) stats.Spread {
 	}))
 }
 
+// HitsPerRequest is the part of requests that kept rows answered.
+func (r *Results) HitsPerRequest(peer string, connections int) stats.Spread {
+	return stats.Of(r.throughput(peer, connections, func(t Throughput) float64 {
+		return float64(t.Hits) / float64(t.Requests)
+	}))
+}
+
+// CPURatio is the CPU time of all processes but the load generator for a request,
+// over that of another peer in the same round.
+func (r *Results) CPURatio(peer, base string, connections int) stats.Spread {
+	perRequest := func(t Throughput) float64 {
+		return (t.GatewayCPU + t.DatabaseCPU + t.BackendCPU).Seconds() / float64(t.Requests)
+	}
+	return stats.Of(stats.Ratios(r.throughput(peer, connections, perRequest), r.beside(peer, base, connections, perRequest)))
+}
+
+// perInstruction has the instructions per request of each round.
+func (r *Results) perInstruction(peer string) []float64 {
+	var values []float64
+	for _, i := range r.Instructions {
+		if i.Peer == peer {
+			values = append(values, float64(i.Count)/float64(i.Requests))
+		}
+	}
+	return values
+}
+
+// InstructionsOf is the spread of a peer's instructions per request.
+func (r *Results) InstructionsOf(peer string) stats.Spread { return stats.Of(r.perInstruction(peer)) }
+
+// InstructionsRatio is that over another peer's.
+func (r *Results) InstructionsRatio(peer, base string) stats.Spread {
+	return stats.Of(stats.Ratios(r.perInstruction(peer), r.perInstruction(base)))
+}
+
+// OfGateways is the spread of a value of measurements of several gateways.
+func (r *Results) OfGateways(peer string, gateways int, value func(Gateways) float64) stats.Spread {
+	var values []float64
+	for _, g := range r.Gateways {
+		if g.Peer == peer && g.Gateways == gateways {
+			values = append(values, value(g))
+		}
+	}
+	return stats.Of(values)
+}
+
 // latency returns a percentile of each round, in milliseconds.
 func (r *Results) latency(peer string, percentile func(Latency) time.Duration) []float64 {
 	var values []float64
@@ -136,13 +182,21 @@ func (r *Results) LatencyRatio(peer, base string, percentile func(Latency) time.
 
 // AddedPerSelect is the latency that authentication adds to a request, over
 // that of a prepared SELECT.
-func (r *Results) AddedPerSelect() stats.Spread {
+func (r *Results) AddedPerSelect(of func(Single) time.Duration) stats.Spread {
 	var ratios []float64
 	for _, s := range r.Single {
-		ratios = append(ratios, float64(s.Sesame-s.Bare)/float64(s.Select))
+		if of(s) > 0 {
+			ratios = append(ratios, float64(of(s)-s.Bare)/float64(s.Select))
+		}
 	}
 	return stats.Of(ratios)
 }
+
+// OfSesame and OfFollow are latencies, for AddedPerSelect and SingleOf.
+func OfSesame(s Single) time.Duration { return s.Sesame }
+
+// OfFollow is 0 if it wasn't measured.
+func OfFollow(s Single) time.Duration { return s.Follow }
 
 // SingleOf is the spread of what was measured over one connection, in
 // milliseconds.

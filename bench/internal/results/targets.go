@@ -2,6 +2,7 @@ package results
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/peer"
@@ -31,19 +32,42 @@ func (t Target) Verdict() string {
 
 // Targets compares the medians with what they should be.
 func (r *Results) Targets() []Target {
+	return slices.Concat(r.freshTargets(), r.followTargets(), []Target{
+		below(r.growthTitle(), r.GrowthPercent(), 5, 1),
+	})
+}
+
+// freshTargets are those of lookups that ask the database for each request.
+func (r *Results) freshTargets() []Target {
 	return []Target{
+		atLeast("sesame over bare, requests per second at 8 connections", r.Ratio(peer.Sesame, peer.Bare, 8), 0.75, 2),
 		atLeast("sesame over bare, requests per second at 64 connections", r.Ratio(peer.Sesame, peer.Bare, 64), 0.90, 2),
-		atLeast("sesame over bare, requests per second at 256 connections", r.Ratio(peer.Sesame, peer.Bare, 256), 0.92, 2),
+		atLeast("sesame over bare, requests per second at 256 connections", r.Ratio(peer.Sesame, peer.Bare, 256), 0.93, 2),
 		atLeast("sesame with cache over bare, requests per second at 64 connections", r.Ratio(peer.Cache, peer.Bare, 64), 0.96, 2),
 		atLeast("a Django session over a token, requests per second at 64 connections, each over bare", r.Quotient(peer.DjangoSession, peer.Sesame, peer.Bare, 64), 1, 2),
 		atLeast("Basic with a known verdict over a token, requests per second at 64 connections, each over bare", r.Quotient(peer.Password, peer.Sesame, peer.Bare, 64), 0.95, 2),
 		atLeast("tokens while 64 clients guess passwords over tokens alone, requests per second at 64 connections, each over bare", r.Quotient(peer.Guessed, peer.Sesame, peer.Bare, 64), 0.90, 2),
 		atLeast("sesame over forward_auth to Django, requests per second at 64 connections", r.Ratio(peer.Sesame, peer.ForwardAuth, 64), 10, 1),
-		below("latency that sesame adds with 1 connection, over that of a prepared SELECT", r.AddedPerSelect(), 1.15, 2),
+		below("latency that sesame adds with 1 connection, over that of a prepared SELECT", r.AddedPerSelect(OfSesame), 1.15, 2),
 		below("queries per request at 64 connections", r.QueriesPerRequest(peer.Sesame, 64), 0.25, 3),
-		below("p99 of sesame over bare's, at half of bare's requests per second", r.LatencyRatio(peer.Sesame, peer.Bare, P99), 1.5, 2),
+		below("p99 of sesame over bare's, at half of bare's requests per second", r.LatencyRatio(peer.Sesame, peer.Bare, P99), 1.4, 2),
 		below("resident memory over bare's at 64 connections, MiB", r.ResidentOver(peer.Sesame, peer.Bare, 64), 15, 1),
-		below(r.growthTitle(), r.GrowthPercent(), 5, 1),
+	}
+}
+
+// followTargets are those of rows that serve until the binlog reports a change.
+func (r *Results) followTargets() []Target {
+	return []Target{
+		atLeast("follow over bare, requests per second at 8 connections", r.Ratio(peer.Follow, peer.Bare, 8), 0.96, 2),
+		atLeast("follow over bare, requests per second at 64 connections", r.Ratio(peer.Follow, peer.Bare, 64), 0.98, 2),
+		atLeast("follow over bare, requests per second at 256 connections", r.Ratio(peer.Follow, peer.Bare, 256), 0.98, 2),
+		atLeast("follow with a session over bare, requests per second at 64 connections", r.Ratio(peer.FollowSession, peer.Bare, 64), 0.96, 2),
+		atLeast("follow with groups over bare, requests per second at 64 connections", r.Ratio(peer.FollowGroups, peer.Bare, 64), 0.96, 2),
+		atLeast("follow with an assertion over bare, requests per second at 64 connections", r.Ratio(peer.FollowAssertion, peer.Bare, 64), 0.96, 2),
+		atMost("instructions per request of follow over bare's", r.InstructionsRatio(peer.Follow, peer.Bare), 1.06, 3),
+		atMost("queries per request with follow at 64 connections", r.QueriesPerRequest(peer.Follow, 64), 0.001, 4),
+		atMost("p99 of follow over bare's, at half of bare's requests per second", r.LatencyRatio(peer.Follow, peer.Bare, P99), 1.15, 2),
+		below("latency that follow adds with 1 connection, over that of a prepared SELECT", r.AddedPerSelect(OfFollow), 0.30, 2),
 	}
 }
 
@@ -64,6 +88,13 @@ func atLeast(what string, measured stats.Spread, limit float64, decimals int) Ta
 	return Target{
 		What: what, Want: fmt.Sprintf("≥ %.*f", decimals, limit), Measured: measured, Decimals: decimals,
 		Met: round(measured.Median, decimals) >= limit,
+	}
+}
+
+func atMost(what string, measured stats.Spread, limit float64, decimals int) Target {
+	return Target{
+		What: what, Want: fmt.Sprintf("≤ %.*f", decimals, limit), Measured: measured, Decimals: decimals,
+		Met: round(measured.Median, decimals) <= limit,
 	}
 }
 

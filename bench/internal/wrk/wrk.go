@@ -58,14 +58,17 @@ func New(dir string) (*Tool, error) {
 	return t, nil
 }
 
-// WriteRequests makes a file of requests, for Load.
-func WriteRequests(path string, requests []Request) error {
-	var text strings.Builder
+// WriteRequests makes a file of requests, for Load. order has the index of each
+// request to send.
+func WriteRequests(path string, requests []Request, order []int) error {
 	for _, r := range requests {
 		if strings.ContainsAny(r.Path+r.Header, "\t\r\n") {
 			return errors.New("a request has a tab or a line break in it")
 		}
-		text.WriteString(r.Path + "\t" + r.Header + "\n")
+	}
+	var text strings.Builder
+	for _, i := range order {
+		text.WriteString(requests[i].Path + "\t" + requests[i].Header + "\n")
 	}
 	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
 		return fmt.Errorf("writing requests for wrk: %w", err)

@@ -90,7 +90,7 @@ func TestRun(t *testing.T) {
 	}
 	requests := []Request{{"/a", "Authorization: Bearer one"}, {"/b?sesame=two", ""}, {"/c", "Cookie: three=3"}}
 	file := filepath.Join(dir, "requests")
-	if err := WriteRequests(file, requests); err != nil {
+	if err := WriteRequests(file, requests, []int{2, 0, 1, 0}); err != nil {
 		t.Fatal(err)
 	}
 	var mu sync.Mutex
@@ -136,7 +136,7 @@ func TestRun(t *testing.T) {
 func TestRequestsAreLines(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []Request{{"/a\n/b", ""}, {"/", "A: b\r\nC: d"}, {"/\t", ""}} {
-		if WriteRequests(filepath.Join(t.TempDir(), "requests"), []Request{bad}) == nil {
+		if WriteRequests(filepath.Join(t.TempDir(), "requests"), []Request{bad}, []int{0}) == nil {
 			t.Errorf("%+v was written", bad)
 		}
 	}
