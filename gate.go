@@ -331,7 +331,7 @@ func (g builder) provisionStore(ctx caddy.Context) error {
 		if err != nil {
 			return err
 		}
-		queue := limit.NewQueue(store.LookupEach, cmp.Or(time.Duration(cfg.QueryTimeout), userstore.DefaultQueryTimeout))
+		queue := limit.NewQueue(store.LookupEach, cfg.TimeLimit())
 		g.limiter = &limiter{failures: failures, queue: queue, logger: g.logger, audit: &g.audit}
 	}
 	if g.config.Cache != nil {

@@ -18,6 +18,7 @@ const (
 	DefaultTable           = "auth_user"
 	DefaultPrimaryKeyField = "pk"
 	DefaultQueryTimeout    = 2 * time.Second
+	DefaultClusterTimeout  = 5 * time.Second // instead, with several DSNs
 	DefaultMaxOpenConns    = 20
 	DefaultConnMaxLifetime = 5 * time.Minute
 	DefaultConnMaxIdleTime = 90 * time.Second
@@ -110,7 +111,9 @@ type Config struct {
 	PrimaryKeyField string `json:"-"`
 
 	// How long to wait for MySQL, for a free connection and the answer
-	// together. Longer means that the user store is unavailable. Default: 2s.
+	// together. Longer means that the user store is unavailable. Default: 2s, or 5s
+	// with several DSNs, since a cluster answers no write for 2 to 3 seconds while it
+	// takes a node in.
 	QueryTimeout caddy.Duration `json:"query_timeout,omitempty"`
 
 	// The most connections to open to the server. Sites with the same DSN,
@@ -446,7 +449,11 @@ func (c *Config) primaryKeyField() string {
 	return orDefault(c.PrimaryKeyField, DefaultPrimaryKeyField)
 }
 
-func (c *Config) queryTimeout() time.Duration {
+// TimeLimit is how long a request waits for MySQL: QueryTimeout, or its default.
+func (c *Config) TimeLimit() time.Duration {
+	if len(c.MoreDSNs)+len(c.MoreDSNFiles) > 0 {
+		return orDefault(time.Duration(c.QueryTimeout), DefaultClusterTimeout)
+	}
 	return orDefault(time.Duration(c.QueryTimeout), DefaultQueryTimeout)
 }
 
@@ -458,7 +465,7 @@ func (c *Config) limits() poolLimits {
 		maxIdle:     orDefault(c.MaxIdleConns, maxOpen),
 		maxLifetime: orDefault(time.Duration(c.ConnMaxLifetime), DefaultConnMaxLifetime),
 		maxIdleTime: orDefault(time.Duration(c.ConnMaxIdleTime), DefaultConnMaxIdleTime),
-		query:       c.queryTimeout(),
+		query:       c.TimeLimit(),
 
 		readAfterWrite: c.ReadAfterWrite,
 	}

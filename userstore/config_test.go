@@ -3,6 +3,9 @@ package userstore_test
 import (
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -57,5 +60,25 @@ func TestConfigValidate(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestTimeLimit: a cluster that takes a node in answers no write for longer than a
+// single server may take.
+func TestTimeLimit(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		cfg  userstore.Config
+		want time.Duration
+	}{
+		{userstore.Config{DSN: "a"}, 2 * time.Second},
+		{userstore.Config{DSN: "a", Replicas: []string{"b", "c"}}, 2 * time.Second},
+		{userstore.Config{DSN: "a", MoreDSNs: []string{"b"}}, 5 * time.Second},
+		{userstore.Config{DSNFile: "a", MoreDSNFiles: []string{"b"}}, 5 * time.Second},
+		{userstore.Config{DSN: "a", MoreDSNs: []string{"b"}, QueryTimeout: caddy.Duration(time.Second)}, time.Second},
+	} {
+		if got := test.cfg.TimeLimit(); got != test.want {
+			t.Errorf("%+v: %s, want %s", test.cfg, got, test.want)
+		}
 	}
 }

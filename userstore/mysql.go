@@ -92,7 +92,7 @@ func newMySQL(cfg Config, needs Needs, logger *zap.Logger) (*MySQL, error) {
 		needs:    needs,
 		name:     name,
 		location: location,
-		timeout:  cfg.queryTimeout(),
+		timeout:  cfg.TimeLimit(),
 		logger:   logger,
 
 		concurrency: min(largestConcurrency, cfg.limits().maxOpen),

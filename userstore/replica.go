@@ -51,7 +51,7 @@ func (c *Config) replicaConfigs() []Config {
 		replica.MoreDSNs, replica.MoreDSNFiles = nil, nil
 		replica.Replicas, replica.ReplicaFiles = nil, nil
 		// A replica that doesn't answer leaves half the time for the next server.
-		replica.QueryTimeout = caddy.Duration(c.queryTimeout() / 2)
+		replica.QueryTimeout = caddy.Duration(c.TimeLimit() / 2)
 		configs = append(configs, replica)
 	}
 	for _, dsn := range c.Replicas {

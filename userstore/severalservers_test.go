@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/testgalera"
@@ -227,7 +226,8 @@ func TestGalera(t *testing.T) {
 			return n.AwaitStatus("wsrep_local_state_comment", "Synced")
 		})
 	})
-	t.Run("rolling restart", func(t *testing.T) { testGaleraRolling(t, c) })
+	t.Run("rolling restart", func(t *testing.T) { testGaleraRolling(t, c, 13000, false) })
+	t.Run("rolling restart, with reads after writes", func(t *testing.T) { testGaleraRolling(t, c, 15000, true) })
 }
 
 // testGaleraRaces uses each token ten times at once, over all nodes.
@@ -317,12 +317,12 @@ func testGaleraLoss(t *testing.T, c *testgalera.Cluster, first int64, lose func(
 }
 
 // testGaleraRolling restarts each node, one after the other. The cluster commits nothing
-// for two seconds or three while it takes a node in.
-func testGaleraRolling(t *testing.T, c *testgalera.Cluster) {
+// for up to 2.5 seconds while it takes a node in, and reads after writes wait as long.
+func testGaleraRolling(t *testing.T, c *testgalera.Cluster, first int64, waits bool) {
 	cfg := galeraConfig(c.Nodes...)
-	cfg.QueryTimeout = caddy.Duration(5 * time.Second)
+	cfg.ReadAfterWrite = waits
 	s := openStore(t, cfg, userstore.Needs{LastLogin: true})
-	l := startLoad(t, s, 13000, 200, 20)
+	l := startLoad(t, s, first, 200, 20)
 	l.resumes()
 	for _, n := range c.Nodes {
 		n.Stop()
