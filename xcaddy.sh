@@ -18,6 +18,7 @@ usage() {
 		Usage:
 		  ./xcaddy.sh build [VERSION]   build ./caddy with this module; VERSION of Caddy, by default the one in go.mod
 		  ./xcaddy.sh sbom [FILE]       write down what is in ./caddy, as CycloneDX JSON; FILE is caddy.cdx.json by default
+		  ./xcaddy.sh package [ARCH...] make packages, tar files and a container image in ./dist, for amd64 and arm64 by default
 		  ./xcaddy.sh demo [-check]     show it at work, with a database and an application of its own
 		  ./xcaddy.sh test [ARG...]     run all tests; arguments go to go test
 		  ./xcaddy.sh screenshots       make the pictures in docs, in Chromium
@@ -198,16 +199,59 @@ sbom() {
 	needs_go
 	[ -x caddy ] || build
 	mkdir -p .cache
+	list_modules ./caddy "${1:-caddy.cdx.json}"
+	echo "Wrote ${1:-caddy.cdx.json}"
+}
+
+# list_modules writes the list of a binary to a file.
+list_modules() {
+	local binary=$1 file=$2
 	(cd tools/sbom && go build -o "$root/.cache/cyclonedx-gomod" github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod)
-	local file=${1:-caddy.cdx.json}
-	.cache/cyclonedx-gomod bin -json -std -noserial -notimestamp -output "$file" ./caddy 2>.cache/sbom.log || {
+	.cache/cyclonedx-gomod bin -json -std -noserial -notimestamp -output "$file" "$binary" 2>.cache/sbom.log || {
 		cat .cache/sbom.log >&2
 		fail "the list wasn't made"
 	}
-	# The name that compile gives this checkout is unique.
+	# The name that compile_caddy gives this checkout is unique.
 	sed -i.bak -e "s#pkg:golang/\./sesame@#pkg:golang/$module@#g" -e "s#\"name\": \"\./sesame\"#\"name\": \"$module\"#" "$file"
 	rm -f -- "$file.bak"
-	echo "Wrote $file"
+}
+
+# packages makes what users install, of binaries with the flags of a release. The
+# same commit gives the same files.
+packages() {
+	needs_go
+	local version start=$SECONDS dir arch binary time status=0 stage=$root/.cache/release binaries=()
+	version=$(sesame_version | tr -d '\n')
+	[ "$version" != unknown ] || fail "git doesn't know this checkout: say its version, as in SESAME_VERSION=v1.2.3 ./xcaddy.sh package"
+	# The time of the commit, or of the last entry in the list of changes.
+	time=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
+	[ $# -gt 0 ] || set -- amd64 arm64
+	rm -rf dist "$stage"
+	mkdir -p .cache dist "$stage"
+
+	echo "Packaging caddy-sesame $version for $*"
+	dir=$(prepare "$(caddy_version)") || build_failed
+	for arch; do
+		echo "Compiling for $arch"
+		binary=$stage/caddy-$arch
+		GOOS=linux GOARCH=$arch CGO_ENABLED=0 XCADDY_GO_BUILD_FLAGS='' compile_caddy "$dir" "$binary" || status=$?
+		[ $status -eq 0 ] || break
+		binaries+=("$arch=$binary")
+	done
+	rm -rf -- "$dir"
+	[ $status -eq 0 ] || build_failed
+	for arch; do
+		list_modules "$stage/caddy-$arch" "dist/caddy-sesame_${version#v}_linux_$arch.cdx.json"
+	done
+
+	echo "Making packages, tar files and the image"
+	(cd tools/nfpm && go build -o "$root/.cache/nfpm" github.com/goreleaser/nfpm/v2/cmd/nfpm)
+	(cd packaging && go build -o "$root/.cache/make-release" ./cmd/release)
+	.cache/make-release -version "$version" -time "$time" -dist dist -stage "$stage" -nfpm .cache/nfpm \
+		-modcache "$(go env GOMODCACHE)" -goroot "$(go env GOROOT)" "${binaries[@]}" || fail "the packages weren't made"
+	rm -rf -- "$stage"
+	(cd dist && ls)
+	echo "Made these in ./dist in $((SECONDS - start)) s"
 }
 
 demo() {
@@ -250,7 +294,7 @@ tests() {
 	else
 		echo "xcaddy.sh: without cgo and a C compiler (Debian: apt install gcc libc6-dev) the tests run without -race" >&2
 	fi
-	for dir in . internal/devmysql internal/devsmtp bench e2e soak tools/mutate; do
+	for dir in . internal/devmysql internal/devsmtp bench e2e soak packaging tools/mutate; do
 		[ -f "$dir/go.mod" ] || continue
 		# With -race, the root's tests take more than half of go's own limit, 10m.
 		(cd -- "$dir" && go test ${race[@]+"${race[@]}"} -timeout 20m "$@" ./...) || failed+=("$dir")
@@ -284,6 +328,7 @@ command=${1:-help}
 case $command in
 build) build "$@" ;;
 sbom) sbom "$@" ;;
+package) packages "$@" ;;
 demo) demo "$@" ;;
 test) tests "$@" ;;
 screenshots) screenshots ;;
