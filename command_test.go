@@ -130,7 +130,7 @@ func (o *operator) exec(t *testing.T, args ...string) result {
 func TestUnknownCommand(t *testing.T) {
 	o := newOperator(t, oneSite("", ""), "")
 	o.config = ""
-	for name, want := range map[string]string{"foo": "there are check, explain, import-django, revoke, token", "tokn": "did you mean token?"} {
+	for name, want := range map[string]string{"foo": "there are check, explain, import-django, probe, revoke, token", "tokn": "did you mean token?"} {
 		r := o.run(t, name)
 		r.wantStatus(t, 2)
 		wantText(t, r.stderr, want)

@@ -30,7 +30,7 @@ func AddCommands(parent *cobra.Command, decode Decode) {
 		}
 		return misused(cmd, exitUnknown, unknownCommand(cmd, args[0]))
 	}
-	parent.AddCommand(m.tokenCommand(), m.explainCommand(), m.checkCommand(), m.importCommand(), m.revokeCommand())
+	parent.AddCommand(m.tokenCommand(), m.explainCommand(), m.checkCommand(), m.importCommand(), m.probeCommand(), m.revokeCommand())
 }
 
 // helpTemplate is cobra's, with this project's documentation in the place of

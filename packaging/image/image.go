@@ -216,7 +216,7 @@ func timeZones(name string) ([]archive.Entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading Go's time zones: %w", err)
 	}
-	defer zones.Close()
+	defer func() { _ = zones.Close() }() // it was only read
 	const below = "usr/share/zoneinfo/"
 	entries := []archive.Entry{{Name: below, Mode: 0o755}}
 	made := map[string]bool{".": true}
@@ -243,7 +243,7 @@ func contents(file *zip.File) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	return io.ReadAll(r)
 }
 

@@ -50,7 +50,7 @@ func (r *release) packageFor(packager, arch, number, staged string) error {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return err
 	}
-	cmd := exec.Command(r.nfpm, "package", "--config", file, "--packager", packager, "--target", r.dist+"/") //nolint:gosec // our own program and files
+	cmd := exec.Command(r.nfpm, "package", "--config", file, "--packager", packager, "--target", r.dist+"/")
 	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", r.time.Unix()))
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("making the %s for %s: %w: %s", packager, arch, err, output)
@@ -108,7 +108,7 @@ func (r *release) tarFile(arch, staged string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(r.dist, name+".tar.gz"), compressed, 0o644) //nolint:gosec // to be published
+	return os.WriteFile(filepath.Join(r.dist, name+".tar.gz"), compressed, 0o644)
 }
 
 // image writes the container image of all architectures, as a directory and as a
@@ -185,5 +185,5 @@ func checksums(dist string) error {
 		}
 		fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256(data), file.Name())
 	}
-	return os.WriteFile(filepath.Join(dist, "SHA256SUMS"), []byte(sums.String()), 0o644) //nolint:gosec // to be published
+	return os.WriteFile(filepath.Join(dist, "SHA256SUMS"), []byte(sums.String()), 0o644)
 }
