@@ -66,7 +66,13 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    require staff|superuser
 //	    realm <text>
 //	    identity {
-//	        <header> <value>
+//	        <header> <value> {
+//	            encoding percent|base64|rfc2047
+//	            separator , or ; or | or fields
+//	            map <group> <name>
+//	            unmapped keep|drop
+//	            max_size <size>
+//	        }
 //	    }
 //	    pass_header <header>...
 //	    assertion {
@@ -256,7 +262,7 @@ func (h *Handler) options() directive.Options {
 		"preflight":      directive.Text(&h.Preflight, "pass or refuse"),
 		"require":        requireOption(&h.Require),
 		"realm":          directive.Text(&h.Realm, "a text"),
-		"identity":       identityOption(&h.Identity),
+		"identity":       identity.Option(&h.Identity),
 		"pass_header":    directive.Texts(&h.PassHeader, "the name of a header field, or several"),
 		"assertion":      identity.AssertionOption(&h.Assertion),
 		"cache":          userstore.CacheOption(&h.Cache),
@@ -322,20 +328,6 @@ func tokenFromOption(to *[]TokenSource) directive.Option {
 			}
 			*to = append(*to, source)
 		}
-		return nil
-	})
-}
-
-// identityOption reads a block of header fields and their values.
-func identityOption(to *[]identity.Header) directive.Option {
-	return directive.Free("a header field and its value", func(name string, args []string) error {
-		if field, ok := strings.CutSuffix(name, ":"); ok {
-			return fmt.Errorf("a colon stands behind the name of the header field %s: remove it", field)
-		}
-		if len(args) != 1 {
-			return fmt.Errorf("wrong argument count: the header field %s takes one value, and there are %d; quote a value that has spaces", name, len(args))
-		}
-		*to = append(*to, identity.Header{Name: name, Value: args[0]})
 		return nil
 	})
 }

@@ -16,6 +16,8 @@ func TestExampleHasEveryOption(t *testing.T) {
 	for _, option := range optionsOf(sesameBlock(t, uncommented(readFile(t, "Caddyfile.example")))) {
 		if block, name, _ := strings.Cut(option, " "); block == "identity" && strings.HasPrefix(name, "Remote-") {
 			option = "identity <header>"
+		} else if strings.HasPrefix(block, "Remote-") {
+			option = "header " + name
 		}
 		options = append(options, option)
 	}

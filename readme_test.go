@@ -142,7 +142,7 @@ func optionsOf(syntax string) []string {
 				options = append(options, block+" "+name)
 			}
 			if words[len(words)-1] == "{" {
-				blocks = append(blocks, words[0])
+				blocks = append(blocks, strings.Trim(words[0], "<>"))
 			}
 		}
 	}

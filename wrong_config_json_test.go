@@ -28,7 +28,7 @@ func TestWrongJSONNamesFieldAndRemedy(t *testing.T) {
 		{`{"session": {"maxage": "1h"}}`, `session: unknown field "maxage"; did you mean max_age?`},
 		{`{"session": {"update_last_login": "on"}}`, `session: update_last_login: it must be true or false, without quotes, not "on"`},
 		{`{"identity": {"X-User": "x"}}`, `identity: it must be a list of objects, as in [{"name": …}], not an object`},
-		{`{"identity": [{"name": "A", "value": "b"}, {"header": "X"}]}`, `identity: 1: unknown field "header"; the fields are name, value`},
+		{`{"identity": [{"name": "A", "value": "b"}, {"header": "X"}]}`, `identity: 1: unknown field "header"; the fields are encoding, map, max_size, name, separator, unmapped, value`},
 		{`{"require": ["staff"]}`, `require: 0: it must be an object, as in {"groups": …}, not a text`},
 		{`{"require": [{"group": ["a"]}]}`, `require: 0: unknown field "group"; did you mean groups?`},
 		{`{"token_from": ["query"]}`, `token_from: 0: it must be an object, as in {"from": …}, not a text`},

@@ -32,6 +32,7 @@ type Option struct {
 	read     func(args []string) error
 	block    Options
 	free     func(name string, args []string) error // lines with names of their own choice
+	ofFree   func() Options                         // the options in a block behind such a line, which was read last
 	isSecret bool
 	// holdsSecrets: misplaced values may be secrets, such as a DSN behind
 	// userstore mysql.
@@ -103,6 +104,13 @@ func (o Option) With(block Options) Option {
 	return o
 }
 
+// WithBlocks returns an option made with Free whose lines may have a block each.
+// options are those of the line that was read last.
+func (o Option) WithBlocks(options func() Options) Option {
+	o.ofFree = options
+	return o
+}
+
 // Lines remembers the lines of options, for errors that are found later.
 type Lines struct {
 	file      string
@@ -167,7 +175,7 @@ func (l *Lines) readOption(d *caddyfile.Dispenser, path, name string, option Opt
 	}
 	switch {
 	case option.free != nil:
-		return l.readFree(d, path, name, option)
+		return l.readFree(d, path, name, option, tree)
 	case option.block == nil:
 		if d.NextBlock(d.Nesting()) {
 			return d.Errf("%s has no block: %q in it is no option; remove the braces", name, withoutValue(d.Val()))
@@ -220,7 +228,7 @@ func withoutValue(name string) string {
 }
 
 // readFree reads a block whose lines begin with names of the user's choice.
-func (l *Lines) readFree(d *caddyfile.Dispenser, path, name string, option Option) error {
+func (l *Lines) readFree(d *caddyfile.Dispenser, path, name string, option Option, tree Options) error {
 	lines := 0
 	for nesting := d.Nesting(); d.NextBlock(nesting); lines++ {
 		first := d.Val()
@@ -228,6 +236,12 @@ func (l *Lines) readFree(d *caddyfile.Dispenser, path, name string, option Optio
 		args := d.RemainingArgs()
 		if err := option.free(first, args); err != nil {
 			return d.WrapErr(named(name, err))
+		}
+		if option.ofFree == nil {
+			continue
+		}
+		if err := l.readBlock(d, join(join(path, name), first), option.ofFree(), tree); err != nil {
+			return err
 		}
 	}
 	if lines == 0 {

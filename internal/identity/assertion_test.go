@@ -115,7 +115,7 @@ func TestAssertionIsInItsFieldAlone(t *testing.T) {
 	t.Parallel()
 	for _, header := range []string{"", "x-assertion"} {
 		a := newTestAssertions(t, AssertionConfig{Header: header}, nil)
-		fields := newFields(t, Header{"X-Who", "{http.auth.user.id}"})
+		fields := newFields(t, Header{Name: "X-Who", Value: "{http.auth.user.id}"})
 		if err := fields.UseAssertions(a); err != nil {
 			t.Fatal(err)
 		}
@@ -180,7 +180,7 @@ func TestClaimOfGroupsAloneIsAList(t *testing.T) {
 func TestUserWithAKeyThatIsNotUTF8GetsNoAssertionButAWarning(t *testing.T) {
 	t.Parallel()
 	logs, seen := observer.New(zapcore.WarnLevel)
-	fields := newFields(t, Header{"X-Who", "x"})
+	fields := newFields(t, Header{Name: "X-Who", Value: "x"})
 	if err := fields.UseAssertions(newTestAssertions(t, AssertionConfig{}, nil)); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,38 @@
 package identity
 
-import "github.com/caddy-sesame/caddy-sesame/internal/directive"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/directive"
+)
+
+// Option is the identity option with its block of header fields and their values.
+func Option(to *[]Header) directive.Option {
+	return directive.Free("a header field and its value", func(name string, args []string) error {
+		if field, ok := strings.CutSuffix(name, ":"); ok {
+			return fmt.Errorf("a colon stands behind the name of the header field %s: remove it", field)
+		}
+		if len(args) != 1 {
+			return fmt.Errorf("wrong argument count: the header field %s takes one value, and there are %d; quote a value that has spaces", name, len(args))
+		}
+		*to = append(*to, Header{Name: name, Value: args[0]})
+		return nil
+	}).WithBlocks(func() directive.Options {
+		header := &(*to)[len(*to)-1]
+		mapping := func(args []string) error {
+			header.Map = append(header.Map, GroupMapping{Group: args[0], Name: args[1]})
+			return nil
+		}
+		return directive.Options{
+			"encoding":  directive.Text(&header.Encoding, "percent, base64 or rfc2047"),
+			"separator": directive.Text(&header.Separator, "one of , ; | or fields"),
+			"map":       directive.Values(2, 2, "the name of a group and the application's name for it", mapping).RepeatedBy(directive.First),
+			"unmapped":  directive.Text(&header.Unmapped, "keep or drop"),
+			"max_size":  directive.Size(&header.MaxSize),
+		}
+	})
+}
 
 // AssertionOption is the assertion option with its block.
 func AssertionOption(to **AssertionConfig) directive.Option {

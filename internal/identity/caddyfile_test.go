@@ -37,3 +37,40 @@ func TestAssertionOfACaddyfile(t *testing.T) {
 		}
 	}
 }
+
+func TestFieldsOfACaddyfile(t *testing.T) {
+	t.Parallel()
+	read := func(block string) ([]Header, error) {
+		var headers []Header
+		d := caddyfile.NewTestDispenser("sesame {\n\tidentity {\n" + block + "\n\t}\n}")
+		_, err := directive.Read(d, directive.Options{"identity": Option(&headers)})
+		return headers, err
+	}
+	got, err := read("X-User {http.auth.user.username} {\nencoding percent\n}\nX-Id {http.auth.user.id}\n" +
+		"X-Groups {http.auth.user.groups} {\nseparator |\nmap \"Old name\" new\nmap b c\nunmapped keep\nmax_size 2kB\n}")
+	want := []Header{
+		{Name: "X-User", Value: "{http.auth.user.username}", Encoding: "percent"},
+		{Name: "X-Id", Value: "{http.auth.user.id}"},
+		{Name: "X-Groups", Value: "{http.auth.user.groups}", Separator: "|", Map: []GroupMapping{{"Old name", "new"}, {"b", "c"}}, Unmapped: "keep", MaxSize: 2000},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+	for block, part := range map[string]string{
+		"":                                     "identity is empty",
+		"X-User: a":                            "a colon stands behind",
+		"X-User a b":                           "quote a value that has spaces",
+		"X-User a {\nencodin percent\n}":       "did you mean encoding?",
+		"X-User a {\nencoding\n}":              "percent, base64 or rfc2047",
+		"X-User a {\nmap b\n}":                 "the name of a group",
+		"X-User a {\nmap b c\nmap b d\n}":      "already set",
+		"X-User a {\nmax_size big\n}":          "a size such as",
+		"X-User a {\nseparator a\n}\nX b c":    "quote a value that has spaces",
+		"X-User a {\nunmapped keep drop\n}":    "unmapped",
+		"X-User a {\nseparator |\nseparator ;": "already set",
+	} {
+		if _, err := read(block); err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%s: %v, want %q", block, err, part)
+		}
+	}
+}

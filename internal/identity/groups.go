@@ -1,6 +1,8 @@
 package identity
 
 import (
+	"net/http"
+
 	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -22,4 +24,23 @@ func (id *Fields) warnOfGroups(user *userstore.User, logger *zap.Logger) {
 	}
 	logger.Warn("groups left out of the list: a name with a comma, a control character, or a space at an end would be read as others",
 		zap.Stringer("user", user.PrimaryKey), zap.Int("omitted", leftOut))
+}
+
+// setList sets a header field that has a list, or the fields of one name.
+func (id *Fields) setList(r *http.Request, field *field, user *userstore.User, logger *zap.Logger) {
+	values, leftOut := field.list.of(userList(user, field.column))
+	if leftOut > 0 && id.warnings.isDue(field.name+" list", user.PrimaryKey) {
+		logger.Warn("names left out of an identity header: the application would read them as others",
+			zap.String("header", field.name), zap.Stringer("user", user.PrimaryKey), zap.Int("omitted", leftOut))
+	}
+	size := 0
+	for _, value := range values {
+		size += len(value)
+	}
+	switch {
+	case size > field.maxSize:
+		id.warnOfSize(field, size, user, logger)
+	case len(values) > 0:
+		r.Header[field.name] = values
+	}
 }

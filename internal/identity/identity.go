@@ -28,7 +28,37 @@ type Header struct {
 	// `{http.auth.user.email}` and one for each column that the store reads.
 	// If the value is empty, the field is not set.
 	Value string `json:"value"`
+
+	// How the value is written: `percent`, `base64` or `rfc2047`, for applications
+	// that don't read header fields as UTF-8, and for values that no field can carry
+	// as they are. The names of a list are encoded one by one. Default: the value's
+	// bytes.
+	Encoding string `json:"encoding,omitempty"`
+
+	// What stands between the names where the value is
+	// `{http.auth.user.groups}` or `{http.auth.user.permissions}`: `,`, `;` or `|`, or
+	// `fields` for a header field for each name. A name that has the separator in it
+	// is left out, unless it is encoded. Default: `,`.
+	Separator string `json:"separator,omitempty"`
+
+	// The names by which the application knows the groups, or the permissions.
+	Map []GroupMapping `json:"map,omitempty"`
+
+	// What becomes of groups that `map` doesn't name: `keep` or `drop`. With `keep`, a
+	// group that is called like one of the application's names is left out all the
+	// same, so that no user is in a group by its name alone. Default: `drop`.
+	Unmapped string `json:"unmapped,omitempty"`
+
+	// The most bytes of the value, up to 64000. A longer one is left out. Default:
+	// 8000, which is what nginx, Apache and gunicorn accept in a field.
+	MaxSize int64 `json:"max_size,omitempty"`
 }
+
+// The limits of Header.MaxSize.
+const (
+	defaultMaxSize = 8000
+	mostMaxSize    = 64_000 // php_fastcgi cuts a value of more than 65,481 bytes off
+)
 
 // defaultIdentity is used where identity is not set.
 var defaultIdentity = []Header{
@@ -59,7 +89,10 @@ type Fields struct {
 type field struct {
 	name     string   // canonical
 	column   string   // the user's column, if the value is only its placeholder
+	list     *list    // how a list is written, if not as the column has it
 	template template // else
+	encoding encoding
+	maxSize  int
 }
 
 // unsuitableHeaders can't carry an identity, since proxies and servers give
@@ -82,30 +115,65 @@ func New(headers []Header, columns Columns) (*Fields, error) {
 	id := new(Fields)
 	id.alone.fields = id
 	for _, header := range headers {
-		if err := checkBraces(header.Value); err != nil {
-			return nil, setting.Errorf("identity: "+header.Name, "identity %s: %w", header.Name, err)
-		}
-		field := field{name: http.CanonicalHeaderKey(header.Name), template: parseTemplate(header.Value)}
-		if err := id.Reserve("identity", header.Name); err != nil {
+		if err := id.add(&header, columns); err != nil {
 			return nil, setting.Of("identity: "+header.Name, err)
 		}
-		if column, ok := strings.CutPrefix(header.Value, "{"+Placeholder); ok && strings.IndexByte(column, '}') == len(column)-1 {
-			field.column = strings.TrimSuffix(column, "}")
-		}
-		for _, part := range field.template.parts {
-			if part.placeholder == "" {
-				continue
-			}
-			if err := columns.checkPlaceholder(part.placeholder); err != nil {
-				return nil, setting.Errorf("identity: "+header.Name, "identity %s: %w", header.Name, err)
-			}
-		}
-		id.fields = append(id.fields, field)
 	}
 	if folded := fold(groupsHeader.Name); withGroups && !slices.Contains(id.folded, folded) {
 		id.folded = append(id.folded, folded)
 	}
 	return id, nil
+}
+
+// add adds a configured header field.
+func (id *Fields) add(header *Header, columns Columns) error {
+	if err := checkBraces(header.Value); err != nil {
+		return fmt.Errorf("identity %s: %w", header.Name, err)
+	}
+	added := field{name: http.CanonicalHeaderKey(header.Name), template: parseTemplate(header.Value)}
+	if err := id.Reserve("identity", header.Name); err != nil {
+		return err
+	}
+	if column, ok := strings.CutPrefix(header.Value, "{"+Placeholder); ok && strings.IndexByte(column, '}') == len(column)-1 {
+		added.column = strings.TrimSuffix(column, "}")
+	}
+	for _, part := range added.template.parts {
+		if part.placeholder == "" {
+			continue
+		}
+		if err := columns.checkPlaceholder(part.placeholder); err != nil {
+			return fmt.Errorf("identity %s: %w", header.Name, err)
+		}
+	}
+	if err := added.writeAs(header); err != nil {
+		return fmt.Errorf("identity %s: %w", header.Name, err)
+	}
+	id.fields = append(id.fields, added)
+	return nil
+}
+
+// writeAs reads how a field is written.
+func (f *field) writeAs(header *Header) error {
+	switch {
+	case header.MaxSize < 0 || header.MaxSize > mostMaxSize:
+		return fmt.Errorf("max_size %d: it must be at most %d bytes; leave it out for the default", header.MaxSize, mostMaxSize)
+	case header.MaxSize > 0:
+		f.maxSize = int(header.MaxSize)
+	default:
+		f.maxSize = defaultMaxSize
+	}
+	var err error
+	if f.encoding, err = parseEncoding(header.Encoding); err != nil {
+		return err
+	}
+	if f.column == groupsColumn || f.column == permissionsColumn {
+		f.list, err = newList(header, f.encoding)
+		return err
+	}
+	if header.Separator != "" || len(header.Map) > 0 || header.Unmapped != "" {
+		return fmt.Errorf("separator, map and unmapped are for a value that is a list alone: {%s%s} or {%s%s}", Placeholder, groupsColumn, Placeholder, permissionsColumn)
+	}
+	return nil
 }
 
 // Dropped returns the names of header fields that proxies on the way may drop:
@@ -168,7 +236,12 @@ func (id *Fields) Set(r *http.Request, user *userstore.User, logger *zap.Logger)
 	}
 	id.noteSetter(r)
 	values := make([]string, len(id.folded)) // of all fields, each a part of it
-	for i, field := range id.fields {
+	for i := range id.fields {
+		field := &id.fields[i]
+		if field.list != nil {
+			id.setList(r, field, user, logger)
+			continue
+		}
 		var value string
 		if field.column != "" {
 			value, _ = Column(user, field.column)
@@ -181,14 +254,16 @@ func (id *Fields) Set(r *http.Request, user *userstore.User, logger *zap.Logger)
 		if value == "" {
 			continue
 		}
-		if !survivesHeader(value) {
-			if id.warnings.isDue(field.name, user.PrimaryKey) {
-				logger.Warn("identity header left out: its value has a control character, or a space at an end, which a header can't carry",
-					zap.String("header", field.name), zap.Stringer("user", user.PrimaryKey))
-			}
+		text, ok := field.encoding.encode(value)
+		if !ok || field.encoding == plain && !survivesHeader(text) {
+			id.warnOfValue(field, user, logger)
 			continue
 		}
-		values[i] = value
+		if len(text) > field.maxSize {
+			id.warnOfSize(field, len(text), user, logger)
+			continue
+		}
+		values[i] = text
 		r.Header[field.name] = values[i : i+1 : i+1]
 	}
 	if id.assertions != nil {

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -127,10 +128,10 @@ func TestRightsOfAUserArePassedOn(t *testing.T) {
 	t.Run("in fields of other names", func(t *testing.T) {
 		t.Parallel()
 		fields, err := New([]Header{
-			{"X-Groups", "{http.auth.user.groups}"},
-			{"X-Rights", "in {http.auth.user.groups} may {http.auth.user.permissions}"},
-			{"X-Staff", "{http.auth.user.is_staff}"},
-			{"X-Last", "{http.auth.user.last_name}"},
+			{Name: "X-Groups", Value: "{http.auth.user.groups}"},
+			{Name: "X-Rights", Value: "in {http.auth.user.groups} may {http.auth.user.permissions}"},
+			{Name: "X-Staff", Value: "{http.auth.user.is_staff}"},
+			{Name: "X-Last", Value: "{http.auth.user.last_name}"},
 		}, columns)
 		if err != nil {
 			t.Fatal(err)
@@ -141,6 +142,36 @@ func TestRightsOfAUserArePassedOn(t *testing.T) {
 			if got := r.Header.Get(name); got != want {
 				t.Errorf("%s is %q, want %q", name, got, want)
 			}
+		}
+	})
+	t.Run("in lists of other forms", func(t *testing.T) {
+		t.Parallel()
+		fields, err := New([]Header{
+			{Name: "X-Bars", Value: "{http.auth.user.groups}", Separator: "|"},
+			{Name: "X-Each", Value: "{http.auth.user.groups}", Separator: "fields"},
+			{Name: "X-Coded", Value: "{http.auth.user.groups}", Encoding: "percent"},
+			{Name: "X-Short", Value: "{http.auth.user.groups}", Encoding: "percent", MaxSize: 20},
+			{Name: "X-Mapped", Value: "{http.auth.user.permissions}", Map: []GroupMapping{{"blog.change_post", "write"}}},
+		}, columns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		logs, seen := observer.New(zapcore.WarnLevel)
+		r, _ := newHandled(t, nil)
+		fields.Set(r, alice, zap.New(logs))
+		want := http.Header{
+			"X-Bars": {"admins|editors|sales, marketing"}, "X-Each": {"admins", "editors"}, "X-Coded": {"admins,editors,sales%2C%20marketing"},
+			"X-Mapped": {"write"}, "X-Other": {"stays"},
+		}
+		if !equalHeader(r.Header, want) {
+			t.Errorf("%q, want %q", r.Header, want)
+		}
+		if lines := seen.All(); len(lines) != 2 || lines[0].ContextMap()["header"] != "X-Each" || lines[0].ContextMap()["omitted"] != int64(1) || lines[1].ContextMap()["size"] != int64(35) {
+			t.Errorf("warned of %+v, want the group that is left out of X-Each, and X-Short", lines)
+		}
+		r, _ = newHandled(t, nil)
+		if fields.Set(r, bob, zap.NewNop()); len(r.Header) != 1 {
+			t.Errorf("without groups: %q", r.Header)
 		}
 	})
 	t.Run("in claims", func(t *testing.T) {
@@ -219,3 +250,6 @@ func signedClaims(t *testing.T, text string, public any) (claims map[string]json
 	}
 	return claims
 }
+
+// newGroups has groups read.
+func newGroups() *userstore.GroupsConfig { return new(userstore.GroupsConfig) }

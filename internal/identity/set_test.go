@@ -46,7 +46,7 @@ func newHandled(t *testing.T, header http.Header) (*http.Request, *caddy.Replace
 
 func TestFieldsAndPlaceholdersAreTheUsers(t *testing.T) {
 	t.Parallel()
-	fields := newFields(t, Header{"X-Who", "{http.auth.user.id}"}, Header{"X-Name", "{http.auth.user.username}"}, Header{"X-Both", "{http.auth.user.id}/{http.auth.user.username}"}, Header{"X-Empty", "{nothing}"})
+	fields := newFields(t, Header{Name: "X-Who", Value: "{http.auth.user.id}"}, Header{Name: "X-Name", Value: "{http.auth.user.username}"}, Header{Name: "X-Both", Value: "{http.auth.user.id}/{http.auth.user.username}"}, Header{Name: "X-Empty", Value: "{nothing}"})
 	r, repl := newHandled(t, nil)
 	repl.Set(Placeholder+"id", "set by basic_auth")
 	if _, ok := UserOf(r); ok {
@@ -100,7 +100,7 @@ func TestValuesThatNoFieldCarriesAreLeftOutWithAWarning(t *testing.T) {
 		" a": false, "a ": false, " ": false, "a\tb": false, "a\nb": false, "a\rb": false, "\x00": false, "a\x7f": false, "\ta": false,
 	} {
 		logs, seen := observer.New(zapcore.WarnLevel)
-		fields := newFields(t, Header{"X-First", "{custom}"}, Header{"X-Second", "{custom}"}, Header{"X-Who", "{http.auth.user.id}"})
+		fields := newFields(t, Header{Name: "X-First", Value: "{custom}"}, Header{Name: "X-Second", Value: "{custom}"}, Header{Name: "X-Who", Value: "{http.auth.user.id}"})
 		for _, user := range []*userstore.User{seven, seven, eight} {
 			r, repl := newHandled(t, nil)
 			repl.Set("custom", value)
@@ -130,7 +130,7 @@ func TestValuesThatNoFieldCarriesAreLeftOutWithAWarning(t *testing.T) {
 // TestFieldsOfHandlersInFrontStay: the client's fields are removed.
 func TestFieldsOfHandlersInFrontStay(t *testing.T) {
 	t.Parallel()
-	outer, inner, third := newFields(t, Header{"Remote-User", "{http.auth.user.id}"}), newFields(t, Header{"X-Who", "{http.auth.user.id}"}), newFields(t, Header{"Remote-Group", "staff"})
+	outer, inner, third := newFields(t, Header{Name: "Remote-User", Value: "{http.auth.user.id}"}), newFields(t, Header{Name: "X-Who", Value: "{http.auth.user.id}"}), newFields(t, Header{Name: "Remote-Group", Value: "staff"})
 	client := http.Header{"Remote-User": {"admin"}, "X-Who": {"admin"}, "Remote-Group": {"admins"}, "Remote-Name": {"admin"}}
 	r, _ := newHandled(t, client.Clone())
 	for range 2 { // as in a handler that is passed twice
@@ -161,7 +161,7 @@ func TestFieldsOfHandlersInFrontStay(t *testing.T) {
 // other such field does.
 func TestAssertionOfAHandlerInFrontStays(t *testing.T) {
 	t.Parallel()
-	outer, inner := newFields(t, Header{"X-Who", "{http.auth.user.id}"}), newFields(t, Header{"X-Me", "{http.auth.user.id}"})
+	outer, inner := newFields(t, Header{Name: "X-Who", Value: "{http.auth.user.id}"}), newFields(t, Header{Name: "X-Me", Value: "{http.auth.user.id}"})
 	if err := outer.UseAssertions(newTestAssertions(t, AssertionConfig{Header: "Remote-Assertion"}, nil)); err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestAssertionOfAHandlerInFrontStays(t *testing.T) {
 // TestTrailersAreRemovedWhenTheyArrive, which is at the end of the body.
 func TestTrailersAreRemovedWhenTheyArrive(t *testing.T) {
 	t.Parallel()
-	fields := newFields(t, Header{"X-Who", "{http.auth.user.id}"})
+	fields := newFields(t, Header{Name: "X-Who", Value: "{http.auth.user.id}"})
 	r, _ := newHandled(t, nil)
 	r.Trailer = http.Header{"X-Checksum": nil, "Remote_User": nil}
 	r.Body = io.NopCloser(iotest.OneByteReader(strings.NewReader("body")))
@@ -205,7 +205,7 @@ func TestTrailersAreRemovedWhenTheyArrive(t *testing.T) {
 
 func TestConnectionNamesNoFieldOfTheGateway(t *testing.T) {
 	t.Parallel()
-	fields := newFields(t, Header{"X-Who", "{http.auth.user.id}"})
+	fields := newFields(t, Header{Name: "X-Who", Value: "{http.auth.user.id}"})
 	for _, test := range []struct{ given, want []string }{
 		{[]string{"close,  keep-alive"}, []string{"close,  keep-alive"}},
 		{[]string{"X-Who"}, nil},
@@ -251,7 +251,7 @@ func TestCredentialsOfAProvenUserAreRemovedUnlessTheyArePassed(t *testing.T) {
 		{nil, "Digest beside another", []string{`Digest username="a, b"`, "Bearer app"}, []string{"Bearer app"}, false},
 		{[]string{"Authorization"}, "passed", []string{"Basic eDp5", "Bearer app"}, []string{"Basic eDp5", "Bearer app"}, true},
 	} {
-		fields := newFields(t, Header{"X-Who", "{http.auth.user.id}"})
+		fields := newFields(t, Header{Name: "X-Who", Value: "{http.auth.user.id}"})
 		if err := fields.Pass(test.pass); err != nil {
 			t.Fatal(err)
 		}
@@ -310,7 +310,7 @@ func TestNamesThatCantCarryAnIdentityAreRejected(t *testing.T) {
 func TestNamesThatProxiesDropAreTold(t *testing.T) {
 	t.Parallel()
 	asserting := newTestAssertions(t, AssertionConfig{Header: "X_Assertion"}, nil)
-	fields := newFields(t, Header{"X-Who", "x"}, Header{"x_name", "x"}, Header{"X.Mail", "x"}, Header{"X-2", "x"})
+	fields := newFields(t, Header{Name: "X-Who", Value: "x"}, Header{Name: "x_name", Value: "x"}, Header{Name: "X.Mail", Value: "x"}, Header{Name: "X-2", Value: "x"})
 	if got := fields.Dropped(); !slices.Equal(got, []string{"X_name", "X.mail"}) {
 		t.Errorf("%q", got)
 	}
@@ -320,7 +320,7 @@ func TestNamesThatProxiesDropAreTold(t *testing.T) {
 	if got := fields.Dropped(); !slices.Equal(got, []string{"X_name", "X.mail", "X_assertion"}) {
 		t.Errorf("with an assertion: %q", got)
 	}
-	if err := newFields(t, Header{"X-Assertion", "x"}).UseAssertions(asserting); err == nil || !strings.HasPrefix(err.Error(), "assertion: header ") {
+	if err := newFields(t, Header{Name: "X-Assertion", Value: "x"}).UseAssertions(asserting); err == nil || !strings.HasPrefix(err.Error(), "assertion: header ") {
 		t.Errorf("the assertion in the field of another: %v", err)
 	}
 }

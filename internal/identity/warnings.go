@@ -4,7 +4,10 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-sesame/caddy-sesame/token"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
 // Limits of the log lines about values of users' rows that can't be passed on.
@@ -58,4 +61,26 @@ func (w *warnings) isDue(about string, user token.PrimaryKey) bool {
 	}
 	w.last[this] = now
 	return true
+}
+
+// warnOfValue logs that a field is left out for a value that it can't carry.
+func (id *Fields) warnOfValue(field *field, user *userstore.User, logger *zap.Logger) {
+	if !id.warnings.isDue(field.name, user.PrimaryKey) {
+		return
+	}
+	header, of := zap.String("header", field.name), zap.Stringer("user", user.PrimaryKey)
+	if field.encoding != plain {
+		logger.Warn("identity header left out: its value isn't UTF-8, and would not be the same once it is decoded", header, of)
+		return
+	}
+	logger.Warn("identity header left out: its value has a control character, or a space at an end, which a header can't carry", header, of)
+}
+
+// warnOfSize logs that a field is left out for a value over max_size.
+func (id *Fields) warnOfSize(field *field, size int, user *userstore.User, logger *zap.Logger) {
+	if !id.warnings.isDue(field.name+" size", user.PrimaryKey) {
+		return
+	}
+	logger.Warn("identity header left out: its value is over max_size, and the application's server might reject the request",
+		zap.String("header", field.name), zap.Stringer("user", user.PrimaryKey), zap.Int("size", size), zap.Int("max_size", field.maxSize))
 }
