@@ -197,9 +197,8 @@ func newCorpusRun(t *testing.T) *corpusRun {
 	run.metrics = "http://" + metrics + "/"
 
 	var servers, sites strings.Builder
-	taken := map[string]bool{metrics: true}
 	for _, m := range run.mounts {
-		m.plain, m.secure = otherAddr(t, taken), otherAddr(t, taken)
+		m.plain, m.secure = freeAddr(t), freeAddr(t)
 		for _, addr := range []string{m.plain, m.secure} {
 			fmt.Fprintf(&servers, "servers %s {\n%s\n}\n", addr, m.servers)
 		}
@@ -238,18 +237,6 @@ func newCorpusRun(t *testing.T) *corpusRun {
 	%s`, run.logs, servers.String(), metrics, sites.String()))
 	run.logIn(t)
 	return run
-}
-
-// otherAddr is a free address that isn't among those taken, and takes it: the system
-// may return the same unused port twice.
-func otherAddr(t *testing.T, taken map[string]bool) string {
-	t.Helper()
-	for {
-		if addr := freeAddr(t); !taken[addr] {
-			taken[addr] = true
-			return addr
-		}
-	}
 }
 
 // malloryDRF is a token of Django REST framework's.

@@ -37,7 +37,7 @@ func startOnSocket(t *testing.T, db *database, up *upstream, s *site) (*gateway,
 		t.Fatal(err)
 	}
 	client := &http.Client{
-		Timeout: 30 * time.Second,
+		Timeout: patience,
 		Transport: &http.Transport{
 			MaxIdleConnsPerHost: 16,
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -328,7 +328,7 @@ func flood(t testing.TB, addr string, connections int, header ...string) (stop f
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}, Timeout: 30 * time.Second}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}, Timeout: patience}
 	var flooding sync.WaitGroup
 	for range connections {
 		flooding.Go(func() {
