@@ -21,6 +21,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/login"
 	"github.com/caddy-sesame/caddy-sesame/internal/loginurl"
+	"github.com/caddy-sesame/caddy-sesame/internal/loglimit"
 	"github.com/caddy-sesame/caddy-sesame/internal/operator"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/scope"
@@ -104,6 +105,7 @@ func newGate(ctx caddy.Context, config *Handler) (*gate, error) {
 // secrets nor the store.
 func newRequestGate(config *Handler) (*gate, error) {
 	g := &gate{config: config, logger: zap.NewNop(), now: time.Now, meets: config.Require.Check}
+	g.refuser.outages = loglimit.Limit{Most: 1, Per: outageInterval}
 	g.refuser.g, g.hints.g, g.confirmer.g, g.reserved.g, g.tokenLogin.g = g, g, g, g, g
 	return g, builder{g}.provisionRequest()
 }

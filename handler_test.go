@@ -3,11 +3,12 @@ package sesame
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/hashing"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/token"
@@ -215,33 +217,58 @@ func TestLoginFailuresAreCounted(t *testing.T) {
 	}
 }
 
-// TestOutageIsLoggedOncePerInterval: a line at once, then one every so often that
-// says how many were left out, and no line for clients that went away.
-func TestOutageIsLoggedOncePerInterval(t *testing.T) {
+// TestEach503SaysWhy: for each reason, a line at once, then one every so often that
+// says how many were left out. A form of the login page is shown again.
+func TestEach503SaysWhy(t *testing.T) {
 	t.Parallel()
-	core, logged := observer.New(zapcore.DebugLevel)
-	logger, outage := zap.New(core), errors.New("no answer")
-	var o outageLog
-	o.report(logger, context.Canceled)
-	if logged.Len() > 0 {
-		t.Errorf("logged %v", logged.All())
+	synctest.Test(t, testEach503SaysWhy) // in which no time passes
+}
+
+func testEach503SaysWhy(t *testing.T) {
+	core, logged := observer.New(zapcore.InfoLevel)
+	g, err := newRequestGate(new(Handler))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for range 4 {
-		o.report(logger, outage)
-	}
-	o.last = time.Now().Add(-outageInterval - time.Second)
-	o.report(logger, outage)
-	o.last = time.Now().Add(-outageInterval - time.Second)
-	o.report(logger, outage)
-	var omitted []any
-	for _, line := range logged.All() {
-		if line.Level != zapcore.ErrorLevel || !strings.Contains(line.Message, "503") || line.ContextMap()["error"] != "no answer" {
-			t.Errorf("logged %v", line)
+	g.logger = zap.New(core)
+	unavailable := func(why string) error { return fmt.Errorf("%w: %s", userstore.ErrUnavailable, why) }
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for _, test := range []struct {
+		err  error
+		wait string
+		line string // and its error; empty for none
+	}{
+		{unavailable("a lookup"), "2", "the user store has no answer; requests get 503: the user store is unavailable: a lookup"},
+		{unavailable("a lookup"), "2", ""},
+		{unavailable("a write"), "2", "the user store has no answer; requests get 503: the user store is unavailable: a write"},
+		{&hashing.Busy{Wait: 5 * time.Second}, "5", "too many passwords are to be hashed; requests get 503: too many password checks are waiting; try again in 5s"},
+		{&hashing.Busy{Wait: 5 * time.Second}, "5", ""},
+		{fmt.Errorf("the queue of a former configuration: %w", ended.Err()), "2", "the user store has no answer; requests get 503: the queue of a former configuration: context canceled"},
+	} {
+		for _, answer := range []func(w http.ResponseWriter, r *http.Request) error{
+			func(w http.ResponseWriter, r *http.Request) error { return g.refuser.fail(w, r, test.err) },
+			func(w http.ResponseWriter, r *http.Request) error {
+				v := &visit{g: g, r: r}
+				if delay, ok := v.Delay(w, test.err); ok {
+					w.WriteHeader(delay.Status)
+					return nil
+				}
+				return v.Fail(w, test.err)
+			},
+		} {
+			w := httptest.NewRecorder()
+			if err := answer(w, receive(http.MethodPost, "/_sesame/login", "")); err != nil || w.Code != http.StatusServiceUnavailable {
+				t.Errorf("%v: status %d, %v", test.err, w.Code, err)
+			}
+			if got := w.Header().Get("Retry-After"); got != test.wait {
+				t.Errorf("%v: Retry-After: %s, want %s", test.err, got, test.wait)
+			}
 		}
-		omitted = append(omitted, line.ContextMap()["omitted"])
-	}
-	if want := []any{int64(0), int64(3), int64(0)}; !slices.Equal(omitted, want) {
-		t.Errorf("omitted %v, want %v", omitted, want)
+		lines := logged.TakeAll()
+		if test.line == "" && len(lines) > 0 || test.line != "" && (len(lines) != 1 || lines[0].Message+": "+fmt.Sprint(lines[0].ContextMap()["error"]) != test.line) {
+			t.Errorf("%v: logged %v", test.err, lines)
+		}
 	}
 }
 

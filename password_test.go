@@ -323,6 +323,9 @@ func TestFullQueueIs503(t *testing.T) {
 		if busy == 0 {
 			t.Errorf("%d clients at once, and none got 503", clients)
 		}
+		poll(t, "the log says why", func() bool {
+			return bytes.Contains(g.log(t), []byte("too many passwords are to be hashed; requests get 503"))
+		})
 	})
 }
 

@@ -2,14 +2,12 @@ package sesame
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"math"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -24,6 +22,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/hashing"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/login"
+	"github.com/caddy-sesame/caddy-sesame/internal/loglimit"
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
 	"github.com/caddy-sesame/caddy-sesame/internal/repost"
@@ -36,7 +35,7 @@ import (
 type refuser struct {
 	g          *gate
 	challenges challenges
-	outages    outageLog
+	outages    loglimit.Limit // for the reasons for a 503
 }
 
 // refusal is an answer of the gateway's own, in the place of the upstream's.
@@ -386,6 +385,7 @@ func (f *refuser) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	}
 	if busy, ok := errors.AsType[*hashing.Busy](err); ok {
 		counted.requests[outcomeBusy].Add(1)
+		f.tellBusy(busy)
 		return f.refuseForNow(w, r, busy.Wait)
 	}
 	if denied, ok := errors.AsType[denial](err); ok {
@@ -410,7 +410,7 @@ func (f *refuser) fail(w http.ResponseWriter, r *http.Request, err error) error 
 		return nil                        //nolint:nilerr
 	}
 	counted.requests[outcomeUnavailable].Add(1)
-	f.outages.report(f.g.logger, err)
+	f.tellUnavailable(err)
 	return f.refuseForNow(w, r, retryAfter)
 }
 
@@ -465,29 +465,23 @@ func answerTooEarly(w http.ResponseWriter) error {
 	return nil
 }
 
-// outageLog writes one line at once when the store has no answer, and then one per
-// outageInterval, so that an outage doesn't fill the disk.
-type outageLog struct {
-	mu      sync.Mutex
-	last    time.Time
-	omitted int
-}
-
-// outageInterval is the least time between two lines of an outage.
+// outageInterval is the least time between two lines of one reason for a 503, so that
+// an outage doesn't fill the disk.
 const outageInterval = 5 * time.Second
 
-func (o *outageLog) report(logger *zap.Logger, err error) {
-	if errors.Is(err, context.Canceled) {
-		return
+// tellUnavailable logs why requests get 503: at once for each reason, and then once
+// per outageInterval.
+func (f *refuser) tellUnavailable(err error) {
+	if omitted, ok := f.outages.Take(err.Error()); ok {
+		f.g.logger.Error("the user store has no answer; requests get 503", zap.Error(err), zap.Int("omitted", omitted))
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if time.Since(o.last) < outageInterval {
-		o.omitted++
-		return
+}
+
+// tellBusy logs that requests get 503 since too many passwords are to be hashed.
+func (f *refuser) tellBusy(busy *hashing.Busy) {
+	if omitted, ok := f.outages.Take(busy.Error()); ok {
+		f.g.logger.Warn("too many passwords are to be hashed; requests get 503", zap.Error(busy), zap.Int("omitted", omitted))
 	}
-	logger.Error("the user store has no answer; requests get 503", zap.Error(err), zap.Int("omitted", o.omitted))
-	o.last, o.omitted = time.Now(), 0
 }
 
 // refuseUser answers a request of a user who doesn't meet the requirements.

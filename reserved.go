@@ -329,10 +329,11 @@ func (v *visit) Delay(w http.ResponseWriter, err error) (login.Delay, bool) {
 		delay, outcome = login.Delay{Status: http.StatusTooManyRequests, Wait: limited.Wait, IsLimited: true}, outcomeLimited
 	} else if busy, ok := errors.AsType[*hashing.Busy](err); ok {
 		delay.Wait, outcome = busy.Wait, outcomeBusy
+		v.g.refuser.tellBusy(busy)
 	} else if !errors.Is(err, userstore.ErrUnavailable) || v.r.Context().Err() != nil {
 		return delay, false
 	} else {
-		v.g.refuser.outages.report(v.g.logger, err)
+		v.g.refuser.tellUnavailable(err)
 	}
 	counted.requests[outcome].Add(1)
 	setRetryAfter(w.Header(), delay.Wait)

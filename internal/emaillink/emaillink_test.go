@@ -9,10 +9,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/mail"
@@ -325,4 +327,37 @@ func TestLinkIsBoundToWhatItSays(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, test.want)
 		}
 	}
+}
+
+// TestFloodOfRequestsIsLoggedInFewLines: ten for each reason, and how many were left
+// out with the first one a minute later.
+func TestFloodOfRequestsIsLoggedInFewLines(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, func(cfg *Config) {
+			cfg.LimitClient, cfg.LimitTotal = &Limit{mostLinks, caddy.Duration(time.Second)}, &Limit{1, caddy.Duration(time.Hour)}
+		})
+		core, logged := observer.New(zap.InfoLevel)
+		g.Links.env.Logger = zap.New(core)
+		request := Request{Tie: "TIE", Next: "/reports/7?x=1", Language: english(t)}
+		ask := func(times int) {
+			for i := range times {
+				request.Address, request.Client = fmt.Sprintf("user%d@example.com", i), limit.Client(i)
+				if _, err := g.Ask(request); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		ask(1001)
+		if n := logged.Len(); n != mostLines {
+			t.Errorf("%d lines, want %d", n, mostLines)
+		}
+		time.Sleep(linesPer)
+		logged.TakeAll()
+		ask(1)
+		lines := logged.TakeAll()
+		if len(lines) != 1 || lines[0].ContextMap()["omitted"] != int64(1000-mostLines) || lines[0].ContextMap()["reason"] != resultOverTotal {
+			t.Errorf("after a minute: %v", lines)
+		}
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
+	"github.com/caddy-sesame/caddy-sesame/internal/loglimit"
 	"github.com/caddy-sesame/caddy-sesame/internal/mail"
 	"github.com/caddy-sesame/caddy-sesame/internal/seal"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
@@ -27,6 +28,7 @@ type Links struct {
 	maxAge  time.Duration
 	sealer  *seal.Sealer // of Pendings
 	counts  *counts
+	lines   loglimit.Limit // about links that aren't sent
 	mail    Sender
 	release func() error // the mail server
 	tokens  atomic.Pointer[token.Tokens]
@@ -84,7 +86,7 @@ type Language interface {
 
 // New makes the links of a configuration, which is valid. Close ends them.
 func New(cfg *Config, env Environment) (*Links, error) {
-	l := &Links{env: env, sealer: seal.New(env.Key, "pending"), maxAge: cfg.maxAge(), mail: env.Mail, release: func() error { return nil }}
+	l := &Links{env: env, sealer: seal.New(env.Key, "pending"), maxAge: cfg.maxAge(), mail: env.Mail, lines: loglimit.Limit{Most: mostLines, Per: linesPer}, release: func() error { return nil }}
 	var err error
 	if l.base, err = cfg.resolveBaseURL(); err != nil {
 		return nil, err
@@ -173,10 +175,25 @@ func (l *Links) Ask(r Request) (*Pending, error) {
 	}
 	requests.WithLabelValues(result).Inc()
 	if result != resultAccepted {
-		l.env.Logger.Warn("a link that was asked for isn't sent", zap.String("reason", result), zap.String("domain", domainOf(r.Address)))
+		l.tellUnsent(result, r.Address)
 	}
 	return pending, nil
 }
+
+// tellUnsent logs that a link isn't sent.
+func (l *Links) tellUnsent(reason, address string) {
+	if omitted, ok := l.lines.Take(reason); ok {
+		l.env.Logger.Warn("a link that was asked for isn't sent",
+			zap.String("reason", reason), zap.String("domain", domainOf(address)), zap.Int("omitted", omitted))
+	}
+}
+
+// mostLines of one kind about links that aren't sent are logged in linesPer, since
+// clients can ask for as many as they like.
+const (
+	mostLines = 10
+	linesPer  = time.Minute
+)
 
 // seed is the key of the process under which addresses are hashed.
 var seed = maphash.MakeSeed()

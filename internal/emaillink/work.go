@@ -63,7 +63,10 @@ func (l *Links) find(batch []*waiting) (map[string][]*userstore.User, error) {
 
 func (l *Links) giveUp(batch []*waiting, err error) {
 	links.WithLabelValues(resultFailed).Add(float64(len(batch)))
-	l.env.Logger.Error("links that were asked for aren't sent, since their users can't be looked up", zap.Int("links", len(batch)), zap.Error(err))
+	if omitted, ok := l.lines.Take("batch"); ok {
+		l.env.Logger.Error("links that were asked for aren't sent, since their users can't be looked up",
+			zap.Int("links", len(batch)), zap.Error(err), zap.Int("omitted", omitted))
+	}
 }
 
 // answer sends the mails that a request leads to.
@@ -81,7 +84,9 @@ func (l *Links) answer(w *waiting, users []*userstore.User) {
 		}
 		if err := l.send(w, user); err != nil {
 			links.WithLabelValues(resultFailed).Inc()
-			l.env.Logger.Error("a link isn't sent", zap.Stringer("user", user.PrimaryKey), zap.Error(err))
+			if omitted, ok := l.lines.Take("user"); ok {
+				l.env.Logger.Error("a link isn't sent", zap.Stringer("user", user.PrimaryKey), zap.Error(err), zap.Int("omitted", omitted))
+			}
 			continue
 		}
 		links.WithLabelValues(resultMailed).Inc()

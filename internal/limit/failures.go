@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/loglimit"
 )
 
 // A Client identifies an address of IPv4, or a network of IPv6. It is a hash under
@@ -52,8 +54,8 @@ type Failures struct {
 	began     time.Time
 	buckets   [failureBuckets]failureBucket
 	standings standings
-	lines     lineLimit   // for clients over the limit
-	crowded   atomic.Bool // whether crowding was reported a moment ago
+	lines     loglimit.Limit // for clients over the limit
+	crowded   atomic.Bool    // whether crowding was reported a moment ago
 }
 
 // The size of the table. A client may be in any slot of one bucket. If the bucket
@@ -116,8 +118,15 @@ func newFailures(limit Config) *Failures {
 		interval: interval,
 		most:     interval * int64(limit.Failures),
 		began:    time.Now(),
+		lines:    loglimit.Limit{Most: mostLines, Per: linesForTime},
 	}
 }
+
+// The most lines that clients over the limit can cause, and in which time.
+const (
+	mostLines    = 20
+	linesForTime = time.Minute
+)
 
 // Destruct does nothing: there is only memory. UsagePool calls it.
 func (f *Failures) Destruct() error { return nil }
@@ -180,7 +189,7 @@ func (f *Failures) tellCrowded() bool {
 
 // TakeLine reports whether a line about a client over the limit may be logged, and
 // how many lines were left out since the last one.
-func (f *Failures) TakeLine() (omitted int, ok bool) { return f.lines.take() }
+func (f *Failures) TakeLine() (omitted int, ok bool) { return f.lines.Take("") }
 
 // slotFor returns the slot of a client, and assigns one if it has none. crowded
 // reports that another one lost it. The caller holds the bucket's lock.
