@@ -119,10 +119,9 @@ func (x *hints) findExpired(r *http.Request, given *authn.TokenCredential) (*use
 	if x.g.limiter == nil {
 		return x.g.users.Find(r.Context(), key, true, check)
 	}
-	credential := x.g.limiter.credentialOf(r, given)
-	user, err := x.g.limiter.findInTurn(r, credential, key, true, check)
+	user, err := x.g.limiter.findInTurn(r, given.Traits().Guess, key, true, check)
 	if _, isReason := errors.AsType[token.Reason](err); isReason {
-		err = x.g.limiter.chargeToken(r, credential, err)
+		err = x.g.limiter.chargeToken(r, x.g.limiter.credentialOf(r, given), err)
 	}
 	return user, err
 }

@@ -134,9 +134,10 @@ func (l *limiter) tellLimited(r *http.Request) {
 // over the limit, or the token was rejected before, the lookup waits in a queue, and
 // MySQL is asked no more often however many such requests come. Only credentials
 // that a cached row accepts are answered at once, so that neither the answer nor its
-// time tells whether a user exists.
-func (l *limiter) findInTurn(r *http.Request, credential limit.Credential, key userstore.Key, fresh bool, check func(*userstore.User) error) (*userstore.User, error) {
+// time tells whether a user exists. guess is that of the credential's Traits.
+func (l *limiter) findInTurn(r *http.Request, guess string, key userstore.Key, fresh bool, check func(*userstore.User) error) (*userstore.User, error) {
 	client := l.clientOf(r)
+	credential := l.failures.CredentialOf(client, guess)
 	wait := l.failures.Wait(client)
 	switch standing := l.failures.Standing(credential); {
 	case standing == limit.Valid, standing == limit.Unseen && wait == 0:

@@ -24,6 +24,11 @@ type tokenLogin struct{ g *gate }
 // logIn answers a request whose token is valid: it shows the page with the button,
 // or uses the token and starts a session, or just passes the request on.
 func (f *tokenLogin) logIn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken, given *authn.TokenCredential, user *userstore.User) error {
+	if !given.IsLink() && !given.Traits().IsConsumed && c.confirmation.signature == "" {
+		// There is nothing to log in by, and nothing to use up.
+		v := f.g.visitor(authn.Visitor{User: user, Credential: given})
+		return f.g.serveVisitor(w, r, next, &v)
+	}
 	if origin.IsAhead(r) {
 		return f.serveAhead(w, r, next, given, user)
 	}

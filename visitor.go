@@ -57,7 +57,7 @@ func (g *gate) visitor(v authn.Visitor) visitor {
 func (g *gate) find(r *http.Request, c authn.Credential, key userstore.Key, check func(*userstore.User) error) (*userstore.User, error) {
 	traits := c.Traits()
 	if g.limiter != nil && traits.Guess != "" {
-		return g.limiter.findInTurn(r, g.limiter.credentialOf(r, c), key, traits.NeedsFresh, check)
+		return g.limiter.findInTurn(r, traits.Guess, key, traits.NeedsFresh, check)
 	}
 	return g.users.Find(r.Context(), key, traits.NeedsFresh, check)
 }

@@ -222,6 +222,9 @@ func passwordHash(password string) string {
 // lastCharacters returns the last n characters, not bytes, of s.
 func lastCharacters(s string, n int) string {
 	start := len(s)
+	if n <= len(s) && isASCII(s[len(s)-n:]) {
+		return s[len(s)-n:] // as of almost all tokens
+	}
 	for ; n > 0 && start > 0; n-- {
 		size := 1
 		if s[start-1] >= utf8.RuneSelf {
@@ -230,4 +233,13 @@ func lastCharacters(s string, n int) string {
 		start -= size
 	}
 	return s[start:]
+}
+
+// isASCII reports whether each byte of a text is a character.
+func isASCII(s string) bool {
+	var all byte
+	for i := range len(s) {
+		all |= s[i]
+	}
+	return all < utf8.RuneSelf
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"golang.org/x/net/http/httpguts"
 
@@ -230,11 +231,12 @@ func (id *Fields) Reserve(option, name string) error {
 // access log.
 func (id *Fields) Set(r *http.Request, user *userstore.User, logger *zap.Logger) {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	setUserPlaceholders(r, repl, user)
+	vars := r.Context().Value(caddyhttp.VarsCtxKey).(variables)
+	setUserPlaceholders(vars, repl, user)
 	if !id.passesCredentials {
 		removeCredentials(r.Header)
 	}
-	id.noteSetter(r)
+	id.noteSetter(vars)
 	values := make([]string, len(id.folded)) // of all fields, each a part of it
 	for i := range id.fields {
 		field := &id.fields[i]

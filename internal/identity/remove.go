@@ -118,18 +118,18 @@ const settersVar = "sesame.setters"
 
 // noteSetter records, for later handlers, that the fields were set by this
 // handler and not by the client.
-func (id *Fields) noteSetter(r *http.Request) {
-	before, _ := caddyhttp.GetVar(r.Context(), settersVar).(*setters)
+func (id *Fields) noteSetter(vars variables) {
+	before, _ := vars[settersVar].(*setters)
 	for s := before; s != nil; s = s.before {
 		if s.fields == id {
 			return
 		}
 	}
 	if before == nil {
-		caddyhttp.SetVar(r.Context(), settersVar, &id.alone)
+		vars[settersVar] = &id.alone
 		return
 	}
-	caddyhttp.SetVar(r.Context(), settersVar, &setters{fields: id, before: before})
+	vars[settersVar] = &setters{fields: id, before: before}
 }
 
 // isSet reports whether another handler has set a field.

@@ -27,24 +27,27 @@ func SetUser(r *http.Request, user *userstore.User) {
 	caddyhttp.SetVar(r.Context(), userVar, user)
 }
 
+// variables are those of a request. Each look-up of them in a context takes as long
+// as setting a header field, so that a function that needs several gets them once.
+type variables = map[string]any
+
 // setUserPlaceholders provides {http.auth.user.*}. If basic_auth came before, it
 // replaces the id that basic_auth has set, which would be read first.
-func setUserPlaceholders(r *http.Request, repl *caddy.Replacer, user *userstore.User) {
-	_, isProvided := UserOf(r)
+func setUserPlaceholders(vars variables, repl *caddy.Replacer, user *userstore.User) {
+	_, isProvided := vars[userVar].(*userstore.User)
 	if _, isSet := repl.Get(Placeholder + "id"); isSet {
 		repl.Set(Placeholder+"id", user.ID())
 	}
-	SetUser(r, user)
+	vars[userVar] = user
 	if isProvided {
 		return
 	}
-	ctx := r.Context()
 	repl.Map(func(key string) (any, bool) {
 		column, ok := strings.CutPrefix(key, Placeholder)
 		if !ok {
 			return nil, false
 		}
-		user, ok := caddyhttp.GetVar(ctx, userVar).(*userstore.User)
+		user, ok := vars[userVar].(*userstore.User)
 		if !ok {
 			return nil, false
 		}

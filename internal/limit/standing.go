@@ -1,8 +1,8 @@
 package limit
 
 import (
-	"encoding/binary"
 	"hash/maphash"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,13 +67,8 @@ type Credential uint64
 
 // CredentialOf identifies a credential that a client has sent.
 func (f *Failures) CredentialOf(c Client, value string) Credential {
-	var hash maphash.Hash
-	hash.SetSeed(seed)
-	var client [8]byte
-	binary.NativeEndian.PutUint64(client[:], uint64(c))
-	_, _ = hash.Write(client[:])
-	_, _ = hash.WriteString(value)
-	return Credential(max(hash.Sum64(), 1))
+	// Both are keyed hashes, so that a client can't look for a collision.
+	return Credential(max(maphash.String(seed, value)^bits.RotateLeft64(uint64(c), 32), 1))
 }
 
 func (f *Failures) standingBucket(c Credential) *standingBucket {

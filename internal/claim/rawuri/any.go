@@ -186,6 +186,9 @@ func (f *finder) next() (found parameter, ok bool) {
 		if !ok {
 			continue
 		}
+		if f.isOwnPair(name) {
+			continue
+		}
 		value := f.behindOpening(equals + 1)
 		found = parameter{name: name, value: value, end: f.endOf(name, value)}
 		if found.end == found.value || !f.isParameter(found) {
@@ -356,6 +359,12 @@ func (f *finder) isParameter(found parameter) bool {
 		return !f.isPair(found.name) && found.end-found.value >= minBareValue
 	}
 	return f.opensBefore(found.name) || found.end-found.value >= minBareValue
+}
+
+// isOwnPair reports whether a name is a cookie's, and can't be a link's parameter
+// whatever its value is. Most sessions are such a cookie.
+func (f *finder) isOwnPair(name int) bool {
+	return f.at == Cookie && (name == 0 || f.plain.width(name-1) == 1) && f.isPair(name)
 }
 
 // isPair reports whether a name is a cookie's.

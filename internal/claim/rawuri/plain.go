@@ -2,6 +2,7 @@ package rawuri
 
 import (
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -15,6 +16,8 @@ type plain struct {
 	// those of text.
 	bytes   []byte
 	escapes []escape
+
+	hasNUL bool // whether the text has a NUL that isn't encoded
 }
 
 // escape is a byte that was encoded. Requests are far shorter than 4 GiB.
@@ -34,6 +37,7 @@ var plains = sync.Pool{New: func() any { return new(plain) }}
 func newPlain(text string) *plain {
 	p := plains.Get().(*plain)
 	p.text, p.bytes, p.escapes = text, p.bytes[:0], p.escapes[:0]
+	p.hasNUL = strings.IndexByte(text, 0) >= 0
 	encoded := countEscapes(text)
 	if encoded == 0 {
 		return p
@@ -59,6 +63,9 @@ func newPlain(text string) *plain {
 // appear once others are decoded don't count; without any at first sight, there are
 // none.
 func countEscapes(text string) (n int) {
+	if strings.IndexByte(text, '%') < 0 && strings.IndexByte(text, '\\') < 0 && strings.IndexByte(text, '&') < 0 {
+		return 0 // as of almost all texts
+	}
 	for i := 0; i+2 < len(text); i++ {
 		switch c := text[i]; {
 		case c == '%' && isHex(text[i+1]) && isHex(text[i+2]),
@@ -153,6 +160,12 @@ func (p *plain) width(i int) int { return p.offset(i+1) - p.offset(i) }
 
 // next is the first index from i on of an equals sign or a NUL, or -1.
 func (p *plain) next(i int) int {
+	if len(p.escapes) == 0 && !p.hasNUL {
+		if at := strings.IndexByte(p.text[i:], '='); at >= 0 {
+			return i + at
+		}
+		return -1
+	}
 	for ; i < p.len(); i++ {
 		if c := p.at(i); c == '=' || c == 0 {
 			return i
