@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // anyDatabase is the database of tests that work the same with each.
@@ -31,7 +32,7 @@ func (g *gateway) doWithBody(t *testing.T, method, uri, body string, header ...s
 		request.Header.Add(header[i], header[i+1])
 	}
 	client := &http.Client{
-		Timeout:       patience,
+		Timeout:       20 * time.Second,
 		Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

@@ -91,7 +91,9 @@ func (p LogPosition) Before(q LogPosition) bool {
 // reached the event's position.
 type Feed interface {
 	// Began is called once, first: changes after a position will be reported, those
-	// before it won't be. positions is asked until Follow returns.
+	// before it won't be. positions is asked until Follow returns. Changes before the
+	// position may still become visible: as with an event, a row may be kept only if
+	// its query began after Positions.Committed has reached the position.
 	Began(at LogPosition, positions Positions)
 
 	// Changed reports rows of a table (an index into FollowSource.Tables), each with
