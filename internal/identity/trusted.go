@@ -41,7 +41,10 @@ var trustedNames = []string{
 	// Kong, Envoy, Apache APISIX, Google's Endpoints; YunoHost; Sandstorm.
 	"X-Authenticated-*", "Authenticated-User", "X-Consumer-*", "X-Credential-Identifier",
 	"X-Userinfo", "X-Endpoint-Api-Userinfo", "X-Apigateway-Api-Userinfo",
-	"Auth-User", "Ynh-User", "Ynh-User-*", "X-Sandstorm-*",
+	"Ynh-User", "Ynh-User-*", "X-Sandstorm-*",
+
+	// LemonLDAP::NG, whose fields Tiny Tiny RSS, GLPI and others read.
+	"Auth-User", "Auth-Mail", "Auth-Cn", "Auth-Name", "Auth-Groups", "User-Name", "User-Mail",
 
 	// Ory Oathkeeper, OpenSearch and others.
 	"X-User", "X-User-Name", "X-User-Group", "X-User-Groups", "X-User-Role", "X-User-Roles",

@@ -43,7 +43,7 @@ func TestTrustedFieldsOfClientsAreRemovedInAnySpelling(t *testing.T) {
 		"Remote-User", "Remote-User-Id", "Remote-Email", "Remote-Groups", "Remote-Name", "Remote-Full-Name",
 		"X-Remote-User", "X-Remote-Group", "X-Remote-Extra-Scopes", "X-WEBAUTH-USER", "X-WEBAUTH-EMAIL", "X-WebAuth-Name", "X-WEBAUTH",
 		"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username", "X-Forwarded-Login",
-		"X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Access-Token", "X-Auth-User", "X-Auth-Roles",
+		"X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Access-Token", "X-Auth-User", "X-Auth-Roles", "User-Name", "User_Mail", "Auth-Mail", "Auth-Groups",
 		"Redirect-Remote-User", "REDIRECT_REDIRECT_REMOTE_USER", "Redirect-Http-Authorization", "Http-Remote-User",
 		"X-Authenticated-User", "X-Authenticated-Userid", "X-Consumer-Username", "X-User", "X-Username", "X-User-Groups",
 		"X-authentik-username", "X-Vouch-User", "X-Vouch-IdP-Claims-Name", "X-Token-User-Email", "X-Token-Subject",
