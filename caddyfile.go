@@ -100,6 +100,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        update_last_login [on|off]
 //	        redirect on|off|safari_off
 //	        end_cookies <name>[:<path>]...
+//	        clear_site_data storage|cache...
 //	    }
 //	    password {
 //	        basic [on|off]

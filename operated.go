@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,10 +15,13 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
+	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/operator"
+	"github.com/caddy-sesame/caddy-sesame/internal/place"
 	"github.com/caddy-sesame/caddy-sesame/internal/secret"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/session"
@@ -263,4 +268,59 @@ func unregister(h *Handler) {
 	handlers.mu.Lock()
 	defer handlers.mu.Unlock()
 	handlers.list = slices.DeleteFunc(handlers.list, func(other *Handler) bool { return other == h })
+}
+
+// cookieWarnings returns why browsers would not take the session's cookie, or not
+// send it, on a site of these hosts. Caddy starts all the same, since the cookie may
+// work on other hosts of the site.
+func (h *Handler) cookieWarnings(hosts []string) []operator.Warning {
+	if h.DjangoSession != nil && (h.Session == nil || writesDjango(h)) {
+		return warningsOf(cookie.DomainWarnings("django_session cookie_domain", h.DjangoSession.CookieDomain, hosts))
+	}
+	if h.Session == nil {
+		return nil
+	}
+	warnings := warningsOf(cookie.DomainWarnings("session domain", h.Session.Domain, hosts))
+	switch h.Session.Name {
+	case "sessionid", "csrftoken", "messages", "PHPSESSID":
+		warnings = append(warnings, operator.Warning{
+			Text:   fmt.Sprintf("session name %s is that of a cookie of Django or PHP: the application behind never gets its own cookie", h.Session.Name),
+			Advice: "leave name out, or choose another",
+		})
+	}
+	if strings.EqualFold(h.Session.SameSite, "none") && !h.Session.Partitioned {
+		warnings = append(warnings, operator.Warning{
+			Text:   "session same_site none: in frames of other sites, browsers that block cookies of other sites neither take the cookie nor send it, and no user is logged in there",
+			Advice: "add partitioned on, and let the page in the frame log in by itself",
+		})
+	}
+	path, reserved := cmp.Or(h.Session.Path, "/"), cmp.Or(h.ReservedPath, defaultReservedPath)
+	if reserved != reservedOff && !cookie.IsSentBelow(reserved, path) {
+		below := strings.TrimSuffix(path, "/") + defaultReservedPath
+		warnings = append(warnings, operator.Warning{
+			Text:   fmt.Sprintf("session path %s leaves out %s: browsers don't send the cookie to its pages, and no user can log out there", path, reserved),
+			Advice: fmt.Sprintf("set reserved_path %s, and let no matcher keep it away from sesame", below),
+		})
+	}
+	return warnings
+}
+
+// warningsOf are warnings about a cookie, as commands know them.
+func warningsOf(warnings []cookie.Warning) (all []operator.Warning) {
+	for _, w := range warnings {
+		all = append(all, operator.Warning(w))
+	}
+	return all
+}
+
+// warnAboutCookie logs the warnings when the handler starts, as far as its sites
+// are known.
+func (g builder) warnAboutCookie(ctx caddy.Context) {
+	var hosts []string
+	if g.config.Source != "" {
+		hosts = place.Sites(accesslog.HTTPApp(ctx), g.config.Source)
+	}
+	for _, warning := range g.config.cookieWarnings(hosts) {
+		g.logger.Warn(warning.Text, zap.String("advice", warning.Advice))
+	}
 }

@@ -12,12 +12,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/directive"
-	"github.com/caddy-sesame/caddy-sesame/internal/operator"
-	"github.com/caddy-sesame/caddy-sesame/internal/place"
 	"github.com/caddy-sesame/caddy-sesame/internal/sessionlist"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/internal/watch"
@@ -79,6 +76,13 @@ type SessionConfig struct {
 	// cookie with the path `/`, `sid:/app/` one with another path, and `wordpress_*`
 	// all cookies of the request whose names begin so. Default: none.
 	EndCookies []string `json:"end_cookies,omitempty"`
+
+	// What else browsers are told to clear then, in the field Clear-Site-Data:
+	// `storage` is what pages have stored, with their service workers, and `cache`
+	// what the browser has of the site. Single-page applications keep tokens of
+	// their own there, with which the former user would go on to be shown. Only
+	// over HTTPS. Default: none.
+	ClearSiteData []string `json:"clear_site_data,omitempty"`
 }
 
 // sessionOption is the session option with its block.
@@ -97,6 +101,7 @@ func sessionOption(to **SessionConfig) directive.Option {
 		"update_last_login": directive.SwitchPointer(&cfg.UpdateLastLogin),
 		"redirect":          directive.Text(&cfg.Redirect, "on, off or safari_off"),
 		"end_cookies":       directive.Texts(&cfg.EndCookies, "names of cookies"),
+		"clear_site_data":   directive.Texts(&cfg.ClearSiteData, "storage or cache"),
 	}).Example("max_age 7d")
 }
 
@@ -117,7 +122,7 @@ type logins struct {
 	g               *gate
 	cookie          cookie.Cookie
 	scheme          *authn.Session // nil where logins begin sessions of Django's
-	ending          cookie.Ending  // of applications
+	ending          cookie.Ending  // of what applications have in browsers
 	redirect        string
 	updateLastLogin bool
 }
@@ -133,7 +138,7 @@ func newLogins(cfg *SessionConfig) (*logins, error) {
 	if l.cookie, err = cookie.New(cfg.cookie()); err != nil {
 		return nil, setting.In("session", err)
 	}
-	if l.ending, err = cookie.ParseEnding(cfg.EndCookies, &l.cookie); err != nil {
+	if l.ending, err = cookie.ParseEnding(cfg.EndCookies, cfg.ClearSiteData, &l.cookie); err != nil {
 		return nil, setting.In("session", err)
 	}
 	switch l.redirect {
@@ -335,61 +340,6 @@ func (l *logins) note(ctx context.Context, user *userstore.User) {
 	err := l.g.store.Consume(ctx, user, l.g.now())
 	if err != nil && !errors.Is(err, userstore.ErrConsumed) {
 		l.g.logger.Warn("last_login could not be written", zap.Stringer("user", user.PrimaryKey), zap.Error(err))
-	}
-}
-
-// cookieWarnings returns why browsers would not take the session's cookie, or not
-// send it, on a site of these hosts. Caddy starts all the same, since the cookie may
-// work on other hosts of the site.
-func (h *Handler) cookieWarnings(hosts []string) []operator.Warning {
-	if h.DjangoSession != nil && (h.Session == nil || writesDjango(h)) {
-		return warningsOf(cookie.DomainWarnings("django_session cookie_domain", h.DjangoSession.CookieDomain, hosts))
-	}
-	if h.Session == nil {
-		return nil
-	}
-	warnings := warningsOf(cookie.DomainWarnings("session domain", h.Session.Domain, hosts))
-	switch h.Session.Name {
-	case "sessionid", "csrftoken", "messages", "PHPSESSID":
-		warnings = append(warnings, operator.Warning{
-			Text:   fmt.Sprintf("session name %s is that of a cookie of Django or PHP: the application behind never gets its own cookie", h.Session.Name),
-			Advice: "leave name out, or choose another",
-		})
-	}
-	if strings.EqualFold(h.Session.SameSite, "none") && !h.Session.Partitioned {
-		warnings = append(warnings, operator.Warning{
-			Text:   "session same_site none: in frames of other sites, browsers that block cookies of other sites neither take the cookie nor send it, and no user is logged in there",
-			Advice: "add partitioned on, and let the page in the frame log in by itself",
-		})
-	}
-	path, reserved := cmp.Or(h.Session.Path, "/"), cmp.Or(h.ReservedPath, defaultReservedPath)
-	if reserved != reservedOff && !cookie.IsSentBelow(reserved, path) {
-		below := strings.TrimSuffix(path, "/") + defaultReservedPath
-		warnings = append(warnings, operator.Warning{
-			Text:   fmt.Sprintf("session path %s leaves out %s: browsers don't send the cookie to its pages, and no user can log out there", path, reserved),
-			Advice: fmt.Sprintf("set reserved_path %s, and let no matcher keep it away from sesame", below),
-		})
-	}
-	return warnings
-}
-
-// warningsOf are warnings about a cookie, as commands know them.
-func warningsOf(warnings []cookie.Warning) (all []operator.Warning) {
-	for _, w := range warnings {
-		all = append(all, operator.Warning(w))
-	}
-	return all
-}
-
-// warnAboutCookie logs the warnings when the handler starts, as far as its sites
-// are known.
-func (g builder) warnAboutCookie(ctx caddy.Context) {
-	var hosts []string
-	if g.config.Source != "" {
-		hosts = place.Sites(accesslog.HTTPApp(ctx), g.config.Source)
-	}
-	for _, warning := range g.config.cookieWarnings(hosts) {
-		g.logger.Warn(warning.Text, zap.String("advice", warning.Advice))
 	}
 }
 

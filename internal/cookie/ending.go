@@ -11,12 +11,14 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// Ending lists cookies of applications that expire when the session of the
-// gateway ends. Without this, the application would continue its own session
-// of the former user. The zero value lists none.
+// Ending lists what applications have in browsers that ends with the session of
+// the gateway: cookies, and what Clear-Site-Data can clear. Without this, the
+// application would continue its own session of the former user. The zero value
+// lists nothing.
 type Ending struct {
 	patterns      []pattern
-	isPartitioned bool // as the gateway's own cookie is
+	isPartitioned bool   // as the gateway's own cookie is
+	cleared       string // the value of Clear-Site-Data, or empty
 }
 
 // pattern names cookies of an application.
@@ -40,9 +42,13 @@ const maxExpired = 40
 // ParseEnding reads names of cookies, such as sessionid. An asterisk at the
 // end matches any rest (wordpress_*), and a path behind a colon is the
 // cookie's path (ttrss_sid:/tt-rss/). own is the gateway's cookie, which is
-// rejected.
-func ParseEnding(names []string, own *Cookie) (Ending, error) {
+// rejected. cleared are types of Clear-Site-Data.
+func ParseEnding(names, cleared []string, own *Cookie) (Ending, error) {
 	e := Ending{isPartitioned: own.isPartitioned}
+	var err error
+	if e.cleared, err = clearSiteData(cleared); err != nil {
+		return e, err
+	}
 	for _, text := range names {
 		name, path, hasPath := strings.Cut(text, ":")
 		p := pattern{name: strings.TrimSuffix(name, "*"), isPrefix: strings.HasSuffix(name, "*"), path: path}
@@ -63,11 +69,36 @@ func ParseEnding(names []string, own *Cookie) (Ending, error) {
 	return e, nil
 }
 
-// Expire removes the cookies from a request, and expires them in the response.
+// clearSiteData is the value of a field with types of data (W3C Clear Site Data,
+// section 3.1). All cookies can't be cleared: that would be those of the domains
+// above and below, too.
+func clearSiteData(types []string) (string, error) {
+	var quoted []string
+	for i, name := range types {
+		switch {
+		case name == "cookies" || name == "*":
+			return "", setting.Errorf("clear_site_data", "clear_site_data %s: that would also remove cookies of other hosts of the domain; name the cookies in end_cookies", name)
+		case name != "storage" && name != "cache":
+			return "", setting.Errorf("clear_site_data", "clear_site_data %q: it must be storage, cache or both", name)
+		case slices.Contains(types[:i], name):
+			return "", setting.Errorf("clear_site_data", "clear_site_data: %s is there twice; remove one", name)
+		}
+		quoted = append(quoted, `"`+name+`"`)
+	}
+	return strings.Join(quoted, ", "), nil
+}
+
+// Expire removes the cookies from a request, and expires them in the response,
+// which also has the browser clear the data.
+//
 // The path and the domain that a cookie was set with aren't known, so each
 // possible one is named: the host and the domains above it; the configured
 // path, and, for a cookie in the request, the paths of the request's URL.
 func (e *Ending) Expire(w http.ResponseWriter, r *http.Request) {
+	// Browsers clear data for answers over HTTPS only, and complain of others.
+	if e.cleared != "" && isHTTPS(r) {
+		w.Header().Set("Clear-Site-Data", e.cleared)
+	}
 	if len(e.patterns) == 0 {
 		return
 	}

@@ -70,7 +70,7 @@ func TestEndingExpiresCookiesOnEachPathAndDomain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ending, err := ParseEnding(test.names, &own)
+			ending, err := ParseEnding(test.names, nil, &own)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -113,7 +113,7 @@ func TestOverHTTPSCookiesExpireWithSecure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ending, err := ParseEnding([]string{"sid"}, &own)
+	ending, err := ParseEnding([]string{"sid"}, nil, &own)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestEndingNamesOptionAndRemedyOfWrongCookies(t *testing.T) {
 		"__Secure-sid":  "",
 		"__Host-login2": "",
 	} {
-		_, err := ParseEnding([]string{"ok", text}, &own)
+		_, err := ParseEnding([]string{"ok", text}, nil, &own)
 		switch {
 		case want == "" && err != nil:
 			t.Errorf("%q: %v", text, err)
@@ -192,7 +192,7 @@ func TestEndingExpiresABoundedNumberOfCookies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ending, err := ParseEnding([]string{"*"}, &own)
+	ending, err := ParseEnding([]string{"*"}, nil, &own)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,5 +209,41 @@ func TestEndingExpiresABoundedNumberOfCookies(t *testing.T) {
 	}
 	if len(r.Header["Cookie"]) > 0 {
 		t.Errorf("%q go on", r.Header["Cookie"])
+	}
+}
+
+// TestClearSiteDataIsSentOverHTTPSOnly ends the data of an application with its
+// cookies.
+func TestClearSiteDataIsSentOverHTTPSOnly(t *testing.T) {
+	t.Parallel()
+	own, err := New(Config{Name: "login"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, url     string
+		cookies, data []string
+		want          string
+	}{
+		{"storage", "https://example.com/", nil, []string{"storage"}, `"storage"`},
+		{"both, with cookies", "https://example.com/", []string{"sid"}, []string{"cache", "storage"}, `"cache", "storage"`},
+		{"none", "https://example.com/", []string{"sid"}, nil, ""},
+		{"plain HTTP", "http://example.com/", nil, []string{"storage"}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			ending, err := ParseEnding(test.cookies, test.data, &own)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := httptest.NewRecorder()
+			ending.Expire(w, httptest.NewRequest(http.MethodGet, test.url, nil))
+			if got := w.Header().Get("Clear-Site-Data"); got != test.want {
+				t.Errorf("Clear-Site-Data is %q, want %q", got, test.want)
+			}
+			if got := len(w.Header()["Set-Cookie"]) > 0; got != (len(test.cookies) > 0) {
+				t.Errorf("cookies expire: %t", got)
+			}
+		})
 	}
 }
