@@ -86,7 +86,7 @@ func TestAssertionExamples(t *testing.T) {
 	addrs := make(map[string]string) // by language
 	proxies := ""
 	for _, app := range exampleApps {
-		addrs[app.language] = freeAddr(t)
+		addrs[app.language] = unboundAddr(t)
 		proxies += "reverse_proxy /" + app.language + " " + addrs[app.language] + "\n"
 	}
 	config := func(keys string) string {

@@ -25,7 +25,7 @@ func systemLog(t *testing.T) *net.UnixConn {
 // wantAuditLine reads the next line of a system's log.
 func wantAuditLine(t *testing.T, socket *net.UnixConn, want map[string]string) {
 	t.Helper()
-	_ = socket.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = socket.SetReadDeadline(time.Now().Add(patience))
 	buffer := make([]byte, 64<<10)
 	n, err := socket.Read(buffer)
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // anyDatabase is the database of tests that work the same with each.
@@ -32,7 +31,7 @@ func (g *gateway) doWithBody(t *testing.T, method, uri, body string, header ...s
 		request.Header.Add(header[i], header[i+1])
 	}
 	client := &http.Client{
-		Timeout:       20 * time.Second,
+		Timeout:       patience,
 		Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

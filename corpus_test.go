@@ -162,7 +162,8 @@ type corpusRun struct {
 	logsRead int64
 	began    time.Time // when all tokens are made
 	session  string
-	secrets  []string // all that were sent
+	reusable map[string]string // values of placeholders that any number of requests may have
+	secrets  []string          // all that were sent
 
 	sent     int
 	distinct map[string]bool
@@ -196,9 +197,8 @@ func newCorpusRun(t *testing.T) *corpusRun {
 	run.metrics = "http://" + metrics + "/"
 
 	var servers, sites strings.Builder
-	taken := map[string]bool{metrics: true}
 	for _, m := range run.mounts {
-		m.plain, m.secure = otherAddr(t, taken), otherAddr(t, taken)
+		m.plain, m.secure = freeAddr(t), freeAddr(t)
 		for _, addr := range []string{m.plain, m.secure} {
 			fmt.Fprintf(&servers, "servers %s {\n%s\n}\n", addr, m.servers)
 		}
@@ -239,18 +239,6 @@ func newCorpusRun(t *testing.T) *corpusRun {
 	return run
 }
 
-// otherAddr is a free address that isn't among those taken, and takes it: the system
-// may return the same unused port twice.
-func otherAddr(t *testing.T, taken map[string]bool) string {
-	t.Helper()
-	for {
-		if addr := freeAddr(t); !taken[addr] {
-			taken[addr] = true
-			return addr
-		}
-	}
-}
-
 // malloryDRF is a token of Django REST framework's.
 const malloryDRF = "4d0e5c1b2a39486776859403122130405f6e7d8c"
 
@@ -281,53 +269,79 @@ func (run *corpusRun) logIn(t *testing.T) {
 	run.seen.take()
 }
 
-// values are the values of the placeholders. Tokens are alice's unless another user
-// is named.
+// values are the values of the placeholders for a request. Tokens are alice's unless
+// another user is named.
 func (run *corpusRun) values(t *testing.T, m *corpusMount, addr string) map[string]string {
 	t.Helper()
-	age := withMaxAge(time.Hour)
-	at := func(ago time.Duration, u testUser, changes ...func(*token.Settings)) string {
-		return tokenAt(t, u, "", run.began.Add(-ago), append(changes, age)...)
+	if run.reusable == nil {
+		run.reusable = run.reusableValues(t)
+		for _, secret := range run.reusable {
+			run.keepSecret(secret)
+		}
+		maps.Copy(run.reusable, run.misplacedValues(t))
 	}
+	values := maps.Clone(run.reusable)
+	values["host"], values["addr"] = "app.example.com", addr
+	if m.name == "one_time" {
+		run.db.mustExec(t, "UPDATE auth_user SET last_login = ? WHERE id = ?", alice.lastLogin, alice.id)
+		values["one-time"] = run.tokenFrom(t, 0, alice, oneTime)
+		run.keepSecret(values["one-time"])
+	}
+	return values
+}
+
+// keepSecret adds a value to those that no upstream, answer and log may have.
+func (run *corpusRun) keepSecret(value string) {
+	if len(value) > 20 && !slices.Contains(run.secrets, value) {
+		run.secrets = append(run.secrets, value)
+	}
+}
+
+// tokenFrom is a user's token that was made some time before the run.
+func (run *corpusRun) tokenFrom(t *testing.T, ago time.Duration, u testUser, changes ...func(*token.Settings)) string {
+	t.Helper()
+	return tokenAt(t, u, "", run.began.Add(-ago), append(changes, withMaxAge(time.Hour))...)
+}
+
+// reusableValues are credentials that a request doesn't use up.
+func (run *corpusRun) reusableValues(t *testing.T) map[string]string {
+	t.Helper()
 	values := map[string]string{
-		"host":    "app.example.com",
-		"addr":    addr,
-		"token":   at(0, alice),
-		"carol":   at(time.Second, carol),
-		"wrong":   at(2*time.Second, alice, withKey("x")),
-		"expired": at(2*time.Hour, alice),
+		"token":   run.tokenFrom(t, 0, alice),
+		"carol":   run.tokenFrom(t, time.Second, carol),
+		"wrong":   run.tokenFrom(t, 2*time.Second, alice, withKey("x")),
+		"expired": run.tokenFrom(t, 2*time.Hour, alice),
 		"session": run.session,
 
 		"django":       djangoCookie(t, alice, secretKey, run.began),
 		"django-carol": djangoCookie(t, carol, secretKey, run.began),
 		"django-wrong": djangoCookie(t, alice, "x", run.began),
-	}
-	if m.name == "one_time" {
-		run.db.mustExec(t, "UPDATE auth_user SET last_login = ? WHERE id = ?", alice.lastLogin, alice.id)
-		values["one-time"] = at(0, alice, oneTime)
-	}
-	maps.Copy(values, map[string]string{
+
 		"drf": aliceDRF, "knox": aliceKnox,
 		"jwt":         jwtFor(t, secretKey, alice, map[string]any{"exp": run.began.Unix() + 3600}),
 		"jwt-expired": jwtFor(t, secretKey, alice, map[string]any{"exp": run.began.Unix() - 3600}),
-	})
+	}
 	for _, name := range []string{"token", "carol", "wrong", "expired"} {
 		values["basic-"+name] = base64.StdEncoding.EncodeToString([]byte("user:" + values[name]))
 	}
-	for _, secret := range values {
-		if len(secret) > 20 && !slices.Contains(run.secrets, secret) {
-			run.secrets = append(run.secrets, secret)
-		}
-	}
-	// A valid token in a place that isn't a source: it authenticates no request
-	// there, and may leak.
-	values["misplaced"] = at(0, mallory)
-	values["django-misplaced"] = djangoCookie(t, mallory, secretKey, run.began)
-	values["token:1"], values["token:2"] = values["token"][:10], values["token"][10:]
-	values["basic-misplaced"] = base64.StdEncoding.EncodeToString([]byte(values["misplaced"] + ":password"))
-	values["drf-misplaced"], values["jwt-misplaced"] = malloryDRF, jwtFor(t, secretKey, mallory, nil)
-	values["token%"] = fmt.Sprintf("%%%X%s", values["token"][0], values["token"][1:])
 	return values
+}
+
+// misplacedValues are valid credentials in a place that isn't a source: they
+// authenticate no request there, and may leak. So may parts of a token.
+func (run *corpusRun) misplacedValues(t *testing.T) map[string]string {
+	t.Helper()
+	whole, misplaced := run.reusable["token"], run.tokenFrom(t, 0, mallory)
+	return map[string]string{
+		"misplaced":        misplaced,
+		"basic-misplaced":  base64.StdEncoding.EncodeToString([]byte(misplaced + ":password")),
+		"django-misplaced": djangoCookie(t, mallory, secretKey, run.began),
+		"drf-misplaced":    malloryDRF,
+		"jwt-misplaced":    jwtFor(t, secretKey, mallory, nil),
+		"token:1":          whole[:10],
+		"token:2":          whole[10:],
+		"token%":           fmt.Sprintf("%%%X%s", whole[0], whole[1:]),
+	}
 }
 
 // canaryField is a field of the answer to a canary.

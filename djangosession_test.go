@@ -285,7 +285,7 @@ func TestLinkAsksBeforeItEndsASessionOfAnUnlistedBackend(t *testing.T) {
 func TestClientOverTheLimitKeepsASessionThatIsntAccepted(t *testing.T) {
 	withSessions(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
-		g := startGateway(t, db, up, site{options: "confirm off\nlimit_failures 1 per 1h\ndjango_session {\nwrite on\n}"})
+		g := startGateway(t, db, up, site{options: "confirm off\nlimit_failures " + ownLimit("1 per 1h") + "\ndjango_session {\nwrite on\n}"})
 		otherKey := func(s *token.Settings) { s.SecretKey = "another key" }
 		for range 3 { // as a page of another site has images load
 			g.get(t, "/?sesame="+tokenFor(t, alice, otherKey))

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,6 +21,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+	"golang.org/x/sys/unix"
 
 	_ "github.com/caddy-sesame/caddy-sesame"
 	"github.com/caddy-sesame/caddy-sesame/token"
@@ -27,6 +29,10 @@ import (
 
 // secretKey is the tests' SECRET_KEY.
 const secretKey = "django-insecure-%5j&w#tests-only"
+
+// patience is how long tests wait for what should happen soon. A busy machine takes
+// its time, and a test that passes doesn't wait for all of it.
+const patience = time.Minute
 
 // gateway is a real Caddy with the module, in this process, behind a real
 // socket. There is one at a time.
@@ -138,7 +144,7 @@ func (g *gateway) do(t *testing.T, method, uri string, header ...string) *respon
 		request.Header.Add(header[i], header[i+1])
 	}
 	client := &http.Client{
-		Timeout:       20 * time.Second,
+		Timeout:       patience,
 		Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -180,7 +186,7 @@ func (g *gateway) rawAnswer(t *testing.T, text string) *http.Response {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.WriteString(conn, strings.ReplaceAll(text, "\n", "\r\n")); err != nil {
@@ -252,7 +258,7 @@ func (g *gateway) awaitLines(t *testing.T, logger string, n int) []logLine {
 // poll waits until a condition holds.
 func poll(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !holds() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)
@@ -328,7 +334,34 @@ func (up *upstream) takeNone(t *testing.T) {
 	}
 }
 
+// freeAddr returns an address that a Caddy of the test may listen on. The port is
+// bound until the test ends, so that the system gives it to no other program, and
+// to no connection, before Caddy listens there or between two configurations. The
+// socket doesn't listen; Caddy may bind the port as well, because both set
+// SO_REUSEPORT.
 func freeAddr(t *testing.T) string {
+	t.Helper()
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.CloseOnExec(socket)
+	t.Cleanup(func() { _ = unix.Close(socket) })
+	if err := unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Bind(socket, &unix.SockaddrInet4{}); err != nil {
+		t.Fatal(err)
+	}
+	bound, err := unix.Getsockname(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(bound.(*unix.SockaddrInet4).Port))
+}
+
+// unboundAddr returns an address for a program that doesn't set SO_REUSEPORT.
+func unboundAddr(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

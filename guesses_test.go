@@ -34,7 +34,7 @@ func cookieSignedWith(t *testing.T, key string, issued time.Time) string {
 func TestGuessesCountAndStaleCredentialsDoNot(t *testing.T) {
 	up := startUpstream(t)
 	db := anyDatabase(t)
-	g := startGateway(t, db, up, limited("3 per 41m", "session", "max_age 1h"))
+	g := startGateway(t, db, up, limited(ownLimit("3 per 41m"), "session", "max_age 1h"))
 	hour := withMaxAge(time.Hour)
 	ago := func(d time.Duration) time.Time { return time.Now().Add(-d) }
 	query := func(value string) (string, []string) { return "/?sesame=" + value, nil }
@@ -111,6 +111,7 @@ func TestGuessesCountAndStaleCredentialsDoNot(t *testing.T) {
 		}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			client := fmt.Sprintf("203.0.113.%d", 1+i)
 			for n := range 20 {
 				target, header := test.request(n)
@@ -132,7 +133,7 @@ func TestGuessesCountAndStaleCredentialsDoNot(t *testing.T) {
 // the JSON Web Tokens of an application 160 times, each another one.
 func TestTokensOfAnApplicationBesideASessionCountForNothing(t *testing.T) {
 	up := startUpstream(t)
-	g := startGateway(t, anyDatabase(t), up, limited("3 per 43m", "session"))
+	g := startGateway(t, anyDatabase(t), up, limited(ownLimit("3 per 43m"), "session"))
 	const client = "203.0.113.251"
 	cookie := cookieSignedWith(t, secretKey, time.Now())
 	for n := range 160 {
@@ -148,7 +149,7 @@ func TestTokensOfAnApplicationBesideASessionCountForNothing(t *testing.T) {
 // TestGuessesByExpiredLinksCount has expired_hint look users up.
 func TestGuessesByExpiredLinksCount(t *testing.T) {
 	up := startUpstream(t)
-	g := startGateway(t, anyDatabase(t), up, limited("3 per 42m", "max_age 1h", "pages {", "help_url https://app.example.com/help", "expired_hint", "}"))
+	g := startGateway(t, anyDatabase(t), up, limited(ownLimit("3 per 42m"), "max_age 1h", "pages {", "help_url https://app.example.com/help", "expired_hint", "}"))
 	hour := withMaxAge(time.Hour)
 	expired := func(u testUser, n int) string {
 		return tokenAt(t, u, "", time.Now().Add(-2*time.Hour-time.Duration(n)*time.Second), hour)
@@ -177,7 +178,7 @@ func TestGuessesByExpiredLinksCount(t *testing.T) {
 func TestStaleTokensAskMySQLInTurn(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
-		g := startGateway(t, db, up, limited("20 per 43m"))
+		g := startGateway(t, db, up, limited(ownLimit("20 per 43m")))
 		old := alice
 		old.password = "the former one"
 		stale := tokenFor(t, old)

@@ -37,7 +37,7 @@ func startOnSocket(t *testing.T, db *database, up *upstream, s *site) (*gateway,
 		t.Fatal(err)
 	}
 	client := &http.Client{
-		Timeout: 30 * time.Second,
+		Timeout: patience,
 		Transport: &http.Transport{
 			MaxIdleConnsPerHost: 16,
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -78,7 +78,7 @@ func ask(client *http.Client, g *gateway, token string, isLast bool) (status int
 func reloadUnderLoad(t *testing.T, db *database, up *upstream, times int) {
 	t.Helper()
 	s := site{
-		options: "session\ncache 5s\nlimit_failures 20 per 1m2s", logLevel: "ERROR",
+		options: "session\ncache 5s\nlimit_failures " + ownLimit("20 per 1m2s"), logLevel: "ERROR",
 		// No reverse_proxy: its idle connections to the upstream keep a former
 		// configuration in memory for two minutes, in any Caddy.
 		after: "respond {http.auth.user.username}",

@@ -16,14 +16,19 @@ import (
 )
 
 // limited is a site that limits failures, and believes X-Forwarded-For of
-// clients on this machine, so that tests can be many clients. No two tests have
-// the same limit: they would share its counts.
+// clients on this machine, so that tests can be many clients.
 func limited(limit string, more ...string) site {
 	return site{
 		options: "limit_failures " + limit + "\n" + strings.Join(more, "\n"),
 		global:  "metrics\nservers {\ntrusted_proxies static 127.0.0.1/32\ntrusted_proxies_strict\n}",
 	}
 }
+
+var limits atomic.Int64
+
+// ownLimit makes a limit that no other test has: they would share its counts, which
+// outlive a gateway by some seconds.
+func ownLimit(limit string) string { return fmt.Sprintf("%s%ds", limit, limits.Add(1)) }
 
 // from is the header field of a client's address.
 func from(address string, header ...string) []string {
@@ -51,7 +56,7 @@ func (r *response) wantLimited(t *testing.T) {
 func TestLimitFailures(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
-		s := limited("5 per 31m")
+		s := limited(ownLimit("5 per 31m"))
 		s.logLevel = "WARN"
 		g := startGateway(t, db, up, s)
 		valid := tokenFor(t, alice)
@@ -106,7 +111,7 @@ func TestLimitFailures(t *testing.T) {
 func TestRequestsThatAreNoFailuresDontCount(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
-		s := limited("2 per 32m", "one_time")
+		s := limited(ownLimit("2 per 32m"), "one_time")
 		s.store = "query_timeout 300ms"
 		g := startGateway(t, db, up, s)
 		client := from("203.0.113.1")
@@ -141,7 +146,8 @@ func TestRequestsThatAreNoFailuresDontCount(t *testing.T) {
 func TestLimitedClients(t *testing.T) {
 	up := startUpstream(t)
 	db := anyDatabase(t)
-	g := startGateway(t, db, up, limited("1 per 33m"))
+	own := ownLimit("1 per 33m")
+	g := startGateway(t, db, up, limited(own))
 	limit := func(header ...string) {
 		t.Helper()
 		g.get(t, "/?sesame="+bad(t), header...).wantStatus(t, http.StatusUnauthorized)
@@ -156,8 +162,8 @@ func TestLimitedClients(t *testing.T) {
 	limit(from("2001:db8:0:2::1")...)
 
 	t.Run("spoofed", func(t *testing.T) {
-		s := limited("1 per 33m") // the counts of before
-		s.global = "metrics\n"    // trusts no proxy
+		s := limited(own)      // the counts of before
+		s.global = "metrics\n" // trusts no proxy
 		g := startGateway(t, db, up, s)
 		g.get(t, "/?sesame="+bad(t), from("192.0.2.1")...).wantStatus(t, http.StatusUnauthorized)
 		for i := range 3 {
@@ -179,9 +185,10 @@ func TestLimitOffCountsNoFailures(t *testing.T) {
 func TestLimitIsOnByDefault(t *testing.T) {
 	up := startUpstream(t)
 	g := &gateway{addr: freeAddr(t), logs: filepath.Join(t.TempDir(), "caddy.log")}
-	loadCaddyfile(t, strings.Replace(g.caddyfile(anyDatabase(t), up, site{}), "limit_failures off", "", 1))
+	loadCaddyfile(t, strings.Replace(g.caddyfile(anyDatabase(t), up, site{global: limited("").global}), "limit_failures off", "", 1))
+	client := from(fmt.Sprintf("203.0.113.%d", limits.Add(1)%250)) // other tests have the default limit, too
 	for i := range 500 {
-		answer := g.get(t, "/?sesame="+bad(t))
+		answer := g.get(t, "/?sesame="+bad(t), client...)
 		if answer.status == http.StatusTooManyRequests {
 			if i < 50 {
 				t.Errorf("it was limited after %d failures", i)
@@ -197,19 +204,20 @@ func TestLimitIsOnByDefault(t *testing.T) {
 func TestLimitOutlivesReload(t *testing.T) {
 	up := startUpstream(t)
 	db := anyDatabase(t)
-	g := startGateway(t, db, up, limited("3 per 34m"))
+	own := ownLimit("3 per 34m")
+	g := startGateway(t, db, up, limited(own))
 	client := from("203.0.113.1")
 	for range 3 {
 		g.get(t, "/?sesame="+bad(t), client...).wantStatus(t, http.StatusUnauthorized)
 	}
 	for _, options := range []string{"realm again", "realm \"and again\""} {
-		if err := tryCaddyfile(g.caddyfile(db, up, limited("3 per 34m", options))); err != nil {
+		if err := tryCaddyfile(g.caddyfile(db, up, limited(own, options))); err != nil {
 			t.Fatal(err)
 		}
 		g.get(t, "/?sesame="+bad(t), client...).wantLimited(t)
 	}
 	// Another limit begins anew.
-	if err := tryCaddyfile(g.caddyfile(db, up, limited("3 per 35m"))); err != nil {
+	if err := tryCaddyfile(g.caddyfile(db, up, limited(ownLimit("3 per 35m")))); err != nil {
 		t.Fatal(err)
 	}
 	g.get(t, "/?sesame="+bad(t), client...).wantStatus(t, http.StatusUnauthorized)
@@ -219,7 +227,7 @@ func TestLimitOutlivesReload(t *testing.T) {
 func TestLimitedSessions(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
-		g := startGateway(t, db, up, limited("4 per 36m", "session"))
+		g := startGateway(t, db, up, limited(ownLimit("4 per 36m"), "session"))
 		client := from("203.0.113." + strconv.Itoa(1+rand.IntN(250)))
 		login := g.get(t, "/?sesame="+tokenFor(t, alice), client...)
 		login.wantStatus(t, http.StatusSeeOther)
@@ -255,7 +263,7 @@ func forged(session string, n int) string {
 // a token.
 func TestLimitedClientIsServedWithoutAToken(t *testing.T) {
 	up := startUpstream(t)
-	g := startGateway(t, anyDatabase(t), up, limited("1 per 37m", "session", "optional"))
+	g := startGateway(t, anyDatabase(t), up, limited(ownLimit("1 per 37m"), "session", "optional"))
 	client := from("203.0.113.1")
 	login := g.get(t, "/?sesame="+tokenFor(t, alice), from("198.51.100.1")...)
 	login.wantStatus(t, http.StatusSeeOther)
@@ -270,7 +278,7 @@ func TestLimitedClientIsServedWithoutAToken(t *testing.T) {
 // TestLimitedErrorRoutes has handle_errors answer.
 func TestLimitedErrorRoutes(t *testing.T) {
 	up := startUpstream(t)
-	s := limited("1 per 38m")
+	s := limited(ownLimit("1 per 38m"))
 	s.after = "reverse_proxy " + up.addr + "\nhandle_errors {\nrespond \"own {err.status_code} {http.auth.sesame.error}\"\n}"
 	g := startGateway(t, anyDatabase(t), up, s)
 	client := from("203.0.113.1")
@@ -286,7 +294,7 @@ func TestLimitedErrorRoutes(t *testing.T) {
 func TestLimitedClientIsAnsweredByKeptRows(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
-		g := startGateway(t, db, up, limited("1 per 39m", "cache 5m"))
+		g := startGateway(t, db, up, limited(ownLimit("1 per 39m"), "cache 5m"))
 		valid := tokenFor(t, alice)
 		g.get(t, "/?sesame="+valid, from("198.51.100.1")...).wantStatus(t, http.StatusOK)
 		client := from("203.0.113.1")
@@ -328,7 +336,7 @@ func flood(t testing.TB, addr string, connections int, header ...string) (stop f
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}, Timeout: 30 * time.Second}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}, Timeout: patience}
 	var flooding sync.WaitGroup
 	for range connections {
 		flooding.Go(func() {
@@ -373,7 +381,7 @@ func flood(t testing.TB, addr string, connections int, header ...string) (stop f
 func TestValidUsersAreServedDuringAFlood(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
-		s := limited("20 per 1m1s")
+		s := limited(ownLimit("20 per 1m1s"))
 		s.logLevel = "WARN"
 		g := startGateway(t, db, up, s)
 		began, before := time.Now(), questions(t, db)

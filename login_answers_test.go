@@ -72,7 +72,7 @@ func TestFormDoesntTellWhichUsersExist(t *testing.T) {
 
 // TestFormSaysHowLongToWait after too many wrong passwords.
 func TestFormSaysHowLongToWait(t *testing.T) {
-	s := limited("2 per 1m")
+	s := limited(ownLimit("2 per 1m"))
 	s.options += "\n" + passwordSite(62).options
 	withPasswordPage(t, s, func(t *testing.T, _ *database, g *gateway, _ *upstream) {
 		b := newBrowser(g)

@@ -522,7 +522,7 @@ func (g *gateway) open(t *testing.T, request string) net.Conn {
 		_, _ = io.Copy(io.Discard, conn)
 		_ = conn.Close()
 	})
-	if err := conn.SetDeadline(time.Now().Add(15 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.WriteString(conn, strings.ReplaceAll(request, "\n", "\r\n")); err != nil {

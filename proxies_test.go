@@ -53,7 +53,7 @@ func TestInventedAddressesAreWarnedOfAtStart(t *testing.T) {
 // in front of the one that its proxy appends.
 func TestStrictProxiesKeepClientsFromInventingAddresses(t *testing.T) {
 	up := startUpstream(t)
-	g := startGateway(t, anyDatabase(t), up, limited("3 per 48m"))
+	g := startGateway(t, anyDatabase(t), up, limited(ownLimit("3 per 48m")))
 	for i := range 5 {
 		want := http.StatusUnauthorized
 		if i >= 3 {

@@ -25,7 +25,7 @@ func startRadicale(t *testing.T) (addr string) {
 		}
 		t.Skip("radicale is not on PATH (Debian: apt-get install radicale)")
 	}
-	dir, addr := t.TempDir(), freeAddr(t)
+	dir, addr := t.TempDir(), unboundAddr(t)
 	config := filepath.Join(dir, "config")
 	text := fmt.Sprintf("[server]\nhosts = %s\n[auth]\ntype = http_x_remote_user\n[rights]\ntype = owner_only\n[storage]\nfilesystem_folder = %s/collections\n", addr, dir)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {

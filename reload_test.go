@@ -1,10 +1,15 @@
 package sesame_test
 
 import (
+	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/faultproxy"
 )
 
 // TestReloadKeepsConnectionsAndServesOn keeps the connections to MySQL over a reload of the
@@ -75,6 +80,65 @@ func TestLastReloadClosesThePool(t *testing.T) {
 			g.get(t, "/?sesame="+tokenFor(t, alice)).wantStatus(t, http.StatusOK)
 		})
 		poll(t, "the connections' end", func() bool { return len(connectionIDs(t, db)) == 0 })
+	})
+}
+
+// TestReloadWhileMySQLIsAway takes effect: the site with the store answers as before, and
+// works again as soon as MySQL does. A store that the reload changes keeps it from
+// taking effect.
+func TestReloadWhileMySQLIsAway(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, site{options: "max_age 10m"})
+		valid := tokenFor(t, alice, withMaxAge(10*time.Minute))
+		expired := tokenAt(t, alice, "", time.Now().Add(-time.Hour), withMaxAge(10*time.Minute))
+		g.get(t, "/?sesame="+valid).wantStatus(t, http.StatusOK)
+		up.take()
+		killMariaDB(t, db)
+		defer func() { _ = mariadb.Restart() }()
+		if err := tryCaddyfile(g.caddyfile(db, up, site{options: "max_age 10m", store: "columns first_name"})); err == nil || !strings.Contains(err.Error(), "start_without") {
+			t.Errorf("a store with another column: %v", err)
+		}
+		for range 2 {
+			if err := tryCaddyfile(g.caddyfile(db, up, site{options: "max_age 10m\nrealm again"}) + "\nhttp://other.example.com:" + portOf(g.addr) + " {\nrespond other\n}\n"); err != nil {
+				t.Fatal(err)
+			}
+			if got := g.get(t, "/", "Host", "other.example.com").body; got != "other" {
+				t.Errorf("the new site answers %q", got)
+			}
+			g.get(t, "/?sesame="+expired).wantStatus(t, http.StatusUnauthorized) // without a query, as before
+			g.get(t, "/_sesame/ready").wantStatus(t, http.StatusServiceUnavailable)
+			g.wantUnavailable(t, up, valid)
+		}
+		if err := mariadb.Restart(); err != nil {
+			t.Fatal(err)
+		}
+		poll(t, "MySQL's return", func() bool { return g.get(t, "/?sesame="+valid).status == http.StatusOK })
+	})
+}
+
+// TestReloadWhileThePrimaryIsAway goes on with the replica.
+func TestReloadWhileThePrimaryIsAway(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		proxy, err := faultproxy.Start(mariadb.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(proxy.Close)
+		behind := *db
+		behind.dsn = strings.Replace(db.dsn, mariadb.Addr(), proxy.Addr(), 1)
+		up := startUpstream(t)
+		s := site{store: fmt.Sprintf("replica %q", db.dsn)}
+		g := startGateway(t, &behind, up, s)
+		valid := tokenFor(t, alice)
+		g.get(t, "/?sesame="+valid).wantStatus(t, http.StatusOK)
+		proxy.Reset()
+		s.options = "realm again"
+		if err := tryCaddyfile(g.caddyfile(&behind, up, s)); err != nil {
+			t.Fatal(err)
+		}
+		g.get(t, "/?sesame="+valid).wantStatus(t, http.StatusOK)
+		g.get(t, "/_sesame/ready").wantStatus(t, http.StatusOK)
 	})
 }
 

@@ -32,8 +32,7 @@ func startScopeSite(t *testing.T, options string) *scopeSite {
 	}
 	writeFile(t, filepath.Join(dir, "php", "index.php"), readFile(t, "testdata/scope/index.php"))
 	certificate, key := writeCertificate(t, dir)
-	taken := make(map[string]bool)
-	s := &scopeSite{gateway: &gateway{addr: otherAddr(t, taken), logs: filepath.Join(dir, "caddy.log")}, secure: otherAddr(t, taken), control: otherAddr(t, taken)}
+	s := &scopeSite{gateway: &gateway{addr: freeAddr(t), logs: filepath.Join(dir, "caddy.log")}, secure: freeAddr(t), control: freeAddr(t)}
 	applications := fmt.Sprintf(`
 		@report path_regexp report ^/[a-z]+/([^/]+)
 		vars @report report {re.report.1}
@@ -48,7 +47,7 @@ func startScopeSite(t *testing.T, options string) *scopeSite {
 		}
 		handle {
 			reverse_proxy %[3]s
-		}`, dir, testprogram.PHP(t, "-n"), startDjangoApp(t, otherAddr(t, taken)))
+		}`, dir, testprogram.PHP(t, "-n"), startDjangoApp(t, unboundAddr(t)))
 	gate := fmt.Sprintf("sesame {\nsecret_key %q\nlimit_failures off\n%s\nuserstore mysql {\ndsn %q\nquery_timeout 20s\n}\n}", secretKey, options, db.dsn)
 	loadCaddyfile(t, fmt.Sprintf(`{
 		admin off

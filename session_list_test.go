@@ -281,7 +281,7 @@ func TestResponsesOfAnEndedSessionEnd(t *testing.T) {
 		if _, err := kept.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("the browser's own has ended: %v", err)
 		}
-		if err := kept.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := kept.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
 		db.mustExec(t, "DELETE FROM sesame_session")

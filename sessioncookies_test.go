@@ -17,7 +17,7 @@ import (
 func TestJunkCookiesHideNoSession(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
-		g := startGateway(t, db, up, site{options: "session {\n domain example.com\n}\nlimit_failures 1 per 1h"})
+		g := startGateway(t, db, up, site{options: "session {\n domain example.com\n}\nlimit_failures " + ownLimit("1 per 1h")})
 		b := newBrowser(g)
 		const host = "app.example.com"
 		b.get(t, "/?sesame="+tokenFor(t, alice), "Host", host).wantStatus(t, http.StatusSeeOther)
@@ -132,7 +132,7 @@ func TestAmbiguousSessionsOfUsersWithoutTheRight(t *testing.T) {
 func TestForgedCookieBeforeAnExpiredOne(t *testing.T) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
-		g := startGateway(t, db, up, site{options: "session {\n max_age 1s\n}\nwatch off\nlimit_failures 1 per 1h"})
+		g := startGateway(t, db, up, site{options: "session {\n max_age 1s\n}\nwatch off\nlimit_failures " + ownLimit("1 per 1h")})
 		expired := sessionCookie(t, g.get(t, "/?sesame="+tokenFor(t, alice)))
 		poll(t, "the end of the session", func() bool {
 			return g.get(t, "/", "Cookie", expired).status == http.StatusUnauthorized

@@ -100,7 +100,7 @@ func TestLogoutLeadsToTheLoginPage(t *testing.T) {
 // TestLimitedClientIsToldHowLongToWait, in words, with a way to try again.
 func TestLimitedClientIsToldHowLongToWait(t *testing.T) {
 	db := anyDatabase(t)
-	g := startGateway(t, db, startUpstream(t), site{options: "session\nlimit_failures 1 per 10m"})
+	g := startGateway(t, db, startUpstream(t), site{options: "session\nlimit_failures " + ownLimit("1 per 10m")})
 	damaged := func(i byte) string {
 		token := []byte(tokenFor(t, alice))
 		token[len(token)-1-int(i)] ^= 1

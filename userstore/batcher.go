@@ -28,8 +28,8 @@ const patience = 2 * time.Millisecond
 type batcher[R any] struct {
 	mu      sync.Mutex
 	current *sending  // the query that the next one waits for, or nil
-	slow    int       // other queries under way
-	next    *batch[R] // the waiting lookups, or nil
+	slow    int       // other queries under way, always fewer than may be
+	next    *batch[R] // the waiting lookups, or nil; always nil without a current query
 }
 
 // sending is a query under way.
@@ -37,11 +37,12 @@ type sending struct{ _ byte } // not of size 0, so that each has its own address
 
 // batch has lookups that wait for the same query.
 type batch[R any] struct {
-	keys     []token.PrimaryKey
-	waiting  int         // lookups that haven't given up
-	timer    *time.Timer // fires after patience, and then at the batch's deadline
-	deadline time.Time   // for the answer
-	overdue  bool        // it no longer waits for the query before it
+	keys    []token.PrimaryKey
+	waiting int // lookups that haven't given up
+
+	patience *time.Timer // ends the wait for the query before it
+	overdue  bool        // that wait has ended
+	deadline *time.Timer // ends the batch; waiting and the answer may take as long as one query
 
 	ended bool
 	done  chan struct{} // closed when it has ended, and found and err are set
@@ -71,13 +72,14 @@ func (b *batcher[R]) lookup(ctx context.Context, r *reading[R], key token.Primar
 func (b *batcher[R]) join(ctx context.Context, r *reading[R], key token.PrimaryKey) (*batch[R], *sending) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.next == nil && b.current == nil && b.slow < r.s.concurrency {
+	if b.current == nil {
 		b.current = new(sending)
 		return nil, b.current
 	}
 	if b.next == nil {
-		joined := &batch[R]{done: make(chan struct{}), deadline: time.Now().Add(r.s.timeout)}
-		joined.timer = time.AfterFunc(patience, func() { b.waited(ctx, r, joined) })
+		joined := &batch[R]{done: make(chan struct{})}
+		joined.patience = time.AfterFunc(patience, func() { b.waited(ctx, r, joined) })
+		joined.deadline = time.AfterFunc(r.s.timeout, func() { b.expire(r, joined) })
 		b.next = joined
 	}
 	b.next.keys = append(b.next.keys, key)
@@ -109,38 +111,35 @@ func (b *batcher[R]) advance(ctx context.Context, r *reading[R]) {
 	if b.next == nil {
 		return
 	}
-	if b.current != nil && b.next.overdue && b.slow+1 < r.s.concurrency {
+	if b.current != nil {
+		if !b.next.overdue || b.slow+1 >= r.s.concurrency {
+			return
+		}
 		b.slow++
-		b.current = nil
 	}
-	if b.current != nil || b.slow >= r.s.concurrency {
-		return
-	}
-	b.next.timer.Reset(time.Until(b.next.deadline))
+	b.next.patience.Stop()
 	b.current = new(sending)
 	// Not the context of one lookup: the others must continue if it ends.
 	go b.send(context.WithoutCancel(ctx), r, b.next, b.current)
 	b.next = nil
 }
 
-// waited is called when the batch's timer fires: at first, the batch stops
-// waiting for the query before it; the second time, its deadline is over.
-// Waiting and the answer together may take as long as one query.
+// waited is called when a batch has waited long enough for the query before it.
 func (b *batcher[R]) waited(ctx context.Context, r *reading[R], waiting *batch[R]) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	left := time.Until(waiting.deadline)
-	switch {
-	case left > 0 && b.next == waiting:
-		waiting.overdue = true
-		waiting.timer.Reset(left)
-		b.advance(ctx, r)
-	case left <= 0:
-		if b.next == waiting {
-			b.next = nil
-		}
-		waiting.end(nil, unavailable("looking up a user", r.s.explain(context.DeadlineExceeded)))
+	waiting.overdue = true
+	b.advance(ctx, r)
+}
+
+// expire is called at a batch's deadline, whether it waits or was sent.
+func (b *batcher[R]) expire(r *reading[R], expired *batch[R]) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.next == expired {
+		b.next = nil
 	}
+	expired.end(nil, unavailable("looking up a user", r.s.explain(context.DeadlineExceeded)))
 }
 
 // giveUp removes a lookup from a batch. If it was the last one, the batch is
@@ -150,7 +149,7 @@ func (b *batcher[R]) giveUp(left *batch[R]) {
 	defer b.mu.Unlock()
 	left.waiting--
 	if left.waiting == 0 && b.next == left {
-		left.timer.Stop()
+		left.deadline.Stop()
 		b.next = nil
 	}
 }
@@ -172,7 +171,7 @@ func (b *batch[R]) end(found map[token.PrimaryKey]R, err error) {
 	if b.ended {
 		return
 	}
-	b.timer.Stop()
+	b.deadline.Stop()
 	b.found, b.err, b.ended = found, err, true
 	close(b.done)
 }

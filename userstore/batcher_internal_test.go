@@ -171,6 +171,9 @@ func (all heldLookups) want(err error, took time.Duration) {
 		if !errors.Is(l.err, err) || err == nil && l.found != l.id {
 			l.h.t.Errorf("the lookup of %d: %d, %v; want %v", l.id, l.found, l.err, err)
 		}
+		if errors.Is(err, ErrUnavailable) && !strings.Contains(l.err.Error(), ": looking up a user: no answer of MySQL within 1s") {
+			l.h.t.Errorf("the error of the lookup of %d doesn't say what failed: %v", l.id, l.err)
+		}
 		if l.took != took {
 			l.h.t.Errorf("the lookup of %d took %s, want %s", l.id, l.took, took)
 		}
@@ -391,5 +394,29 @@ func TestErrorOfOneKeyEndsNoOther(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestQueriesAreCountedForAllStores compares the totals with what a store was asked.
+// It isn't parallel, because the totals are those of the whole process.
+func TestQueriesAreCountedForAllStores(t *testing.T) {
+	before := AllTotals()
+	withHeldQueries(t, 1, func(t *testing.T, h *heldQueries) {
+		first := h.lookUp(t.Context(), 1)
+		batch := h.lookUp(t.Context(), 2, 3, 4)
+		h.answer(0, nil)
+		h.answer(1, nil)
+		first.want(nil, 0)
+		batch.want(nil, 0)
+	})
+	after := AllTotals()
+	if n := after.Lookups - before.Lookups; n != 4 {
+		t.Errorf("%d lookups were counted, want 4", n)
+	}
+	want := map[int]uint64{1: 1, 4: 1} // by their sizes
+	for i, size := range QuerySizes() {
+		if n := after.Queries[i] - before.Queries[i]; n != want[size] {
+			t.Errorf("%d queries for up to %d users were counted, want %d", n, size, want[size])
+		}
 	}
 }

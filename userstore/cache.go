@@ -2,8 +2,6 @@ package userstore
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -101,22 +99,7 @@ func NewCache(store *MySQL, cfg CacheConfig) (*Cache, error) {
 // keyOfCache covers everything that a row depends on, so that sites which would
 // read a row differently don't share it.
 func keyOfCache(store *MySQL, cfg CacheConfig) (poolKey, error) {
-	needs := store.needs
-	needs.Vias = nil // rows are kept by primary keys only
-	of := struct {
-		Store                     Config
-		PrimaryKeyField, TimeZone string
-		UseTZ                     *bool
-		Needs                     Needs
-		Cache                     CacheConfig
-	}{store.cfg, store.cfg.PrimaryKeyField, store.cfg.TimeZone, store.cfg.UseTZ, needs, cfg}
-	text, err := json.Marshal(of)
-	if err != nil {
-		return poolKey{}, fmt.Errorf("comparing configurations: %w", err)
-	}
-	hash := sha256.Sum256(text)
-	clear(text) // the DSN's password
-	return hash, nil
+	return hashOf(store.cfg, store.needs, cfg) // not the vias: rows are kept by primary keys only
 }
 
 func newKeptRows(cfg CacheConfig) (*keptRows, error) {

@@ -90,6 +90,63 @@ func TestKeptAnswersAreNotFresh(t *testing.T) {
 	}
 }
 
+// TestAnswerOfAnotherLookupsQueryIsNotFresh: the query was sent before the second
+// lookup began, so that its row may be older.
+func TestAnswerOfAnotherLookupsQueryIsNotFresh(t *testing.T) {
+	t.Parallel()
+	for id, want := range map[int64]error{1: nil, 2: userstore.ErrNotFound} {
+		t.Run(fmt.Sprint(id), func(t *testing.T) {
+			t.Parallel()
+			d := newUsers(t, 1)
+			c := newCache(t, userstore.Config{DSN: d.dsn(), QueryTimeout: caddy.Duration(time.Minute)}, userstore.Needs{}, userstore.CacheConfig{For: caddy.Duration(userstore.LongestCache)})
+			unlock := lockTable(t, d)
+			var lookups sync.WaitGroup
+			lookUp := func(wantFresh bool) {
+				lookups.Go(func() {
+					if _, isFresh, err := c.Lookup(t.Context(), token.IntKey(id)); isFresh != wantFresh || !errors.Is(err, want) {
+						t.Errorf("fresh: %t, %v; want %t, %v", isFresh, err, wantFresh, want)
+					}
+				})
+			}
+			lookUp(true)
+			eventually(t, func() error {
+				if d.text("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for table%' AND DB = '"+d.name+"'") != "1" {
+					return errors.New("the first lookup is not on its way")
+				}
+				return nil
+			})
+			lookUp(false)
+			eventually(t, func() error {
+				if n := c.Stats().Misses; n != 2 {
+					return fmt.Errorf("%d lookups were counted", n)
+				}
+				return nil
+			})
+			unlock()
+			lookups.Wait()
+		})
+	}
+}
+
+// TestLookupsAreCountedForAllCaches compares the totals with the figures of a cache.
+// It isn't parallel, because the totals are those of the whole process.
+func TestLookupsAreCountedForAllCaches(t *testing.T) {
+	d := newUsers(t, 1)
+	before := userstore.AllTotals()
+	c := newCache(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{}, userstore.CacheConfig{For: caddy.Duration(userstore.LongestCache)})
+	for _, id := range []int64{1, 1, 1, 1, 2, 2, 2, 3} {
+		_, _, _ = c.Lookup(t.Context(), token.IntKey(id))
+	}
+	after := userstore.AllTotals()
+	hits, misses, denied := after.Hits-before.Hits, after.Misses-before.Misses, after.Denied-before.Denied
+	if hits != 3 || misses != 3 || denied != 2 {
+		t.Errorf("%d hits, %d misses and %d lookups of keys without a user were counted, want 3, 3 and 2", hits, misses, denied)
+	}
+	if stats := c.Stats(); stats.Hits != hits || stats.Misses != misses || stats.Denied != denied {
+		t.Errorf("the cache itself counts %+v", stats)
+	}
+}
+
 // TestCacheForgetsRowsByTheirAge sees a change, and a new user, without asking for
 // a fresh row.
 func TestCacheForgetsRowsByTheirAge(t *testing.T) {

@@ -86,7 +86,7 @@ func serverAddr(t *testing.T) string {
 // eventually polls until there is no error.
 func eventually(t *testing.T, try func() error) {
 	t.Helper()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(time.Minute)
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
 	for {

@@ -126,7 +126,7 @@ func (s *MySQL) run(t *try) {
 	s.heard(s.start.ctx, before, t.err)
 	t.ended = time.Now()
 	if t.err == nil {
-		s.plan.Store(t.plan)
+		s.use(t.plan)
 	}
 	close(t.done)
 	s.report(t.err)

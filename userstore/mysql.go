@@ -38,6 +38,11 @@ type MySQL struct {
 	observe func(time.Duration) // nil if the time isn't observed
 	start   late
 	signs   signs
+
+	// What other stores with the same configuration have found: see known.
+	identity   poolKey
+	recalled   atomic.Pointer[Schema] // nil for nothing
+	knowsTable bool                   // guarded by known.mu
 }
 
 // Open connects to MySQL and checks the table. Its errors say what to change.
@@ -54,12 +59,17 @@ func Open(ctx context.Context, cfg Config, needs Needs, logger *zap.Logger) (*My
 	if err := s.openReplicas(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	plan, err := s.check(ctx)
-	if err == nil {
-		s.plan.Store(plan)
+	plan, err := s.checkUnlessSilent(ctx)
+	switch {
+	case err == nil:
+		s.use(plan)
 		return s, nil
-	}
-	if cfg.StartWithout && !errors.As(err, &misfit{}) && ctx.Err() == nil {
+	case errors.As(err, &misfit{}), ctx.Err() != nil:
+	case s.recall():
+		s.logger.Warn("MySQL doesn't answer, and the table is taken to be as it was before the reload", zap.Error(err))
+		s.start.warned = err.Error()
+		return s, nil
+	case cfg.StartWithout:
 		s.logger.Warn("starting without MySQL: tokens are refused with status 503 until it answers", zap.Error(err))
 		s.start.warned = err.Error()
 		return s, nil
@@ -68,6 +78,15 @@ func Open(ctx context.Context, cfg Config, needs Needs, logger *zap.Logger) (*My
 		err = errors.Join(err, closeErr)
 	}
 	return nil, err
+}
+
+// checkUnlessSilent is check, which a server that is known not to answer would delay
+// by the time limits of its queries.
+func (s *MySQL) checkUnlessSilent(ctx context.Context) (*plan, error) {
+	if err := s.available("checking the table"); err != nil {
+		return nil, err
+	}
+	return s.check(ctx)
 }
 
 // newMySQL makes a store that has not asked MySQL for anything yet.
@@ -98,6 +117,9 @@ func newMySQL(cfg Config, needs Needs, logger *zap.Logger) (*MySQL, error) {
 		concurrency: min(largestConcurrency, cfg.limits().maxOpen),
 	}
 	s.start.init()
+	if s.identity, err = s.identify(); err != nil {
+		return nil, err
+	}
 	if s.poolKey, s.pool, err = acquirePool(from, cfg.limits(), logger); err != nil {
 		return nil, err
 	}
@@ -115,6 +137,7 @@ func (s *MySQL) Close() error {
 	if !s.start.close() {
 		return nil
 	}
+	s.forget()
 	err := s.replicas.close()
 	if plan := s.plan.Load(); plan != nil {
 		err = errors.Join(err, plan.close())
@@ -122,9 +145,13 @@ func (s *MySQL) Close() error {
 	return errors.Join(err, releasePool(s.poolKey))
 }
 
-// Schema returns what the check of the table found. After a start without
-// MySQL the error is ErrUnavailable until it answers.
+// Schema returns what the check of the table found, or the one before a reload while
+// MySQL gave no answer. After a start without MySQL the error is ErrUnavailable until it
+// answers.
 func (s *MySQL) Schema(ctx context.Context) (Schema, error) {
+	if recalled := s.recalled.Load(); recalled != nil && s.plan.Load() == nil {
+		return *recalled, nil
+	}
 	p, err := s.ready(ctx)
 	if err != nil {
 		return Schema{}, err

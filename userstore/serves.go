@@ -40,14 +40,14 @@ func (s *signs) isAnswered() bool {
 	return time.Since(time.Unix(0, s.answered.Load())) < signAge
 }
 
-// Serves returns nil if lookups work: the table is checked, and the primary server or
-// a replica answers. Otherwise the error is ErrUnavailable, or that of ctx.
+// Serves returns nil if lookups work: the table is known, and the primary server or a
+// replica answers. Otherwise the error is ErrUnavailable, or that of ctx.
 //
 // What requests' own lookups have shown counts for a second. Without such lookups, all
 // callers of a second share one query, which reads no row. None is sent while the
 // server is known not to answer.
 func (s *MySQL) Serves(ctx context.Context) error {
-	if _, err := s.ready(ctx); err != nil {
+	if _, err := s.Schema(ctx); err != nil {
 		return err
 	}
 	err := s.servesItself(ctx)

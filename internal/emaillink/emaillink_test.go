@@ -140,7 +140,7 @@ func (g *gateway) nextMail(t *testing.T) mail.Message {
 	select {
 	case m := <-g.mails:
 		return m
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no mail came")
 		panic("unreachable")
 	}

@@ -78,7 +78,7 @@ func TestServerEndsWithTheProgramThatStartedIt(t *testing.T) {
 			if err := parent.Wait(); !errors.As(err, &exit) {
 				t.Fatalf("the program ended with %v", err)
 			}
-			deadline := time.After(20 * time.Second)
+			deadline := time.After(time.Minute)
 			poll := time.NewTicker(10 * time.Millisecond)
 			defer poll.Stop()
 			for {

@@ -170,7 +170,7 @@ func openWebSocket(_ *http.Client, addr string) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	fmt.Fprintf(conn, "GET /ws HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", addr)
 	from := bufio.NewReader(conn)
 	answer, err := http.ReadResponse(from, nil)
@@ -262,7 +262,7 @@ func TestWatchEndsResponsesOfTheReverseProxy(t *testing.T) {
 			transport := &http.Transport{DisableKeepAlives: true, Protocols: new(http.Protocols)}
 			transport.Protocols.SetHTTP1(!test.h2)
 			transport.Protocols.SetUnencryptedHTTP2(test.h2)
-			client := &http.Client{Timeout: 20 * time.Second, Transport: transport}
+			client := &http.Client{Timeout: time.Minute, Transport: transport}
 			ready := func() error {
 				answer, err := get(client, addr, "/ready")
 				if err != nil {
@@ -289,7 +289,7 @@ func TestWatchEndsResponsesOfTheReverseProxy(t *testing.T) {
 			lookups := users.count()
 			poll := time.NewTicker(5 * time.Millisecond)
 			defer poll.Stop()
-			deadline := time.After(15 * time.Second)
+			deadline := time.After(time.Minute)
 			for users.count() < lookups+3 {
 				select {
 				case <-poll.C:
@@ -305,7 +305,7 @@ func TestWatchEndsResponsesOfTheReverseProxy(t *testing.T) {
 			}
 			select {
 			case <-guarding.done:
-			case <-time.After(15 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatal("the handler is still at work")
 			}
 			if test.upstream && upstream.seen.Load()-seen != 1 {

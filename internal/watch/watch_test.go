@@ -392,7 +392,7 @@ func TestWatchesEndAndStartAtTheSameTime(t *testing.T) {
 // awaitNoMore waits until there are no more of something than before.
 func awaitNoMore(t *testing.T, what string, count func() int, before int) {
 	t.Helper()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(time.Minute)
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
 	for count() > before {
