@@ -94,6 +94,29 @@ func TestTokenCommandURLWithoutHost(t *testing.T) {
 	})
 }
 
+// TestTokenCommandURLOfASiteWithoutTLS makes links to sites whose address begins with
+// http://, on any port or socket.
+func TestTokenCommandURLOfASiteWithoutTLS(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		for _, test := range []struct {
+			name, address, more string
+			status              int
+		}{
+			{"on the port of HTTP", "http://app.example.com", "", 0},
+			{"on another port", "http://app.example.com:8080", "", 0},
+			{"on a socket", "http://app.example.com:8080", "bind unix//run/http.sock", 0},
+			{"with TLS on another port", "https://app.example.com:8080", "", 1},
+			{"with TLS on a socket", "https://app.example.com:8080", "bind unix//run/https.sock", 1},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				caddyfile := strings.Replace(oneSite("", ""), "app.example.com {", test.address+" {\n"+test.more, 1)
+				o := newOperator(t, caddyfile, db.dsn)
+				o.run(t, "token", "alice", "--url", "http://app.example.com:8080/").wantStatus(t, test.status)
+			})
+		}
+	})
+}
+
 // TestAdminTokenURL rejects such URLs at the admin endpoint, too.
 func TestAdminTokenURL(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {

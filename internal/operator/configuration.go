@@ -123,14 +123,20 @@ func serverOf(raw json.RawMessage) *caddyhttp.Server {
 
 // isPlainServer reports whether a server has no TLS: because it is turned off,
 // because the port is that of HTTP, or because there is no host to get a
-// certificate for.
+// certificate for. A site whose address begins with http:// is among the skipped.
 func isPlainServer(raw json.RawMessage, httpPort int) bool {
 	var server struct {
 		Listen    []string          `json:"listen"`
 		Policies  []json.RawMessage `json:"tls_connection_policies"`
 		Automatic struct {
-			Disable bool `json:"disable"`
+			Disable bool     `json:"disable"`
+			Skip    []string `json:"skip"`
 		} `json:"automatic_https"`
+		Routes []struct {
+			Match []struct {
+				Hosts []string `json:"host"`
+			} `json:"match"`
+		} `json:"routes"`
 	}
 	if err := json.Unmarshal(raw, &server); err != nil || len(server.Policies) > 0 {
 		return false
@@ -139,7 +145,17 @@ func isPlainServer(raw json.RawMessage, httpPort int) bool {
 		parsed, err := caddy.ParseNetworkAddress(address)
 		return err != nil || parsed.StartPort != uint(httpPort) || parsed.EndPort != uint(httpPort)
 	}
-	return server.Automatic.Disable || !slices.ContainsFunc(server.Listen, isOther) || !bytes.Contains(raw, []byte(`"host"`))
+	if server.Automatic.Disable || !slices.ContainsFunc(server.Listen, isOther) {
+		return true
+	}
+	for _, route := range server.Routes {
+		for _, match := range route.Match {
+			if slices.ContainsFunc(match.Hosts, func(host string) bool { return !slices.Contains(server.Automatic.Skip, host) }) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // handlerWalk finds all sesame handlers of a server: in routes, in subroutes, and
