@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,11 +53,12 @@ func (tr tree) run(t *testing.T, command ...string) string {
 	t.Helper()
 	output, err := tr.try(command...)
 	if err != nil {
-		t.Fatalf("%s: %v\n%s", strings.Join(command, " "), err, output)
+		t.Fatalf("%s: %v", strings.Join(command, " "), err)
 	}
 	return output
 }
 
+// try is run for commands that may fail. The error has what they say.
 func (tr tree) try(command ...string) (output string, err error) {
 	cmd := exec.Command("chroot", append([]string{string(tr)}, command...)...)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive", "HOME=/root"}
@@ -64,8 +68,12 @@ func (tr tree) try(command ...string) (output string, err error) {
 			cmd.Env = append(cmd.Env, name+"="+value)
 		}
 	}
-	said, err := cmd.CombinedOutput()
-	return string(said), err
+	var said, complained bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &complained
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%w\n%s%s", err, &said, &complained)
+	}
+	return said.String(), nil
 }
 
 // id is the number of a user of the system, or of a group.
@@ -102,7 +110,10 @@ func (tr tree) daemon(t *testing.T, uid, gid int, env []string, command ...strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { supervisor.Close() })
+	t.Cleanup(func() {
+		supervisor.Close()
+		os.Remove(tr.path(notify))
+	})
 	if err := os.Chmod(tr.path(notify), 0o777); err != nil {
 		t.Fatal(err)
 	}
@@ -119,13 +130,13 @@ func (tr tree) daemon(t *testing.T, uid, gid int, env []string, command ...strin
 		ended()
 		_ = supervisor.SetReadDeadline(time.Now()) // nothing comes any more
 	}()
-	end = func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
+	ends := func(by os.Signal) {
+		_ = cmd.Process.Signal(by)
 		<-ctx.Done()
 	}
-	t.Cleanup(end)
+	t.Cleanup(func() { ends(os.Kill) })
 	if err := awaitReady(supervisor); err != nil {
-		end()
+		ends(os.Kill)
 		t.Fatalf("%s isn't ready: %v\n%s", command[0], err, &said)
 	}
 	t.Cleanup(func() {
@@ -133,7 +144,7 @@ func (tr tree) daemon(t *testing.T, uid, gid int, env []string, command ...strin
 			t.Logf("%s said:\n%s", command[0], &said)
 		}
 	})
-	return end
+	return func() { ends(syscall.SIGTERM) }
 }
 
 // awaitReady reads what a daemon tells its supervisor.
@@ -144,8 +155,11 @@ func awaitReady(supervisor *net.UnixConn) error {
 		if err != nil {
 			return fmt.Errorf("it ended: %w", err)
 		}
-		if strings.Contains(string(message[:n]), "READY=1") {
+		switch said := string(message[:n]); {
+		case said == "READY=1":
 			return nil
+		case strings.HasPrefix(said, "STATUS="): // why it fails, which Caddy says before it is READY
+			return errors.New(said)
 		}
 	}
 }
@@ -185,9 +199,32 @@ func newTree(t *testing.T) tree {
 	return tree(dir)
 }
 
-// startMariaDB runs the statements of first-user.sql, and returns the DSN that the
-// gateway gets.
-func startMariaDB(t *testing.T, statements string) (dsn string) {
+// openLink opens a link to alice's page as a browser does, at a socket.
+func openLink(t *testing.T, link, socket string) {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := http.Client{Jar: jar, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	answer, err := browser.Get(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(text), "Hello, alice") {
+		t.Errorf("the link's answer is %s, %q, %v", answer.Status, text, err)
+	}
+	if answer.Request.URL.RawQuery != "" {
+		t.Errorf("the browser is still at the link, %s", answer.Request.URL)
+	}
+}
+
+// startMariaDB runs a server with some statements.
+func startMariaDB(t *testing.T, sql string) *testmariadb.Server {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "mariadb")
 	if err != nil {
@@ -203,8 +240,8 @@ func startMariaDB(t *testing.T, statements string) (dsn string) {
 	}
 	t.Cleanup(server.Stop)
 	// The server of a test knows no names of machines.
-	statements = strings.ReplaceAll(statements, "'localhost'", "'127.0.0.1'")
-	for statement := range strings.SplitSeq(withoutComments(statements), ";\n") {
+	sql = strings.ReplaceAll(withoutComments(sql), "'localhost'", "'127.0.0.1'")
+	for statement := range strings.SplitSeq(sql, ";\n") {
 		if strings.TrimSpace(statement) == "" {
 			continue
 		}
@@ -212,7 +249,7 @@ func startMariaDB(t *testing.T, statements string) (dsn string) {
 			t.Fatal(err)
 		}
 	}
-	return server.UserDSN("gateway", "change me", "sesame_example")
+	return server
 }
 
 func withoutComments(sql string) string {

@@ -177,6 +177,8 @@ func systemLayer(from Source) (v1.Layer, error) {
 		{Name: "data/", Mode: 0o700, ID: User},
 		{Name: "etc/", Mode: 0o755},
 		{Name: "etc/group", Mode: 0o644, Data: fmt.Appendf(nil, "root:x:0:\ncaddy-sesame:x:%d:\n", User)},
+		// Where the runtime mounts none.
+		{Name: "etc/hosts", Mode: 0o644, Data: []byte("127.0.0.1 localhost\n::1 localhost\n")},
 		{Name: "etc/passwd", Mode: 0o644, Data: fmt.Appendf(nil, "root:x:0:0:root:/:/sbin/nologin\ncaddy-sesame:x:%d:%[1]d:Caddy with sesame:/data:/sbin/nologin\n", User)},
 		{Name: "etc/ssl/", Mode: 0o755},
 		{Name: "etc/ssl/certs/", Mode: 0o755},
