@@ -252,10 +252,8 @@ func (g builder) provisionLogin() error {
 			return setting.Errorf("reserved_path", "reserved_path off: then browsers couldn't get the logo and favicon of pages")
 		}
 	}
-	if g.config.Login != nil {
-		if err := g.pages.CheckForms(); err != nil {
-			return setting.In("pages", err)
-		}
+	if err := g.pages.CheckTemplate(g.config.Login != nil, g.config.Session != nil && g.config.Session.Table != ""); err != nil {
+		return setting.In("pages", err)
 	}
 	if g.config.Pages != nil && g.logins != nil && g.config.ReservedPath != reservedOff && strings.HasPrefix(g.config.Pages.HelpURL, cmp.Or(g.config.ReservedPath, defaultReservedPath)) {
 		return setting.In("pages", setting.Errorf("help_url", "help_url %q: that is a page of the gateway's own: name a page of the application, or an address, that new links come from", g.config.Pages.HelpURL))

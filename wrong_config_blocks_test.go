@@ -77,6 +77,7 @@ func TestWrongBlocksNamePlaceCauseAndRemedy(t *testing.T) {
 		{options: "pages {\nlanguage de_AT\n}", line: 4, want: "pages: language \"de_AT\": it must be the code of a language, such as de, en or pt-BR, and not its name; write de-AT"},
 		{options: "pages {\nlanguage ''\n}", line: 4, want: "language: value 1 is in quotes that a Caddyfile doesn't recognize, and that would become part of the value: write \"double quotes\" or `backticks`"},
 		{options: "pages {\nlanguage auto\n}", line: 4, want: "pages: language \"auto\": it must be the code of a language, such as de, en or pt-BR, and not its name"},
+		{options: "pages {\ntemplate testdata/title.html\n}\nsession {\ntable sesame_sessions\n}", line: 4, want: "pages: template: it doesn't show the list of sessions, so that no user could end one: write {{template \"sessions\" .}} where it is to stand, or remove the option table of session"},
 		{options: "pages {\ntemplate nosuch.html\n}", line: 4, want: "pages: template: open nosuch.html: no such file or directory: name a file that Caddy's system user can read; a relative path is relative to the directory that Caddy was started in"},
 		{options: "pages {\ntext confirm.titel Hi\n}", line: 4, want: "pages: text confirm.titel: there is no such text; it must be like confirm.title, expired.message, logout.button, help, owner or login; did you mean confirm.title?"},
 		{options: "pages {\ntext title Hi\n}", line: 4, want: "pages: text title: there is no such text; it must be like confirm.title, expired.message, logout.button, help, owner or login"},

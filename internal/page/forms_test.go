@@ -151,8 +151,8 @@ func TestSecondFactorIsAskedForAsTheUserHasIt(t *testing.T) {
 	page = show(LoginForms{App: true, Recovery: true, Error: "wrong_factor", Field: "code"})
 	wantParts(t, page, "The code is wrong, or was used already.", `name="code"`, "<details>", "<summary>If you can&#39;t use the app", `name="recovery"`)
 	wantNone(t, page, "required")
-	page = show(LoginForms{App: true, Recovery: true, Error: "wrong_factor", Field: "recovery"})
-	wantParts(t, page, `name="code"`, "<details open>", "The code is wrong", `name="recovery"`)
+	page = show(LoginForms{App: true, Recovery: true, Error: "wrong_recovery", Field: "recovery"})
+	wantParts(t, page, `name="code"`, "<details open>", "This recovery code is wrong", `name="recovery"`)
 }
 
 // TestTextsOfFormsAreOfOneLanguage: no English text is on the pages in other languages,
@@ -162,7 +162,7 @@ func TestTextsOfFormsAreOfOneLanguage(t *testing.T) {
 	english := newLanguage(english, links, nil)
 	for _, tag := range testedLanguages[1:] {
 		l := newLanguage(tag, links, nil)
-		for _, name := range []string{"", "stale", "too_large", "wrong_password", "incomplete", "no_email", "no_code", "limited", "wrong_code", "wrong_factor", "code_over", "unavailable"} {
+		for _, name := range []string{"", "stale", "too_large", "wrong_password", "incomplete", "no_email", "no_code", "limited", "wrong_code", "wrong_factor", "wrong_recovery", "code_over", "unavailable"} {
 			forms := &LoginForms{Methods: []string{"password", "email_link"}, Step: "", App: true, Recovery: true, Remember: true, Identifiers: []string{"username", "email"}, Error: name, Minutes: 7, Left: 3, Wait: 7 * time.Second}
 			for _, kind := range []Kind{Login, LinkSent, Verify} {
 				forms.Step = map[Kind]string{LinkSent: "email_code", Verify: "second_factor"}[kind]
@@ -182,25 +182,49 @@ func TestTextsOfFormsAreOfOneLanguage(t *testing.T) {
 	}
 }
 
-// TestTemplateShowsFormsByName: an operator's template without them is accepted where
-// there is no login page.
-func TestTemplateShowsFormsByName(t *testing.T) {
+// TestTemplateShowsWhatUsersNeed: an operator's template that lacks it is accepted where
+// there is no page with it.
+func TestTemplateShowsWhatUsersNeed(t *testing.T) {
 	t.Parallel()
 	name := filepath.Join(t.TempDir(), "page.html")
-	for text, isGood := range map[string]bool{
-		`<h1>{{.Title}}</h1>{{if .Button}}<form><button>{{.Button}}</button></form>{{end}}`:                                           false,
-		`<h1>{{.Title}}</h1>{{if .Button}}<form><button>{{.Button}}</button></form>{{end}}{{template "forms" .}}`:                     true,
-		`<h1>{{.Title}}</h1>{{if .Button}}<form></form>{{end}}{{range .Forms}}<form>{{range .Hidden}}{{.Value}}{{end}}</form>{{end}}`: true,
+	const heading = `<h1>{{.Title}}</h1>{{if .Repost}}{{template "repost" .}}{{else if .Button}}<form><button>{{.Button}}</button></form>{{end}}`
+	const ownForms = `{{range .Forms}}<form>{{range .Hidden}}{{.Value}}{{end}}</form>{{end}}`
+	const ownRepost = `{{with .Repost}}<form>{{range .Fields}}<input name="{{.Name}}" value="{{.Value}}">{{end}}</form>{{end}}`
+	for _, test := range []struct {
+		text             string
+		login, sessions  string // the error of a site with them; empty for none
+		doesNotKeepForms bool
+	}{
+		{heading, `write {{template "forms" .}}`, `write {{template "sessions" .}}`, false},
+		{heading + `{{template "forms" .}}`, "", `write {{template "sessions" .}}`, false},
+		{heading + ownForms, "", `write {{template "sessions" .}}`, false},
+		{heading + `{{template "forms" .}}{{template "sessions" .}}`, "", "", false},
+		{heading + `{{with .Sessions}}{{range .Rows}}<form><button value="{{.ID}}"></button></form>{{end}}{{end}}`, `write {{template "forms" .}}`, "", false},
+		{`{{if .Button}}<form><button>{{.Button}}</button></form>{{end}}{{/* .Repost */}}{{template "forms" .}}`, "", `write {{template "sessions" .}}`, true},
+		{`{{if .Button}}<form><button>{{.Button}}</button></form>{{end}}{{template "forms" .}}` + ownRepost, "", `write {{template "sessions" .}}`, false},
 	} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(name, []byte(test.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		p, err := New(&Config{Template: name})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := p.CheckForms(); (err == nil) != isGood || err != nil && !strings.Contains(err.Error(), `write {{template "forms" .}}`) {
-			t.Errorf("%s: %v", text, err)
+		if err := p.CheckTemplate(false, false); err != nil {
+			t.Errorf("%s: without such pages: %v", test.text, err)
 		}
+		wantTemplateError(t, test.text, p.CheckTemplate(true, false), test.login)
+		wantTemplateError(t, test.text, p.CheckTemplate(false, true), test.sessions)
+		if p.CanRepost() == test.doesNotKeepForms {
+			t.Errorf("%s: keeps forms: %t", test.text, p.CanRepost())
+		}
+	}
+}
+
+// wantTemplateError checks for a part of an error, empty for none.
+func wantTemplateError(t *testing.T, text string, err error, want string) {
+	t.Helper()
+	if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+		t.Errorf("%s: %v, want %q", text, err, want)
 	}
 }

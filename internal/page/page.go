@@ -201,16 +201,17 @@ type Pages struct {
 	style     template.CSS
 	policy    string // Content-Security-Policy
 	assets    assets
-	canRepost bool
 
-	// lacksForms: the operator's template doesn't show the forms of the login page.
-	lacksForms bool
+	// lacks are the kinds of pages of which the operator's template doesn't show what
+	// users need there: the forms of the login page, the list of sessions, the form that
+	// is sent again.
+	lacks map[Kind]bool
 
 	helpHost, helpPath string // of help_url; an empty host is the site's
 }
 
 // builtInPage is the built-in template. It and the operator's can use those that
-// builtInForms defines: forms and ways.
+// builtInForms defines: forms, repost, sessions and ways.
 //
 //go:embed page.html
 var builtInPage string
@@ -261,7 +262,7 @@ func (p *Pages) Config() *Config { return &p.config }
 
 // CanRepost reports whether the template shows the form that sends again what was
 // posted. A template of the operator's may not know of it.
-func (p *Pages) CanRepost() bool { return p.canRepost }
+func (p *Pages) CanRepost() bool { return !p.lacks[Repost] }
 
 // setTemplate parses the operator's template, or ours.
 func (p *Pages) setTemplate() error {
@@ -281,7 +282,7 @@ func (p *Pages) setTemplate() error {
 	if err != nil {
 		return setting.Errorf("template", "template: %w", err)
 	}
-	p.template, p.canRepost = parsed, strings.Contains(text, ".Repost")
+	p.template, p.lacks = parsed, make(map[Kind]bool)
 	// Execute it once for each page, so that a mistake is found now.
 	for _, kind := range kinds {
 		var page bytes.Buffer
@@ -293,15 +294,18 @@ func (p *Pages) setTemplate() error {
 			return setting.Errorf("template", "template: the page %s has no form, so that no user could log in or out: "+
 				"write <form method=\"post\" action=\"{{.Action}}\"><button>{{.Button}}</button></form> within {{if .Button}}", kind)
 		}
-		if len(view.Forms) > 0 && !bytes.Contains(page.Bytes(), []byte(sampleCSRF)) {
-			p.lacksForms = true
+		if mustShow(view) && !bytes.Contains(page.Bytes(), []byte(sampleValue)) {
+			p.lacks[kind] = true
 		}
 	}
 	return nil
 }
 
-// sampleCSRF is in the forms of sampleOf.
-const sampleCSRF = "sample-of-a-form"
+// mustShow reports whether a page has something beside its button that a user needs.
+func mustShow(v view) bool { return len(v.Forms) > 0 || v.Sessions != nil || v.Repost != nil }
+
+// sampleValue is in the forms and lists of sampleOf.
+const sampleValue = "sample-of-a-value"
 
 // sampleOf is a page to try a template with.
 func sampleOf(kind Kind) Data {
@@ -313,18 +317,28 @@ func sampleOf(kind Kind) Data {
 		sample.Login = &LoginForms{Methods: []string{methodEmailCode}}
 	case Verify:
 		sample.Login = &LoginForms{Step: methodFactor, App: true, Recovery: true}
+	case Sessions:
+		sample.Sessions = &SessionList{Rows: []SessionRow{{ID: sampleValue}}}
+		return sample
+	case Repost:
+		sample.Repost = &RepostForm{Fields: []Field{{Name: "x", Value: sampleValue}}}
+		return sample
 	default:
 		return sample
 	}
-	sample.Login.CSRF, sample.Login.Action = sampleCSRF, "/"
+	sample.Login.CSRF, sample.Login.Action = sampleValue, "/"
 	return sample
 }
 
-// CheckForms returns an error if the operator's template doesn't show the forms of the
-// login page.
-func (p *Pages) CheckForms() error {
-	if p.lacksForms {
+// CheckTemplate returns an error if the operator's template doesn't show what users
+// need: the forms of the login page, and the list of sessions, where there are such
+// pages.
+func (p *Pages) CheckTemplate(hasLogin, hasSessions bool) error {
+	switch {
+	case hasLogin && (p.lacks[Login] || p.lacks[LinkSent] || p.lacks[Verify]):
 		return setting.Errorf("template", `template: it doesn't show the forms of the login page, so that no user could log in: write {{template "forms" .}} where they are to stand`)
+	case hasSessions && p.lacks[Sessions]:
+		return setting.Errorf("template", `template: it doesn't show the list of sessions, so that no user could end one: write {{template "sessions" .}} where it is to stand, or remove the option table of session`)
 	}
 	return nil
 }
