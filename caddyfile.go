@@ -111,6 +111,14 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        max_concurrent <n>
 //	        second_factor ask|reject|ignore
 //	        second_factor_tables <table>...
+//	        otp_totp_sync [on|off]
+//	        otp_totp_throttle_factor <seconds>
+//	        otp_static_throttle_factor <seconds>
+//	        mfa_totp_period <seconds>
+//	        mfa_totp_digits <n>
+//	        mfa_totp_tolerance <n>
+//	        mfa_recovery_code_count <n>
+//	        mfa_recovery_code_digits <n>
 //	    }
 //	    django_session {
 //	        engine db|cached_db|signed_cookies

@@ -216,6 +216,8 @@ func (g builder) loginEnvironment() login.Environment {
 			Logger: g.logger.Named("login"),
 			Key:    newSigningKey(g.settings.SecretKey, "caddy-sesame/second-factor/1"),
 			Users:  usersID(g.config.UserStore),
+
+			Settings: g.factorSettings(),
 		}),
 		Cookie: pageCookie(g.config.Session),
 		Key:    newSigningKey(g.settings.SecretKey, "caddy-sesame/login/1"),

@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/health"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
@@ -459,4 +460,14 @@ func (g builder) noteSkipped(ctx context.Context, store *userstore.MySQL) {
 			"not checked are the connection, the table, its columns, the packer, and the rights; `caddy sesame check` does that",
 			zap.Error(err))
 	}
+}
+
+// factorSettings are the settings of the libraries with second factors.
+func (g builder) factorSettings() authn.FactorSettings {
+	cfg := g.config.Password
+	if cfg == nil {
+		cfg = new(authn.PasswordConfig)
+	}
+	settings, _ := cfg.FactorSettings() // the configuration is valid
+	return settings
 }

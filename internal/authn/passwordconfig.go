@@ -63,6 +63,34 @@ type PasswordConfig struct {
 	// Default: those of well-known packages that exist when the configuration is
 	// loaded.
 	SecondFactorTables []string `json:"second_factor_tables,omitempty"`
+
+	// OTP_TOTP_SYNC: whether a code teaches how much the user's clock differs. Default:
+	// true.
+	OTPTOTPSync *bool `json:"otp_totp_sync,omitempty"`
+
+	// OTP_TOTP_THROTTLE_FACTOR: for how many seconds a wrong code of an app locks the
+	// device, twice as long each time; 0 for never. Default: 1.
+	OTPTOTPThrottleFactor *int `json:"otp_totp_throttle_factor,omitempty"`
+
+	// OTP_STATIC_THROTTLE_FACTOR: the same for static tokens. Default: 1.
+	OTPStaticThrottleFactor *int `json:"otp_static_throttle_factor,omitempty"`
+
+	// MFA_TOTP_PERIOD: for how many seconds an app of allauth shows a code. Default:
+	// 30.
+	MFATOTPPeriod int `json:"mfa_totp_period,omitempty"`
+
+	// MFA_TOTP_DIGITS: how many digits the codes of allauth's apps have. Default: 6.
+	MFATOTPDigits int `json:"mfa_totp_digits,omitempty"`
+
+	// MFA_TOTP_TOLERANCE: codes of how many periods before and after the current one
+	// are right. Default: 0.
+	MFATOTPTolerance int `json:"mfa_totp_tolerance,omitempty"`
+
+	// MFA_RECOVERY_CODE_COUNT: how many recovery codes a user has. Default: 10.
+	MFARecoveryCodeCount int `json:"mfa_recovery_code_count,omitempty"`
+
+	// MFA_RECOVERY_CODE_DIGITS: how many digits they have. Default: 8.
+	MFARecoveryCodeDigits int `json:"mfa_recovery_code_digits,omitempty"`
 }
 
 // The values of PasswordConfig.SecondFactor.
@@ -75,7 +103,7 @@ const (
 // PasswordOption is the option password with its block.
 func PasswordOption(to **PasswordConfig) directive.Option {
 	cfg := new(PasswordConfig)
-	return directive.Block(func() { *to = cfg }, directive.Options{
+	return directive.Block(func() { *to = cfg }, factorOptions(cfg, directive.Options{
 		"basic":                directive.Switch(&cfg.Basic),
 		"identifier":           directive.Texts(&cfg.Identifier, "username, email or both"),
 		"hashers":              directive.Texts(&cfg.Hashers, "names of hashers, such as argon2 pbkdf2_sha256"),
@@ -84,7 +112,7 @@ func PasswordOption(to **PasswordConfig) directive.Option {
 		"max_concurrent":       directive.Positive(&cfg.MaxConcurrent),
 		"second_factor":        directive.Text(&cfg.SecondFactor, "ask, reject or ignore"),
 		"second_factor_tables": directive.Texts(&cfg.SecondFactorTables, "tables, such as otp_totp_totpdevice"),
-	}).Example("basic on")
+	})).Example("basic on")
 }
 
 // Option implements Config.
@@ -110,6 +138,9 @@ func (c *PasswordConfig) Validate() error {
 	}
 	if c.SecondFactor == secondFactorIgnore && len(c.SecondFactorTables) > 0 {
 		return setting.Errorf("second_factor_tables", "second_factor_tables has no effect with second_factor ignore: remove one of the two")
+	}
+	if _, err := c.FactorSettings(); err != nil {
+		return err
 	}
 	_, err := c.newHashers()
 	return err

@@ -24,6 +24,9 @@ const stepFactor = "second_factor"
 // fieldCode, too.
 const fieldRecovery = "recovery"
 
+// errorWrongFactor is the error for a wrong code of an app, which has another one soon.
+const errorWrongFactor = "wrong_factor"
+
 // ask shows the form for the code, or says that the user's second factors can't be
 // asked for here.
 func (s *factorStep) ask(w http.ResponseWriter, r *http.Request, form Form, visit Visit, proven *authn.ProvenPassword) error {
@@ -57,6 +60,9 @@ func (s *factorStep) show(w http.ResponseWriter, r *http.Request, visit Visit, s
 	}
 	if shown.Field == fieldCode && !kinds.App {
 		shown.Field = fieldRecovery
+	}
+	if shown.Field == fieldRecovery && shown.Error == errorWrongFactor {
+		shown.Error = "wrong_recovery" // which no wait makes right
 	}
 	data, err := s.page.Data(w, visit, shown)
 	if err != nil {
@@ -100,7 +106,7 @@ func (s *factorStep) serve(w http.ResponseWriter, r *http.Request, form Form, vi
 	case secondfactor.HasEnded(err):
 		return s.page.show(w, r, visit, http.StatusUnauthorized, Shown{Error: "code_over"})
 	case authn.IsRejection(err):
-		shown.Error = "wrong_factor"
+		shown.Error = errorWrongFactor
 		return s.show(w, r, visit, http.StatusUnauthorized, pending, shown)
 	case err != nil:
 		return visit.Fail(w, err)

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/django/otp"
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/seal"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -27,6 +28,9 @@ type Store interface {
 type Environment struct {
 	// Store returns the store, once requests come.
 	Store func() Store
+
+	// Settings are those of the libraries.
+	Settings authn.FactorSettings
 
 	Now    func() time.Time
 	Logger *zap.Logger
@@ -70,10 +74,10 @@ func (a *Asker) Kinds(ctx context.Context, p *Pending) (Kinds, error) {
 		case userstore.StaticTokens:
 			kinds.Recovery = kinds.Recovery || len(f.Tokens) > 0
 		case userstore.AllauthTOTP:
-			_, err := allauth.VerifyTOTP(f.Data, "", a.env.Now())
+			_, err := a.env.Settings.Allauth.VerifyTOTP(f.Data, "", a.env.Now())
 			kinds.App = kinds.App || !a.isBroken(p, err)
 		case userstore.AllauthRecovery:
-			_, err := allauth.UseRecoveryCode(f.Data, "")
+			_, err := a.env.Settings.Allauth.UseRecoveryCode(f.Data, "")
 			kinds.Recovery = kinds.Recovery || !a.isBroken(p, err)
 		}
 	}

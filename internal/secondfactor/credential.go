@@ -109,7 +109,7 @@ func (c *Credential) ProveSlowly(ctx context.Context, user *userstore.User) erro
 	}
 	var v verdict
 	err := c.asker.env.Store().UseFactors(ctx, user.PrimaryKey, func(factors []*userstore.Factor) {
-		v = verify(factors, c.code, c.asker.env.Now())
+		v = verify(&c.asker.env.Settings, factors, c.code, c.asker.env.Now())
 	})
 	switch {
 	case err != nil:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/secondfactor"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -217,5 +218,68 @@ func TestFactorsWithLeastRights(t *testing.T) {
 	}
 	if len(granted) < 4 {
 		t.Errorf("only these were missing: %v", granted)
+	}
+}
+
+// TestSettingsOfTheLibrariesChangeTheVerdict: codes that are wrong by the defaults.
+func TestSettingsOfTheLibrariesChangeTheVerdict(t *testing.T) {
+	t.Parallel()
+	zero, no := 0, false
+	const lockedApp = "UPDATE otp_totp_totpdevice SET throttling_failure_count = 5, throttling_failure_timestamp = '1970-01-01 00:00:58'"
+	const lockedPaper = "UPDATE otp_static_staticdevice SET throttling_failure_count = 5, throttling_failure_timestamp = '1970-01-01 00:00:58'"
+	for _, test := range []struct {
+		name string
+		cfg  authn.PasswordConfig
+		rows []string
+		code string
+	}{
+		{"digits of allauth's app", authn.PasswordConfig{MFATOTPDigits: 8}, []string{allauthApp}, "94287082"},
+		{"its period", authn.PasswordConfig{MFATOTPPeriod: 60}, []string{allauthApp}, "755224"},
+		{"its tolerance", authn.PasswordConfig{MFATOTPTolerance: 1}, []string{allauthApp}, "755224"},
+		{"the number of recovery codes", authn.PasswordConfig{MFARecoveryCodeCount: 12}, []string{allauthCodes}, "64402340"},
+		{"their digits", authn.PasswordConfig{MFARecoveryCodeDigits: 6}, []string{allauthCodes}, "141973"},
+		{"no lock of an app", authn.PasswordConfig{OTPTOTPThrottleFactor: &zero}, []string{appDevice, lockedApp}, codeAt59},
+		{"no lock of static tokens", authn.PasswordConfig{OTPStaticThrottleFactor: &zero}, []string{paperDevice, paperTokens, lockedPaper}, "aaaaaaaa"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			d := newDatabase(t)
+			for _, row := range test.rows {
+				d.exec(row)
+			}
+			s := d.store(userstore.Config{QueryTimeout: patient})
+			for _, verdict := range []struct {
+				cfg        authn.PasswordConfig
+				isAccepted bool
+			}{{authn.PasswordConfig{}, false}, {test.cfg, true}} {
+				accepted := ""
+				if err := s.UseFactors(t.Context(), token.IntKey(1), func(factors []*userstore.Factor) {
+					accepted = secondfactor.AcceptsWith(&verdict.cfg, factors, test.code, at59)
+				}); err != nil {
+					t.Fatal(err)
+				}
+				if (accepted != "") != verdict.isAccepted {
+					t.Errorf("with %+v, the code is accepted by %q", verdict.cfg, accepted)
+				}
+			}
+		})
+	}
+	d := newDatabase(t)
+	d.exec(appDevice)
+	s := d.store(userstore.Config{QueryTimeout: patient})
+	for _, cfg := range []authn.PasswordConfig{{OTPTOTPSync: &no}, {}} {
+		d.exec("UPDATE otp_totp_totpdevice SET last_t = -1, drift = 0")
+		if err := s.UseFactors(t.Context(), token.IntKey(1), func(factors []*userstore.Factor) {
+			secondfactor.AcceptsWith(&cfg, factors, "755224", at59) // of the period before
+		}); err != nil {
+			t.Fatal(err)
+		}
+		want := "-1"
+		if cfg.OTPTOTPSync != nil {
+			want = "0"
+		}
+		if drift := d.text("SELECT drift FROM otp_totp_totpdevice"); drift != want {
+			t.Errorf("with %+v, the drift is %s, want %s", cfg, drift, want)
+		}
 	}
 }

@@ -7,24 +7,9 @@ import (
 	"unicode"
 
 	"github.com/caddy-sesame/caddy-sesame/django/otp"
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
-
-// The settings of the libraries are their defaults.
-const (
-	throttleFactor = 1 // OTP_TOTP_THROTTLE_FACTOR and OTP_STATIC_THROTTLE_FACTOR
-	allauthPeriod  = 30 * time.Second
-)
-
-var totpSettings = otp.TOTPSettings{ThrottleFactor: throttleFactor}
-
-var allauth = func() *otp.Allauth {
-	checks, err := otp.NewAllauth(otp.AllauthSettings{})
-	if err != nil {
-		panic(err) // unreachable: the defaults are right
-	}
-	return checks
-}()
 
 // verdict is what became of a code.
 type verdict struct {
@@ -37,16 +22,16 @@ type verdict struct {
 // verify checks a code against factors, as their libraries do, and marks those whose
 // rows change. The first factor that accepts the code is the only one to change: a
 // recovery code is no wrong code of the app.
-func verify(factors []*userstore.Factor, code string, now time.Time) verdict {
+func verify(with *authn.FactorSettings, factors []*userstore.Factor, code string, now time.Time) verdict {
 	var v verdict
 	var failed []func()
 	for _, f := range factors {
-		fail, err := try(f, code, now)
+		fail, err := try(with, f, code, now)
 		switch {
 		case err == nil:
 			return verdict{accepted: f.Kind}
 		case errors.Is(err, otp.ErrThrottled):
-			until, _ := f.LockedUntil(throttleFactor, now)
+			until, _ := f.LockedUntil(throttleOf(with, f.Kind), now)
 			if wait := until.Sub(now); v.wait == 0 || wait < v.wait {
 				v.wait = wait
 			}
@@ -66,18 +51,26 @@ func verify(factors []*userstore.Factor, code string, now time.Time) verdict {
 	return v
 }
 
+// throttleOf is the factor by which wrong codes lock a factor of a kind.
+func throttleOf(with *authn.FactorSettings, kind userstore.FactorKind) int64 {
+	if kind == userstore.StaticTokens {
+		return with.StaticThrottle
+	}
+	return with.TOTP.ThrottleFactor
+}
+
 // try checks a code against one factor, and marks it as used if the code is right.
 // If it is wrong, fail has that written.
-func try(f *userstore.Factor, code string, now time.Time) (fail func(), err error) {
+func try(with *authn.FactorSettings, f *userstore.Factor, code string, now time.Time) (fail func(), err error) {
 	switch f.Kind {
 	case userstore.TOTP:
-		return tryTOTP(f, compact(code), now)
+		return tryTOTP(with, f, compact(code), now)
 	case userstore.StaticTokens:
-		return tryStatic(f, strings.TrimSpace(code), now)
+		return tryStatic(with, f, strings.TrimSpace(code), now)
 	case userstore.AllauthTOTP:
-		return nothing, tryAllauthTOTP(f, compact(code), now)
+		return nothing, tryAllauthTOTP(with, f, compact(code), now)
 	}
-	data, err := allauth.UseRecoveryCode(f.Data, strings.TrimSpace(code))
+	data, err := with.Allauth.UseRecoveryCode(f.Data, strings.TrimSpace(code))
 	if err != nil {
 		return nothing, err
 	}
@@ -98,8 +91,8 @@ func compact(code string) string {
 	}, code)
 }
 
-func tryTOTP(f *userstore.Factor, code string, now time.Time) (fail func(), err error) {
-	after, err := f.Device.Verify(code, totpSettings, now)
+func tryTOTP(with *authn.FactorSettings, f *userstore.Factor, code string, now time.Time) (fail func(), err error) {
+	after, err := f.Device.Verify(code, with.TOTP, now)
 	if err == nil {
 		f.Device = after
 		f.Use(now)
@@ -110,8 +103,8 @@ func tryTOTP(f *userstore.Factor, code string, now time.Time) (fail func(), err 
 	}, err
 }
 
-func tryStatic(f *userstore.Factor, code string, now time.Time) (fail func(), err error) {
-	if _, isLocked := f.LockedUntil(throttleFactor, now); isLocked {
+func tryStatic(with *authn.FactorSettings, f *userstore.Factor, code string, now time.Time) (fail func(), err error) {
+	if _, isLocked := f.LockedUntil(with.StaticThrottle, now); isLocked {
 		return nothing, otp.ErrThrottled
 	}
 	if token := otp.MatchStatic(f.Tokens, code); token >= 0 {
@@ -130,12 +123,12 @@ func tryStatic(f *userstore.Factor, code string, now time.Time) (fail func(), er
 // cache, which the gateway can't read. But it writes the time of each use, as the
 // gateway does: a code of a period in which the factor was used doesn't count, nor
 // one of an earlier period. So a code that was used in Django doesn't count here.
-func tryAllauthTOTP(f *userstore.Factor, code string, now time.Time) error {
-	step, err := allauth.VerifyTOTP(f.Data, code, now)
+func tryAllauthTOTP(with *authn.FactorSettings, f *userstore.Factor, code string, now time.Time) error {
+	step, err := with.Allauth.VerifyTOTP(f.Data, code, now)
 	if err != nil {
 		return err
 	}
-	if f.LastUsed != nil && f.LastUsed.Unix() >= step*int64(allauthPeriod/time.Second) {
+	if f.LastUsed != nil && f.LastUsed.Unix() >= step*with.Period {
 		return otp.ErrMismatch
 	}
 	f.Use(now)
