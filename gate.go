@@ -327,12 +327,8 @@ func (g builder) provisionStore(ctx caddy.Context) error {
 	}
 	store.ObserveLookups(observeLookup)
 	if allowed := g.config.LimitFailures.WithDefaults(); !allowed.Off {
-		failures, err := limit.Acquire(allowed)
-		if err != nil {
-			return err
-		}
 		queue := limit.NewQueue(store.LookupEach, cfg.TimeLimit())
-		g.limiter = &limiter{failures: failures, queue: queue, logger: g.logger, audit: &g.audit}
+		g.limiter = &limiter{failures: limit.Acquire(allowed), queue: queue, logger: g.logger, audit: &g.audit}
 	}
 	if g.config.Cache != nil {
 		if g.cache, err = userstore.NewCache(store, *g.config.Cache); err != nil {
@@ -483,7 +479,7 @@ func (g *gate) close() error {
 	}
 	if g.limiter != nil {
 		g.limiter.queue.Stop()
-		errs = append(errs, g.limiter.failures.Release())
+		g.limiter.failures.Release()
 	}
 	if g.cache != nil {
 		errs = append(errs, g.cache.Close())

@@ -61,6 +61,49 @@ func TestClientWhoseFailuresAreForgivenMakesRoom(t *testing.T) {
 	})
 }
 
+// TestClientThatMustWaitANanosecondIsLimited fails at the last moment of its wait, and
+// at the next one.
+func TestClientThatMustWaitANanosecondIsLimited(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ wait, more time.Duration }{{time.Nanosecond, 0}, {0, time.Nanosecond}} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newTestFailures(20, time.Minute)
+			client := ClientOf("192.0.2.1")
+			for range 20 {
+				f.Note(client)
+			}
+			time.Sleep(3*time.Second - time.Nanosecond + test.more)
+			if wait := f.Wait(client); wait != test.wait {
+				t.Errorf("it waits %s, want %s", wait, test.wait)
+			}
+			if noted := f.Note(client); noted.Wait != test.wait || noted.First != (test.wait > 0) {
+				t.Errorf("its failure: %+v, want a wait of %s", noted, test.wait)
+			}
+		})
+	}
+}
+
+// TestAFailureIsForgivenEachNanosecond, if the limit would forgive several.
+func TestAFailureIsForgivenEachNanosecond(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newTestFailures(1000, 10*time.Nanosecond)
+		client := ClientOf("192.0.2.1")
+		for i := range 1000 {
+			if noted := f.Note(client); noted.Wait != 0 {
+				t.Fatalf("failure %d: %+v", i+1, noted)
+			}
+		}
+		if noted := f.Note(client); noted.Wait != time.Nanosecond {
+			t.Errorf("failure 1001: %+v, want a wait of 1ns", noted)
+		}
+		time.Sleep(time.Nanosecond)
+		if wait := f.Wait(client); wait != 0 {
+			t.Errorf("a nanosecond later it waits %s", wait)
+		}
+	})
+}
+
 // TestLimitedClientIsToldAgain after the time in which all failures are forgiven,
 // if it fails without end, and is counted each time.
 func TestLimitedClientIsToldAgain(t *testing.T) {

@@ -1,7 +1,6 @@
 package limit
 
 import (
-	"fmt"
 	"hash/maphash"
 	"net/netip"
 	"sync"
@@ -24,19 +23,19 @@ var seed = maphash.MakeSeed()
 // ClientOf returns the client of an address, as Caddy writes it. Addresses that
 // aren't IP addresses, as with a Unix socket, are all the same client.
 func ClientOf(address string) Client {
-	var text [9]byte // 4 or 6, and the address or network
-	if addr, err := netip.ParseAddr(address); err == nil {
-		if addr = addr.Unmap(); addr.Is4() {
-			ip := addr.As4()
-			text[0] = 4
-			copy(text[1:], ip[:])
-		} else {
-			ip := addr.As16()
-			text[0] = 6
-			copy(text[1:], ip[:8])
-		}
+	var network struct {
+		bits  int
+		begin [16]byte
 	}
-	return Client(max(maphash.Bytes(seed, text[:]), 1))
+	if addr, err := netip.ParseAddr(address); err == nil {
+		addr, network.bits = addr.Unmap(), 64
+		if addr.Is4() {
+			network.bits = 32
+		}
+		prefix, _ := addr.Prefix(network.bits) // both lengths are possible
+		network.begin = prefix.Addr().As16()
+	}
+	return Client(max(maphash.Comparable(seed, network), 1))
 }
 
 // Failures counts the failures of clients, in memory that doesn't grow. All
@@ -85,20 +84,15 @@ var failuresOf = caddy.NewUsagePool()
 
 // Acquire returns the failures of a limit, which all handlers with that limit
 // share. Each call needs one Release.
-func Acquire(limit Config) (*Failures, error) {
-	value, _, err := failuresOf.LoadOrNew(limit, func() (caddy.Destructor, error) { return newFailures(limit), nil })
-	if err != nil {
-		return nil, fmt.Errorf("limit_failures: %w", err)
-	}
-	return value.(*Failures), nil
+func Acquire(limit Config) *Failures {
+	// The only errors are those of the function, which has none.
+	value, _, _ := failuresOf.LoadOrNew(limit, func() (caddy.Destructor, error) { return newFailures(limit), nil })
+	return value.(*Failures)
 }
 
 // Release releases failures that Acquire returned.
-func (f *Failures) Release() error {
-	if _, err := failuresOf.Delete(f.limit); err != nil {
-		return fmt.Errorf("limit_failures: %w", err)
-	}
-	return nil
+func (f *Failures) Release() {
+	_, _ = failuresOf.Delete(f.limit) // the only errors are those of Destruct
 }
 
 // InUse returns how many limits have failures in this process.

@@ -152,19 +152,7 @@ func TestFailuresAreSharedByEqualLimits(t *testing.T) {
 	if before != 0 {
 		t.Errorf("%d limits are in use before any is", before)
 	}
-	acquire := func(limit Config) *Failures {
-		f, err := Acquire(limit)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return f
-	}
-	release := func(f *Failures) {
-		if err := f.Release(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	f := acquire(limit)
+	f := Acquire(limit)
 	client := ClientOf("192.0.2.1")
 	for range 4 {
 		f.Note(client)
@@ -172,24 +160,24 @@ func TestFailuresAreSharedByEqualLimits(t *testing.T) {
 	if f.Wait(client) == 0 {
 		t.Error("after 4 failures of 3 the client isn't limited")
 	}
-	again, other := acquire(limit), acquire(Config{Failures: 4, Per: limit.Per})
+	again, other := Acquire(limit), Acquire(Config{Failures: 4, Per: limit.Per})
 	if again != f || other == f || InUse() != before+2 {
 		t.Errorf("the same limit has the same failures: %t, another one: %t; %d in use, want %d", again == f, other == f, InUse(), before+2)
 	}
-	release(f)
-	if next := acquire(limit); next.Wait(client) == 0 {
+	f.Release()
+	if next := Acquire(limit); next.Wait(client) == 0 {
 		t.Error("while the limit is in use its failures are forgotten")
 	}
-	release(other)
-	release(again)
-	release(again)
+	other.Release()
+	again.Release()
+	again.Release()
 	if InUse() != before {
 		t.Errorf("%d limits are in use after their release, want %d", InUse(), before)
 	}
-	if fresh := acquire(limit); fresh.Wait(client) != 0 {
+	if fresh := Acquire(limit); fresh.Wait(client) != 0 {
 		t.Error("the failures of a limit that was no longer in use are still known")
 	} else {
-		release(fresh)
+		fresh.Release()
 	}
 }
 

@@ -56,10 +56,11 @@ type standingBucket struct {
 type standingSlot struct {
 	id    atomic.Uint64
 	until atomic.Int64 // in nanoseconds since Failures.began
-	at    atomic.Int64 // when it was rejected, likewise; -1 is Valid
+	at    atomic.Int64 // when it was rejected, likewise, or notRejected
 }
 
-const isValid = -1
+// notRejected is in the place of a time in the slot of an accepted credential.
+const notRejected = -1
 
 // A Credential identifies a token or a session cookie among the client's earlier
 // ones. It is a keyed hash, and never 0.
@@ -95,7 +96,7 @@ func standingAt(until, at, now int64) Standing {
 	switch {
 	case until <= now:
 		return Unseen
-	case at == isValid:
+	case at == notRejected:
 		return Valid
 	case now-at < int64(RejectedFor):
 		return Rejected
@@ -106,7 +107,7 @@ func standingAt(until, at, now int64) Standing {
 
 // RememberValid notes that a credential was accepted.
 func (f *Failures) RememberValid(c Credential) {
-	f.remember(c, f.now()+int64(validFor), isValid)
+	f.remember(c, f.now()+int64(validFor), notRejected)
 }
 
 // RememberRejected notes that a credential was rejected. It reports whether the
@@ -132,7 +133,7 @@ func (f *Failures) remember(c Credential, until, at int64) (isNew bool) {
 			slot.set(c, until, at)
 			return before == Unseen || before == Valid
 		}
-		if slot.until.Load() > now && slot.at.Load() == isValid && at != isValid {
+		if slot.isValid(now) && at != notRejected {
 			continue
 		}
 		if replaced == nil || slot.isBefore(replaced, now) {
@@ -145,23 +146,18 @@ func (f *Failures) remember(c Credential, until, at int64) (isNew bool) {
 	return true
 }
 
-// isBefore reports whether a slot is to be replaced before another: forgotten ones
-// first, then rejected ones, then the oldest.
+// isBefore reports whether a slot is to be replaced before another: accepted
+// credentials last, and the one first that is forgotten first, or long ago.
 func (s *standingSlot) isBefore(other *standingSlot, now int64) bool {
-	rank := func(s *standingSlot) int {
-		switch standingAt(s.until.Load(), s.at.Load(), now) {
-		case Unseen:
-			return 0
-		case Valid:
-			return 2
-		default:
-			return 1
-		}
-	}
-	if mine, its := rank(s), rank(other); mine != its {
-		return mine < its
+	if its := other.isValid(now); s.isValid(now) != its {
+		return its
 	}
 	return s.until.Load() < other.until.Load()
+}
+
+// isValid reports whether the standing is Valid.
+func (s *standingSlot) isValid(now int64) bool {
+	return standingAt(s.until.Load(), s.at.Load(), now) == Valid
 }
 
 // set is called with the bucket's lock held.
