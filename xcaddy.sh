@@ -110,7 +110,7 @@ prepare() {
 	# The replacement after = makes it this checkout, whatever is published under
 	# the module's path. With a version, go doesn't even ask what there is; this
 	# one is no release's.
-	XCADDY_SKIP_BUILD=1 "$xcaddy" build "$version" --with "$module@v0.0.0=$root" --output "$root/caddy.new" 2>&1 |
+	XCADDY_SKIP_BUILD=1 "$xcaddy" build "$version" --with "$module@v0.0.0=$root" --with "$module/follow@v0.0.0=$root/follow" --output "$root/caddy.new" 2>&1 |
 		counting "$log" 'go: downloading' 'downloaded %d modules' >&2 || return 1
 	local dir
 	dir=$(sed -n 's/.*leaving folder intact: //p' "$log")
@@ -123,7 +123,8 @@ prepare() {
 	ln -s "$root" "$dir/sesame"
 	(
 		cd -- "$dir" &&
-			go mod edit -dropreplace="$module@v0.0.0" -replace="$module=./sesame" &&
+			go mod edit -dropreplace="$module@v0.0.0" -replace="$module=./sesame" \
+				-dropreplace="$module/follow@v0.0.0" -replace="$module/follow=./sesame/follow" &&
 			go mod tidy -e
 	) >>"$log" 2>&1 || {
 		rm -rf -- "$dir"
@@ -175,9 +176,10 @@ build() {
 	# Not through a pipe: grep is done before caddy is, which would count as its
 	# failure.
 	local modules
-	modules=$(./caddy.new list-modules) && grep -qx 'http\.handlers\.sesame' <<<"$modules" || {
+	modules=$(./caddy.new list-modules) && grep -qx 'http\.handlers\.sesame' <<<"$modules" &&
+		grep -qx 'http\.handlers\.sesame\.followers\.mysql' <<<"$modules" || {
 		rm -f caddy.new
-		fail "the caddy that was built lacks http.handlers.sesame"
+		fail "the caddy that was built lacks http.handlers.sesame, or its follower of the binlog"
 	}
 	# Not before it is whole, and never into the file of a running caddy.
 	mv -f caddy.new caddy
@@ -211,8 +213,8 @@ list_modules() {
 		cat .cache/sbom.log >&2
 		fail "the list wasn't made"
 	}
-	# The name that compile_caddy gives this checkout is unique.
-	sed -i.bak -e "s#pkg:golang/\./sesame@#pkg:golang/$module@#g" -e "s#\"name\": \"\./sesame\"#\"name\": \"$module\"#" "$file"
+	# The name that prepare gives this checkout is unique.
+	sed -i.bak -e "s#pkg:golang/\./sesame\([@/]\)#pkg:golang/$module\1#g" -e "s#\"name\": \"\./sesame\([\"/]\)#\"name\": \"$module\1#" "$file"
 	rm -f -- "$file.bak"
 }
 
@@ -294,7 +296,7 @@ tests() {
 	else
 		echo "xcaddy.sh: without cgo and a C compiler (Debian: apt install gcc libc6-dev) the tests run without -race" >&2
 	fi
-	for dir in . internal/devmysql internal/devsmtp bench e2e soak packaging tools/mutate; do
+	for dir in . follow internal/devmysql internal/devsmtp bench e2e soak packaging tools/mutate; do
 		[ -f "$dir/go.mod" ] || continue
 		# With -race, the root's tests take more than half of go's own limit, 10m.
 		(cd -- "$dir" && go test ${race[@]+"${race[@]}"} -timeout 20m "$@" ./...) || failed+=("$dir")

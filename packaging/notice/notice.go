@@ -18,7 +18,7 @@ import (
 type Sources struct {
 	ModuleCache string // GOMODCACHE
 	GoRoot      string
-	Own         string // the path of the module whose licence is elsewhere
+	Own         string // the path of the module whose licence is elsewhere, with those in its directories
 }
 
 // Collect returns the licences and notices of Go and of all modules that are in a
@@ -34,7 +34,7 @@ func Collect(binary string, from Sources) (string, error) {
 	}
 	all := []string{text}
 	for _, dep := range info.Deps {
-		if dep.Path == from.Own {
+		if dep.Path == from.Own || strings.HasPrefix(dep.Path, from.Own+"/") {
 			continue
 		}
 		dir, err := directory(dep, from.ModuleCache)
