@@ -195,6 +195,14 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    userstore mysql {
 //	        dsn <dsn>...
 //	        dsn_file <path>...
+//	        follow {
+//	            dsn <dsn>
+//	            dsn_file <path>
+//	            lease <duration>
+//	            max_users <n>
+//	            max_size <size>
+//	            strict [on|off]
+//	        }
 //	        read_after_write [on|off]
 //	        replica <dsn>...
 //	        replica_file <path>...

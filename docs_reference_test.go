@@ -104,7 +104,7 @@ func TestReferenceOptions(t *testing.T) {
 			name := codes(row[0])[0]
 			documented = append(documented, block+" "+name)
 			fields = append(fields, codes(row[1])...)
-			if row[3] == "at start" {
+			if row[3] == "at start" && !slices.Contains(resolved, name) {
 				resolved = append(resolved, name)
 			}
 			if row[4] == "" {

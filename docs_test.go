@@ -65,7 +65,7 @@ func TestDocsCaddyfiles(t *testing.T) {
 			db.mustExec(t, "ALTER TABLE auth_user DROP COLUMN object_id")
 		})
 		for name, value := range map[string]string{
-			"SESAME_DSN": db.dsn, "DJANGO_SECRET_KEY": secretKey, "DJANGO_SECRET_KEY_OLD": "old " + secretKey,
+			"SESAME_DSN": db.dsn, "SESAME_FOLLOW_DSN": db.dsn, "DJANGO_SECRET_KEY": secretKey, "DJANGO_SECRET_KEY_OLD": "old " + secretKey,
 			"ASSERTION_KEY": newAssertionKey(t), "ASSERTION_KEY_NEXT": newAssertionKey(t),
 			"DJANGO_SECRET_KEY_NEW": "new " + secretKey, "SESAME_KEY": "key", "SMTP_PASSWORD": "secret", "SIMPLE_JWT_VERIFYING_KEY": publicKey(t),
 		} {

@@ -61,10 +61,11 @@ type gate struct {
 
 	// Where users are found.
 	store   *userstore.MySQL
-	users   userstore.Finder // in the store and the cache
-	cache   *userstore.Cache // nil for none
-	watcher *watch.Watcher   // nil for never
-	proven  *proven          // for later handlers
+	users   userstore.Finder     // in the store and the cache
+	cache   *userstore.Cache     // nil for none
+	follows *userstore.Following // nil for none
+	watcher *watch.Watcher       // nil for never
+	proven  *proven              // for later handlers
 
 	// What answers in place of the upstream.
 	pages      *page.Pages
@@ -330,14 +331,8 @@ func (g builder) provisionStore(ctx caddy.Context) error {
 		queue := limit.NewQueue(store.LookupEach, cfg.TimeLimit())
 		g.limiter = &limiter{failures: limit.Acquire(allowed), queue: queue, logger: g.logger, audit: &g.audit}
 	}
-	if g.config.Cache != nil {
-		if g.cache, err = userstore.NewCache(store, *g.config.Cache); err != nil {
-			return setting.In("cache", err)
-		}
-	}
-	g.users = userstore.Finder{Store: store, Cache: g.cache}
-	if g.limiter != nil {
-		g.limiter.users, g.limiter.cache = g.users, g.cache
+	if err := g.keepRows(ctx, validating); err != nil {
+		return err
 	}
 	if _, err := g.keys(ctx); err != nil && !errors.Is(err, userstore.ErrUnavailable) {
 		return err
@@ -483,6 +478,9 @@ func (g *gate) close() error {
 	}
 	if g.cache != nil {
 		errs = append(errs, g.cache.Close())
+	}
+	if g.follows != nil {
+		errs = append(errs, g.follows.Close())
 	}
 	if g.store != nil {
 		errs = append(errs, g.store.Close())

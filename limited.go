@@ -21,7 +21,6 @@ type limiter struct {
 	failures *limit.Failures
 	queue    *limit.Queue // of clients over the limit
 	users    userstore.Finder
-	cache    *userstore.Cache // nil for none
 	logger   *zap.Logger
 	audit    *audit
 }
@@ -145,8 +144,8 @@ func (l *limiter) findInTurn(r *http.Request, guess string, key userstore.Key, f
 	case standing == limit.Rejected && wait > 0:
 		return nil, &limit.Exceeded{Wait: max(wait, limit.RejectedFor)}
 	}
-	if pk, ok := key.PrimaryKey(); ok && l.cache != nil && !fresh {
-		if user, _ := l.cache.Kept(pk); user != nil && check(user) == nil {
+	if !fresh {
+		if user := l.users.Kept(key); user != nil && check(user) == nil {
 			return user, nil
 		}
 	}

@@ -111,8 +111,8 @@ func issuesOf(h *Handler) operator.Issues {
 	settings, _ := h.tokenSettings(asWritten) // an error is reported by Tokens or PackerEncoding
 	settings.Encoding = nil
 	store := h.storeConfig()
-	// Tokens depend neither on rights nor on replicas.
-	store.Groups, store.Permissions, store.Replicas, store.ReplicaFiles = nil, nil, nil, nil
+	// Tokens depend neither on rights nor on replicas, nor on how rows are kept.
+	store.Groups, store.Permissions, store.Replicas, store.ReplicaFiles, store.Follow = nil, nil, nil, nil, nil
 	return operator.Issues{
 		TokenName:      cmp.Or(h.TokenName, claim.DefaultName),
 		FromQuery:      len(h.TokenFrom) == 0 || slices.ContainsFunc(h.TokenFrom, func(s TokenSource) bool { return s.From == claim.FromQuery }),

@@ -2,12 +2,15 @@ package sesame
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -62,7 +65,44 @@ func (h *Handler) outlivePassword() bool {
 // mayReadOld reports whether users may come from rows that were read before a
 // request arrived, or from replicas.
 func (h *Handler) mayReadOld() bool {
-	return h.Cache != nil || len(h.UserStore.Replicas)+len(h.UserStore.ReplicaFiles) > 0
+	return h.Cache != nil || h.UserStore.Follow != nil || len(h.UserStore.Replicas)+len(h.UserStore.ReplicaFiles) > 0
+}
+
+// keepRows has rows be kept as the configuration says, and prepares to find users.
+func (g builder) keepRows(ctx caddy.Context, validating bool) (err error) {
+	if g.config.Cache != nil {
+		if g.cache, err = userstore.NewCache(g.store, *g.config.Cache); err != nil {
+			return setting.In("cache", err)
+		}
+	}
+	if err := g.follow(ctx, validating); err != nil {
+		return err
+	}
+	g.users = userstore.Finder{Store: g.store, Cache: g.cache, Following: g.follows}
+	if g.limiter != nil {
+		g.limiter.users = g.users
+	}
+	return nil
+}
+
+// follow has the store's rows kept until the server's binlog says that they have
+// changed, if that is configured.
+func (g builder) follow(ctx caddy.Context, validating bool) error {
+	if g.config.UserStore.Follow == nil {
+		return nil
+	}
+	if _, err := caddy.GetModule(userstore.FollowerModule); err != nil {
+		return setting.Errorf("userstore: follow", "userstore: follow: this build of Caddy can't read binlogs: build it with xcaddy and "+
+			"--with github.com/caddy-sesame/caddy-sesame/follow, or remove follow")
+	}
+	follower, err := ctx.LoadModuleByID(userstore.FollowerModule, nil)
+	if err != nil {
+		return fmt.Errorf("loading what reads binlogs: %w", err)
+	}
+	if !validating {
+		g.follows = g.store.Follow(follower.(userstore.Follower))
+	}
+	return nil
 }
 
 // newest returns the row of a user as it is now, if the visitor may still log in and

@@ -46,6 +46,9 @@ func (h *Handler) Validate() error {
 			return setting.In("cache", err)
 		}
 	}
+	if h.Cache != nil && h.UserStore.Follow != nil {
+		return setting.Errorf("cache", "cache and follow both say how long rows are used again: remove cache, since followed rows are newer")
+	}
 	if h.Password != nil && h.UserStore.Columns.Password == userstore.NoColumn {
 		return setting.Errorf("password", "password: the userstore has no column with passwords (password -): name it, or leave password out")
 	}
@@ -62,6 +65,13 @@ func (h *Handler) Validate() error {
 	store.Replicas = slices.Clone(store.Replicas)
 	for i, dsn := range store.Replicas {
 		store.Replicas[i] = assumedDSN(dsn)
+	}
+	if store.Follow != nil {
+		follow := *store.Follow
+		if follow.DSN != "" {
+			follow.DSN = assumedDSN(follow.DSN)
+		}
+		store.Follow = &follow
 	}
 	if err := store.Validate(); err != nil {
 		return setting.In("userstore", err)
@@ -139,6 +149,7 @@ func (h *Handler) checkSettings(settings token.Settings) error {
 
 // usersID identifies a table of users by its configuration. It holds no secret.
 func usersID(store userstore.Config) string {
+	store.Follow = nil
 	config, err := json.Marshal(store)
 	if err != nil {
 		config = []byte(store.DSN + "\x00" + store.Table)
@@ -163,6 +174,11 @@ func resolveStore(cfg *userstore.Config, resolve func(option, text string) (stri
 		{"tls_ca", &cfg.TLSCA},
 		{"tls_cert", &cfg.TLSCert},
 		{"tls_key", &cfg.TLSKey},
+	}
+	if cfg.Follow != nil {
+		follow := *cfg.Follow
+		cfg.Follow = &follow
+		texts = append(texts, text{"follow: dsn", &follow.DSN}, text{"follow: dsn_file", &follow.DSNFile})
 	}
 	for i := range cfg.MoreDSNs {
 		texts = append(texts, text{"dsn", &cfg.MoreDSNs[i]})
@@ -375,6 +391,9 @@ func (h *Handler) checkDurations() error {
 		{"userstore: query_timeout", store.QueryTimeout},
 		{"userstore: conn_max_lifetime", store.ConnMaxLifetime},
 		{"userstore: conn_max_idle_time", store.ConnMaxIdleTime},
+	}
+	if store.Follow != nil {
+		all = append(all, duration{"userstore: follow: lease", store.Follow.Lease})
 	}
 	if h.MaxAge != nil {
 		all = append(all, duration{"max_age", *h.MaxAge})

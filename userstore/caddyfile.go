@@ -30,6 +30,7 @@ func options(cfg *Config) directive.Options {
 	return directive.Options{
 		"dsn":                severalOption(&cfg.DSN, &cfg.MoreDSNs, "a DSN, as {env.SESAME_DSN}, or several of one cluster").Secret(),
 		"dsn_file":           severalOption(&cfg.DSNFile, &cfg.MoreDSNFiles, "a path, or several"),
+		"follow":             followOption(&cfg.Follow),
 		"read_after_write":   directive.Switch(&cfg.ReadAfterWrite),
 		"replica":            directive.Texts(&cfg.Replicas, "one DSN or more").Secret(),
 		"replica_file":       directive.Texts(&cfg.ReplicaFiles, "one path or more"),

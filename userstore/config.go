@@ -66,6 +66,11 @@ type Config struct {
 	// the DSN.
 	TLSServerName string `json:"tls_server_name,omitempty"`
 
+	// Whether rows are kept, and used until the server's binlog says that they have
+	// changed, so that most requests need no query. It takes the Go module
+	// `follow` in the build, and excludes `cache`. Default: rows aren't kept.
+	Follow *FollowConfig `json:"follow,omitempty"`
+
 	// Whether lookups see what other gateways and applications have written over other
 	// nodes of a Galera cluster (`wsrep_sync_wait`). Otherwise a former password is
 	// accepted for as long as the node is behind. Default: false.
@@ -257,6 +262,11 @@ func (c *Config) Validate() error {
 	}
 	if err := c.validateLimits(); err != nil {
 		return err
+	}
+	if c.Follow != nil {
+		if err := c.Follow.Validate(); err != nil {
+			return setting.In("follow", err)
+		}
 	}
 	_, err := c.location()
 	return err
@@ -468,6 +478,7 @@ func (c *Config) limits() poolLimits {
 		query:       c.TimeLimit(),
 
 		readAfterWrite: c.ReadAfterWrite,
+		identifies:     c.Follow != nil,
 	}
 }
 

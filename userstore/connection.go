@@ -93,6 +93,9 @@ func (c *connection) QueryContext(ctx context.Context, statement string, args []
 // PrepareContext implements driver.ConnPrepareContext. If the server has no
 // room for another prepared statement, it returns one that is sent as text.
 func (c *connection) PrepareContext(ctx context.Context, statement string) (driver.Stmt, error) {
+	if c.from != nil && c.from.limits.identifies && c.isOld() {
+		return nil, driver.ErrBadConn // ResetSession isn't called before the first use
+	}
 	c.begin(ctx, taskOf(statement), statement)
 	made, err := c.fullConn.PrepareContext(ctx, statement)
 	if numberOf(err) == erTooManyStatements {

@@ -31,12 +31,13 @@ type connector struct {
 	log    *driverLog
 
 	current atomic.Pointer[target]
-	former  atomic.Pointer[target] // the former DSN of the same server, or nil
-	changed func()                 // called after a change
-	stall   func()                 // called when a statement was abandoned
-	refused func(error)            // called when the server said that it can't serve or write
-	isUsed  func() bool            // whether the pool uses this server
-	isKnown atomic.Bool            // the server was reached once, see servers.compare
+	former  atomic.Pointer[target]      // the former DSN of the same server, or nil
+	changed func()                      // called after a change
+	leads   func(ServerIdentity) uint64 // called with the server of a new connection; returns the connection's generation
+	stall   func()                      // called when a statement was abandoned
+	refused func(error)                 // called when the server said that it can't serve or write
+	isUsed  func() bool                 // whether the pool uses this server
+	isKnown atomic.Bool                 // the server was reached once, see servers.compare
 
 	generation atomic.Uint64 // number of the current DSN's connections; older connections aren't used again
 
@@ -134,6 +135,14 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.connect(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if c.limits.identifies {
+		is, err := identify(ctx, conn)
+		if err != nil {
+			_ = conn.Close() // err has the cause
+			return nil, err
+		}
+		generation = c.leads(is)
 	}
 	conn.from, conn.generation = c, generation
 	conn.wire.notify(c.stall)

@@ -18,7 +18,8 @@ type Finder struct {
 		LookupVia(ctx context.Context, key Key) (*User, error)
 		Resolve(key Key) Key
 	}
-	Cache *Cache // nil for none
+	Cache     *Cache     // nil for none
+	Following *Following // nil for none; there is no Cache beside it
 }
 
 // Find looks up the user of a key and calls check with the user's row, or with nil if
@@ -34,6 +35,9 @@ func (f *Finder) Find(ctx context.Context, key Key, fresh bool, check func(*User
 		defer span.End()
 	}
 	key = f.Store.Resolve(key)
+	if f.Following != nil {
+		return f.Following.find(ctx, key, fresh, check)
+	}
 	pk, ok := key.PrimaryKey()
 	if !ok {
 		user, err := f.Store.LookupVia(ctx, key)
@@ -51,6 +55,18 @@ func (f *Finder) Find(ctx context.Context, key Key, fresh bool, check func(*User
 	}
 	user, err := f.fresh(ctx, pk)
 	return checked(user, err, check)
+}
+
+// Kept returns the user of a key from a kept row, or nil if there is none.
+func (f *Finder) Kept(key Key) *User {
+	if f.Following != nil {
+		return f.Following.Kept(f.Store.Resolve(key))
+	}
+	if pk, ok := key.PrimaryKey(); ok && f.Cache != nil {
+		user, _ := f.Cache.Kept(pk)
+		return user
+	}
+	return nil
 }
 
 // any reads a row that may be as old as the configuration allows.

@@ -166,6 +166,7 @@ func (s *MySQL) chooseGroups(ctx context.Context, b *builder) error {
 		if err != nil {
 			return setting.In("groups", err)
 		}
+		b.followRelated(groups)
 		same, err := sameKey(groups.table, key, aliasGroup, m.table, m.group, aliasMembership)
 		if err != nil {
 			return setting.In("groups", err)
@@ -223,6 +224,9 @@ func (s *MySQL) ofUser(b *builder, t related, user column, alias string) (string
 		return "", err
 	}
 	b.plan.relationKey = key.name
+	if err := s.followReferring(b, t, user, key); err != nil {
+		return "", err
+	}
 	return sameKey(t.table, user, alias, b.table, key, s.name.sql())
 }
 

@@ -70,6 +70,7 @@ type ViaRow struct {
 	led    *ledFrom
 	values []nullable  // of Reads
 	few    [3]nullable // memory for values if that is enough
+	until  nullable    // the row's time, if it has one
 
 	kept atomic.Value
 }

@@ -94,6 +94,7 @@ func (s *MySQL) readPermissions(ctx context.Context, b *builder) error {
 	if err != nil {
 		return err
 	}
+	b.followRelated(ofGroup)
 	same, err := sameKey(ofGroup.table, group, aliasGranted, m.table, m.group, aliasMembership)
 	if err != nil {
 		return err
@@ -121,6 +122,8 @@ func (s *MySQL) permissionNames(ctx context.Context, b *builder) (name string, d
 	if err != nil {
 		return "", nil, err
 	}
+	b.followRelated(permissions)
+	b.followRelated(types)
 	var key, codename, ofType, typeKey, label column
 	for _, c := range []struct {
 		of   related

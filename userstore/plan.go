@@ -30,6 +30,8 @@ type plan struct {
 	// ones, or one of the name constants.
 	names map[string]int
 
+	following *following // nil if the binlog isn't followed
+
 	selectSQL            string // up to the table of the users
 	revokeSQL, forgetSQL string // empty without a table of revoked tokens
 
@@ -181,6 +183,7 @@ func (s *MySQL) newPlan(ctx context.Context, t table) (*plan, error) {
 		return nil, err
 	}
 	build := builder{plan: p, table: t, columns: []string{quote(p.key.name)}}
+	s.follow(&build)
 	if err := s.choosePassword(&build); err != nil {
 		return nil, err
 	}

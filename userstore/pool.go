@@ -29,6 +29,7 @@ type pool struct {
 	limits  poolLimits
 	log     *driverLog
 	breaker breaker
+	leadsTo lookupServer
 
 	// trial is a statement that reads no row of a table of users. A server may answer
 	// pings and statements without a table while it can't serve. It is nil until a
@@ -49,6 +50,7 @@ type poolLimits struct {
 	maxLifetime, maxIdleTime time.Duration
 	query                    time.Duration
 	readAfterWrite           bool
+	identifies               bool // see lookupServer
 }
 
 // poolKey identifies a pool without revealing its DSN: UsagePool prints keys
@@ -66,8 +68,10 @@ func keyOf(from []source, limits poolLimits) poolKey {
 		binary.BigEndian.PutUint64(fixed[:], uint64(number))
 		hash.Write(fixed[:])
 	}
-	if limits.readAfterWrite {
-		hash.Write([]byte{1})
+	for i, is := range []bool{limits.readAfterWrite, limits.identifies} {
+		if is {
+			hash.Write([]byte{byte(i)})
+		}
 	}
 	for _, of := range from {
 		for _, text := range []string{of.dsn, of.file, of.tls.authorities, of.tls.cert, of.tls.key, of.tls.serverName} {
@@ -115,6 +119,7 @@ func newPool(from []source, limits poolLimits) (*pool, error) {
 	servers.moved = p.closeIdle
 	for _, c := range servers.all {
 		c.changed = p.renew
+		c.leads = func(is ServerIdentity) uint64 { return p.leadsTo.note(is, p.renew, c.generation.Load) }
 		c.stall = func() { p.clear(c) }
 		c.refused = func(err error) {
 			p.closeIdle()

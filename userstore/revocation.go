@@ -57,6 +57,7 @@ func (s *MySQL) chooseRevocations(b *builder) error {
 	if err != nil {
 		return setting.In("revocations", misfitf("%w", err))
 	}
+	s.followRevocations(b, list)
 	b.plan.revocations = b.add("(" + selectPerRow + " CONCAT(COUNT(*), ':', COALESCE(GROUP_CONCAT(CONCAT(" +
 		"IF(r.fingerprint = '', CONCAT('@', COALESCE(" + unixTime("r.revoked") + ", 0)), HEX(r.fingerprint)), '/', " +
 		"COALESCE(" + unixTime("r.expires") + ", ''), '.') SEPARATOR ''), ''))" +

@@ -9,7 +9,7 @@ import (
 )
 
 // identityOf reads the identity of a server.
-func identityOf(t *testing.T, db *sql.DB) userstore.ServerIdentity {
+func identityOf(t testing.TB, db *sql.DB) userstore.ServerIdentity {
 	t.Helper()
 	identity, err := userstore.IdentityOf(func(statement string, found func(name, value string)) error {
 		rows, err := db.Query(statement)

@@ -67,6 +67,8 @@ type User struct {
 
 	groups                        nameList
 	permissions, groupPermissions hexNames
+
+	texts keptTexts // for keeping the row; empty where none are kept
 }
 
 // nullable is a column's text or NULL.

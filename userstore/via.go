@@ -349,6 +349,7 @@ func (s *MySQL) viaTable(ctx context.Context, b *builder, via *Via, width int) (
 		of.value.kind = token.KindString // whatever kind Django gives such a column
 	}
 	of.columns = []string{quote(value.name)}
+	b.followVia(of)
 	for _, name := range via.Reads {
 		c, err := t.column(b, name)
 		if err != nil {
@@ -388,6 +389,9 @@ func (l *ledFrom) read(r *row) (*ViaRow, error) {
 	var copies texts
 	copies.grow(raw)
 	found := &ViaRow{led: l}
+	if l.until >= 0 && r.raw[l.until] != nil {
+		found.until = nullable{string(r.raw[l.until]), true}
+	}
 	if found.values = found.few[:]; len(raw) > len(found.few) {
 		found.values = make([]nullable, len(raw))
 	}

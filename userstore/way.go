@@ -121,6 +121,7 @@ func (w *way) read(r *row, kind token.Kind) (user *User, value token.PrimaryKey,
 		if user, err = w.plan.user(r, kind); err != nil {
 			return nil, value, err
 		}
+		user.texts = w.plan.textsOf(r)
 		return user, user.PrimaryKey, nil
 	}
 	if value, err = w.column.parse(r.raw[w.at], kind); err != nil {
@@ -129,6 +130,7 @@ func (w *way) read(r *row, kind token.Kind) (user *User, value token.PrimaryKey,
 	if user, err = w.plan.user(r, w.plan.schema.Kind); err != nil {
 		return nil, value, err
 	}
+	user.texts = w.plan.textsOf(r)
 	if w.led == nil {
 		return user, value, nil
 	}

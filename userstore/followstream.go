@@ -1,0 +1,338 @@
+package userstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/kept"
+)
+
+// How long to wait between two attempts to follow, and while a server can't be
+// followed until its settings change.
+const (
+	soonestFollow   = 100 * time.Millisecond
+	latestFollow    = 5 * time.Second
+	unfollowableFor = 30 * time.Second
+)
+
+// How often a server is asked up to where its changes are visible, while that matters.
+const (
+	soonestSettle = 2 * time.Millisecond
+	latestSettle  = 50 * time.Millisecond
+)
+
+// leaseQuestions is how often a lease is renewed during its time.
+const leaseQuestions = 4
+
+// leastSilence is the shortest time without any event after which a stream counts as
+// interrupted.
+const leastSilence = 3 * time.Second
+
+// The reasons for which this side ends a stream.
+var (
+	errBackwards     = errors.New("the positions of the log have gone back: the log was reset, or the server has another history now")
+	errStructure     = errors.New("a table's definition has changed")
+	errOtherServer   = errors.New("lookups are answered by another server now")
+	errOtherReplica  = errors.New("another replica answers lookups now")
+	errOtherTables   = errors.New("tables or foreign keys have changed since they were looked at")
+	errFollowingOver = errors.New("it is no longer needed")
+)
+
+// run follows the server until ctx ends.
+func (f *Following) run(ctx context.Context) {
+	wait := soonestFollow
+	for {
+		began := f.now()
+		err := f.once(ctx)
+		f.rows.Unfollow()
+		f.stream.Store(nil)
+		if ctx.Err() != nil {
+			f.state.end(errFollowingOver)
+			return
+		}
+		if f.now().Sub(began) > latestFollow {
+			wait = soonestFollow
+		}
+		pause := wait/2 + rand.N(wait/2) //nolint:gosec // it is no secret
+		if _, isImpossible := errors.AsType[*Unfollowable](err); isImpossible {
+			pause = unfollowableFor
+		}
+		f.tell(err)
+		wait = min(2*wait, latestFollow)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// tell logs why following has ended, unless the last attempt ended for the same
+// reason.
+func (f *Following) tell(err error) {
+	if !f.state.end(err) {
+		return
+	}
+	if _, isImpossible := errors.AsType[*Unfollowable](err); isImpossible {
+		f.logger.Error("the server's binlog can't be followed: each request takes a lookup", zap.Error(err))
+		return
+	}
+	f.logger.Warn("following the server's binlog was interrupted: each request takes a lookup until it goes on", zap.Error(err))
+}
+
+// once follows the server until the stream is interrupted.
+func (f *Following) once(ctx context.Context) error {
+	f.state.connecting()
+	reader := f.reader()
+	p, err := reader.ready(ctx)
+	if err != nil {
+		return err
+	}
+	several := reader != f.store || reader.pool.servers.areSeveral()
+	server, err := f.cfg.server(reader.pool.servers.current(), several)
+	if err != nil {
+		return &Unfollowable{err}
+	}
+	look := func(ctx context.Context) ([]keyedTable, error) { return p.following.look(ctx, server, f.store.timeout) }
+	tables, err := look(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(errFollowingOver)
+	s := &followedStream{
+		f: f, stream: kept.NewStream(f.cfg.lease(), f.now), reader: reader, tables: tables, following: p.following,
+		ctx: ctx, cancel: cancel, look: look,
+	}
+	defer reader.pool.leadsTo.onChange(f, func() {
+		f.rows.Unfollow()
+		cancel(errOtherServer)
+	})()
+	err = f.follower.Follow(ctx, FollowSource{
+		Server: server, Identify: s.identify, Timeout: f.store.timeout, Silence: max(2*f.cfg.lease(), leastSilence),
+		Tables: followedTables(tables), Logger: f.logger,
+	}, s)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	cancel(err)
+	s.tasks.Wait()
+	return err
+}
+
+// followedTables are the tables as a Follower needs them.
+func followedTables(tables []keyedTable) []FollowedTable {
+	followed := make([]FollowedTable, len(tables))
+	for i, t := range tables {
+		followed[i] = FollowedTable{Schema: t.schema, Name: t.table}
+		for _, key := range t.keys {
+			followed[i].Keys = append(followed[i].Keys, key.column)
+		}
+	}
+	return followed
+}
+
+// followedStream is a stream of changes while it lasts.
+type followedStream struct {
+	f         *Following
+	stream    *kept.Stream
+	reader    *MySQL
+	tables    []keyedTable
+	following *following
+	look      func(context.Context) ([]keyedTable, error)
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc // ends the stream
+	tasks  sync.WaitGroup
+	is     ServerIdentity
+	tags   []uint64 // memory for Changed
+
+	positions Positions
+	questions questions
+}
+
+// identify makes sure that the stream comes from the server that answers lookups.
+func (s *followedStream) identify(is ServerIdentity) error {
+	s.is = is
+	answers, isKnown := s.reader.pool.leadsTo.current()
+	if isKnown && answers.Is(is) {
+		return nil
+	}
+	return fmt.Errorf("the log is of the server %s, but lookups are answered by %s: the dsn of follow must lead to the server of the dsn of userstore, "+
+		"and neither to a proxy that spreads connections over servers", is, answers)
+}
+
+// Began implements Feed.
+func (s *followedStream) Began(at LogPosition, positions Positions) {
+	s.positions = positions
+	s.stream.Begin(kept.Position(at))
+	s.f.rows.Follow(s.stream)
+	s.f.stream.Store(s)
+	s.tasks.Go(func() { s.settle(positions) })
+	s.tasks.Go(func() { s.renew(positions) })
+}
+
+// Changed implements Feed.
+func (s *followedStream) Changed(at LogPosition, table int, keys [][]*string) {
+	s.f.state.events.Add(1)
+	t := &s.tables[table]
+	tags := s.tags[:0]
+	for _, values := range keys {
+		if len(values) != len(t.keys) || len(t.keys) == 0 {
+			s.all(at)
+			return
+		}
+		for i, value := range values {
+			if value == nil {
+				continue // no user has it
+			}
+			key, err := t.keys[i].read(*value)
+			if err != nil {
+				s.all(at)
+				return
+			}
+			tags = append(tags, s.following.tag(t.keys[i].of, key))
+		}
+	}
+	s.tags = tags
+	s.f.rows.Changed(s.stream, kept.Position(at), tags...)
+}
+
+// ChangedTable implements Feed.
+func (s *followedStream) ChangedTable(at LogPosition, _ int) {
+	s.f.state.events.Add(1)
+	s.all(at)
+}
+
+// ChangedAll implements Feed.
+func (s *followedStream) ChangedAll(at LogPosition, isStructure bool, why string) {
+	s.f.state.events.Add(1)
+	s.f.logger.Debug("all kept rows are dropped, since any may have changed", zap.String("why", why))
+	s.all(at)
+	if isStructure {
+		s.cancel(fmt.Errorf("%w: %s", errStructure, why))
+	}
+}
+
+// all drops all rows.
+func (s *followedStream) all(at LogPosition) {
+	s.f.state.drops.Add(1)
+	s.f.rows.ChangedAll(s.stream, kept.Position(at))
+}
+
+// Reached implements Feed.
+func (s *followedStream) Reached(at LogPosition) {
+	if !s.stream.Reached(kept.Position(at)) {
+		s.f.rows.Unfollow()
+		s.cancel(errBackwards)
+	}
+}
+
+// settle asks up to where changes are visible, while some may not be.
+func (s *followedStream) settle(positions Positions) {
+	for {
+		select {
+		case <-s.stream.Unsettled():
+		case <-s.ctx.Done():
+			return
+		}
+		for wait := soonestSettle; !s.stream.IsSettled(); wait = min(2*wait, latestSettle) {
+			if !s.settleOnce(positions) {
+				return
+			}
+			if s.stream.IsSettled() {
+				break
+			}
+			select {
+			case <-time.After(wait):
+			case <-s.ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// settleOnce returns false if it has ended the stream.
+func (s *followedStream) settleOnce(positions Positions) bool {
+	ctx, cancel := context.WithTimeout(s.ctx, s.f.store.timeout)
+	defer cancel()
+	at, ok, err := positions.Committed(ctx)
+	switch {
+	case err != nil:
+		s.cancel(fmt.Errorf("asking up to where changes are visible: %w", err))
+		return false
+	case !ok:
+		s.cancel(&Unfollowable{errUnsettled})
+		return false
+	}
+	hadBegun := s.stream.HasBegun()
+	if !s.stream.Committed(kept.Position(at)) {
+		s.cancel(errBackwards)
+		return false
+	}
+	return hadBegun || !s.stream.HasBegun() || s.open()
+}
+
+// open has rows be kept, if the tables are still as they were before the stream began:
+// later changes of them are reported.
+func (s *followedStream) open() bool {
+	tables, err := s.look(s.ctx)
+	switch {
+	case err != nil:
+		s.cancel(err)
+		return false
+	case !reflect.DeepEqual(followedTables(tables), followedTables(s.tables)):
+		s.cancel(errOtherTables)
+		return false
+	}
+	s.stream.Open()
+	s.f.state.follows(s)
+	s.f.logger.Info("following the server's binlog: rows are used until they change",
+		zap.Stringer("server", s.is), zap.Int("tables", len(s.tables)))
+	return true
+}
+
+// renew renews the lease.
+func (s *followedStream) renew(positions Positions) {
+	interval := time.NewTicker(s.f.cfg.lease() / leaseQuestions)
+	defer interval.Stop()
+	for {
+		if s.f.reader() != s.reader {
+			s.cancel(errOtherReplica)
+			return
+		}
+		if _, err := s.prove(s.ctx, positions); err != nil {
+			s.cancel(err)
+			return
+		}
+		select {
+		case <-interval.C:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// prove asks for the end of the log. The lease is renewed when the stream has come so
+// far, and counts from before the question.
+func (s *followedStream) prove(ctx context.Context, positions Positions) (kept.Position, error) {
+	limited, cancel := context.WithTimeout(ctx, s.f.store.timeout)
+	defer cancel()
+	began, before := s.f.now(), s.stream.Position()
+	written, err := positions.Written(limited)
+	at := kept.Position(written)
+	switch {
+	case err != nil:
+		return at, fmt.Errorf("asking for the end of the log: %w", err)
+	case at.Before(before):
+		return at, errBackwards
+	}
+	s.stream.WhenReached(at, func() { s.stream.Grant(began) })
+	return at, nil
+}
