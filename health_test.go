@@ -101,7 +101,7 @@ func TestChecksAtOtherPaths(t *testing.T) {
 func TestReadyEndsBeforeTheGateway(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
-		g := startGatewayProcess(t, db, up, site{global: "shutdown_delay 10m"})
+		g := startGatewayProcess(t, db, up, site{global: "shutdown_delay 1m"})
 		g.get(t, "/_sesame/ready").wantStatus(t, http.StatusOK)
 		ended := make(chan struct{})
 		go func() { g.stop(); close(ended) }()

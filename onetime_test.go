@@ -145,7 +145,13 @@ const caddyProcess = "SESAME_TEST_CADDYFILE"
 // startGatewayProcess runs a gateway in a process of its own.
 func startGatewayProcess(t *testing.T, db *database, up *upstream, s site) *gateway {
 	t.Helper()
-	g := &gateway{addr: freeAddr(t), logs: filepath.Join(t.TempDir(), "caddy.log")}
+	return startGatewayProcessAt(t, freeAddr(t), db, up, s)
+}
+
+// startGatewayProcessAt is startGatewayProcess at an address.
+func startGatewayProcessAt(t *testing.T, addr string, db *database, up *upstream, s site) *gateway {
+	t.Helper()
+	g := &gateway{addr: addr, logs: filepath.Join(t.TempDir(), "caddy.log")}
 	caddyfile := filepath.Join(t.TempDir(), "Caddyfile")
 	if err := os.WriteFile(caddyfile, []byte(g.caddyfile(db, up, s)), 0o600); err != nil {
 		t.Fatal(err)
