@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -19,84 +17,21 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/testprogram"
 )
 
-// wordPressDir finds the WordPress of Debian's package, or that of WORDPRESS_DIR.
-func wordPressDir(t *testing.T) string {
+// installWordPress makes a WordPress with the plugin of the guide, and returns its
+// directory.
+func installWordPress(t *testing.T, db *database, addr string) (dir string) {
 	t.Helper()
-	lack := ""
-	dir := os.Getenv("WORDPRESS_DIR")
-	if dir == "" {
-		dir = "/usr/share/wordpress"
-	}
-	if _, err := os.Stat(filepath.Join(dir, "wp-load.php")); err != nil {
-		lack = "there is no WordPress in " + dir + "; install it (Debian: apt-get install wordpress php-mysql), or name its directory in WORDPRESS_DIR"
-	} else if exec.Command("php", "-r", "exit(function_exists('mysqli_connect') ? 0 : 1);").Run() != nil {
-		lack = "there is no php with mysqli (Debian: apt-get install php-cli php-mysql)"
-	}
-	if lack != "" && os.Getenv("CI") != "" {
-		t.Fatal(lack)
-	}
-	if lack != "" {
-		t.Skip(lack)
-	}
-	return dir
-}
-
-// installWordPress copies WordPress and the plugin of the guide, and makes its
-// tables and users. It returns the directory.
-func installWordPress(t *testing.T, db *database, addr string) string {
-	t.Helper()
-	from, dir := wordPressDir(t), t.TempDir()
-	if output, err := exec.Command("cp", "-a", from+"/.", dir).CombinedOutput(); err != nil {
-		t.Fatalf("copying WordPress: %v\n%s", err, output)
-	}
+	db.mustExec(t, "DROP DATABASE IF EXISTS wordpress")
+	db.mustExec(t, "CREATE DATABASE wordpress CHARACTER SET utf8mb4")
+	t.Cleanup(func() { db.mustExec(t, "DROP DATABASE IF EXISTS wordpress") })
 	cfg, err := mysql.ParseDSN(db.dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	db.mustExec(t, "DROP DATABASE IF EXISTS wordpress")
-	db.mustExec(t, "CREATE DATABASE wordpress CHARACTER SET utf8mb4")
-	t.Cleanup(func() { db.mustExec(t, "DROP DATABASE IF EXISTS wordpress") })
-
-	_, plugin, found := strings.Cut(readFile(t, "docs/applications/wordpress.md"), "```php\n")
-	plugin, _, closed := strings.Cut(plugin, "```\n")
-	if !found || !closed {
-		t.Fatal("the guide has no plugin")
-	}
-	for name, text := range map[string]string{
-		"wp-content/mu-plugins/remote-user.php": plugin,
-		"wp-config.php": fmt.Sprintf(`<?php
-define('DB_NAME', 'wordpress'); define('DB_USER', '%s'); define('DB_PASSWORD', '%s'); define('DB_HOST', '%s');
-define('DB_CHARSET', 'utf8mb4'); define('DB_COLLATE', '');
-define('WP_HOME', 'http://%[4]s'); define('WP_SITEURL', 'http://%[4]s');
-define('AUTH_KEY', 'a'); define('SECURE_AUTH_KEY', 'b'); define('LOGGED_IN_KEY', 'c'); define('NONCE_KEY', 'd');
-define('DISABLE_WP_CRON', true); define('WP_HTTP_BLOCK_EXTERNAL', true);
-$table_prefix = 'wp_';
-require_once ABSPATH . 'wp-settings.php';
-`, cfg.User, cfg.Passwd, cfg.Addr, addr),
-		"install.php": `<?php
-define('WP_INSTALLING', true);
-function wp_mail() { return true; }
-require __DIR__ . '/wp-load.php';
-require ABSPATH . 'wp-admin/includes/upgrade.php';
-wp_install('Test', 'wpadmin', 'wpadmin@example.com', false, '', 'x');
-foreach (array('alice', 'zoe', 'bob') as $name) {
-	is_wp_error($e = wp_insert_user(array('user_login' => $name, 'user_pass' => 'x', 'user_email' => "$name@example.com", 'role' => 'author'))) && exit($e->get_error_message());
-}
-`,
-	} {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	install := exec.Command("php", "install.php")
-	install.Dir = dir
-	if output, err := install.CombinedOutput(); err != nil || len(output) > 0 {
-		t.Fatalf("installing WordPress: %v\n%s", err, output)
-	}
+	cfg.DBName = "wordpress"
+	plugin := codeBlocks(section(t, readFile(t, "docs/applications/wordpress.md"), "## The plugin"), "php")[0]
+	dir = t.TempDir()
+	testprogram.WordPress(t, dir, cfg.FormatDSN(), "http://"+addr, plugin, "alice", "zoe", "bob")
 	return dir
 }
 

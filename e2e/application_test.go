@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"database/sql"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/testpeer"
@@ -106,7 +108,25 @@ func startDocumented(t *testing.T, caddyfile, origin string, places map[string]s
 	log
 	tls internal
 %s`, g.logs, origin, site), "SESAME_DSN="+db.dsn, "DJANGO_SECRET_KEY="+secretKey)
+	t.Cleanup(func() { g.wantNoWarnings(t) })
 	return g
+}
+
+// wantNoWarnings fails the test if the gateway has warned of what an application
+// or its configuration does.
+func (g *gateway) wantNoWarnings(t *testing.T) {
+	t.Helper()
+	text, err := os.ReadFile(g.logs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		// Not the store's, which may warn of a slow database.
+		isOurs := strings.Contains(line, `"logger":"http.handlers.sesame"`)
+		if isOurs && (strings.Contains(line, `"level":"warn"`) || strings.Contains(line, `"level":"error"`)) || strings.Contains(line, "panic") {
+			t.Errorf("the gateway logs %s", line)
+		}
+	}
 }
 
 // add adds a user to those that reset has made.
@@ -123,6 +143,7 @@ type application struct {
 	shown string            // a JavaScript expression for the user's name there
 	names map[string]string // what it shows, if that isn't the user's name
 	keeps []string          // its cookies that hold no login, and stay after a logout
+	title string            // of the gateway's page without a login, if there is another way in than a link
 }
 
 // newTab opens a tab in which the application may complain of what it likes.
@@ -160,6 +181,13 @@ func (a *application) wantUser(b *tab, u testUser) {
 	}
 }
 
+// wantNobody fails the test unless the application's page needs a login.
+func (a *application) wantNobody(b *tab) {
+	b.t.Helper()
+	b.open(a.origin + a.path)
+	b.wantTitle(cmp.Or(a.title, "You need a link to get in"))
+}
+
 // tolerant is an expression that is empty where a page isn't there yet.
 func tolerant(expression string) string {
 	return `(() => { try { return ` + expression + ` } catch { return "" } })()`
@@ -188,82 +216,59 @@ func (a *application) cookies(b *tab) (names []string) {
 	return names
 }
 
-// checkUsers has users log in and out in Chromium. The application must show
-// each of them, and none of them to another.
+// checkUsers has users log in and out in one browser, one after the other. The
+// application must show each of them, and none of them to another.
 func (a *application) checkUsers(t *testing.T, users ...testUser) {
 	t.Helper()
+	b := a.newTab(t)
 	for _, u := range users {
-		t.Run(u.username+" logs in with a link, and out", func(t *testing.T) {
-			b := a.newTab(t)
-			a.logIn(b, u)
-			a.wantUser(b, u)
-			b.open(a.origin + a.path)
-			a.wantUser(b, u)
-			a.logOut(b)
-			for _, name := range a.cookies(b) {
-				if !slices.Contains(a.keeps, name) {
-					t.Errorf("after the logout the browser has the cookie %s", name)
-				}
-			}
-			b.open(a.origin + a.path)
-			b.wantTitle("You need a link to get in")
-		})
+		a.logIn(b, u) // and asks before it replaces the user before
+		a.wantUser(b, u)
 	}
-	t.Run("the next user of a browser isn't the one before", func(t *testing.T) {
-		b := a.newTab(t)
-		for _, u := range append(users, users[0]) {
-			a.logIn(b, u)
-			a.wantUser(b, u)
-			b.open(a.origin + a.path)
-			a.wantUser(b, u)
+	first, last := users[0], users[len(users)-1]
+	b.open(a.origin + a.path)
+	a.wantUser(b, last)
+
+	a.logOut(b)
+	for _, name := range a.cookies(b) {
+		if !slices.Contains(a.keeps, name) {
+			t.Errorf("after the logout the browser has the cookie %s", name)
 		}
-	})
-	t.Run("a deactivated user gets nothing", func(t *testing.T) {
-		b := a.newTab(t)
-		a.logIn(b, users[0])
-		a.wantUser(b, users[0])
-		db.exec(t, "UPDATE auth_user SET is_active = 0 WHERE id = ?", users[0].id)
-		b.open(a.origin + a.path)
-		b.wantTitle("You need a link to get in")
-		db.exec(t, "UPDATE auth_user SET is_active = 1 WHERE id = ?", users[0].id)
-	})
-	t.Run("header fields of the client name no user", func(t *testing.T) {
-		forged := network.Headers{}
-		for _, name := range []string{"Remote-User", "remote_user", "X-Remote-User", "X-Forwarded-User", "Remote-User-Id", "User-Name", "User-Mail"} {
-			forged[name] = users[1].username
-		}
-		status, _ := a.request(t, http.MethodGet, a.path, "", forged)
-		if status != http.StatusUnauthorized {
-			t.Errorf("without a login, the gateway answers %d", status)
-		}
-		b := a.newTab(t)
-		call(b, network.Enable, network.EnableParams{})
-		call(b, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: forged})
-		a.logIn(b, users[0])
-		a.wantUser(b, users[0])
-		b.open(a.origin + a.path)
-		a.wantUser(b, users[0])
-	})
+	}
+	a.wantNobody(b)
+
+	// What a client says of itself counts neither with a login nor without.
+	forged := network.Headers{}
+	for _, name := range []string{"Remote-User", "remote_user", "X-Remote-User", "X-Forwarded-User", "Remote-User-Id", "X-Node-Red-User", "User-Name", "User-Mail"} {
+		forged[name] = last.username
+	}
+	call(b, network.Enable, network.EnableParams{})
+	call(b, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: forged})
+	a.wantNobody(b)
+	a.logIn(b, first)
+	a.wantUser(b, first)
+
+	db.exec(t, "UPDATE auth_user SET is_active = 0 WHERE id = ?", first.id)
+	a.wantNobody(b)
+	db.exec(t, "UPDATE auth_user SET is_active = 1 WHERE id = ?", first.id)
 }
 
-// request sends a request of a program's.
-func (a *application) request(t *testing.T, method, uri, body string, header network.Headers) (status int, answer *http.Response) {
+// status is how a program's request with a user's token is answered.
+func (a *application) status(t *testing.T, uri string, u testUser) int {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, a.origin+uri, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, a.origin+uri, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, value := range header {
-		request.Header[name] = []string{fmt.Sprint(value)}
-	}
-	answer, err = a.client().Do(request)
+	request.Header.Set("Authorization", "Bearer "+tokenFor(t, u, withMaxAge(10*time.Minute)))
+	answer, err := a.client().Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := answer.Body.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return answer.StatusCode, answer
+	return answer.StatusCode
 }
 
 // fetch has the page of a tab send a request, and returns the status and the
@@ -275,6 +280,11 @@ func (b *tab) fetch(method, url, contentType, body string) (status, answer strin
 		url, method, contentType, body))
 	poll(b.t, "the answer to "+method+" "+url, func() bool { return b.text(`window.answer !== undefined`) == "true" })
 	return b.text(`window.answer[0]`), b.text(`window.answer[1]`)
+}
+
+// evaluate runs an expression of JavaScript that makes the browser load a page.
+func evaluate(expression string) chromedp.Action[chromedp.Void] {
+	return chromedp.Evaluate[chromedp.Void](expression)
 }
 
 // needs skips a test by what it lacks, or fails it where it must not be left out.
@@ -300,10 +310,19 @@ func exists(path string) bool {
 func asServed(t *testing.T, from string) (dir string) {
 	t.Helper()
 	dir = openDir(t)
-	if output, err := exec.Command("cp", "-rL", from+"/.", dir).CombinedOutput(); err != nil {
+	copyFiles(t, from, dir)
+	return dir
+}
+
+// copyFiles copies what is in a directory, and what links there lead to.
+func copyFiles(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if output, err := exec.Command("cp", "-rL", from+"/.", to).CombinedOutput(); err != nil {
 		t.Fatalf("copying %s: %v\n%s", from, err, output)
 	}
-	return dir
 }
 
 // newDatabase makes a database of MariaDB for an application.

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chromedp/chromedp"
 	"github.com/go-sql-driver/mysql"
 )
 
@@ -53,7 +52,7 @@ func TestTinyTinyRSS(t *testing.T) {
 	}
 	t.Run("its login form and its API log in nobody else", func(t *testing.T) {
 		b.script(`document.body.innerHTML = '<form method="post" action="/public.php?op=login"><input name="login" value="admin"><input name="password" value="password"></form>'`)
-		b.load(chromedp.Evaluate[chromedp.Void](`document.forms[0].submit()`))
+		b.load(evaluate(`document.forms[0].submit()`))
 		b.open(a.origin + a.path)
 		a.wantUser(b, alice)
 
