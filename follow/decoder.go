@@ -144,7 +144,13 @@ func (d *decoder) report(head binlog.Header, body []byte, isCut bool, feed users
 	case binlog.XID, binlog.XAPrepare:
 		d.ended()
 		return nil
-	case binlog.Stop, binlog.IntVar, binlog.Rand, binlog.UserVar, binlog.Ignorable, binlog.RowsQuery, binlog.PreviousGTIDs,
+	case binlog.ExecuteLoadQuery:
+		d.changedAll(feed, false, "LOAD DATA in the binlog instead of rows")
+		if !d.isOpen {
+			d.ended()
+		}
+		return nil
+	case binlog.Stop, binlog.IntVar, binlog.BeginLoadQuery, binlog.AppendBlock, binlog.DeleteFile, binlog.Rand, binlog.UserVar, binlog.Ignorable, binlog.RowsQuery, binlog.PreviousGTIDs,
 		binlog.TransactionContext, binlog.ViewChange, binlog.MariaAnnotateRows, binlog.MariaGTID, binlog.MariaGTIDList,
 		binlog.MariaStartEncryption:
 		return nil // they change nothing, or belong to a statement that follows

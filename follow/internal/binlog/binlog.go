@@ -22,10 +22,14 @@ const (
 	Stop               Type = 3
 	Rotate             Type = 4
 	IntVar             Type = 5
+	AppendBlock        Type = 9
+	DeleteFile         Type = 11
 	Rand               Type = 13
 	UserVar            Type = 14
 	FormatDescription  Type = 15
 	XID                Type = 16
+	BeginLoadQuery     Type = 17
+	ExecuteLoadQuery   Type = 18
 	TableMap           Type = 19
 	WriteRowsV0        Type = 20
 	UpdateRowsV0       Type = 21
