@@ -82,12 +82,13 @@ func TestConnectionIsMadeAsTheDSNSays(t *testing.T) {
 var privilegeCases = []struct{ grants, want string }{
 	{"", "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO it"},
 	{"REPLICATION SLAVE ON *.*", "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO it"},
-	{"BINLOG MONITOR ON *.*", "GRANT SELECT ON `account`.`users` to it"},
+	{"BINLOG MONITOR ON *.*", "GRANT REFERENCES ON `account`.`users` TO it"},
 	{"BINLOG MONITOR ON *.*; SELECT ON account.*", "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO it"},
-	{"REPLICATION SLAVE, BINLOG MONITOR ON *.*", "GRANT SELECT ON `account`.`users` to it"},
-	{"REPLICATION SLAVE, BINLOG MONITOR ON *.*; SELECT (name) ON account.users", "GRANT SELECT ON `account`.`users` to it"},
+	{"REPLICATION SLAVE, BINLOG MONITOR ON *.*", "GRANT REFERENCES ON `account`.`users` TO it"},
+	{"REPLICATION SLAVE, BINLOG MONITOR ON *.*; SELECT (name) ON account.users", "GRANT REFERENCES ON `account`.`users` TO it"},
 	{"REPLICATION SLAVE, BINLOG MONITOR ON *.*; SELECT (id) ON account.users", ""},
 	{"REPLICATION SLAVE, BINLOG MONITOR ON *.*; SELECT ON account.*", ""},
+	{"REPLICATION SLAVE, BINLOG MONITOR ON *.*; REFERENCES ON account.*", ""},
 }
 
 // TestPrivileges follows and inspects with accounts that lack a privilege.
@@ -256,7 +257,7 @@ func TestTablesThatCantBeFollowed(t *testing.T) {
 		"CREATE TABLE one (id int) ENGINE=MyISAM", "CREATE TABLE merged (id int) ENGINE=MERGE UNION=(one)",
 		"CREATE TABLE versions (id int PRIMARY KEY) WITH SYSTEM VERSIONING", "CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY HASH (id) PARTITIONS 3")
 	for table, want := range map[string]string{
-		"seen": "name the table that it reads", "merged": "move it to InnoDB", "missing": "GRANT SELECT", "users nothing": "doesn't see the column nothing",
+		"seen": "name the table that it reads", "merged": "move it to InnoDB", "missing": "GRANT REFERENCES", "users nothing": "doesn't see the column nothing",
 	} {
 		err := launch(t, sourceOf(t, server, name, table)).end(t)
 		if !errors.As(err, new(*userstore.Unfollowable)) || !strings.Contains(err.Error(), want) {

@@ -70,7 +70,7 @@ func readDefinition(ctx context.Context, q querier, s *server, table userstore.F
 		return nil, fmt.Errorf("asking for the table %s.%s: %w", table.Schema, table.Name, err)
 	}
 	if len(rows) == 0 {
-		return nil, unfollowablef("the account doesn't see the table %s.%s: GRANT SELECT ON `%s`.`%s` to it", table.Schema, table.Name, table.Schema, table.Name)
+		return nil, unfollowablef("the account doesn't see the table %s.%s: GRANT REFERENCES ON `%s`.`%s` TO it", table.Schema, table.Name, table.Schema, table.Name)
 	}
 	if err := checkTable(table, rows[0]["kind"], rows[0]["engine"]); err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func readDefinition(ctx context.Context, q querier, s *server, table userstore.F
 	for _, name := range table.Keys {
 		key, ok := byName[lower(name)]
 		if !ok {
-			return nil, unfollowablef("the account doesn't see the column %s of %s.%s: GRANT SELECT ON `%s`.`%s` to it", name, table.Schema, table.Name, table.Schema, table.Name)
+			return nil, unfollowablef("the account doesn't see the column %s of %s.%s: GRANT REFERENCES ON `%s`.`%s` TO it", name, table.Schema, table.Name, table.Schema, table.Name)
 		}
 		made.keys = append(made.keys, key)
 	}

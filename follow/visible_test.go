@@ -141,7 +141,12 @@ func TestCommittedReachesTheStartOfAQuietServer(t *testing.T) {
 // open opens a database of a server until the test ends.
 func open(t *testing.T, server *testmariadb.Server, name string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("mysql", server.DSN(name))
+	return openDSN(t, server.DSN(name))
+}
+
+func openDSN(t testing.TB, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("mysql", dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
