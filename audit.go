@@ -56,8 +56,8 @@ func (a *audit) consumed(r *http.Request, user *userstore.User, scheme, fingerpr
 	a.note(r, eventConsumed, "one-time token used", user.PrimaryKey, scheme, fingerprint)
 }
 
-// mailed returns what notes that a link was sent to a user because of a request. It
-// may be called after the request has ended.
+// mailed returns a function that notes that a link was sent to a user. The function
+// may be called after the request for the link has ended.
 func (a *audit) mailed(r *http.Request) func(*userstore.User) {
 	seen := seenOf(r)
 	return func(user *userstore.User) {

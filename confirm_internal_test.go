@@ -2,8 +2,11 @@ package sesame
 
 import (
 	"crypto/rand"
+	"math"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestConfirmValuesAreThoseThatThePageMakes: a value that another host of the domain
@@ -62,6 +65,34 @@ func TestLocationIsEscapedWhereURIsNeedIt(t *testing.T) {
 	} {
 		if got := escaped(target); got != want {
 			t.Errorf("%q becomes %q, want %q", target, got, want)
+		}
+	}
+}
+
+// TestMarkOfALoginIsRecentForAMinute: browsers can send any other text as the mark,
+// too.
+func TestMarkOfALoginIsRecentForAMinute(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 999_999_999)
+	b := &confirmer{g: &gate{now: func() time.Time { return now }}}
+	mark := func(at time.Time) string { return strconv.FormatInt(at.Unix(), 36) }
+	for text, want := range map[string]bool{
+		mark(now):                            true,
+		mark(now.Add(-59 * time.Second)):     true,
+		mark(now.Add(-60 * time.Second)):     false,
+		mark(now.Add(time.Second)):           false,
+		mark(now) + "0":                      false,
+		"-" + mark(now):                      false,
+		"":                                   false,
+		"x":                                  false,
+		"no number":                          false,
+		strings.Repeat("z", 30):              false,
+		"-" + strings.Repeat("z", 30):        false,
+		strconv.FormatInt(math.MinInt64, 36): false,
+		strconv.FormatInt(math.MaxInt64, 36): false,
+	} {
+		if got := b.isRecent(text); got != want {
+			t.Errorf("%q is recent: %t, want %t", text, got, want)
 		}
 	}
 }

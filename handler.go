@@ -130,7 +130,7 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 	}
 
 	if c.isEmpty() {
-		return g.serveNobody(w, r, next, c)
+		return g.serveAnonymous(w, r, next, c)
 	}
 	scope, err := g.scope.Of(r)
 	if err != nil {
@@ -183,7 +183,7 @@ func (g *gate) serveAmbient(w http.ResponseWriter, r *http.Request, next caddyht
 	if none, ok := errors.AsType[*authn.None](err); ok && !g.config.Optional && hasOtherLogin(none) {
 		return g.refuser.failFor(w, r, c, errOtherLogin)
 	}
-	return g.serveNobody(w, r, next, c)
+	return g.serveAnonymous(w, r, next, c)
 }
 
 // hasOtherLogin reports whether a user is logged in to Django by a backend that
@@ -193,9 +193,9 @@ func hasOtherLogin(none *authn.None) bool {
 	return slices.ContainsFunc(none.Rejected, isOther)
 }
 
-// serveNobody answers a request without credentials that were accepted. Credentials
+// serveAnonymous answers a request without credentials that were accepted. Credentials
 // that may be the application's own are rejected if the request needs a user.
-func (g *gate) serveNobody(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken) error {
+func (g *gate) serveAnonymous(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken) error {
 	if g.config.Optional && len(g.config.Require) > 0 {
 		return g.serveProven(w, r, next, c)
 	}
@@ -204,7 +204,7 @@ func (g *gate) serveNobody(w http.ResponseWriter, r *http.Request, next caddyhtt
 		g.identity.Restore(r, g.logger)
 		return next.ServeHTTP(w, r)
 	}
-	return g.refuser.refuseNobody(w, r, c)
+	return g.refuser.refuseAnonymous(w, r, c)
 }
 
 // serveBesideRejected answers a request whose explicit credentials were

@@ -43,8 +43,8 @@ func (e *expiredLink) Unwrap() error { return token.Expired }
 const hintAge = time.Hour
 
 // with adds the hint to a refusal if expired_hint is on, or a new link can be sent by
-// mail, and the request is for a page. The hint takes a lookup, so a token that proves to be forged counts as a
-// guess.
+// mail, and the request is for a page. The hint takes a lookup, so that a token that
+// proves to be forged counts as a guess.
 func (x *hints) with(r *http.Request, given *authn.TokenCredential, refused error) error {
 	names := x.g.pages.Config().ExpiredHint
 	if refused != token.Expired || !names && (x.g.login == nil || !x.g.login.SendsLinks()) || !asksForPage(r) { //nolint:errorlint // Parse doesn't wrap it

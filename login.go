@@ -66,8 +66,8 @@ func (f *tokenLogin) logIn(w http.ResponseWriter, r *http.Request, next caddyhtt
 
 // offerButton answers a request by a link that only the button uses: with the page,
 // whatever the client accepts, so that no client that follows redirects by itself,
-// such as Microsoft Office, opens another URL than the link's in the browser. What
-// a page of another origin had the browser send gets no button.
+// such as Microsoft Office, opens another URL than the link's in the browser. A
+// request that a page of another origin made the browser send gets no button.
 func (f *tokenLogin) offerButton(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken, given *authn.TokenCredential, user, replaced *userstore.User) error {
 	from := origin.Of(r)
 	switch {

@@ -153,7 +153,7 @@ func (p *proven) update(r *http.Request, user *userstore.User) (*userstore.User,
 func (g *gate) serveProven(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, c taken) error {
 	user, ok := identity.UserOf(r)
 	if !ok {
-		return g.refuser.refuseNobody(w, r, c)
+		return g.refuser.refuseAnonymous(w, r, c)
 	}
 	p := provenIn(r)
 	err := g.meets(user)

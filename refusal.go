@@ -104,8 +104,8 @@ func (f *refuser) posted(r *http.Request) *login.Posted {
 	return &login.Posted{Body: body, Owner: owner}
 }
 
-// ownerOf is the primary key of the user whose session a request was sent in, empty
-// where that isn't known. ok is false if there are several.
+// ownerOf returns the primary key of the user in whose session a request was sent,
+// empty if the user isn't known. ok is false if there are sessions of several users.
 func (f *refuser) ownerOf(r *http.Request) (owner string, ok bool) {
 	c := takenOf(r)
 	sent, err := authn.SentSessions(r.Context(), c.ambient, c.at)
@@ -203,7 +203,7 @@ func (f *refuser) cameFrom(r *http.Request) string {
 }
 
 // loginAt is where a script sends its user to log in. The login leads back to the
-// page that the script is of. It is empty where users don't log in by themselves.
+// script's page. It is empty where users don't log in by themselves.
 func (f *refuser) loginAt(r *http.Request) string {
 	switch {
 	case f.g.login != nil:
@@ -226,15 +226,15 @@ func takenOf(r *http.Request) *taken {
 	return new(taken)
 }
 
-// failFor is fail for a request whose answer depends on what it sent.
+// failFor is fail for a request whose answer depends on its credentials.
 func (f *refuser) failFor(w http.ResponseWriter, r *http.Request, c taken, err error) error {
 	caddyhttp.SetVar(r.Context(), takenVar, &c)
 	return f.fail(w, r, err)
 }
 
-// refuseNobody answers a request that has no credentials: it sends a browser that
+// refuseAnonymous answers a request that has no credentials: it sends a browser that
 // asks for a page to the login page, if there is one, and rejects other requests.
-func (f *refuser) refuseNobody(w http.ResponseWriter, r *http.Request, c taken) error {
+func (f *refuser) refuseAnonymous(w http.ResponseWriter, r *http.Request, c taken) error {
 	var err error
 	if len(c.unsure) > 0 {
 		_, err = f.g.authn.Explicit(r, c.unsure, c.at, f.g.meets)

@@ -139,7 +139,7 @@ func (p *reserved) serveLogin(w http.ResponseWriter, r *http.Request, c taken) e
 	return p.g.serveTaken(w, r, toTarget, c)
 }
 
-// emailed is what a request says that is made by a link of email_link.
+// emailed is what the URL of an e-mailed link says.
 type emailed struct {
 	isBrowser bool           // the browser has asked for the link
 	length    session.Length // of the session
@@ -392,7 +392,7 @@ func (p *reserved) askToLogOut(w http.ResponseWriter, r *http.Request, status in
 	return p.g.pages.Write(w, r, status, ask)
 }
 
-// placesForLoggedOut are the pages that a user sees who has logged out.
+// placesForLoggedOut are the pages to which a user who has logged out can go.
 func (p *reserved) placesForLoggedOut() (to page.Places) {
 	if p.g.login != nil {
 		to.Login = p.g.login.URL("")

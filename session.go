@@ -80,8 +80,8 @@ type SessionConfig struct {
 	// What else browsers are told to clear then, in the field Clear-Site-Data:
 	// `storage` is what pages have stored, with their service workers, and `cache`
 	// what the browser has of the site. Single-page applications keep tokens of
-	// their own there, with which the former user would go on to be shown. Only
-	// over HTTPS. Default: none.
+	// their own there, and would go on to show the former user. Only over HTTPS.
+	// Default: none.
 	ClearSiteData []string `json:"clear_site_data,omitempty"`
 }
 
@@ -207,8 +207,8 @@ func (h *Handler) sessionsFor(tokens *token.Tokens) (*session.Sessions, error) {
 	return sessions, nil
 }
 
-// remember is how long a session lasts of a user who chooses to be remembered; 0 if
-// that is not offered.
+// remember is how long the session of a user lasts who asks to be remembered; 0 if
+// the login page doesn't offer it.
 func remember(h *Handler) time.Duration {
 	if h.Login == nil {
 		return 0

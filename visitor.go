@@ -202,11 +202,11 @@ func (p *reserved) serveSessions(w http.ResponseWriter, r *http.Request, c taken
 	switch {
 	case errors.Is(err, authn.ErrNone):
 		p.g.logins.forget(w, r, c, err)
-		return p.g.refuser.refuseNobody(w, r, c)
+		return p.g.refuser.refuseAnonymous(w, r, c)
 	case err != nil:
 		return p.g.refuser.failFor(w, r, c, err)
 	case v.session == nil:
-		return p.g.refuser.refuseNobody(w, r, c) // a session of Django's
+		return p.g.refuser.refuseAnonymous(w, r, c) // a session of Django's
 	}
 	counted.requests[outcomePage].Add(1)
 	return p.sessions.Serve(w, r, &sessionVisit{p.g, r, c, v})

@@ -11,7 +11,7 @@ import (
 // mostRead is how much of a User-Agent is read: those of browsers are shorter.
 const mostRead = 512
 
-// name is a name and what a User-Agent has in it of the one that is called so.
+// name is the name of a browser or system, and the mark of it in a User-Agent.
 type name struct{ mark, called string }
 
 // browsers are in the order in which to look for them: nearly all say that they are
@@ -107,7 +107,7 @@ const (
 )
 
 // Network returns the network that a client's address is in, as 192.0.2.0/24 or
-// 2001:db8::/48, or an empty text for what is no address.
+// 2001:db8::/48, or an empty text if the text is no address.
 func Network(client string) string {
 	addr, err := netip.ParseAddr(client)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// counts are what is counted of a site: links that were asked for, and codes that
-// were tried. They are in memory, and shared by all handlers of the site, in this
+// counts are a site's numbers of links that were asked for, and of codes that were
+// tried. They are in memory, and shared by all handlers of the site, in this
 // configuration and the next. Each gateway counts by itself.
 type counts struct {
 	key      countsKey

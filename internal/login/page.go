@@ -96,7 +96,7 @@ type Visit interface {
 	Scope() string
 	Client() limit.Client
 
-	// Mailed returns what is to be called for each user whom a link was sent to.
+	// Mailed returns a function to call for each user to whom a link was sent.
 	Mailed() func(*userstore.User)
 
 	// Consume uses up what a user has logged in by. The error is a rejection if

@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
-// inUse has the Sender of each settings in this process, so that a reload
-// neither loses nor repeats what is queued.
+// inUse has the Senders of this process by their settings, so that a reload neither
+// loses nor repeats queued mails.
 var inUse = caddy.NewUsagePool()
 
 // former are the Senders that no configuration uses any more, and that still
