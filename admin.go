@@ -23,5 +23,5 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 
 // Routes returns the routes of the API.
 func (adminAPI) Routes() []caddy.AdminRoute {
-	return operator.Routes(operator.Source{List: runningForOperator, Of: operatedOf, Reasons: counted.byOutcome})
+	return operator.Routes(operator.Source{List: runningForOperator, Of: operatedOf, Reasons: allByOutcome})
 }

@@ -271,7 +271,7 @@ func TestDurationsThatAreNanosecondsAreRejected(t *testing.T) {
 		if err := json.Unmarshal([]byte("{"+test.option+"}"), h); err != nil {
 			t.Fatal(err)
 		}
-		_, err := newRequestGate(h)
+		_, err := newRequestGate(h, new(tally))
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s: error %v, want %q in it", test.option, err, test.want)
 		}

@@ -145,7 +145,7 @@ func FuzzJSON(f *testing.F) {
 		for _, check := range []func() error{
 			func() error { return h.checkSettings(settings) },
 			func() error {
-				g, err := newRequestGate(h)
+				g, err := newRequestGate(h, new(tally))
 				if err != nil {
 					return err
 				}

@@ -146,7 +146,7 @@ func isConfirmValue(value string) bool {
 // to the page's own URL, so that matchers and the scope, which depend on the URL,
 // give the same result.
 func (b *confirmer) ask(w http.ResponseWriter, r *http.Request, c taken, given *authn.TokenCredential, user, replaced *userstore.User) error {
-	counted.requests[outcomePage].Add(1)
+	b.g.counts.requests[outcomePage].Add(1)
 	value := c.confirmation.newConfirmValue()
 	b.cookie.Set(w, r, value, confirmAge)
 

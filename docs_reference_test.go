@@ -406,7 +406,7 @@ func TestReferenceNames(t *testing.T) {
 
 // isOpen reports whether a label's values aren't known before there are any.
 func isOpen(metric, label string) bool {
-	return label == "server" || metric == "caddy_sesame_credentials_rejected_total"
+	return label == "server" || label == "handler" || metric == "caddy_sesame_build_info" || metric == "caddy_sesame_credentials_rejected_total"
 }
 
 // isSchemesReason reports whether the page of a scheme has the reason.

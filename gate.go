@@ -40,6 +40,7 @@ type gate struct {
 	audit  audit
 	logs   accesslog.Logs
 	now    func() time.Time
+	counts *tally
 
 	// What the gate removes from requests, and what it adds.
 	scope         *scope.Template
@@ -90,7 +91,7 @@ type builder struct{ *gate }
 
 // newGate makes the gate of a configuration. It connects to the store.
 func newGate(ctx caddy.Context, config *Handler) (*gate, error) {
-	g, err := newRequestGate(config)
+	g, err := newRequestGate(config, tallies.of(nameOf(ctx, config)))
 	if err != nil {
 		return nil, err
 	}
@@ -104,8 +105,8 @@ func newGate(ctx caddy.Context, config *Handler) (*gate, error) {
 
 // newRequestGate makes the parts of a gate that need only the configuration, neither
 // secrets nor the store.
-func newRequestGate(config *Handler) (*gate, error) {
-	g := &gate{config: config, logger: zap.NewNop(), now: time.Now, meets: config.Require.Check}
+func newRequestGate(config *Handler, counts *tally) (*gate, error) {
+	g := &gate{config: config, counts: counts, logger: zap.NewNop(), now: time.Now, meets: config.Require.Check}
 	g.refuser.outages = loglimit.Limit{Most: 1, Per: outageInterval}
 	g.refuser.g, g.hints.g, g.confirmer.g, g.reserved.g, g.tokenLogin.g = g, g, g, g, g
 	return g, builder{g}.provisionRequest()
@@ -286,7 +287,7 @@ func (g builder) provisionSettings() error {
 		}
 		g.sources.AddCookies(g.login.Cookie())
 		g.emailLink = g.newEmailLink()
-		counted.addMethods(g.login.Methods()...)
+		g.counts.addMethods(g.login.Methods()...)
 	}
 	g.confirmer.key = newSigningKey(g.settings.SecretKey, "caddy-sesame/confirm/1")
 	g.hints.key = newSigningKey(g.settings.SecretKey, "caddy-sesame/help/1")
@@ -385,8 +386,8 @@ func (g builder) provisionSchemes() {
 		OutlivePassword: g.config.outlivePassword(),
 		LogsIn:          g.logins != nil,
 	}
-	g.served = map[string]*atomic.Uint64{g.token.Name(): counted.servedBy(g.token.Name())}
-	counted.addMethods(g.token.Name())
+	g.served = map[string]*atomic.Uint64{g.token.Name(): g.counts.servedBy(g.token.Name())}
+	g.counts.addMethods(g.token.Name())
 	if !hasOwnSession(g.config) {
 		return
 	}
@@ -413,7 +414,7 @@ func (g builder) addScheme(scheme authn.Scheme) {
 		names = group.Names()
 	}
 	for _, name := range names {
-		g.served[name] = counted.servedBy(name)
+		g.served[name] = g.counts.servedBy(name)
 	}
 }
 

@@ -117,14 +117,14 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 		return g.refuser.fail(w, r, errTooEarly)
 	}
 	if g.checks.Serve(w, r) {
-		counted.requests[outcomeProbe].Add(1)
+		g.counts.requests[outcomeProbe].Add(1)
 		return nil
 	}
 	if page := g.reserved.pageOf(r); page != "" {
 		return g.reserved.serve(w, r, page, c)
 	}
 	if origin.IsPreflight(r) && g.config.passesPreflight() {
-		counted.requests[outcomeAnonymous].Add(1)
+		g.counts.requests[outcomeAnonymous].Add(1)
 		g.identity.Restore(r, g.logger)
 		return next.ServeHTTP(w, r)
 	}
@@ -200,7 +200,7 @@ func (g *gate) serveAnonymous(w http.ResponseWriter, r *http.Request, next caddy
 		return g.serveProven(w, r, next, c)
 	}
 	if g.config.Optional && !origin.IsPreflight(r) {
-		counted.requests[outcomeAnonymous].Add(1)
+		g.counts.requests[outcomeAnonymous].Add(1)
 		g.identity.Restore(r, g.logger)
 		return next.ServeHTTP(w, r)
 	}
@@ -222,7 +222,7 @@ func (g *gate) serveBesideRejected(w http.ResponseWriter, r *http.Request, next 
 		return g.refuser.failFor(w, r, c, err)
 	case c.confirmation.signature != "", // the upstream must not get the button's request
 		r.Method == http.MethodGet && g.logins != nil && g.logins.redirects(r) && asksForPage(r):
-		counted.requests[outcomeSession].Add(1)
+		g.counts.requests[outcomeSession].Add(1)
 		return seeOther(w, c.loginTarget(r))
 	}
 	if err := g.refuser.mayAct(r, &v); err != nil {
@@ -241,7 +241,7 @@ func (g *gate) rejected(r *http.Request, given *authn.TokenCredential, reason er
 		return reason
 	}
 	if reason, ok := errors.AsType[token.Reason](reason); ok && g.logins != nil && given.IsLink() {
-		counted.loginFailures[reason].Add(1)
+		g.counts.loginFailures[reason].Add(1)
 	}
 	if g.limiter != nil {
 		err := g.limiter.chargeToken(r, g.limiter.credentialOf(r, given), reason)

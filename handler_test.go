@@ -208,10 +208,10 @@ func TestLoginFailuresAreCounted(t *testing.T) {
 		{new(logins), nil, 0},
 		{nil, from(claim.FromQuery), 0},
 	} {
-		g := &gate{config: new(Handler), logger: zap.NewNop(), logins: test.logins, token: new(authn.Token)}
-		before := counted.loginFailures[reason].Load()
+		g := &gate{config: new(Handler), counts: new(tally), logger: zap.NewNop(), logins: test.logins, token: new(authn.Token)}
+		before := g.counts.loginFailures[reason].Load()
 		_ = g.rejected(receive(http.MethodGet, "/", ""), test.given, reason)
-		if got := counted.loginFailures[reason].Load() - before; got != test.want {
+		if got := g.counts.loginFailures[reason].Load() - before; got != test.want {
 			t.Errorf("%+v: counted %d, want %d", test, got, test.want)
 		}
 	}
@@ -226,7 +226,7 @@ func TestEach503SaysWhy(t *testing.T) {
 
 func testEach503SaysWhy(t *testing.T) {
 	core, logged := observer.New(zapcore.InfoLevel)
-	g, err := newRequestGate(new(Handler))
+	g, err := newRequestGate(new(Handler), new(tally))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +287,7 @@ func TestRequestWithoutATokenHasNoIdentity(t *testing.T) {
 		"a preflight":                    {http.MethodOptions, preflight, "", true},
 		"a preflight where tokens apply": {http.MethodOptions, preflight, "", false},
 	} {
-		g, err := newRequestGate(&Handler{Optional: test.optional, Scope: test.scope, Preflight: preflightPass})
+		g, err := newRequestGate(&Handler{Optional: test.optional, Scope: test.scope, Preflight: preflightPass}, new(tally))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -296,7 +296,7 @@ func TestRequestWithoutATokenHasNoIdentity(t *testing.T) {
 			if user != nil {
 				identity.SetUser(r, user)
 			}
-			before := counted.requests[outcomeAnonymous].Load()
+			before := g.counts.requests[outcomeAnonymous].Load()
 			err := g.serveHTTP(httptest.NewRecorder(), r, caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
 				if got := r.Header.Get("Remote-User"); got != want {
 					t.Errorf("%s: Remote-User %q, want %q", name, got, want)
@@ -306,7 +306,7 @@ func TestRequestWithoutATokenHasNoIdentity(t *testing.T) {
 			if !errors.Is(err, failed) {
 				t.Errorf("%s: %v, want the next handler's error", name, err)
 			}
-			if grown := counted.requests[outcomeAnonymous].Load() - before; grown != 1 {
+			if grown := g.counts.requests[outcomeAnonymous].Load() - before; grown != 1 {
 				t.Errorf("%s: counted %d times", name, grown)
 			}
 		}

@@ -166,7 +166,7 @@ func (l *limiter) findInTurn(r *http.Request, guess string, key userstore.Key, f
 // refuseLimited answers a rejected request of a client over the limit. It tells
 // neither whether the token was looked at, nor why it is rejected.
 func (f *refuser) refuseLimited(w http.ResponseWriter, r *http.Request, wait time.Duration) error {
-	counted.requests[outcomeLimited].Add(1)
+	f.g.counts.requests[outcomeLimited].Add(1)
 	setRetryAfter(w.Header(), wait)
 	return f.answer(w, r, refusal{status: http.StatusTooManyRequests, page: page.Data{Kind: page.Limited, Wait: wait}})
 }

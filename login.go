@@ -46,7 +46,7 @@ func (f *tokenLogin) logIn(w http.ResponseWriter, r *http.Request, next caddyhtt
 		return f.useToken(w, r, next, c, given, user, tokenUse{isConfirmed: true, startsSession: isLink})
 	case isPressed && current != nil && replaced == nil:
 		// The page was open in two tabs, and the user has logged in by the other.
-		counted.requests[outcomeSession].Add(1)
+		f.g.counts.requests[outcomeSession].Add(1)
 		return seeOther(w, c.loginTarget(r))
 	case isPressed:
 		// The page was too old, or another site's, or hides its origin, or another
@@ -74,7 +74,7 @@ func (f *tokenLogin) offerButton(w http.ResponseWriter, r *http.Request, next ca
 	case from.IsFrame, from.IsOther() && !from.IsLink, r.Method != http.MethodGet && !given.Traits().IsConsumed:
 		return f.serveAhead(w, r, next, given, user)
 	case r.Method != http.MethodGet && r.Method != http.MethodPost:
-		counted.requests[outcomePage].Add(1)
+		f.g.counts.requests[outcomePage].Add(1)
 		claim.ForbidLinking(w.Header())
 		w.Header().Set("Allow", "GET, HEAD, POST")
 		w.WriteHeader(http.StatusMethodNotAllowed)
@@ -117,11 +117,11 @@ func (f *tokenLogin) useToken(w http.ResponseWriter, r *http.Request, next caddy
 	if f.g.login != nil {
 		f.g.login.Remember(w, r, login.Login{Method: given.Scheme(), Length: c.emailed.length})
 	}
-	counted.loginsBy(given.Scheme()).Add(1)
+	f.g.counts.loginsBy(given.Scheme()).Add(1)
 	fingerprint, _ := given.Origin()
 	f.g.audit.login(r, user, given.Scheme(), fingerprint)
 	if l.isConfirmed || r.Method == http.MethodGet && f.g.logins.redirects(r) {
-		counted.requests[outcomeLogin].Add(1)
+		f.g.counts.requests[outcomeLogin].Add(1)
 		return seeOther(w, c.loginTarget(r))
 	}
 	return f.g.serveVisitor(w, r, next, &v)
@@ -330,7 +330,7 @@ func (f *tokenLogin) use(r *http.Request, given *authn.TokenCredential, user *us
 		return nil
 	}
 	err := f.g.store.Consume(r.Context(), user, f.g.now())
-	counted.used(err)
+	f.g.counts.used(err)
 	switch {
 	case err == nil:
 		fingerprint, _ := given.Origin()

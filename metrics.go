@@ -3,20 +3,26 @@ package sesame
 import (
 	"errors"
 	"maps"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/emaillink"
 	"github.com/caddy-sesame/caddy-sesame/internal/hashing"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/mail"
+	"github.com/caddy-sesame/caddy-sesame/internal/place"
+	"github.com/caddy-sesame/caddy-sesame/internal/version"
 	"github.com/caddy-sesame/caddy-sesame/internal/watch"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
@@ -66,8 +72,8 @@ func (c consumption) String() string {
 	return [consumptions]string{"used", "lost", "failed"}[c]
 }
 
-// tally is what the handlers of this process have counted since it began,
-// those of former configurations included. It isn't reset by a reload.
+// tally is what the handlers of one name have counted since the process began, those of
+// former configurations included. It isn't reset by a reload.
 type tally struct {
 	requests      [outcomes]atomic.Uint64
 	refused       [token.Revoked + 1]atomic.Uint64
@@ -138,7 +144,74 @@ func (t *tally) namedCounts(counts *map[string]*atomic.Uint64) map[string]uint64
 	return now
 }
 
-var counted tally
+// The handlers that metrics tell apart. Names are of the configuration, and a
+// configuration that is often loaded with others must not add series without end.
+const (
+	mostHandlers  = 100
+	otherHandlers = "other"
+)
+
+// tallySet are tallies by the names of the handlers.
+type tallySet struct {
+	mu     sync.Mutex
+	byName map[string]*tally
+}
+
+// tallies are those of this process.
+var tallies tallySet
+
+// of is the tally of handlers with a name, or the one of all others if there are too many
+// names.
+func (s *tallySet) of(name string) *tally {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byName == nil {
+		s.byName = make(map[string]*tally)
+	}
+	if s.byName[name] == nil && len(s.byName) >= mostHandlers {
+		name = otherHandlers
+	}
+	if s.byName[name] == nil {
+		s.byName[name] = new(tally)
+	}
+	return s.byName[name]
+}
+
+// all are the tallies as they are now.
+func (s *tallySet) all() map[string]*tally {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.byName)
+}
+
+// allByOutcome are the counts of all handlers, as byOutcome has them.
+func allByOutcome() map[string]uint64 {
+	all := new(tally).byOutcome()
+	for _, t := range tallies.all() {
+		for name, n := range t.byOutcome() {
+			all[name] += n
+		}
+	}
+	return all
+}
+
+// nameOf is the name of a handler in metrics: its site's, with a number if the site has
+// several.
+func nameOf(ctx caddy.Context, h *Handler) string {
+	app := accesslog.HTTPApp(ctx)
+	h.site = place.Name(app, h.Source, func(config []byte) bool { return isConfiguredBy(h, config) })
+	earlier := make(map[string]bool) // handlers of this site and configuration, by their place
+	for _, other := range running() {
+		if other.app == app && other.site == h.site && other.Source != h.Source {
+			earlier[other.Source] = true
+		}
+	}
+	h.app = app
+	if len(earlier) == 0 {
+		return h.site
+	}
+	return h.site + "#" + strconv.Itoa(len(earlier)+1)
+}
 
 // lookupSeconds is how long lookups take.
 var lookupSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -201,12 +274,13 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	requestsDesc        = describe("requests_total", "Requests by what became of them, and why they were refused.", "outcome", "reason")
-	loginFailuresDesc   = describe("login_failures_total", "Logins that failed: by a link, or on the login page.", "method", "reason")
-	consumptionsDesc    = describe("one_time_consumptions_total", "Uses of one-time tokens: used up, lost to another request, or failed.", "result")
-	sessionsStartedDesc = describe("sessions_started_total", "Sessions that were started.")
-	loginsDesc          = describe("logins_total", "Logins by the way in which the user was authenticated.", "method")
-	sessionsEndedDesc   = describe("sessions_ended_total", "Sessions that were ended by a logout, or refused for a reason.", "reason")
+	requestsDesc        = describe("requests_total", "Requests by what became of them, and why they were refused.", "handler", "outcome", "reason")
+	loginFailuresDesc   = describe("login_failures_total", "Logins that failed: by a link, or on the login page.", "handler", "method", "reason")
+	consumptionsDesc    = describe("one_time_consumptions_total", "Uses of one-time tokens: used up, lost to another request, or failed.", "handler", "result")
+	sessionsStartedDesc = describe("sessions_started_total", "Sessions that were started.", "handler")
+	loginsDesc          = describe("logins_total", "Logins by the way in which the user was authenticated.", "handler", "method")
+	sessionsEndedDesc   = describe("sessions_ended_total", "Sessions that were ended by a logout, or refused for a reason.", "handler", "reason")
+	buildDesc           = describe("build_info", "1, with the versions of this module, of Caddy and of Go.", "caddy", "go", "version")
 	assertionsDesc      = describe("assertions_signed_total", "Assertions that were signed. Each serves many requests.")
 	batchSizeDesc       = describe("batch_size", "Users that one lookup query reads.")
 	poolDesc            = describe("pool_connections", "Connections to MySQL by state.", "state")
@@ -220,7 +294,7 @@ var (
 // Describe implements prometheus.Collector.
 func (collector) Describe(to chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		requestsDesc, loginsDesc, loginFailuresDesc, consumptionsDesc, sessionsStartedDesc, sessionsEndedDesc, assertionsDesc,
+		buildDesc, requestsDesc, loginsDesc, loginFailuresDesc, consumptionsDesc, sessionsStartedDesc, sessionsEndedDesc, assertionsDesc,
 		batchSizeDesc, poolDesc, poolMaxDesc, breakerDesc, stalledDesc, cacheUsersDesc, cacheLookupsDesc,
 	} {
 		to <- desc
@@ -229,41 +303,50 @@ func (collector) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (collector) Collect(to chan<- prometheus.Metric) {
+	caddyVersion, _ := caddy.Version()
+	to <- prometheus.MustNewConstMetric(buildDesc, prometheus.GaugeValue, 1, caddyVersion, runtime.Version(), version.Module())
+	for handler, t := range tallies.all() {
+		t.collect(to, handler)
+	}
+	to <- prometheus.MustNewConstMetric(assertionsDesc, prometheus.CounterValue, float64(identity.Signed()))
+	collectStores(to)
+}
+
+// collect exports what the handlers of a name have counted.
+func (t *tally) collect(to chan<- prometheus.Metric, handler string) {
 	count := func(desc *prometheus.Desc, n uint64, labels ...string) {
-		to <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n), labels...)
+		to <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n), append([]string{handler}, labels...)...)
 	}
 	for o := range outcomes {
 		if o != outcomeRefused {
-			count(requestsDesc, counted.requests[o].Load(), o.String(), "")
+			count(requestsDesc, t.requests[o].Load(), o.String(), "")
 		}
 	}
 	for _, reason := range token.Reasons() {
-		count(requestsDesc, counted.refused[reason].Load(), outcomeRefused.String(), reason.String())
-		count(loginFailuresDesc, counted.loginFailures[reason].Load(), outcomeToken.String(), reason.String())
+		count(requestsDesc, t.refused[reason].Load(), outcomeRefused.String(), reason.String())
+		count(loginFailuresDesc, t.loginFailures[reason].Load(), outcomeToken.String(), reason.String())
 	}
-	for failed, n := range counted.namedCounts(&counted.failures) {
+	for failed, n := range t.namedCounts(&t.failures) {
 		method, reason, _ := strings.Cut(failed, " ")
 		count(loginFailuresDesc, n, method, reason)
 	}
-	for method, n := range counted.namedCounts(&counted.byMethod) {
+	for method, n := range t.namedCounts(&t.byMethod) {
 		count(loginsDesc, n, method)
 	}
-	for scheme, n := range counted.namedCounts(&counted.served) {
+	for scheme, n := range t.namedCounts(&t.served) {
 		count(requestsDesc, n, scheme, "")
 	}
-	for reason, n := range counted.namedCounts(&counted.reasons) {
+	for reason, n := range t.namedCounts(&t.reasons) {
 		count(requestsDesc, n, outcomeRefused.String(), reason)
 	}
 	for c := range consumptions {
-		count(consumptionsDesc, counted.consumptions[c].Load(), c.String())
+		count(consumptionsDesc, t.consumptions[c].Load(), c.String())
 	}
-	count(sessionsStartedDesc, counted.logins.Load())
-	count(sessionsEndedDesc, counted.logouts.Load(), "logout")
+	count(sessionsStartedDesc, t.logins.Load())
+	count(sessionsEndedDesc, t.logouts.Load(), "logout")
 	for _, reason := range session.Reasons() {
-		count(sessionsEndedDesc, counted.sessionsEnded[reason].Load(), reason.String())
+		count(sessionsEndedDesc, t.sessionsEnded[reason].Load(), reason.String())
 	}
-	count(assertionsDesc, identity.Signed())
-	collectStores(to)
 }
 
 // collectStores exports the figures of the stores: counters of all stores since the

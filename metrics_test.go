@@ -2,9 +2,11 @@ package sesame_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +15,8 @@ import (
 )
 
 // metricValues are the running Caddy's metrics of the gateway: by name and
-// labels, as in `requests_total{outcome="token",reason=""}`.
+// labels, as in `requests_total{outcome="token",reason=""}`. Those of all handlers are
+// summed up.
 func metricValues(t *testing.T) map[string]float64 {
 	t.Helper()
 	ctx := caddy.ActiveContext()
@@ -30,7 +33,9 @@ func metricValues(t *testing.T) map[string]float64 {
 		for _, metric := range family.GetMetric() {
 			var labels []string
 			for _, label := range metric.GetLabel() {
-				labels = append(labels, label.GetName()+`="`+label.GetValue()+`"`)
+				if label.GetName() != "handler" {
+					labels = append(labels, label.GetName()+`="`+label.GetValue()+`"`)
+				}
 			}
 			key := name
 			if len(labels) > 0 {
@@ -42,7 +47,7 @@ func metricValues(t *testing.T) map[string]float64 {
 			case metric.GetGauge() != nil:
 				values[key] = metric.GetGauge().GetValue()
 			default:
-				values[key] = metric.GetCounter().GetValue()
+				values[key] += metric.GetCounter().GetValue()
 			}
 		}
 	}
@@ -155,6 +160,55 @@ func TestMetricsOfOneTimeTokens(t *testing.T) {
 		})
 		up.take()
 	})
+}
+
+// TestMetricsTellHandlersApart by their site, and those of one site by numbers.
+func TestMetricsTellHandlersApart(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := &gateway{addr: freeAddr(t), logs: filepath.Join(t.TempDir(), "caddy.log")}
+		sesame := fmt.Sprintf("{\nsecret_key %q\nuserstore mysql {\ndsn %q\n}\n}\n", secretKey, db.dsn)
+		caddyfile := g.caddyfile(db, up, site{}) + fmt.Sprintf("http://two.example.com:%s {\nbind 127.0.0.1\nsesame /a/* %s\nsesame /b/* %s\n}\n", portOf(g.addr), sesame, sesame)
+		for range 2 { // counts outlive a reload
+			if err := tryCaddyfile(caddyfile); err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Cleanup(func() { _ = caddy.Stop() })
+		before := refusedByHandler(t)
+		for _, uri := range []string{"/a/", "/b/", "/b/"} {
+			g.get(t, uri, "Host", "two.example.com").wantStatus(t, http.StatusUnauthorized)
+		}
+		after := refusedByHandler(t)
+		for handler, want := range map[string]float64{"two.example.com": 1, "two.example.com#2": 2} {
+			if got := after[handler] - before[handler]; got != want {
+				t.Errorf("%s refused %v requests, want %v: %v", handler, got, want, after)
+			}
+		}
+	})
+}
+
+// refusedByHandler are the counts of requests without a token.
+func refusedByHandler(t *testing.T) map[string]float64 {
+	t.Helper()
+	ctx := caddy.ActiveContext()
+	families, err := ctx.GetMetricsRegistry().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := make(map[string]float64)
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			labels := make(map[string]string)
+			for _, label := range metric.GetLabel() {
+				labels[label.GetName()] = label.GetValue()
+			}
+			if family.GetName() == "caddy_sesame_requests_total" && labels["reason"] == "missing" {
+				counts[labels["handler"]] = metric.GetCounter().GetValue()
+			}
+		}
+	}
+	return counts
 }
 
 // TestMetricsHoldNoUserData looks for users and tokens in the metrics.

@@ -241,7 +241,9 @@ type Handler struct {
 	Source string `json:"source,omitempty"`
 
 	logger *zap.Logger
-	gate   *gate // nil before Provision
+	app    *caddyhttp.App // of the configuration
+	site   string         // that has the handler; see nameOf
+	gate   *gate          // nil before Provision
 }
 
 // The values of Handler.Preflight.

@@ -63,7 +63,7 @@ func (h *Handler) operated() *operator.Handler {
 		Issues:         issuesOf(h),
 		Settings:       h.namedSettings,
 		Store:          h.readingStore,
-		Validate:       func() error { _, err := newRequestGate(h); return err },
+		Validate:       func() error { _, err := newRequestGate(h, new(tally)); return err },
 		Warnings:       h.cookieWarnings,
 		LogsAssertions: h.Assertion != nil && cmp.Or(h.Assertion.Header, identity.DefaultAssertionHeader) != identity.DefaultAssertionHeader,
 		HasReplicas:    len(h.UserStore.Replicas)+len(h.UserStore.ReplicaFiles) > 0,

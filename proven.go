@@ -165,7 +165,7 @@ func (g *gate) serveProven(w http.ResponseWriter, r *http.Request, next caddyhtt
 	if err != nil {
 		return g.refuser.fail(w, r, g.forbid(r, nil, err))
 	}
-	counted.requests[outcomeAnonymous].Add(1)
+	g.counts.requests[outcomeAnonymous].Add(1)
 	g.identity.Restore(r, g.logger)
 	if p == nil || p.watch == nil {
 		return next.ServeHTTP(w, r)

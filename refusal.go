@@ -57,11 +57,11 @@ const retryAfter = 2 * time.Second
 func (f *refuser) refuse(w http.ResponseWriter, r *http.Request, err error) error {
 	if r.URL.Path == "/favicon.ico" && origin.IsSafe(r.Method) {
 		// Browsers ask by themselves, for a tab that shows a page of the gateway.
-		counted.requests[outcomePage].Add(1)
+		f.g.counts.requests[outcomePage].Add(1)
 		f.g.pages.ServeFavicon(w, r)
 		return nil
 	}
-	counted.refuse(err)
+	f.g.counts.refuse(err)
 	f.g.hints.warnOfHelp(r)
 	answer := refusal{status: http.StatusUnauthorized, page: page.Data{Kind: page.Kind(authn.Public(err)), HelpURL: f.g.hints.helpURL(r), IsOfLink: takenOf(r).isLink()}}
 	if f.g.loginPage != nil && asksForPage(r) {
@@ -243,7 +243,7 @@ func (f *refuser) refuseAnonymous(w http.ResponseWriter, r *http.Request, c take
 	}
 	if f.g.loginPage != nil && f.g.login == nil && asksForPage(r) && !origin.IsAhead(r) &&
 		f.g.loginPage.Send(w, r, f.targetOf(r), c.timesAtLogin) {
-		counted.refuse(err)
+		f.g.counts.refuse(err)
 		return nil
 	}
 	return f.failFor(w, r, c, err)
@@ -384,7 +384,7 @@ func (f *refuser) fail(w http.ResponseWriter, r *http.Request, err error) error 
 		return f.refuseLimited(w, r, limited.Wait)
 	}
 	if busy, ok := errors.AsType[*hashing.Busy](err); ok {
-		counted.requests[outcomeBusy].Add(1)
+		f.g.counts.requests[outcomeBusy].Add(1)
 		f.tellBusy(busy)
 		return f.refuseForNow(w, r, busy.Wait)
 	}
@@ -399,17 +399,17 @@ func (f *refuser) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	case errors.Is(err, require.ErrUnread):
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	case errors.Is(err, errAhead):
-		counted.requests[outcomeAhead].Add(1)
+		f.g.counts.requests[outcomeAhead].Add(1)
 		return answerAhead(w, r)
 	case errors.Is(err, errTooEarly):
-		counted.requests[outcomeEarly].Add(1)
+		f.g.counts.requests[outcomeEarly].Add(1)
 		return answerTooEarly(w)
 	case r.Context().Err() != nil:
-		counted.requests[outcomeCanceled].Add(1)
+		f.g.counts.requests[outcomeCanceled].Add(1)
 		w.WriteHeader(statusClientClosed) // the client has gone: err is what that caused
 		return nil                        //nolint:nilerr
 	}
-	counted.requests[outcomeUnavailable].Add(1)
+	f.g.counts.requests[outcomeUnavailable].Add(1)
 	f.tellUnavailable(err)
 	return f.refuseForNow(w, r, retryAfter)
 }
@@ -430,7 +430,7 @@ const (
 
 // deny answers a request with 403.
 func (f *refuser) deny(w http.ResponseWriter, r *http.Request, d denial) error {
-	counted.refuse(d)
+	f.g.counts.refuse(d)
 	return f.answer(w, r, refusal{status: http.StatusForbidden, page: page.Data{Kind: page.Kind(d)}})
 }
 
@@ -487,7 +487,7 @@ func (f *refuser) tellBusy(busy *hashing.Busy) {
 // refuseUser answers a request of a user who doesn't meet the requirements.
 func (f *refuser) refuseUser(w http.ResponseWriter, r *http.Request, err error) error {
 	forbidden, _ := errors.AsType[*require.Forbidden](err)
-	counted.requests[outcomeForbidden].Add(1)
+	f.g.counts.requests[outcomeForbidden].Add(1)
 	answer := refusal{status: http.StatusForbidden, page: page.Data{Kind: page.Forbidden, User: forbidden.User.DisplayName()}}
 	w.Header().Set("WWW-Authenticate", f.bearerChallenge(err))
 	return f.answer(w, r, answer)

@@ -29,7 +29,7 @@ func fuzzHandler(f *testing.F) *gate {
 	g, err := newRequestGate(&Handler{
 		Session:   new(SessionConfig),
 		TokenFrom: []TokenSource{{From: claim.FromQuery}, {From: claim.FromBearer}, {From: claim.FromHeader, Name: "X-Token"}},
-	})
+	}, new(tally))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -99,7 +99,7 @@ func (p *reserved) serve(w http.ResponseWriter, r *http.Request, page string, c 
 		return p.serveKeySet(w, r)
 	}
 	if p.g.pages.ServeAsset(w, r, page) {
-		counted.requests[outcomePage].Add(1)
+		p.g.counts.requests[outcomePage].Add(1)
 		return nil
 	}
 	claim.ForbidLinking(w.Header())
@@ -114,7 +114,7 @@ func (p *reserved) serve(w http.ResponseWriter, r *http.Request, page string, c 
 	case reservedWhoami:
 		return p.serveWhoami(w, r, c)
 	default:
-		counted.requests[outcomePage].Add(1)
+		p.g.counts.requests[outcomePage].Add(1)
 		w.WriteHeader(http.StatusNotFound)
 		return nil
 	}
@@ -171,7 +171,7 @@ func (g builder) newEmailLink() *authn.Token {
 		return nil
 	}
 	scheme := &authn.Token{Sources: g.sources, ID: "email_link", Keys: g.login.Links().Tokens, OneTime: true, LogsIn: true, OnlyByButton: true}
-	g.served[scheme.Name()] = counted.servedBy(scheme.Name())
+	g.served[scheme.Name()] = g.counts.servedBy(scheme.Name())
 	return scheme
 }
 
@@ -181,7 +181,7 @@ func (p *reserved) serveLoginPage(w http.ResponseWriter, r *http.Request, c take
 	if origin.IsEarly(r) && !origin.IsSafe(r.Method) {
 		return p.g.refuser.fail(w, r, errTooEarly)
 	}
-	counted.requests[outcomePage].Add(1)
+	p.g.counts.requests[outcomePage].Add(1)
 	v := &visit{g: p.g, r: r, c: c}
 	if origin.IsSafe(r.Method) && !r.URL.Query().Has(login.SwitchParameter) {
 		current, err := v.Current()
@@ -269,7 +269,7 @@ func (v *visit) Mailed() func(*userstore.User) { return v.g.audit.mailed(v.r) }
 // Consume implements login.Visit.
 func (v *visit) Consume(user *userstore.User) error {
 	err := v.g.store.Consume(v.r.Context(), user, v.g.now())
-	counted.used(err)
+	v.g.counts.used(err)
 	switch {
 	case err == nil:
 		v.g.audit.consumed(v.r, user, v.g.emailLink.Name(), "")
@@ -296,7 +296,7 @@ func (v *visit) Current() (*userstore.User, error) {
 func (v *visit) Authenticate(c authn.Credential) (*userstore.User, error) {
 	found, err := v.g.authn.Explicit(v.r, []authn.Credential{c}, v.c.at, v.g.meets)
 	if authn.IsRejection(err) {
-		counted.failLogin(c.Scheme(), err)
+		v.g.counts.failLogin(c.Scheme(), err)
 	}
 	if err != nil {
 		return nil, v.g.forbid(v.r, nil, err)
@@ -315,9 +315,9 @@ func (v *visit) Begin(w http.ResponseWriter, user *userstore.User, by login.Logi
 	}
 	v.g.confirmer.mark(w, v.r, &v.c.confirmation)
 	v.g.login.Remember(w, v.r, by)
-	counted.loginsBy(by.Method).Add(1)
+	v.g.counts.loginsBy(by.Method).Add(1)
 	v.g.audit.login(v.r, user, by.Method, by.Fingerprint)
-	counted.requests[outcomeLogin].Add(1)
+	v.g.counts.requests[outcomeLogin].Add(1)
 	if by.Then != nil {
 		return by.Then()
 	}
@@ -337,7 +337,7 @@ func (v *visit) Delay(w http.ResponseWriter, err error) (login.Delay, bool) {
 	} else {
 		v.g.refuser.tellUnavailable(err)
 	}
-	counted.requests[outcome].Add(1)
+	v.g.counts.requests[outcome].Add(1)
 	setRetryAfter(w.Header(), delay.Wait)
 	return delay, true
 }
@@ -357,7 +357,7 @@ func (p *reserved) nextOf(r *http.Request, fallback string) string {
 // serveLogout ends the session of a browser that asks for it with the button
 // of a page of this site.
 func (p *reserved) serveLogout(w http.ResponseWriter, r *http.Request, c taken) error {
-	counted.requests[outcomePage].Add(1)
+	p.g.counts.requests[outcomePage].Add(1)
 	next := p.nextOf(r, "")
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
@@ -441,7 +441,7 @@ func (p *reserved) serveWhoami(w http.ResponseWriter, r *http.Request, c taken) 
 	case err != nil:
 		return p.g.refuser.fail(w, r, err)
 	}
-	counted.requests[outcomePage].Add(1)
+	p.g.counts.requests[outcomePage].Add(1)
 	told := whoami{ID: v.user.PrimaryKey.String(), Username: v.user.Username, By: v.scheme}
 	told.Email, _ = v.user.Column("email")
 	if v.user.Reads().Groups {
@@ -474,7 +474,7 @@ const keySetAge = "public, max-age=300"
 
 // serveKeySet answers with the keys by which applications verify assertions.
 func (p *reserved) serveKeySet(w http.ResponseWriter, r *http.Request) error {
-	counted.requests[outcomePage].Add(1)
+	p.g.counts.requests[outcomePage].Add(1)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		w.WriteHeader(http.StatusMethodNotAllowed)

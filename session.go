@@ -246,7 +246,7 @@ func (l *logins) start(w http.ResponseWriter, r *http.Request, user *userstore.U
 			return err
 		}
 	}
-	counted.logins.Add(1)
+	l.g.counts.logins.Add(1)
 	if !sent.IsOnlyOf(user.PrimaryKey) {
 		l.ending.Expire(w, r)
 	}
@@ -292,7 +292,7 @@ func (l *logins) startDjango(w http.ResponseWriter, r *http.Request, user *users
 	if !c.isFollowedByForm {
 		l.g.django.ForgetCSRF(w, r)
 	}
-	counted.logins.Add(1)
+	l.g.counts.logins.Add(1)
 	if !begun.IsSame {
 		l.ending.Expire(w, r)
 	}
@@ -405,7 +405,7 @@ func (l *logins) end(w http.ResponseWriter, r *http.Request, c taken) error {
 	if sessionsIn(c.ambient) == 0 {
 		return nil
 	}
-	counted.logouts.Add(1)
+	l.g.counts.logouts.Add(1)
 	user := token.PrimaryKey{}
 	ended := append(sent.Valid, sent.OtherScope...)
 	if len(ended) > 0 {
@@ -434,7 +434,7 @@ func (l *logins) endDjango(w http.ResponseWriter, r *http.Request, c taken) erro
 		watch.EndSession(watch.Session{Mark: mark})
 	}
 	if !ended.User.IsZero() {
-		counted.logouts.Add(1)
+		l.g.counts.logouts.Add(1)
 		l.g.audit.logout(r, ended.User, l.g.django.Name())
 	}
 	return nil

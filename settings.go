@@ -37,7 +37,7 @@ func (h *Handler) Validate() error {
 		return setting.Errorf("userstore", "userstore is missing, or has no dsn: it says where the users are")
 	}
 	if h.gate == nil { // Provision has made one, and thereby found these mistakes
-		if _, err := newRequestGate(h); err != nil {
+		if _, err := newRequestGate(h, new(tally)); err != nil {
 			return err
 		}
 	}

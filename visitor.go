@@ -105,7 +105,7 @@ func (g *gate) visitorUnasked(r *http.Request, c taken, mayEnter func(*userstore
 // sessionRefused logs at DEBUG why a session is rejected.
 func (g *gate) sessionRefused(r *http.Request, parsed *session.Parsed, reason error) {
 	if reason, ok := errors.AsType[session.Reason](reason); ok {
-		counted.sessionsEnded[reason].Add(1)
+		g.counts.sessionsEnded[reason].Add(1)
 	}
 	c := g.logger.Check(zap.DebugLevel, "session refused")
 	if c == nil {
@@ -208,7 +208,7 @@ func (p *reserved) serveSessions(w http.ResponseWriter, r *http.Request, c taken
 	case v.session == nil:
 		return p.g.refuser.refuseAnonymous(w, r, c) // a session of Django's
 	}
-	counted.requests[outcomePage].Add(1)
+	p.g.counts.requests[outcomePage].Add(1)
 	return p.sessions.Serve(w, r, &sessionVisit{p.g, r, c, v})
 }
 

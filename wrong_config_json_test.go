@@ -83,7 +83,7 @@ func TestNegativeDurationsInJSONAreRejected(t *testing.T) {
 		if err := json.Unmarshal([]byte("{"+option+"}"), h); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := newRequestGate(h); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := newRequestGate(h, new(tally)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want %q in it", option, err, want)
 		}
 	}

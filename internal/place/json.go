@@ -11,6 +11,27 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
+// Name is a name for a handler: the first host that its site is for, or the address
+// that its server listens on, and how many more the site has. source is where the directive
+// begins, as file:line; isIt recognizes the handler of a JSON configuration, which has none.
+func Name(app *caddyhttp.App, source string, isIt func(config []byte) bool) string {
+	sites := Sites(app, source)
+	if source == "" {
+		if places, _, ok := strings.Cut(InJSON(app, isIt), " ("); ok {
+			sites = strings.Split(places, ", ")
+		} else {
+			sites = nil
+		}
+	}
+	switch len(sites) {
+	case 0:
+		return "unknown"
+	case 1:
+		return sites[0]
+	}
+	return fmt.Sprintf("%s+%d", sites[0], len(sites)-1)
+}
+
 // InJSON returns the place of a handler in a JSON configuration: the hosts,
 // the server and the route. isIt recognizes the handler by its JSON without
 // the name of its module. The result is empty if the place isn't known.
