@@ -69,6 +69,7 @@ func debFile(t *testing.T) string {
 const (
 	caddyfile = "/etc/caddy-sesame/Caddyfile"
 	secrets   = "/etc/caddy-sesame/secrets/"
+	firstUser = "/usr/share/doc/caddy-sesame/examples/first-user.sql"
 	socket    = "/run/caddy-sesame/http.sock"
 )
 
@@ -147,9 +148,10 @@ func wantInstalled(t *testing.T, system tree) {
 // socket, since another program of this machine may have the port.
 func (tr tree) configure(t *testing.T) {
 	t.Helper()
-	server := startMariaDB(t, tr.read(t, "/usr/share/doc/caddy-sesame/examples/first-user.sql"))
+	// Over TCP, the server of a test knows no names of machines.
+	server := startMariaDB(t, strings.ReplaceAll(tr.read(t, firstUser), "'localhost'", "'127.0.0.1'"))
 	tr.write(t, secrets+"dsn", server.UserDSN("gateway", "change me", "sesame_example"), 0o600)
-	tr.write(t, secrets+"secret_key", "a secret key of this test alone, and long enough", 0o600)
+	tr.write(t, secrets+"secret_key", secretKey, 0o600)
 	example := tr.read(t, caddyfile)
 	changed := strings.Replace(example, "\tbind 127.0.0.1\n", "\tbind unix/"+socket+"\n", 1)
 	if changed == example {

@@ -136,7 +136,7 @@ func (s *Server) run(arguments ...string) error {
 	args := []string{
 		"--no-defaults",
 		"--datadir=" + filepath.Join(s.dir, "data"),
-		"--socket=" + filepath.Join(s.dir, "sock"),
+		"--socket=" + s.Socket(),
 		"--pid-file=" + filepath.Join(s.dir, "pid"),
 		// Not /tmp: at its start, a server removes all temporary tables there,
 		// including those of other running servers.
@@ -190,6 +190,9 @@ func (s *Server) awaitReady() error {
 
 // Addr returns the host and port that the server listens on.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+
+// Socket is the Unix socket that the server listens on.
+func (s *Server) Socket() string { return filepath.Join(s.dir, "sock") }
 
 // DSN returns a data source name of go-sql-driver/mysql for a database of the
 // server, as its root user. The name may be empty, for no database.
