@@ -222,3 +222,82 @@ func TestPressedButtonComesToTheUpstreamAsTheLinksRequest(t *testing.T) {
 		t.Errorf("behind the gateway the request is %q, want %q", b.last.body, want)
 	}
 }
+
+// TestWhoamiListsTheGroupsThatAreRead, and an empty list for a user without any, so
+// that scripts can tell that from groups that aren't read.
+func TestWhoamiListsTheGroupsThatAreRead(t *testing.T) {
+	db := anyDatabase(t).asAdministrator()
+	db.addRights(t)
+	db.mustExec(t, "DELETE FROM auth_user_groups WHERE user_id = ?", carol.id)
+	up := startUpstream(t)
+	for store, want := range map[string]map[string]string{
+		"groups": {tokenFor(t, alice): `"groups":["admins","editors"]`, tokenFor(t, carol): `"groups":[]`},
+		"":       {tokenFor(t, alice): ""},
+	} {
+		g := startGateway(t, db, up, site{options: "session", store: store})
+		for bearer, part := range want {
+			answer := g.get(t, "/_sesame/whoami", "Authorization", "Bearer "+bearer)
+			answer.wantStatus(t, http.StatusOK)
+			if has := strings.Contains(answer.body, `"groups"`); has != (part != "") || !strings.Contains(answer.body, part) {
+				t.Errorf("%q: %s; want %s", store, answer.body, part)
+			}
+		}
+	}
+	up.takeNone(t)
+}
+
+// TestLogoutLeadsToTheSiteWhereNoLoginIsNeeded: elsewhere the site would reject the
+// user who has just logged out.
+func TestLogoutLeadsToTheSiteWhereNoLoginIsNeeded(t *testing.T) {
+	db := anyDatabase(t)
+	up := startUpstream(t)
+	for options, want := range map[string]bool{"optional": true, "": false} {
+		g := startGateway(t, db, up, sessionSite(options))
+		b := newBrowser(g)
+		b.openLink(t, "/?sesame="+tokenFor(t, alice))
+		b.do(t, http.MethodPost, "/_sesame/logout", "Origin", "http://"+g.addr).wantStatus(t, http.StatusOK)
+		if leads := strings.Contains(b.last.body, `href="/"`); leads != want {
+			t.Errorf("%q: the page leads to the site: %t, want %t: %s", options, leads, want, b.last.body)
+		}
+	}
+	up.takeNone(t)
+}
+
+// TestLoginPageIs503WhereSessionsCannotBeChecked: a browser that is logged in would
+// otherwise be asked to log in again.
+func TestLoginPageIs503WhereSessionsCannotBeChecked(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		s := passwordSite(53, "identifier username")
+		s.options += "\nlogin {\npassword\n}"
+		g := startGateway(t, db, up, s)
+		b := newBrowser(g)
+		b.openLink(t, "/?sesame="+tokenFor(t, alice))
+		db.mustExec(t, "ALTER TABLE auth_user RENAME COLUMN password TO secret")
+		b.get(t, "/_sesame/login").wantStatus(t, http.StatusServiceUnavailable)
+		if b.last.header.Get("Retry-After") == "" {
+			t.Error("it isn't said when to come back")
+		}
+		newBrowser(g).get(t, "/_sesame/login").wantStatus(t, http.StatusOK)
+		db.mustExec(t, "ALTER TABLE auth_user RENAME COLUMN secret TO password")
+		b.get(t, "/_sesame/login").wantStatus(t, http.StatusSeeOther)
+		up.takeNone(t)
+	})
+}
+
+// TestLinkAsksForNoSessionOfDjangosThatItLeavesAlone: the gateway only reads Django's
+// sessions there, and this one isn't accepted.
+func TestLinkAsksForNoSessionOfDjangosThatItLeavesAlone(t *testing.T) {
+	withSessions(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		g := startGateway(t, db, up, site{options: "confirm off\nsession\ndjango_session"})
+		cookie := db.logIn(t, djangoLogin{user: alice, backend: "a.Backend"})
+		header := append([]string{"Accept", "text/html"}, cookie...)
+		answer := g.get(t, "/?sesame="+tokenFor(t, carol), header...)
+		answer.wantStatus(t, http.StatusSeeOther)
+		sessionCookie(t, answer)
+		if db.sessionGone(t, keyOf(cookie)) {
+			t.Error("Django's session has ended")
+		}
+	})
+}
