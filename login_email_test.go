@@ -216,14 +216,22 @@ func TestEmailedLinkAsksInAnotherBrowser(t *testing.T) {
 	})
 }
 
-// TestCodeLogsInWhereItWasAskedFor: there alone, and the link is then worth nothing.
-func TestCodeLogsInWhereItWasAskedFor(t *testing.T) {
+// withAskedLink runs a test with each database, after alice has asked for a link in a
+// browser: sent is the page that asks for the code, and got the mail.
+func withAskedLink(t *testing.T, test func(t *testing.T, db *database, up *upstream, b *browser, sent *response, got receivedMail)) {
 	withEachDatabase(t, func(t *testing.T, db *database) {
 		up, smtp := startUpstream(t), startMailServer(t)
-		g := mailingGateway(t, db, up, smtp, "", "")
-		b, other := newBrowser(g), newBrowser(g)
+		b := newBrowser(mailingGateway(t, db, up, smtp, "", ""))
 		sent := b.askForLink(t, "/reports/7", alice.email)
-		got := readMail(t, smtp.WaitMail(t))
+		test(t, db, up, b, sent, readMail(t, smtp.WaitMail(t)))
+	})
+}
+
+// TestCodeLogsInWhereItWasAskedFor: there alone, and the link is then worth nothing.
+func TestCodeLogsInWhereItWasAskedFor(t *testing.T) {
+	withAskedLink(t, func(t *testing.T, _ *database, up *upstream, b *browser, sent *response, got receivedMail) {
+		g := b.gateway
+		other := newBrowser(g)
 		other.get(t, "/_sesame/login")
 		other.last = &response{status: sent.status, header: sent.header, body: strings.Replace(sent.body, formCSRF.FindString(sent.body), formCSRF.FindString(other.last.body), 1)}
 		other.typeCode(t, got.code).wantStatus(t, http.StatusForbidden)
@@ -240,12 +248,7 @@ func TestCodeLogsInWhereItWasAskedFor(t *testing.T) {
 
 // TestFiveWrongCodesEndALink's code, and not the link.
 func TestFiveWrongCodesEndTheCode(t *testing.T) {
-	withEachDatabase(t, func(t *testing.T, db *database) {
-		up, smtp := startUpstream(t), startMailServer(t)
-		g := mailingGateway(t, db, up, smtp, "", "")
-		b := newBrowser(g)
-		sent := b.askForLink(t, "/reports/7", alice.email)
-		got := readMail(t, smtp.WaitMail(t))
+	withAskedLink(t, func(t *testing.T, _ *database, up *upstream, b *browser, sent *response, got receivedMail) {
 		for range 5 {
 			b.last = sent
 			b.typeCode(t, "0000-0000").wantStatus(t, http.StatusUnauthorized)
@@ -262,12 +265,7 @@ func TestFiveWrongCodesEndTheCode(t *testing.T) {
 
 // TestNewPasswordEndsACode as it ends the link in the same mail.
 func TestNewPasswordEndsACode(t *testing.T) {
-	withEachDatabase(t, func(t *testing.T, db *database) {
-		up, smtp := startUpstream(t), startMailServer(t)
-		g := mailingGateway(t, db, up, smtp, "", "")
-		b := newBrowser(g)
-		sent := b.askForLink(t, "/reports/7", alice.email)
-		got := readMail(t, smtp.WaitMail(t))
+	withAskedLink(t, func(t *testing.T, db *database, _ *upstream, b *browser, sent *response, got receivedMail) {
 		db.setPassword(t, alice, hashOf(t, password.MD5, "another"))
 		b.get(t, uriOf(t, got.link)).wantStatus(t, http.StatusUnauthorized)
 		b.last = sent
@@ -280,12 +278,7 @@ func TestNewPasswordEndsACode(t *testing.T) {
 // TestCodeEndsNoSessionUntold: a page that was shown before another user's login is
 // shown again, and names that user.
 func TestCodeEndsNoSessionUntold(t *testing.T) {
-	withEachDatabase(t, func(t *testing.T, db *database) {
-		up, smtp := startUpstream(t), startMailServer(t)
-		g := mailingGateway(t, db, up, smtp, "", "")
-		b := newBrowser(g)
-		sent := b.askForLink(t, "/reports/7", alice.email)
-		got := readMail(t, smtp.WaitMail(t))
+	withAskedLink(t, func(t *testing.T, _ *database, up *upstream, b *browser, sent *response, got receivedMail) {
 		b.get(t, "/?sesame="+tokenFor(t, carol)).wantStatus(t, http.StatusSeeOther)
 		carols := b.cookies["sesame"]
 		b.last = sent
@@ -296,5 +289,35 @@ func TestCodeEndsNoSessionUntold(t *testing.T) {
 		b.typeCode(t, got.code).wantStatus(t, http.StatusSeeOther)
 		b.follow(t).wantStatus(t, http.StatusOK)
 		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
+	})
+}
+
+// TestMailedCodeBringsAPostedFormBack: the page that asks for the code carries the form
+// on. The link in the same mail doesn't have it.
+func TestMailedCodeBringsAPostedFormBack(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		up, smtp := startUpstream(t), startMailServer(t)
+		b := newBrowser(mailingGateway(t, db, up, smtp, "", ""))
+		carried := func() string {
+			t.Helper()
+			found := carriedForm.FindStringSubmatch(b.last.body)
+			if found == nil {
+				t.Fatalf("the page carries nothing: %s", b.last.body)
+			}
+			return html.UnescapeString(found[1])
+		}
+		b.postForm(t, "/comments/new", postedBody).wantStatus(t, http.StatusUnauthorized)
+		b.fill(t, url.Values{"method": {"email_link"}, "email": {alice.email}, "carried": {carried()}}).wantStatus(t, http.StatusOK)
+		got := readMail(t, smtp.WaitMail(t))
+		if strings.Contains(got.link, "carried") || len(got.link) > 1000 {
+			t.Errorf("the link is %s", got.link)
+		}
+		pending := formPending.FindStringSubmatch(b.last.body)
+		b.fill(t, url.Values{"method": {"email_code"}, "pending": {html.UnescapeString(pending[1])}, "code": {got.code}, "carried": {carried()}}).wantStatus(t, http.StatusOK)
+		up.takeNone(t)
+		b.resend(t).wantStatus(t, http.StatusOK)
+		if sent := up.takeOne(t); sent.uri != "/comments/new" || sent.body != postedBody {
+			t.Errorf("the upstream got %s with %q", sent.uri, sent.body)
+		}
 	})
 }

@@ -70,6 +70,30 @@ func TestUserChoosesHowLongASessionLasts(t *testing.T) {
 	})
 }
 
+// TestExplainSaysHowLongTheUserWantedToStay of a session cookie.
+func TestExplainSaysHowLongTheUserWantedToStay(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		s := passwordSite(17)
+		s.options += "\nlogin {\npassword\nremember 30d\n}\nsession"
+		g := startGateway(t, db, startUpstream(t), s)
+		db.setPassword(t, alice, hashOf(t, password.MD5, "secret"))
+		for length, want := range map[string]string{
+			"remember": "; the user chose to be remembered",
+			"shared":   "; the user chose a shared computer",
+			"":         "",
+		} {
+			b := newBrowser(g)
+			b.logInFor(t, length, "sesame")
+			explained := newOperator(t, oneSite(s.options, ""), db.dsn).run(t, "explain", b.cookies["sesame"])
+			explained.wantStatus(t, 1)
+			wantText(t, explained.stdout, "it is a session cookie of user 1, not a token; the session began at ", want)
+			if want == "" && strings.Contains(explained.stdout, "the user chose") {
+				t.Errorf("without a choice: %s", explained.stdout)
+			}
+		}
+	})
+}
+
 // TestRememberedUsersAreNotWithoutTheOption: a form that says so begins a session as
 // any other.
 func TestRememberedUsersAreNotWithoutTheOption(t *testing.T) {

@@ -38,6 +38,16 @@ func (d *database) makeSessionList(cfg userstore.Config) (userstore.Needs, *user
 	return userstore.Needs{SessionList: listTable, Vias: []*userstore.Via{via}}, via
 }
 
+// newSessionList is a database with three users and the table, and a store that uses
+// it.
+func newSessionList(t *testing.T) (*database, *userstore.MySQL) {
+	t.Helper()
+	d := newDatabase(t, authUser, threeUsers)
+	cfg := userstore.Config{DSN: d.dsn()}
+	needs, _ := d.makeSessionList(cfg)
+	return d, openStore(t, cfg, needs)
+}
+
 // listed is a session that begins at a time.
 func listed(n int, at time.Time) userstore.ListedSession {
 	return userstore.ListedSession{
@@ -124,10 +134,7 @@ func TestSessionListIsForEachTypeOfKey(t *testing.T) {
 // TestSessionsOfOtherUsersAreNotTouched lets bob end what is alice's.
 func TestSessionsOfOtherUsersAreNotTouched(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t, authUser, threeUsers)
-	cfg := userstore.Config{DSN: d.dsn()}
-	needs, _ := d.makeSessionList(cfg)
-	s := openStore(t, cfg, needs)
+	d, s := newSessionList(t)
 	alice, bob := d.lookup(s, 1), d.lookup(s, 2)
 	now := startOfTests.Truncate(time.Second)
 	for n, u := range []*userstore.User{alice, bob} {
@@ -158,10 +165,7 @@ func TestSessionsOfOtherUsersAreNotTouched(t *testing.T) {
 // have expired are deleted, with a margin for other clocks.
 func TestLoginReplacesAndTidiesSessions(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t, authUser, threeUsers)
-	cfg := userstore.Config{DSN: d.dsn()}
-	needs, _ := d.makeSessionList(cfg)
-	s := openStore(t, cfg, needs)
+	d, s := newSessionList(t)
 	alice := d.lookup(s, 1)
 	now := startOfTests.Truncate(time.Second)
 	begin := func(n int, at time.Time, replaced ...string) {
@@ -270,6 +274,9 @@ func TestSessionListNeedsNoMorePrivilegesThanCheckSays(t *testing.T) {
 	d.exec("REVOKE DELETE ON " + listTable + " FROM '" + d.name + "_gw'@'%'")
 	_, err := userstore.Open(t.Context(), cfg, needs, nil)
 	wantError(t, err, "write the table of sessions", "GRANT SELECT (`id`, `user_id`", "DELETE ON", "remove table from session")
+	d.exec("REVOKE ALL PRIVILEGES ON " + listTable + " FROM '" + d.name + "_gw'@'%'")
+	_, err = userstore.Open(t.Context(), cfg, needs, nil)
+	wantError(t, err, "sesame_session", "the dsn's user", "GRANT SELECT")
 }
 
 // TestTableThatIsNotOneOfSessionsIsRejected with the remedy.
@@ -305,10 +312,7 @@ func TestTableThatIsNotOneOfSessionsIsRejected(t *testing.T) {
 // TestUserCannotHaveAnyNumberOfSessions: those that weren't used for longest end.
 func TestUserCannotHaveAnyNumberOfSessions(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t, authUser, threeUsers)
-	cfg := userstore.Config{DSN: d.dsn()}
-	needs, _ := d.makeSessionList(cfg)
-	s := openStore(t, cfg, needs)
+	d, s := newSessionList(t)
 	alice := d.lookup(s, 1)
 	now := startOfTests.Truncate(time.Second)
 	for n := range userstore.MostSessions + 20 {

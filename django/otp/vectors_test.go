@@ -141,10 +141,11 @@ func TestVectorsOfTheLibraries(t *testing.T) {
 	}
 }
 
-// TestDifferential has the libraries make random codes and judge them.
+// TestDifferential has the libraries make random codes and judge them: those that
+// OTP_SRC names, or else Debian's django-otp alone.
 func TestDifferential(t *testing.T) {
 	t.Parallel()
-	sources := testpeer.Checkouts(t, "OTP_SRC", "django-otp, django-allauth and Django, all of them")
+	sources := testpeer.CheckoutsOrPackage(t, "OTP_SRC", "django-otp, django-allauth and Django, all of them", "django_otp")
 	d := testpeer.NewDifferential(t, 2_000, 1)
 	peer := testpeer.Start(t, "testdata/peer.py", sources...)
 	accepted := 0

@@ -6,6 +6,7 @@ package testpeer
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"io"
 	"os"
@@ -32,6 +33,24 @@ func Checkouts(t testing.TB, name, of string) []string {
 	return list
 }
 
+// CheckoutsOrPackage is Checkouts where the variable is set. Otherwise it returns no
+// directories if the interpreter has a package installed, as CI has Debian's, or else
+// skips the test.
+func CheckoutsOrPackage(t testing.TB, name, of, pkg string) []string {
+	t.Helper()
+	if os.Getenv(name) != "" {
+		return Checkouts(t, name, of)
+	}
+	script := "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
+	if exec.CommandContext(t.Context(), python(), "-c", script, pkg).Run() != nil { //nolint:gosec // the caller of the test names it
+		return Checkouts(t, name, of)
+	}
+	return nil
+}
+
+// python is the interpreter: see Start.
+func python() string { return cmp.Or(os.Getenv("PEER_PYTHON"), "/usr/bin/python3") }
+
 // Process is a running Python program.
 type Process struct {
 	in     io.Writer
@@ -45,15 +64,11 @@ type Process struct {
 // packages python3-asgiref, python3-argon2 and python3-bcrypt.
 func Start(t testing.TB, script string, paths ...string) *Process {
 	t.Helper()
-	python := os.Getenv("PEER_PYTHON")
-	if python == "" {
-		python = "/usr/bin/python3"
-	}
 	if inherited := os.Getenv("PYTHONPATH"); inherited != "" {
 		paths = append(paths, inherited)
 	}
 	p := &Process{stderr: new(bytes.Buffer)}
-	cmd := exec.CommandContext(t.Context(), python, script) //nolint:gosec // the test names both
+	cmd := exec.CommandContext(t.Context(), python(), script) //nolint:gosec // the test names both
 	cmd.Env = append(os.Environ(),
 		"PYTHONPATH="+strings.Join(paths, string(os.PathListSeparator)),
 		"PYTHONDONTWRITEBYTECODE=1",
@@ -71,7 +86,7 @@ func Start(t testing.TB, script string, paths ...string) *Process {
 	}
 	p.in, p.out = in, bufio.NewReader(out)
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("starting %s: %v", python, err)
+		t.Fatalf("starting %s: %v", python(), err)
 	}
 	t.Cleanup(func() {
 		_ = in.Close() // the script then ends
