@@ -95,7 +95,7 @@ compile() {
 	shift 3
 	# What isn't in Go's cache.
 	todo=$(go list -deps -f '{{if .Stale}}{{.ImportPath}}{{end}}' "$@" "$package" 2>>"$log" | grep -c . || true)
-	[ "$todo" -le 20 ] || echo "  $todo packages are to be compiled, which takes a minute or two on two cores"
+	[ "$todo" -le 200 ] || echo "  $todo packages are to be compiled, which takes a minute or two on two cores"
 	go build -v "$@" -o "$output" "$package" 2>&1 | counting "$log" '^[^ ]+$' "compiled %d of $todo packages"
 }
 
