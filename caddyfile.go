@@ -64,6 +64,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    preflight pass|refuse
 //	    require group|permission|user <name>...
 //	    require staff|superuser
+//	    auth_service forward_auth|auth_request
 //	    realm <text>
 //	    identity {
 //	        <header> <value> {
@@ -278,6 +279,7 @@ func (h *Handler) options() directive.Options {
 		"optional":       directive.Switch(&h.Optional),
 		"preflight":      directive.Text(&h.Preflight, "pass or refuse"),
 		"require":        requireOption(&h.Require),
+		"auth_service":   directive.Text(&h.AuthService, "forward_auth or auth_request"),
 		"realm":          directive.Text(&h.Realm, "a text"),
 		"identity":       identity.Option(&h.Identity),
 		"pass_header":    directive.Texts(&h.PassHeader, "the name of a header field, or several"),

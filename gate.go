@@ -75,6 +75,7 @@ type gate struct {
 	confirmer  confirmer
 	reserved   reserved
 	checks     *health.Checks
+	asked      *asked // nil unless it answers other proxies
 	tokenLogin tokenLogin
 	logins     *logins              // nil where no link logs in
 	django     *authn.DjangoSession // nil without
@@ -167,6 +168,9 @@ func (g builder) provisionRequest() error {
 	}
 	if err := g.identity.Pass(g.config.PassHeader); err != nil {
 		return setting.Of("pass_header", err)
+	}
+	if g.asked, err = newAsked(g.gate); err != nil {
+		return err
 	}
 	for _, source := range g.sources.Ordered {
 		if source.From == claim.FromHeader && g.identity.IsOurs(source.Name) {

@@ -1,8 +1,10 @@
 package sesame
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
+	"github.com/caddy-sesame/caddy-sesame/internal/authservice"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
@@ -22,14 +25,92 @@ import (
 func (g *gate) serveHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	origin.MarkEarly(r)
 	if !g.sources.IsExposed(r) {
-		return g.serve(w, r, next, g.take(r, false))
+		return takeAndServe(g, w, r, next, false)
 	}
 	exposed, w := accesslog.NewRequest(g.logs, g.sources, w, r)
 	defer exposed.WriteAccessLine(r)
-	if err := g.serve(w, r, next, g.take(r, true)); err != nil {
+	if err := takeAndServe(g, w, r, next, true); err != nil {
 		exposed.HandleError(w, r, err)
 	}
 	return nil
+}
+
+// takeAndServe answers a client, or a proxy that asks about a client's request.
+func takeAndServe(g *gate, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, isExposed bool) error {
+	if g.asked != nil {
+		g.asked.serve(w, r, isExposed)
+		return nil
+	}
+	return g.serve(w, r, next, g.take(r, isExposed))
+}
+
+// asked answers proxies that ask about requests of their clients.
+type asked struct {
+	*authservice.Service
+	g *gate
+}
+
+// newAsked makes what answers other proxies; nil for none.
+func newAsked(g *gate) (*asked, error) {
+	if g.config.AuthService == "" {
+		return nil, nil
+	}
+	assertion := ""
+	if g.config.Assertion != nil {
+		assertion = http.CanonicalHeaderKey(cmp.Or(g.config.Assertion.Header, identity.DefaultAssertionHeader))
+	}
+	service, err := authservice.New(authservice.Kind(g.config.AuthService), g.identity.Names(), assertion)
+	if err != nil {
+		return nil, err
+	}
+	return &asked{service, g}, nil
+}
+
+// serve answers a proxy.
+func (a *asked) serve(w http.ResponseWriter, r *http.Request, isExposed bool) {
+	answer := a.NewAnswer(w)
+	if err := a.Restore(r); err != nil {
+		a.g.counts.requests[outcomeRefused].Add(1)
+		answer.Refuse(a.Report(a.g.logger, r, err))
+		return
+	}
+	if err := a.decide(answer, r, isExposed || a.g.sources.IsExposed(r)); err != nil {
+		a.g.logger.Error("a proxy's question can't be answered", append(requestFields(r), zap.Error(err))...)
+	}
+	answer.Refuse(http.StatusInternalServerError)
+}
+
+// decide answers whether the client's request may go on. One with a token in its URL
+// doesn't, since the proxy would forward the URL as it came: a browser is led to the URL
+// without the token, by the login page, which uses the token.
+func (a *asked) decide(answer *authservice.Answer, r *http.Request, isExposed bool) error {
+	came := r.RequestURI
+	c := a.g.take(r, isExposed)
+	switch {
+	case r.RequestURI != came:
+		return a.leadToCleanURL(answer, r, c)
+	case a.g.reserved.pageOf(r) != "":
+		a.g.counts.requests[outcomePage].Add(1)
+		answer.Refuse(http.StatusNotFound) // the proxy is to pass on what is below that path
+		return nil
+	}
+	return a.g.serve(answer, r, caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+		answer.Grant(r)
+		return nil
+	}), c)
+}
+
+// leadToCleanURL answers a proxy whose client has a token in its URL.
+func (a *asked) leadToCleanURL(w http.ResponseWriter, r *http.Request, c taken) error {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return a.g.refuser.failFor(w, r, c, a.g.rejected(r, nil, token.Missing))
+	}
+	a.g.counts.requests[outcomePage].Add(1)
+	given, page := c.token(), a.g.reserved.url(reservedLogin)
+	if given == nil || !given.IsLink() || page == "" {
+		return seeOther(w, ownURI(r))
+	}
+	return seeOther(w, page+"?"+url.Values{a.g.sources.Name: {given.Given.Value}, nextParameter: {ownURI(r)}}.Encode())
 }
 
 // taken are the credentials of a request, and the time at which they are checked.

@@ -124,7 +124,7 @@ func TestApplicationsReadEveryEncoding(t *testing.T) {
 			return exec.Command(testprogram.Python(t, "wsgiref"), "-B", path, port)
 		},
 	} {
-		addrs[language] = freeAddr(t)
+		addrs[language] = unboundAddr(t)
 		testprogram.Listen(t, run(writeDecodingApp(t, language, language), portOf(addrs[language])), addrs[language], os.Kill)
 	}
 	root := filepath.Dir(writeDecodingApp(t, "PHP", "index.php"))
@@ -213,7 +213,7 @@ make_server("127.0.0.1", int(sys.argv[1]), get_wsgi_application()).serve_forever
 // of the guide.
 func TestDjangoLogsInTheUserWhomTheGatewayNames(t *testing.T) {
 	db := anyDatabase(t)
-	dir, addr := t.TempDir(), freeAddr(t)
+	dir, addr := t.TempDir(), unboundAddr(t)
 	guide := codeBlocks(section(t, readFile(t, "docs/identity.md"), "### How your application reads it"), "python")
 	if len(guide) != 1 {
 		t.Fatalf("the guide has %d pieces of Python", len(guide))
@@ -237,7 +237,7 @@ func TestDjangoLogsInTheUserWhomTheGatewayNames(t *testing.T) {
 func TestServersAcceptValuesUpToTheBound(t *testing.T) {
 	db := anyDatabase(t)
 	db.mustExec(t, "ALTER TABLE auth_user ADD COLUMN note mediumtext")
-	addr := freeAddr(t)
+	addr := unboundAddr(t)
 	path := filepath.Join(t.TempDir(), "app.js")
 	program := `require("http").createServer((q, a) => a.end(String((q.headers["x-note"] || "").length))).listen(Number(process.argv[2]), "127.0.0.1")`
 	if err := os.WriteFile(path, []byte(program), 0o644); err != nil {

@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"internal/operator"},
 	{"internal/login", "internal/sessionlist"},
 	{"internal/secondfactor"},
-	{"internal/authn", "internal/emaillink", "internal/loginurl", "internal/repost"},
+	{"internal/authn", "internal/authservice", "internal/emaillink", "internal/loginurl", "internal/repost"},
 	{"internal/accesslog", "internal/claim", "internal/cookie", "internal/hashing", "internal/health", "internal/identity", "internal/limit", "internal/mail", "internal/page", "internal/place", "internal/require", "internal/scope", "internal/watch", "django/settings"},
 	{"session", "userstore", "internal/claim/rawuri", "internal/origin", "internal/seal"},
 	{"token", "internal/base64url", "internal/directive", "internal/secret", "internal/strictjson"},

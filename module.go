@@ -175,6 +175,13 @@ type Handler struct {
 	// none.
 	Assertion *identity.AssertionConfig `json:"assertion,omitempty"`
 
+	// Whether the handler answers other proxies, which ask whether a request of theirs
+	// may go on: `forward_auth` for Traefik, Caddy and HAProxy, `auth_request` for
+	// nginx. The answer is 200 with the identity header fields, or one for the client.
+	// The proxies must be in Caddy's `trusted_proxies`. No request goes on to the next
+	// handler. Default: it answers clients.
+	AuthService string `json:"auth_service,omitempty"`
+
 	// The realm in WWW-Authenticate. Default: none.
 	Realm string `json:"realm,omitempty"`
 

@@ -15,7 +15,7 @@ func TestWrongJSONNamesFieldAndRemedy(t *testing.T) {
 	for _, test := range []struct{ config, want string }{
 		{`{"maxage": "10m"}`, `unknown field "maxage"; did you mean max_age?`},
 		{`{"dsn": "x"}`, `unknown field "dsn"; it belongs in userstore`},
-		{`{"nothing_near": 1}`, `unknown field "nothing_near"; the fields are api_token, assertion, cache, confirm,`},
+		{`{"nothing_near": 1}`, `unknown field "nothing_near"; the fields are api_token, assertion, auth_service, cache, confirm,`},
 		{`{"one_time": "yes"}`, `one_time: it must be true or false, without quotes, not "yes"`},
 		{`{"token_name": 5}`, "token_name: it must be a text in quotes, not a number"},
 		{`{"secret_key": 12345}`, "secret_key: it must be a text in quotes, not a number"},

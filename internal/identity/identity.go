@@ -177,10 +177,8 @@ func (f *field) writeAs(header *Header) error {
 	return nil
 }
 
-// Dropped returns the names of header fields that proxies on the way may drop:
-// nginx and Caddy drop names with an underscore or a dot, which CGI confuses
-// with others. They are spelled as in the configuration.
-func (id *Fields) Dropped() []string {
+// Names returns the names of the fields that tell upstreams who the user is.
+func (id *Fields) Names() []string {
 	var names []string
 	for _, field := range id.fields {
 		names = append(names, field.name)
@@ -188,7 +186,14 @@ func (id *Fields) Dropped() []string {
 	if id.assertions != nil {
 		names = append(names, id.assertions.header)
 	}
-	return slices.DeleteFunc(names, func(name string) bool {
+	return names
+}
+
+// Dropped returns the names of header fields that proxies on the way may drop:
+// nginx and Caddy drop names with an underscore or a dot, which CGI confuses
+// with others. They are spelled as in the configuration.
+func (id *Fields) Dropped() []string {
+	return slices.DeleteFunc(id.Names(), func(name string) bool {
 		return !strings.ContainsFunc(name, func(r rune) bool {
 			_, isAlphanumeric := foldByte(byte(r)) // names are ASCII
 			return !isAlphanumeric && r != '-'

@@ -146,33 +146,7 @@ func TestRightsOfAUserArePassedOn(t *testing.T) {
 	})
 	t.Run("in lists of other forms", func(t *testing.T) {
 		t.Parallel()
-		fields, err := New([]Header{
-			{Name: "X-Bars", Value: "{http.auth.user.groups}", Separator: "|"},
-			{Name: "X-Each", Value: "{http.auth.user.groups}", Separator: "fields"},
-			{Name: "X-Coded", Value: "{http.auth.user.groups}", Encoding: "percent"},
-			{Name: "X-Short", Value: "{http.auth.user.groups}", Encoding: "percent", MaxSize: 20},
-			{Name: "X-Mapped", Value: "{http.auth.user.permissions}", Map: []GroupMapping{{"blog.change_post", "write"}}},
-		}, columns)
-		if err != nil {
-			t.Fatal(err)
-		}
-		logs, seen := observer.New(zapcore.WarnLevel)
-		r, _ := newHandled(t, nil)
-		fields.Set(r, alice, zap.New(logs))
-		want := http.Header{
-			"X-Bars": {"admins|editors|sales, marketing"}, "X-Each": {"admins", "editors"}, "X-Coded": {"admins,editors,sales%2C%20marketing"},
-			"X-Mapped": {"write"}, "X-Other": {"stays"},
-		}
-		if !equalHeader(r.Header, want) {
-			t.Errorf("%q, want %q", r.Header, want)
-		}
-		if lines := seen.All(); len(lines) != 2 || lines[0].ContextMap()["header"] != "X-Each" || lines[0].ContextMap()["omitted"] != int64(1) || lines[1].ContextMap()["size"] != int64(35) {
-			t.Errorf("warned of %+v, want the group that is left out of X-Each, and X-Short", lines)
-		}
-		r, _ = newHandled(t, nil)
-		if fields.Set(r, bob, zap.NewNop()); len(r.Header) != 1 {
-			t.Errorf("without groups: %q", r.Header)
-		}
+		testListsOfOtherForms(t, columns, alice, bob)
 	})
 	t.Run("in claims", func(t *testing.T) {
 		t.Parallel()
@@ -253,3 +227,36 @@ func signedClaims(t *testing.T, text string, public any) (claims map[string]json
 
 // newGroups has groups read.
 func newGroups() *userstore.GroupsConfig { return new(userstore.GroupsConfig) }
+
+// testListsOfOtherForms passes on lists with separators, encodings, a bound and names of
+// the application's.
+func testListsOfOtherForms(t *testing.T, columns Columns, alice, bob *userstore.User) {
+	t.Helper()
+	fields, err := New([]Header{
+		{Name: "X-Bars", Value: "{http.auth.user.groups}", Separator: "|"},
+		{Name: "X-Each", Value: "{http.auth.user.groups}", Separator: "fields"},
+		{Name: "X-Coded", Value: "{http.auth.user.groups}", Encoding: "percent"},
+		{Name: "X-Short", Value: "{http.auth.user.groups}", Encoding: "percent", MaxSize: 20},
+		{Name: "X-Mapped", Value: "{http.auth.user.permissions}", Map: []GroupMapping{{"blog.change_post", "write"}}},
+	}, columns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs, seen := observer.New(zapcore.WarnLevel)
+	r, _ := newHandled(t, nil)
+	fields.Set(r, alice, zap.New(logs))
+	want := http.Header{
+		"X-Bars": {"admins|editors|sales, marketing"}, "X-Each": {"admins", "editors"}, "X-Coded": {"admins,editors,sales%2C%20marketing"},
+		"X-Mapped": {"write"}, "X-Other": {"stays"},
+	}
+	if !equalHeader(r.Header, want) {
+		t.Errorf("%q, want %q", r.Header, want)
+	}
+	if lines := seen.All(); len(lines) != 2 || lines[0].ContextMap()["header"] != "X-Each" || lines[0].ContextMap()["omitted"] != int64(1) || lines[1].ContextMap()["size"] != int64(35) {
+		t.Errorf("warned of %+v, want the group that is left out of X-Each, and X-Short", lines)
+	}
+	r, _ = newHandled(t, nil)
+	if fields.Set(r, bob, zap.NewNop()); len(r.Header) != 1 {
+		t.Errorf("without groups: %q", r.Header)
+	}
+}

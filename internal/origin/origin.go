@@ -226,14 +226,14 @@ func SiteOf(r *http.Request) string {
 	if r.TLS != nil || trusted && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
 		scheme = "https"
 	}
-	if forwarded := r.Header.Get("X-Forwarded-Host"); trusted && isHost(forwarded) {
+	if forwarded := r.Header.Get("X-Forwarded-Host"); trusted && IsHost(forwarded) {
 		host = forwarded
 	}
 	return scheme + "://" + host
 }
 
-// isHost reports whether a text is a host, which may have a port.
-func isHost(text string) bool {
+// IsHost reports whether a text is a host, which may have a port.
+func IsHost(text string) bool {
 	isOther := func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(".-_:[]", c)
 	}
