@@ -186,3 +186,34 @@ func TestAlertRulesAreTestedForEachFaultOfTheSoak(t *testing.T) {
 		}
 	}
 }
+
+// TestLogLinesOfFaultsAreDocumented reads the lines in the guide: each is JSON, and its
+// message is in the reference unless it is Caddy's own.
+func TestLogLinesOfFaultsAreDocumented(t *testing.T) {
+	t.Parallel()
+	var known []string
+	for _, row := range rows(reference(t, "## Log messages")) {
+		known = append(known, codes(row[0])[0])
+	}
+	lines := 0
+	for _, block := range codeBlocks(section(t, readFile(t, "docs/operating.md"), "### A normal day, and faults"), "json") {
+		for text := range strings.Lines(block) {
+			var line struct{ Logger, Msg string }
+			if err := json.Unmarshal([]byte(text), &line); err != nil {
+				t.Errorf("%s: %v", text, err)
+				continue
+			}
+			lines++
+			isKnown := func(message string) bool {
+				begins, goesOn := strings.CutSuffix(message, "…")
+				return line.Msg == message || goesOn && strings.HasPrefix(line.Msg, begins)
+			}
+			if strings.HasPrefix(line.Logger, "http.handlers.sesame") && !slices.ContainsFunc(known, isKnown) {
+				t.Errorf("the reference has no message %q", line.Msg)
+			}
+		}
+	}
+	if lines < 10 {
+		t.Errorf("the guide has %d lines", lines)
+	}
+}
