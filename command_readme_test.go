@@ -107,3 +107,20 @@ func TestReadmeAdminAPI(t *testing.T) {
 		}
 	}
 }
+
+// TestManualPageHasTheCommands looks for them in the manual page of the packages.
+func TestManualPageHasTheCommands(t *testing.T) {
+	page := readFile(t, "packaging/caddy-sesame.8")
+	root := &cobra.Command{Use: "sesame"}
+	caddycmd.Commands()["sesame"].CobraFunc(root)
+	for _, cmd := range root.Commands() {
+		name := strings.ReplaceAll(cmd.Name(), "-", `\-`)
+		if !strings.Contains(page, "\n.B sesame "+name+"\n") {
+			t.Errorf("the manual page doesn't explain %s", cmd.Name())
+		}
+		synopsis, _, _ := strings.Cut(page, ".SH DESCRIPTION")
+		if !strings.Contains(synopsis, " "+name+" ") && !strings.Contains(synopsis, " "+name+"\n") {
+			t.Errorf("the synopsis of the manual page lacks %s", cmd.Name())
+		}
+	}
+}

@@ -50,12 +50,23 @@ func (r *release) packageFor(packager, arch, number, staged string) error {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return err
 	}
-	cmd := exec.Command(r.nfpm, "package", "--config", file, "--packager", packager, "--target", r.dist+"/")
+	cmd := exec.Command(r.nfpm, "package", "--config", file, "--packager", packager, "--target", filepath.Join(r.dist, fileName(packager, arch, number)))
 	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", r.time.Unix()))
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("making the %s for %s: %w: %s", packager, arch, err, output)
 	}
 	return nil
+}
+
+// fileName is the usual name of a package, but for the tilde: where releases are
+// published, it would become another letter, and no checksum would be found.
+func fileName(packager, arch, number string) string {
+	number = strings.ReplaceAll(number, "~", ".")
+	if packager == "rpm" {
+		arch = map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[arch]
+		return "caddy-sesame-" + number + "-1." + arch + ".rpm"
+	}
+	return "caddy-sesame_" + number + "-1_" + arch + ".deb"
 }
 
 // expand reads a file and replaces variables in it. nfpm does that for some values

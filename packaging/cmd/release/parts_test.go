@@ -38,3 +38,17 @@ func TestChecksumsAreOfAllFiles(t *testing.T) {
 		t.Errorf("the list is %q, %v; want %q", got, err, want)
 	}
 }
+
+func TestNamesOfFilesSurviveBeingPublished(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ packager, arch, number, want string }{
+		{"deb", "arm64", "1.2.3", "caddy-sesame_1.2.3-1_arm64.deb"},
+		{"deb", "amd64", "1.2.3~rc.1", "caddy-sesame_1.2.3.rc.1-1_amd64.deb"},
+		{"rpm", "arm64", "1.2.3", "caddy-sesame-1.2.3-1.aarch64.rpm"},
+		{"rpm", "amd64", "1.2.3~rc.1", "caddy-sesame-1.2.3.rc.1-1.x86_64.rpm"},
+	} {
+		if got := fileName(test.packager, test.arch, test.number); got != test.want {
+			t.Errorf("%s for %s is %s, want %s", test.packager, test.arch, got, test.want)
+		}
+	}
+}
