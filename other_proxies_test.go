@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -95,6 +96,10 @@ var otherProxies = map[string]struct {
 		a := startAsking(t, db, kind, "django_session", "")
 		return startNginx(t, a, up), a
 	}},
+	"HAProxy": {"forward_auth", func(t *testing.T, db *database, kind string, up *upstream) (string, *asking) {
+		a := startAsking(t, db, kind, "django_session", "")
+		return startHAProxy(t, a, up), a
+	}},
 	"Caddy": {"forward_auth", func(t *testing.T, db *database, kind string, up *upstream) (string, *asking) {
 		proxy := freeAddr(t)
 		// The addresses are free only before the gateway has them.
@@ -112,6 +117,19 @@ func startNginx(t *testing.T, a *asking, up *upstream) string {
 	server := regexp.MustCompile(`(?m)^\s*ssl_\w+ .*\n`).ReplaceAllString(guideOf(t, "nginx", "nginx"), "")
 	server = strings.NewReplacer("listen 443 ssl", "listen "+addr+" reuseport", "127.0.0.1:9000", up.addr, "10.0.0.6:9180", a.pages, "10.0.0.6:9181", a.auth).Replace(server)
 	testprogram.StartNginx(t, server, addr)
+	return addr
+}
+
+// startHAProxy runs HAProxy by the guide.
+func startHAProxy(t *testing.T, a *asking, up *upstream) string {
+	t.Helper()
+	addr, script := freeAddr(t), filepath.Join(t.TempDir(), "sesame.lua")
+	if err := os.WriteFile(script, []byte(guideOf(t, "HAProxy", "lua")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config := strings.NewReplacer("/etc/haproxy/sesame.lua", script, ":443 ssl crt /etc/ssl/private/app.example.com.pem", addr,
+		"127.0.0.1:9000", up.addr, "10.0.0.6:9180", a.pages, "10.0.0.6:9181", a.auth).Replace(guideOf(t, "HAProxy", "haproxy"))
+	testprogram.StartHAProxy(t, config, addr)
 	return addr
 }
 
