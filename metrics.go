@@ -288,6 +288,13 @@ var (
 	breakerDesc         = describe("breaker_open", "1 while the server doesn't answer and requests are told so at once, else 0.", "role", "server")
 	stalledDesc         = describe("stalled_statements", "Statements that MySQL hadn't answered within query_timeout, and may still execute.", "role", "server")
 	cacheUsersDesc      = describe("cache_users", "Users that are kept in the cache.")
+	followStateDesc     = describe("follow_handlers", "Handlers that follow the binlog, by state.", "state")
+	followLeaseDesc     = describe("follow_lease_age_seconds", "The longest time since a server confirmed that all changes are known.")
+	followRowsDesc      = describe("follow_rows", "Rows that are kept until they change.")
+	followBytesDesc     = describe("follow_bytes", "Memory that these rows take, as estimated.")
+	followLookupsDesc   = describe("follow_lookups_total", "Lookups where the binlog is followed: hit or miss.", "result")
+	followEventsDesc    = describe("follow_events_total", "Changes in the binlog: of known rows, or of any.", "concerns")
+	followEndsDesc      = describe("follow_interruptions_total", "Times that following was interrupted, or not confirmed in time.", "cause")
 	cacheLookupsDesc    = describe("cache_lookups_total", "Lookups in the cache: hit, miss, or known to be absent.", "result")
 )
 
@@ -296,6 +303,7 @@ func (collector) Describe(to chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		buildDesc, requestsDesc, loginsDesc, loginFailuresDesc, consumptionsDesc, sessionsStartedDesc, sessionsEndedDesc, assertionsDesc,
 		batchSizeDesc, poolDesc, poolMaxDesc, breakerDesc, stalledDesc, cacheUsersDesc, cacheLookupsDesc,
+		followStateDesc, followLeaseDesc, followRowsDesc, followBytesDesc, followLookupsDesc, followEventsDesc, followEndsDesc,
 	} {
 		to <- desc
 	}
@@ -370,6 +378,14 @@ func collectStores(to chan<- prometheus.Metric) {
 	count(cacheLookupsDesc, totals.Misses, "miss")
 	count(cacheLookupsDesc, totals.Denied, "absent")
 
+	count(followLookupsDesc, totals.Follow.Hits, "hit")
+	count(followLookupsDesc, totals.Follow.Misses, "miss")
+	count(followEventsDesc, totals.Follow.Events-totals.Follow.Drops, "rows")
+	count(followEventsDesc, totals.Follow.Drops, "all")
+	count(followEndsDesc, totals.Follow.Interruptions, "stream")
+	count(followEndsDesc, totals.Follow.Lapses, "lease")
+	collectFollowed(to)
+
 	// Handlers may share connections and kept rows.
 	var inUse, idle, mostOpen, users int
 	seen := make(map[[32]byte]bool)
@@ -404,6 +420,32 @@ func collectStores(to chan<- prometheus.Metric) {
 	gauge(poolDesc, idle, "idle")
 	gauge(poolMaxDesc, mostOpen)
 	gauge(cacheUsersDesc, users)
+}
+
+// collectFollowed exports the state of the handlers that follow the binlog.
+func collectFollowed(to chan<- prometheus.Metric) {
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	states := make(map[string]int)
+	for _, state := range userstore.FollowStates() {
+		states[state] = 0
+	}
+	var rows, bytes, age float64
+	for _, h := range running() {
+		if h.gate.follows == nil {
+			continue
+		}
+		stats := h.gate.follows.Stats()
+		states[stats.State]++
+		rows, bytes, age = rows+float64(stats.Rows), bytes+float64(stats.Size), max(age, stats.LeaseAge.Seconds())
+	}
+	for state, n := range states {
+		gauge(followStateDesc, float64(n), state)
+	}
+	gauge(followRowsDesc, rows)
+	gauge(followBytesDesc, bytes)
+	gauge(followLeaseDesc, age)
 }
 
 // registerMetrics adds the metrics to a configuration's registry. Each of the

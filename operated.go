@@ -207,7 +207,7 @@ func writesLastLogin(h *Handler) bool {
 // live is what the admin API needs of a handler that runs.
 func (g builder) live(store *userstore.MySQL) *operator.Live {
 	return &operator.Live{
-		Store: store, Cache: g.cache, Logger: g.logger,
+		Store: store, Cache: g.cache, Follows: g.follows, Logger: g.logger,
 		Tokens: func(ctx context.Context) (*token.Tokens, error) {
 			made, err := g.keys(ctx)
 			if err != nil {

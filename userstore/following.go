@@ -109,10 +109,10 @@ func (f *Following) reader() *MySQL {
 func (f *Following) find(ctx context.Context, key Key, fresh bool, check func(*User) error) (*User, error) {
 	if !fresh {
 		if user := f.certain(ctx, key); user != nil && check(user) == nil {
-			f.state.hits.Add(1)
+			count(&f.state.hits, &totals.followed.hits)
 			return user, nil
 		}
-		f.state.misses.Add(1)
+		count(&f.state.misses, &totals.followed.misses)
 	}
 	user, isFresh, err := f.Lookup(ctx, key, !fresh)
 	if err != nil && !errors.Is(err, ErrNotFound) {

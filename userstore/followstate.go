@@ -15,6 +15,11 @@ const (
 	FollowInterrupted = "interrupted" // it goes on soon
 )
 
+// FollowStates are all of them.
+func FollowStates() []string {
+	return []string{FollowConnecting, FollowFollowing, FollowInterrupted, FollowImpossible}
+}
+
 // FollowStats are the figures of a Following.
 type FollowStats struct {
 	State  string
@@ -32,14 +37,29 @@ type FollowStats struct {
 	Dropped       uint64 // rows, by changes and interruptions
 	Evicted       uint64 // rows, to make room
 	Interruptions uint64
+	Lapses        uint64 // leases that ended before they were renewed
+
+	LeaseAge time.Duration // since the question by which rows are used now; 0 if they aren't
 }
+
+// FollowTotals are the counters of all Followings since the process began.
+type FollowTotals struct{ Hits, Misses, Events, Drops, Interruptions, Lapses uint64 }
+
+// count counts for one Following and for all.
+func count(one, all *atomic.Uint64) {
+	one.Add(1)
+	all.Add(1)
+}
+
+// followCounts are the counters in FollowStats.
+type followCounts struct{ hits, misses, events, drops, interruptions, lapses atomic.Uint64 }
 
 // followState is what FollowStats tells.
 type followState struct {
-	events, drops, hits, misses, interruptions atomic.Uint64
+	followCounts
 
 	mu     sync.Mutex
-	state  string
+	state  string // empty until the first attempt
 	since  time.Time
 	server string
 	err    string
@@ -75,7 +95,7 @@ func (s *followState) end(err error) (isNew bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == FollowFollowing {
-		s.interruptions.Add(1)
+		count(&s.interruptions, &totals.followed.interruptions)
 	}
 	state := FollowInterrupted
 	if isUnfollowable(err) {
@@ -96,6 +116,7 @@ func (f *Following) Stats() FollowStats {
 		State: s.state, Since: s.since, Server: s.server, Error: s.err, IsCurrent: f.rows.IsCurrent(),
 		Rows: rows.Rows, Size: rows.Size, Dropped: rows.Dropped, Evicted: rows.Evicted,
 		Hits: s.hits.Load(), Misses: s.misses.Load(), Events: s.events.Load(), Drops: s.drops.Load(), Interruptions: s.interruptions.Load(),
+		Lapses: s.lapses.Load(), LeaseAge: f.rows.LeaseAge(),
 	}
 }
 

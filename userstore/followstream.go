@@ -180,7 +180,7 @@ func (s *followedStream) Began(at LogPosition, positions Positions) {
 
 // Changed implements Feed.
 func (s *followedStream) Changed(at LogPosition, table int, keys [][]*string) {
-	s.f.state.events.Add(1)
+	count(&s.f.state.events, &totals.followed.events)
 	t := &s.tables[table]
 	tags := s.tags[:0]
 	for _, values := range keys {
@@ -206,13 +206,13 @@ func (s *followedStream) Changed(at LogPosition, table int, keys [][]*string) {
 
 // ChangedTable implements Feed.
 func (s *followedStream) ChangedTable(at LogPosition, _ int) {
-	s.f.state.events.Add(1)
+	count(&s.f.state.events, &totals.followed.events)
 	s.all(at)
 }
 
 // ChangedAll implements Feed.
 func (s *followedStream) ChangedAll(at LogPosition, isStructure bool, why string) {
-	s.f.state.events.Add(1)
+	count(&s.f.state.events, &totals.followed.events)
 	s.f.logger.Debug("all kept rows are dropped, since any may have changed", zap.String("why", why))
 	s.all(at)
 	if isStructure {
@@ -222,7 +222,7 @@ func (s *followedStream) ChangedAll(at LogPosition, isStructure bool, why string
 
 // all drops all rows.
 func (s *followedStream) all(at LogPosition) {
-	s.f.state.drops.Add(1)
+	count(&s.f.state.drops, &totals.followed.drops)
 	s.f.rows.ChangedAll(s.stream, kept.Position(at))
 }
 
@@ -302,6 +302,7 @@ func (s *followedStream) open() bool {
 func (s *followedStream) renew(positions Positions) {
 	interval := time.NewTicker(s.f.cfg.lease() / leaseQuestions)
 	defer interval.Stop()
+	wasCurrent := false
 	for {
 		if s.f.reader() != s.reader {
 			s.cancel(errOtherReplica)
@@ -311,6 +312,11 @@ func (s *followedStream) renew(positions Positions) {
 			s.cancel(err)
 			return
 		}
+		is := s.stream.IsCurrent()
+		if wasCurrent && !is {
+			count(&s.f.state.lapses, &totals.followed.lapses)
+		}
+		wasCurrent = is
 		select {
 		case <-interval.C:
 		case <-s.ctx.Done():

@@ -103,6 +103,7 @@ type counts struct {
 var totals struct {
 	counts
 	cacheCounts
+	followed followCounts
 }
 
 // cacheCounts are what CacheStats tells.
@@ -114,6 +115,7 @@ type Totals struct {
 	Queries              [len(batchSizes) + 1]uint64 // as in Stats
 	Lookups              uint64
 	Hits, Misses, Denied uint64 // as in CacheStats
+	Follow               FollowTotals
 }
 
 // AllTotals returns the figures up to now.
@@ -124,6 +126,8 @@ func AllTotals() Totals {
 		Misses:  totals.misses.Load(),
 		Denied:  totals.denied.Load(),
 	}
+	of := &totals.followed
+	all.Follow = FollowTotals{of.hits.Load(), of.misses.Load(), of.events.Load(), of.drops.Load(), of.interruptions.Load(), of.lapses.Load()}
 	for i := range all.Queries {
 		all.Queries[i] = totals.queries[i].Load()
 	}

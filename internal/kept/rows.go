@@ -4,6 +4,7 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Rows are kept rows, each with a tag: a hash of what it is found by. It may have a
@@ -121,6 +122,15 @@ func (r *Rows[W]) Unfollow() {
 func (r *Rows[W]) IsCurrent() bool {
 	s := r.stream.Load()
 	return s != nil && s.IsCurrent()
+}
+
+// LeaseAge is how long ago the question was asked by which rows are used now; 0 if
+// they aren't.
+func (r *Rows[W]) LeaseAge() time.Duration {
+	if s := r.stream.Load(); s != nil {
+		return s.leaseAge()
+	}
+	return 0
 }
 
 // Holds reports whether a row is still kept. It may be used only if IsCurrent is

@@ -216,6 +216,14 @@ func (s *Stream) IsCurrent() bool {
 	return -s.lease < elapsed && elapsed < s.lease
 }
 
+// leaseAge is how long ago the lease began; 0 if there is none now.
+func (s *Stream) leaseAge() time.Duration {
+	if !s.IsCurrent() {
+		return 0
+	}
+	return s.now().Sub(*s.term.Load())
+}
+
 // End ends the stream for good.
 func (s *Stream) End() {
 	if !s.isEnded.Swap(true) {

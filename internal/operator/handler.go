@@ -112,10 +112,11 @@ type Issues struct {
 
 // Live is a handler that runs.
 type Live struct {
-	Store  Store
-	Cache  *userstore.Cache // nil for none
-	Tokens func(ctx context.Context) (*token.Tokens, error)
-	Logger *zap.Logger
+	Store   Store
+	Cache   *userstore.Cache     // nil for none
+	Follows *userstore.Following // nil for none
+	Tokens  func(ctx context.Context) (*token.Tokens, error)
+	Logger  *zap.Logger
 }
 
 // Users are the methods of a store that making and explaining tokens needs.

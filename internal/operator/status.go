@@ -20,6 +20,7 @@ type status struct {
 	Pool    poolStatus    `json:"pool"`
 	Lookups lookupsStatus `json:"lookups"`
 	Cache   *cacheStatus  `json:"cache,omitempty"`
+	Follow  *followStatus `json:"follow,omitempty"`
 }
 
 // storeStatus says whether MySQL answers.
@@ -63,6 +64,36 @@ type cacheStatus struct {
 	Hits   uint64 `json:"hits"`
 	Misses uint64 `json:"misses"`
 	Denied uint64 `json:"denied"`
+}
+
+// followStatus says whether the server's binlog is followed.
+type followStatus struct {
+	State   string     `json:"state"`
+	Since   *time.Time `json:"since,omitempty"` // of the state
+	Server  string     `json:"server,omitempty"`
+	Error   string     `json:"error,omitempty"` // why it isn't followed
+	Current bool       `json:"current"`         // whether kept rows are used now
+
+	Rows   int    `json:"rows"`
+	Bytes  int64  `json:"bytes"`
+	Hits   uint64 `json:"hits"`
+	Misses uint64 `json:"misses"`
+
+	Events        uint64 `json:"events"`        // changes in the binlog
+	DroppedAll    uint64 `json:"dropped_all"`   // how often all rows were
+	Interruptions uint64 `json:"interruptions"` // of following
+}
+
+func newFollowStatus(of userstore.FollowStats) *followStatus {
+	s := &followStatus{
+		State: of.State, Server: of.Server, Error: of.Error, Current: of.IsCurrent,
+		Rows: of.Rows, Bytes: of.Size, Hits: of.Hits, Misses: of.Misses,
+		Events: of.Events, DroppedAll: of.Drops, Interruptions: of.Interruptions,
+	}
+	if !of.Since.IsZero() {
+		s.Since = &of.Since
+	}
+	return s
 }
 
 // pingLimit is how long the status waits for MySQL.
@@ -115,6 +146,9 @@ func (c *configured) status(ctx context.Context) status {
 	if c.Live.Cache != nil {
 		cached := c.Live.Cache.Stats()
 		s.Cache = &cacheStatus{cached.Users, cached.Absent, cached.Hits, cached.Misses, cached.Denied}
+	}
+	if c.Live.Follows != nil {
+		s.Follow = newFollowStatus(c.Live.Follows.Stats())
 	}
 	began := time.Now()
 	err := c.Live.Store.Ping(ctx)
