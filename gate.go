@@ -344,7 +344,7 @@ func (g builder) provisionStore(ctx caddy.Context) error {
 	}
 	g.proven = g.newProven()
 	if interval := g.config.watchInterval(); interval > 0 {
-		g.watcher = watch.New(interval, store.LookupKeys, g.logger.Named("watch"))
+		g.watcher = g.newWatcher(interval)
 	}
 	g.forOperator = g.config.operated()
 	g.forOperator.Live = g.live(store)

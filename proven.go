@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -11,6 +12,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
+	"github.com/caddy-sesame/caddy-sesame/internal/watch"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -103,6 +105,18 @@ func (g builder) follow(ctx caddy.Context, validating bool) error {
 		g.follows = g.store.Follow(follower.(userstore.Follower))
 	}
 	return nil
+}
+
+// newWatcher makes what ends long responses.
+func (g builder) newWatcher(interval time.Duration) *watch.Watcher {
+	logger := g.logger.Named("watch")
+	// The rows of a replica that is followed may be older than those that decide here.
+	if g.follows == nil || len(g.config.UserStore.Replicas)+len(g.config.UserStore.ReplicaFiles) > 0 {
+		return watch.New(interval, g.store.LookupKeys, logger)
+	}
+	w := watch.New(interval, g.follows.LookupKeys, logger)
+	w.Follow(g.follows)
+	return w
 }
 
 // newest returns the row of a user as it is now, if the visitor may still log in and

@@ -26,10 +26,11 @@ type Following struct {
 	rows  *kept.Rows[leading]
 	shown []atomic.Pointer[shownUser] // users of rows in use, by their tags
 
-	stream atomic.Pointer[followedStream] // the last one that has begun; nil for none
-	state  followState
-	cancel context.CancelFunc
-	tasks  sync.WaitGroup
+	changed chan struct{}                  // has an element after changes that queries see
+	stream  atomic.Pointer[followedStream] // the last one that has begun; nil for none
+	state   followState
+	cancel  context.CancelFunc
+	tasks   sync.WaitGroup
 }
 
 // leading is a row that leads to a user, or for a value of the users' table, only the
@@ -56,7 +57,7 @@ const mostShown = 1 << 13
 func (s *MySQL) Follow(follower Follower) *Following {
 	cfg := *s.cfg.Follow
 	f := &Following{
-		store: s, cfg: cfg, follower: follower, logger: s.logger, now: time.Now,
+		store: s, cfg: cfg, follower: follower, logger: s.logger, now: time.Now, changed: make(chan struct{}, 1),
 		rows: kept.NewRows[leading](orDefault(cfg.MaxUsers, DefaultFollowMaxUsers), orDefault(cfg.MaxSize, DefaultFollowMaxSize)),
 	}
 	f.shown = make([]atomic.Pointer[shownUser], min(mostShown, orDefault(cfg.MaxUsers, DefaultFollowMaxUsers)))
@@ -139,11 +140,39 @@ func (f *Following) certain(ctx context.Context, key Key) *User {
 	return f.Kept(key)
 }
 
+// IsCurrent reports whether all changes are known, but for the newest.
+func (f *Following) IsCurrent() bool { return f.rows.IsCurrent() }
+
+// Changes has an element after rows have changed, and queries see that. One caller may
+// wait for it.
+func (f *Following) Changes() <-chan struct{} { return f.changed }
+
+// tellChanged has Changes have an element.
+func (f *Following) tellChanged() {
+	select {
+	case f.changed <- struct{}{}:
+	default:
+	}
+}
+
+// LookupKeys is MySQL.LookupKeys, and keeps the rows.
+func (f *Following) LookupKeys(ctx context.Context, keys []Key) (map[Key]*User, error) {
+	ticket, reader := f.rows.Start(), f.reader()
+	users, err := f.store.LookupKeys(ctx, keys)
+	if err == nil && reader == f.store {
+		for key, user := range users {
+			f.keep(ticket, f.store.Resolve(key), user)
+		}
+	}
+	return users, err
+}
+
 // Kept returns the user of a key from a kept row, or nil if there is none.
 func (f *Following) Kept(key Key) *User {
 	if !f.rows.IsCurrent() {
 		return nil
 	}
+	key = f.store.Resolve(key)
 	p, tag, value, ok := f.keyOf(key)
 	if !ok {
 		return nil

@@ -504,3 +504,27 @@ func TestWrongFollowConfig(t *testing.T) {
 		wantError(t, test.config.Validate(), test.says...)
 	}
 }
+
+// TestChangesAreToldOnceQueriesSeeThem is for who looks rows up when they change.
+func TestChangesAreToldOnceQueriesSeeThem(t *testing.T) {
+	t.Parallel()
+	f := follow(t, newUsers(t, 2), userstore.Config{}, userstore.Needs{})
+	users, err := f.following.LookupKeys(t.Context(), []userstore.Key{userKey(1), userKey(2), userKey(3)})
+	if err != nil || len(users) != 2 {
+		t.Fatalf("%d users, %v; want two", len(users), err)
+	}
+	f.want(userKey(1), "p", 0)
+	f.want(userKey(2), "p", 0)
+	for len(f.following.Changes()) > 0 {
+		<-f.following.Changes()
+	}
+	f.log.changed("auth_user", keyed("1"))
+	if len(f.following.Changes()) > 0 {
+		t.Error("a change is told before queries see it")
+	}
+	f.log.commit()
+	<-f.following.Changes()
+	if f.following.Kept(userKey(1)) != nil {
+		t.Error("the former row is kept")
+	}
+}

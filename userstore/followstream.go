@@ -202,6 +202,7 @@ func (s *followedStream) Changed(at LogPosition, table int, keys [][]*string) {
 	}
 	s.tags = tags
 	s.f.rows.Changed(s.stream, kept.Position(at), tags...)
+	s.tellSettled()
 }
 
 // ChangedTable implements Feed.
@@ -224,6 +225,15 @@ func (s *followedStream) ChangedAll(at LogPosition, isStructure bool, why string
 func (s *followedStream) all(at LogPosition) {
 	count(&s.f.state.drops, &totals.followed.drops)
 	s.f.rows.ChangedAll(s.stream, kept.Position(at))
+	s.tellSettled()
+}
+
+// tellSettled tells that rows have changed if queries see all changes by now.
+// Otherwise settle does, once they do.
+func (s *followedStream) tellSettled() {
+	if s.stream.IsSettled() {
+		s.f.tellChanged()
+	}
 }
 
 // Reached implements Feed.
@@ -276,7 +286,11 @@ func (s *followedStream) settleOnce(positions Positions) bool {
 		s.cancel(errBackwards)
 		return false
 	}
-	return hadBegun || !s.stream.HasBegun() || s.open()
+	if !hadBegun && s.stream.HasBegun() && !s.open() {
+		return false
+	}
+	s.f.tellChanged()
+	return true
 }
 
 // open has rows be kept, if the tables are still as they were before the stream began:

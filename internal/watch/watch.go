@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,6 +54,8 @@ type Watcher struct {
 	ctx      context.Context // canceled by Stop
 	cancel   context.CancelFunc
 	spare    sync.Pool // of *guarded, of short responses
+	changing Changing  // nil if changes aren't known
+	nudged   chan struct{}
 
 	mu      sync.Mutex
 	long    []*guarded // the responses that have lasted longer than an interval
@@ -63,10 +66,34 @@ type Watcher struct {
 // returns the rows of the users that exist; logger gets a line for each
 // response that is ended.
 func New(interval time.Duration, lookup func(context.Context, []userstore.Key) (map[userstore.Key]*userstore.User, error), logger *zap.Logger) *Watcher {
-	w := &Watcher{interval: interval, lookup: lookup, logger: logger}
+	w := &Watcher{interval: interval, lookup: lookup, logger: logger, nudged: make(chan struct{}, 1)}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
 }
+
+// Changing are rows of users whose changes are known.
+type Changing interface {
+	// Kept returns the present row of a user, or nil if it isn't known.
+	Kept(key userstore.Key) *userstore.User
+
+	// IsCurrent reports whether changes are known now.
+	IsCurrent() bool
+
+	// Changes has an element after rows have changed.
+	Changes() <-chan struct{}
+}
+
+// Follow has responses end as soon as their user's row changes, in addition to once in
+// an interval. Users whose row isn't known are looked up, and lookup should have their
+// rows be known. Call it before Guard.
+func (w *Watcher) Follow(rows Changing) { w.changing = rows }
+
+// youngest is how long a response lasts that isn't worth listing where changes are
+// known.
+const youngest = 50 * time.Millisecond
+
+// leastPause is the shortest time between two looks at all responses.
+const leastPause = 2 * time.Millisecond
 
 // Stop ends the lookups. Responses continue while the servers of the former
 // configuration drain; sessions still end when they expire.
@@ -119,6 +146,9 @@ func (w *Watcher) guard(to http.ResponseWriter, r *http.Request, key userstore.K
 		g.done = g.finish
 	}
 	wait := w.interval
+	if w.changing != nil {
+		wait = min(wait, youngest)
+	}
 	if !until.IsZero() {
 		wait = min(wait, time.Until(until))
 	}
@@ -272,6 +302,12 @@ func (w *Watcher) add(g *guarded) {
 		w.running = true
 		go w.run()
 	}
+	if w.changing != nil {
+		select {
+		case w.nudged <- struct{}{}: // the row may have changed since the response began
+		default:
+		}
+	}
 }
 
 func (w *Watcher) remove(g *guarded) {
@@ -291,14 +327,49 @@ func (w *Watcher) remove(g *guarded) {
 func (w *Watcher) run() {
 	ticker := time.NewTicker(w.interval)
 	defer ticker.Stop()
+	var changes <-chan struct{}
+	if w.changing != nil {
+		changes = w.changing.Changes()
+	}
 	// At once, because the first user's row is an interval old.
-	for w.check() {
+	for isLeft := w.check(); isLeft; {
 		select {
 		case <-ticker.C:
+			isLeft = w.check()
+		case <-changes:
+			isLeft = w.checkChanged()
+		case <-w.nudged:
+			isLeft = w.checkChanged()
 		case <-w.ctx.Done():
 			return
 		}
 	}
+}
+
+// checkChanged is check for responses whose user's present row isn't known, or no
+// longer lets them go on. Changes may come faster than all responses can be looked at.
+func (w *Watcher) checkChanged() bool {
+	began := time.Now()
+	isLeft := w.checkThose(func(g *guarded) bool { return !g.acceptsKept(w.changing) })
+	pause := time.NewTimer(max(leastPause, 9*time.Since(began)))
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-w.ctx.Done():
+	}
+	return isLeft
+}
+
+// acceptsKept reports whether the response may go on by the user's present row, or for
+// now, because changes aren't known.
+func (g *guarded) acceptsKept(rows Changing) bool {
+	if !rows.IsCurrent() {
+		return true
+	}
+	user := rows.Kept(g.key)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state.finished || user != nil && user.IsActive && g.why(user) == ""
 }
 
 // open returns the responses to check, or none if the goroutine must end.
@@ -311,10 +382,16 @@ func (w *Watcher) open() []*guarded {
 
 // check ends the responses whose users' access has ended. It reports whether
 // there are responses left to check.
-func (w *Watcher) check() bool {
+func (w *Watcher) check() bool { return w.checkThose(func(*guarded) bool { return true }) }
+
+// checkThose is check for some of the responses.
+func (w *Watcher) checkThose(which func(*guarded) bool) bool {
 	open := w.open()
 	if len(open) == 0 {
 		return false
+	}
+	if open = slices.DeleteFunc(open, func(g *guarded) bool { return !which(g) }); len(open) == 0 {
+		return true
 	}
 	seen := make(map[userstore.Key]struct{})
 	var keys []userstore.Key
