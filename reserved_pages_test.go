@@ -163,23 +163,45 @@ func TestOnlyTheSitesOwnScriptReplacesASession(t *testing.T) {
 	}
 }
 
+// sessionOfAnotherPage is a session cookie of a user in a table, for another scope
+// than that of any page.
+func sessionOfAnotherPage(t *testing.T, table string, id int64) string {
+	t.Helper()
+	sessions, err := session.New(session.Settings{SecretKey: secretKey, Encoding: token.LongPacker, Audience: table + "\x00\x00pk\x00"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := sessions.Create(token.IntKey(id), token.User{Password: &alice.password}, "127.0.0.1\x00other", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "sesame=" + value
+}
+
+// TestLoginFailsWhereTheFormerUserCannotBeReadNow, rather than end a session without
+// asking its user.
+func TestLoginFailsWhereTheFormerUserCannotBeReadNow(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		db = db.asAdministrator()
+		db.mustExec(t, "CREATE OR REPLACE VIEW doubled AS SELECT * FROM auth_user UNION ALL SELECT * FROM auth_user WHERE id = 1")
+		t.Cleanup(func() { db.mustExec(t, "DROP VIEW doubled") })
+		up := startUpstream(t)
+		g := startGateway(t, db, up, site{options: "session {\nupdate_last_login off\n}\nscope {http.request.uri.path.0}", store: "table doubled"})
+		link := "/a?sesame=" + tokenAt(t, carol, "a", time.Now())
+		g.get(t, link, asChrome...).wantStatus(t, http.StatusSeeOther)
+		answer := g.get(t, link, append(asChrome, "Cookie", sessionOfAnotherPage(t, "doubled", alice.id))...)
+		answer.wantStatus(t, http.StatusServiceUnavailable)
+		wantHeader(t, answer.header, "Set-Cookie", "")
+		up.takeNone(t)
+	})
+}
+
 // TestLoginAsksForAFewOfTheFormerUsers, whose sessions for other pages it would end:
 // a client could send sessions of any number of users.
 func TestLoginAsksForAFewOfTheFormerUsers(t *testing.T) {
 	db := anyDatabase(t)
 	up := startUpstream(t)
 	g := startGateway(t, db, up, sessionSite("scope {http.request.uri.path.0}"))
-	sessionOf := func(id int64) string {
-		sessions, err := session.New(session.Settings{SecretKey: secretKey, Encoding: token.LongPacker, Audience: "auth_user\x00\x00pk\x00"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		value, err := sessions.Create(token.IntKey(id), token.User{Password: &alice.password}, "127.0.0.1\x00other", time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return "sesame=" + value
-	}
 	for _, test := range []struct {
 		name  string
 		users []int64
@@ -195,7 +217,7 @@ func TestLoginAsksForAFewOfTheFormerUsers(t *testing.T) {
 	} {
 		var cookies []string
 		for _, id := range test.users {
-			cookies = append(cookies, sessionOf(id))
+			cookies = append(cookies, sessionOfAnotherPage(t, "auth_user", id))
 		}
 		answer := g.get(t, "/a?sesame="+tokenAt(t, carol, "a", time.Now()), append(asChrome, "Cookie", strings.Join(cookies, "; "))...)
 		if asks := answer.status == http.StatusOK && strings.Contains(answer.body, "alice"); asks != test.asks {
@@ -300,4 +322,25 @@ func TestLinkAsksForNoSessionOfDjangosThatItLeavesAlone(t *testing.T) {
 			t.Error("Django's session has ended")
 		}
 	})
+}
+
+// TestRequestsAheadOfAClickTellThatTheUpstreamIsGone: a reusable token authenticates
+// them as any other request, so that the server's error routes answer.
+func TestRequestsAheadOfAClickTellThatTheUpstreamIsGone(t *testing.T) {
+	db := anyDatabase(t)
+	for _, test := range []struct {
+		name, options string
+		header        []string
+	}{
+		{"a strict link in a frame", "confirm strict", []string{"Accept", "text/html", "Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"}},
+		{"a link in a frame", "confirm always", []string{"Accept", "text/html", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"}},
+		{"an image", "confirm always", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image", "Accept", "image/*"}},
+	} {
+		g := startGateway(t, db, &upstream{addr: freeAddr(t)}, sessionSite(test.options))
+		answer := g.get(t, "/?sesame="+tokenFor(t, alice), test.header...)
+		if answer.status != http.StatusBadGateway {
+			t.Errorf("%s: status %d, want 502", test.name, answer.status)
+		}
+		wantHeader(t, answer.header, "Set-Cookie", "")
+	}
 }

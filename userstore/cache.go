@@ -170,10 +170,8 @@ func (k *keptRows) Destruct() error {
 
 // Close gives the cache back. Further lookups are still answered.
 func (c *Cache) Close() error {
-	if _, err := keptRowsOf.Delete(c.key); err != nil {
-		return fmt.Errorf("closing the cache: %w", err)
-	}
-	return nil
+	_, err := keptRowsOf.Delete(c.key)
+	return err
 }
 
 // Lookup is MySQL.LookupAny, with a row that may be as old as the configuration

@@ -235,8 +235,8 @@ func TestCancelledLookupFailsNoOtherOfItsQuery(t *testing.T) {
 	filling, cancel := context.WithCancel(t.Context())
 	var first, others sync.WaitGroup
 	first.Go(func() {
-		if _, _, err := c.Lookup(filling, token.IntKey(1)); !errors.Is(err, context.Canceled) {
-			t.Errorf("the canceled lookup: %v", err)
+		if _, isFresh, err := c.Lookup(filling, token.IntKey(1)); isFresh || !errors.Is(err, context.Canceled) {
+			t.Errorf("the canceled lookup is fresh: %t, %v", isFresh, err)
 		}
 	})
 	eventually(t, waiting)
