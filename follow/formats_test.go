@@ -2,6 +2,8 @@ package follow_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -125,15 +127,20 @@ func TestOtherFormsOfTheLog(t *testing.T) {
 		{"--log-bin-compress=1", "--log-bin-compress-min-len=10"},
 		{"--binlog-row-metadata=FULL", "--binlog-annotate-row-events=0"},
 		{"--binlog-row-metadata=MINIMAL", "--binlog-checksum=NONE"},
-		{"--binlog-legacy-event-pos=1"},
+		{"--encrypt-binlog=1", "--plugin-load-add=file_key_management", "--file-key-management-filename=KEYS"},
 		{"--lower-case-table-names=1"},
 	} {
 		t.Run(strings.Join(options, " "), func(t *testing.T) {
 			t.Parallel()
-			if options[0] == "--binlog-legacy-event-pos=1" {
-				t.Skip("MariaDB 10.11 doesn't have it")
+			keys := filepath.Join(t.TempDir(), "keys")
+			if err := os.WriteFile(keys, []byte("1;"+strings.Repeat("0123456789abcdef", 2)+"\n"), 0o600); err != nil {
+				t.Fatal(err)
 			}
-			server := startServer(t, options...)
+			var settings []string
+			for _, option := range options {
+				settings = append(settings, strings.Replace(option, "KEYS", keys, 1))
+			}
+			server := startServer(t, settings...)
 			name := database(t, server, "forms", strings.Replace(usersTable, "users", "Users", 1), "INSERT INTO Users (id, name) VALUES (1, 'ann')")
 			f := start(t, sourceOf(t, server, name, "Users id"))
 			f.expect(t, server, []string{"Users 1"}, "UPDATE Users SET n = n + 1, name = REPEAT('long', 10)")

@@ -62,6 +62,8 @@ type staleness struct {
 }
 
 const (
+	staleTable = "CREATE TABLE auth_user (id int PRIMARY KEY, username varchar(150) NOT NULL UNIQUE, password varchar(128) NOT NULL, " +
+		"last_login datetime(6) NULL, is_active bool NOT NULL DEFAULT 1)"
 	staleUsers = 8
 	staleLease = 500 * time.Millisecond
 )
@@ -69,9 +71,7 @@ const (
 func newStaleness(t *testing.T) *staleness {
 	t.Helper()
 	s := &staleness{server: startServer(t, "--max-binlog-size=1M"), ledger: ledger{rows: make([][]commit, staleUsers)}}
-	name := database(t, s.server, "stale",
-		"CREATE TABLE auth_user (id int PRIMARY KEY, username varchar(150) NOT NULL UNIQUE, password varchar(128) NOT NULL, last_login datetime(6) NULL, is_active bool NOT NULL DEFAULT 1)",
-		"CREATE TABLE many (id int PRIMARY KEY, note varchar(100))")
+	name := database(t, s.server, "stale", staleTable, "CREATE TABLE many (id int PRIMARY KEY, note varchar(100))")
 	for row := range staleUsers {
 		exec(t, s.server, name, fmt.Sprintf("INSERT INTO auth_user (id, username, password) VALUES (%d, 'user%d', '0')", row, row))
 	}
@@ -101,6 +101,7 @@ func newStaleness(t *testing.T) *staleness {
 func (s *staleness) change(ctx context.Context, db *sql.DB) {
 	for value := 1; ctx.Err() == nil; value++ {
 		row := value % staleUsers
+		<-time.After(time.Millisecond) // so that some rows are kept for a while
 		limited, cancel := context.WithTimeout(ctx, time.Second)
 		_, err := db.ExecContext(limited, "UPDATE auth_user SET password = ? WHERE id = ?", strconv.Itoa(value), row)
 		cancel()
@@ -114,6 +115,9 @@ func (s *staleness) change(ctx context.Context, db *sql.DB) {
 func (s *staleness) ask(ctx context.Context, t *testing.T) {
 	for i := 0; ctx.Err() == nil; i++ {
 		row, seen := i%staleUsers, ""
+		if row == 0 {
+			<-time.After(time.Millisecond) // for the others' sake
+		}
 		began := time.Now()
 		_, err := s.users.Find(ctx, userstore.ByPrimaryKey(token.IntKey(int64(row))), false, func(user *userstore.User) error {
 			if user != nil {
@@ -128,7 +132,6 @@ func (s *staleness) ask(ctx context.Context, t *testing.T) {
 		}
 		s.mu.Unlock()
 		if err != nil {
-			<-time.After(time.Millisecond) // not to keep a processor busy with errors
 			continue
 		}
 		value, _ := strconv.Atoi(seen)
@@ -167,11 +170,14 @@ func TestNoRowIsUsedLongerThanTheLease(t *testing.T) {
 	defer tasks.Wait()
 	defer stop()
 	writer := open(t, s.server, "stale")
-	tasks.Go(func() { s.change(ctx, writer) })
+	writing, stopWriting := context.WithCancel(ctx)
+	defer stopWriting()
+	tasks.Go(func() { s.change(writing, writer) })
 	for range 3 {
 		tasks.Go(func() { s.ask(ctx, t) })
 	}
 	s.current(t)
+	exec(t, s.server, "", "CREATE DATABASE busy", "CREATE TABLE busy.t (a int) ENGINE=InnoDB")
 	statement := func(statements ...string) func() error {
 		return func() error { return s.server.Exec("stale", statements...) }
 	}
@@ -194,6 +200,7 @@ func TestNoRowIsUsedLongerThanTheLease(t *testing.T) {
 		{"the table changes", statement("ALTER TABLE auth_user ADD COLUMN first int FIRST", "ALTER TABLE auth_user DROP COLUMN first"), pass},
 		{"the table is replaced", statement("CREATE TABLE next LIKE auth_user", "INSERT INTO next SELECT * FROM auth_user", "RENAME TABLE auth_user TO former, next TO auth_user", "DROP TABLE former"), pass},
 		{"a large transaction", statement("INSERT INTO many SELECT seq, REPEAT('x', 100) FROM seq_1_to_100000"), statement("TRUNCATE many")},
+		{"another database is busy", statement("BEGIN NOT ATOMIC FOR i IN 1..5000 DO INSERT INTO busy.t VALUES (i); END FOR; END"), pass},
 		{"the stream is killed", func() error { killStreams(s.server); return nil }, pass},
 	} {
 		if err := fault.begin(); err != nil {
@@ -208,8 +215,29 @@ func TestNoRowIsUsedLongerThanTheLease(t *testing.T) {
 			t.Fatalf("at: %s", fault.name)
 		}
 	}
+	stopWriting()
+	s.replaceServer(t)
 	stats := s.following.Stats()
 	t.Logf("%d answers, %d failures, %d hits, %d misses, %d interruptions", s.answers, s.failures, stats.Hits, stats.Misses, stats.Interruptions)
+}
+
+// replaceServer has the address lead to a server with another history.
+func (s *staleness) replaceServer(t *testing.T) {
+	t.Helper()
+	other := startServer(t)
+	database(t, other, "stale", staleTable)
+	const later = 1_000_000_000
+	for row := range staleUsers {
+		exec(t, other, "stale", fmt.Sprintf("INSERT INTO auth_user (id, username, password) VALUES (%d, 'user%d', '%d')", row, row, later))
+	}
+	s.proxy.Lead(other.Addr())
+	s.proxy.Reset()
+	for row := range staleUsers {
+		s.ledger.committed(row, later)
+	}
+	s.proxy.Pass()
+	<-time.After(2 * staleLease)
+	s.current(t)
 }
 
 // killStreams ends all streams of a server. There may be none.
