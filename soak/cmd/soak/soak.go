@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,6 +81,12 @@ func (s *site) start(ctx context.Context, dir string) error {
 		dsn, err := s.table.Account(ctx, "gateway"+name)
 		if err != nil {
 			return err
+		}
+		// Rows that are kept for some time and rows that are followed exclude each other.
+		if name == "2" && !strings.Contains(s.options, "cache") {
+			if cfg.FollowDSN, err = s.table.FollowAccount(ctx, "follow"+name); err != nil {
+				return err
+			}
 		}
 		g, err := gateway.Start(ctx, cfg, name, dsn, dir)
 		if g != nil {
@@ -171,7 +178,7 @@ func (s *site) awaitRest(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if now.Goroutines <= mostAtRest && now.MySQL == 0 {
+			if now.Goroutines <= mostAtRest && now.MySQL <= g.AtRest() {
 				s.books.Add("gateway "+g.Name+" at rest", "goroutines", now.Goroutines)
 				s.books.Add("gateway "+g.Name+" at rest", "descriptors", now.Descriptors)
 				break

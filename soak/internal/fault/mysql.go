@@ -61,7 +61,7 @@ func (s *Site) killConnections(ctx context.Context, random *rand.Rand) error {
 }
 
 func (s *Site) killEach(ctx context.Context) (int, error) {
-	rows, err := s.Table.Admin.QueryContext(ctx, "SELECT ID FROM information_schema.PROCESSLIST WHERE USER LIKE 'gateway%'")
+	rows, err := s.Table.Admin.QueryContext(ctx, "SELECT ID FROM information_schema.PROCESSLIST WHERE USER LIKE 'gateway%' OR USER LIKE 'follow%'")
 	if err != nil {
 		return 0, fmt.Errorf("listing connections: %w", err)
 	}

@@ -18,13 +18,21 @@ const (
 // a log has every opportunity, and without what would hide that something is
 // left open at the end.
 func (g *Gateway) caddyfile(more string) string {
+	follow := ""
+	if g.cfg.FollowDSN != "" {
+		follow = fmt.Sprintf(`follow {
+				dsn {env.SESAME_FOLLOW_DSN}
+				lease %s
+			}`, Lease)
+	}
 	store := fmt.Sprintf(`userstore mysql {
 			dsn {env.SESAME_DSN}
 			max_open_conns %d
 			conn_max_idle_time 5s
 			query_timeout %s
 			start_without
-		}`, MaxOpenConns, QueryTimeout)
+			%s
+		}`, MaxOpenConns, QueryTimeout, follow)
 	options := strings.TrimSpace(g.cfg.Options + "\n" + more)
 	return fmt.Sprintf(`{
 	admin %s

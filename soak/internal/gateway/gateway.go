@@ -24,6 +24,7 @@ type Config struct {
 	Upstream  string // host and port of the application
 	SecretKey string
 	Options   string // further options of sesame, for experiments
+	FollowDSN string // with which the gateway follows the binlog; empty if it doesn't
 }
 
 // The limits in the configuration, for those who judge by them.
@@ -31,11 +32,16 @@ const (
 	MaxOpenConns = 10
 	QueryTimeout = 2 * time.Second
 	Watch        = time.Second
+	Lease        = time.Second // of rows, where the binlog is followed
 	GracePeriod  = 3 * time.Second
 
 	// MostConnections are those of the pool, and the one by which a gateway asks
 	// whether a MySQL that gave no answer is there.
 	MostConnections = MaxOpenConns + 1
+
+	// FollowConnections are those of a gateway that follows the binlog, also at rest:
+	// for each of its three sites, the stream and the one that asks where the log ends.
+	FollowConnections = 3 * 2
 )
 
 // Gateway is a Caddy that listens on the same addresses for as long as there is
@@ -88,7 +94,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.mu.Unlock()
 	process, err := child.Start("gateway "+g.Name, log, []string{
 		"XDG_DATA_HOME=" + g.dir, "XDG_CONFIG_HOME=" + g.dir,
-		"DJANGO_SECRET_KEY=" + g.cfg.SecretKey, "SESAME_DSN=" + g.dsn,
+		"DJANGO_SECRET_KEY=" + g.cfg.SecretKey, "SESAME_DSN=" + g.dsn, "SESAME_FOLLOW_DSN=" + g.cfg.FollowDSN,
 	}, g.cfg.Caddy, "run", "--adapter", "caddyfile", "--config", config)
 	if err != nil {
 		return err
@@ -103,6 +109,22 @@ func (g *Gateway) running() *child.Process {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.process
+}
+
+// AtRest is how many connections to MySQL the gateway has without requests.
+func (g *Gateway) AtRest() int {
+	if g.cfg.FollowDSN == "" {
+		return 0
+	}
+	return FollowConnections
+}
+
+// Stale is how old a row may be that lets a request in.
+func (g *Gateway) Stale() time.Duration {
+	if g.cfg.FollowDSN == "" {
+		return 0
+	}
+	return Lease
 }
 
 // Kill ends the process as a crash does.

@@ -52,7 +52,7 @@ func Start(ctx context.Context, dir string, reusable, once int) (*Table, error) 
 	// What was committed must outlive a crash of the server, which MariaDB's
 	// own default sees to, and that of tests doesn't. 2 is as good as 1 as long
 	// as the machine itself goes on.
-	server, err := testmariadb.Start(dir, "--innodb-flush-log-at-trx-commit=2")
+	server, err := testmariadb.Start(dir, append(testmariadb.PrimaryOptions, "--innodb-flush-log-at-trx-commit=2")...)
 	if err != nil {
 		return nil, err
 	}
@@ -107,11 +107,30 @@ func (t *Table) Account(ctx context.Context, name string) (dsn string, err error
 		return "", err
 	}
 	account := fmt.Sprintf("'%s'@'%s'", name, host)
-	for _, statement := range []string{
+	return t.account(ctx, name, []string{
 		"CREATE USER " + account + " IDENTIFIED BY '" + AccountPassword + "'",
 		"GRANT SELECT (id, username, email, password, is_active) ON auth_user TO " + account,
 		"GRANT SELECT (last_login), UPDATE (last_login) ON auth_user TO " + account,
-	} {
+	})
+}
+
+// FollowAccount makes a MySQL user with the privileges that docs/follow.md tells of,
+// and returns its DSN.
+func (t *Table) FollowAccount(ctx context.Context, name string) (dsn string, err error) {
+	host, _, err := net.SplitHostPort(t.Server.Addr())
+	if err != nil {
+		return "", err
+	}
+	account := fmt.Sprintf("'%s'@'%s'", name, host)
+	return t.account(ctx, name, []string{
+		"CREATE USER " + account + " IDENTIFIED BY '" + AccountPassword + "'",
+		"GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO " + account,
+		"GRANT REFERENCES ON " + Database + ".* TO " + account,
+	})
+}
+
+func (t *Table) account(ctx context.Context, name string, statements []string) (dsn string, err error) {
+	for _, statement := range statements {
 		if _, err := t.Admin.ExecContext(ctx, statement); err != nil {
 			return "", fmt.Errorf("making the account of a gateway: %w", err)
 		}
