@@ -208,6 +208,15 @@ var checkCases = []struct {
 		verdicts: map[string]string{"primary_key": "fail"},
 	},
 	{
+		name: "binlog that is off", options: "max_age 10m", store: "follow", status: 1,
+		verdicts: map[string]string{"follow": "fail", "table": "ok"}, want: []string{"log_bin is off", "docs/follow.md"},
+	},
+	{
+		name: "binlog that doesn't have changes of a view", sql: []string{"CREATE OR REPLACE VIEW gateway_user AS SELECT * FROM auth_user"},
+		options: "max_age 10m", store: "table gateway_user\nfollow {\nstrict on\n}", status: 1,
+		verdicts: map[string]string{"follow": "fail fail"}, want: []string{"is a view", "log_bin is off"},
+	},
+	{
 		name: "for ever", verdicts: map[string]string{"settings": "warn"}, want: []string{"never expire", "max_age"},
 	},
 	{

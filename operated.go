@@ -75,6 +75,9 @@ func (h *Handler) operated() *operator.Handler {
 		WritesLastLogin: writesLastLogin(h),
 		SessionTable:    tableOf(h),
 	}
+	if h.UserStore.Follow != nil {
+		o.Follows = newFollower
+	}
 	if sendsLinks(h) {
 		o.Mail = &h.Login.EmailLink.Mail
 	}

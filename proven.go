@@ -93,9 +93,8 @@ func (g builder) follow(ctx caddy.Context, validating bool) error {
 	if g.config.UserStore.Follow == nil {
 		return nil
 	}
-	if _, err := caddy.GetModule(userstore.FollowerModule); err != nil {
-		return setting.Errorf("userstore: follow", "userstore: follow: this build of Caddy can't read binlogs: build it with xcaddy and "+
-			"--with github.com/caddy-sesame/caddy-sesame/follow, or remove follow")
+	if _, err := newFollower(); err != nil {
+		return err
 	}
 	follower, err := ctx.LoadModuleByID(userstore.FollowerModule, nil)
 	if err != nil {
@@ -105,6 +104,16 @@ func (g builder) follow(ctx caddy.Context, validating bool) error {
 		g.follows = g.store.Follow(follower.(userstore.Follower))
 	}
 	return nil
+}
+
+// newFollower makes what reads binlogs, for commands.
+func newFollower() (userstore.Follower, error) {
+	info, err := caddy.GetModule(userstore.FollowerModule)
+	if err != nil {
+		return nil, setting.Errorf("userstore: follow", "userstore: follow: this build of Caddy can't read binlogs: build it with xcaddy and "+
+			"--with github.com/caddy-sesame/caddy-sesame/follow, or remove follow")
+	}
+	return info.New().(userstore.Follower), nil
 }
 
 // newWatcher makes what ends long responses.

@@ -279,6 +279,7 @@ func (c *checker) run(ctx context.Context) {
 	}
 	c.checkKey(ctx, table, settings)
 	c.checkPrivileges(ctx, server)
+	c.checkFollow(ctx)
 	c.checkLastLogin(ctx, table)
 }
 

@@ -189,6 +189,33 @@ func (c *checker) checkPrivileges(ctx context.Context, server userstore.Server) 
 // djangoPrecision is the number of digits of a second that Django keeps.
 const djangoPrecision = 6
 
+// checkFollow looks at what following the binlog needs.
+func (c *checker) checkFollow(ctx context.Context) {
+	const check = "follow"
+	if c.Follows == nil {
+		return
+	}
+	follower, err := c.Follows()
+	if err != nil {
+		c.failWith(check, err)
+		return
+	}
+	report, err := c.inspector.Follow(ctx, follower)
+	if err != nil {
+		c.failWith(check, err)
+		return
+	}
+	for _, problem := range report.Problems {
+		c.fail(check, problem, "docs/follow.md has what the server and the account need")
+	}
+	for _, warning := range report.Warnings {
+		c.warn(check, warning, "")
+	}
+	if len(report.Problems) == 0 {
+		c.ok(check, "the binlog of %s %s can be followed", report.Version, report.Identity)
+	}
+}
+
 func (c *checker) checkLastLogin(ctx context.Context, table *userstore.Table) {
 	const check = "last_login"
 	if !c.needs.LastLogin {

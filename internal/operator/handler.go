@@ -38,6 +38,9 @@ type Handler struct {
 	// database.
 	Validate func() error
 
+	// Follows returns what reads the server's binlog; nil where it isn't followed.
+	Follows func() (userstore.Follower, error)
+
 	// Warnings returns likely mistakes in the configuration of a handler on a site
 	// of these hosts. The handler starts all the same.
 	Warnings func(hosts []string) []Warning
