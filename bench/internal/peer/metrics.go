@@ -22,8 +22,8 @@ func (h Hits) Since(earlier Hits) Hits {
 	return Hits{h.Lookups - earlier.Lookups, h.Kept - earlier.Kept}
 }
 
-// lookupsMetric has the results of lookups in kept rows.
-const lookupsMetric = "caddy_sesame_cache_lookups_total"
+// lookupsMetrics have the results of lookups in kept rows: with cache, and with follow.
+var lookupsMetrics = []string{"caddy_sesame_cache_lookups_total", "caddy_sesame_follow_lookups_total"}
 
 // Hits reads the gateway's metrics. Only sesame has hits.
 func (g *Gateway) Hits(ctx context.Context) (Hits, error) {
@@ -44,17 +44,18 @@ func (g *Gateway) Hits(ctx context.Context) (Hits, error) {
 	if err != nil {
 		return Hits{}, fmt.Errorf("reading metrics: %w", err)
 	}
-	family, ok := families[lookupsMetric]
-	if !ok {
-		return Hits{}, errors.New("the gateway's metrics lack " + lookupsMetric)
-	}
 	var hits Hits
-	for _, metric := range family.GetMetric() {
-		n := int64(metric.GetCounter().GetValue())
-		hits.Lookups += n
-		if result(metric) == "hit" {
-			hits.Kept += n
+	for _, name := range lookupsMetrics {
+		for _, metric := range families[name].GetMetric() {
+			n := int64(metric.GetCounter().GetValue())
+			hits.Lookups += n
+			if result(metric) == "hit" {
+				hits.Kept += n
+			}
 		}
+	}
+	if families[lookupsMetrics[0]] == nil {
+		return Hits{}, errors.New("the gateway's metrics lack " + lookupsMetrics[0])
 	}
 	return hits, nil
 }
