@@ -24,6 +24,10 @@ func TestEffectOfStatements(t *testing.T) {
 		{"users", "DROP TEMPORARY TABLE IF EXISTS `t`", binlog.NoEffect},
 		{"users", "DROP /*!40005 TEMPORARY */ TABLE IF EXISTS `t`", binlog.NoEffect},
 		{"users", "DROP /* TEMPORARY */ TABLE IF EXISTS `t`", binlog.ChangesTables},
+		{"users", "ANALYZE TABLE t", binlog.NoEffect},
+		{"users", "ANALYZE LOCAL TABLE t", binlog.NoEffect},
+		{"users", "ANALYZE UPDATE t SET a = 1", binlog.ChangesRows},
+		{"other", "ANALYZE FORMAT=JSON DELETE FROM users.t", binlog.ChangesRows},
 		{"users", "UPDATE t SET a = 1", binlog.ChangesRows},
 		{"other", "UPDATE t SET a = 1", binlog.ChangesRows}, // a trigger may change any table
 		{"users", "/* by a program */ update t SET a = 1", binlog.ChangesRows},
@@ -50,6 +54,21 @@ func TestEffectOfStatements(t *testing.T) {
 		q := binlog.QueryEvent{Schema: test.schema, Statement: []byte(test.statement)}
 		if got := q.Effect([]string{"users"}); got != test.want {
 			t.Errorf("with the database %q, %q has the effect %d, and not %d", test.schema, test.statement, got, test.want)
+		}
+	}
+}
+
+// TestNamesWithQuotationMarks: a statement has such a mark twice.
+func TestNamesWithQuotationMarks(t *testing.T) {
+	t.Parallel()
+	for schema, statement := range map[string]string{
+		"us`ers":  "DROP TABLE `us``ers`.t",
+		`us"ers`:  `DROP TABLE "us""ers".t`,
+		"benütze": "DROP TABLE `BENÜTZE`.t",
+	} {
+		q := binlog.QueryEvent{Schema: "other", Statement: []byte(statement)}
+		if got := q.Effect([]string{schema}); got != binlog.ChangesTables {
+			t.Errorf("%s has the effect %d, and not %d", statement, got, binlog.ChangesTables)
 		}
 	}
 }
