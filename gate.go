@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
+	"github.com/caddy-sesame/caddy-sesame/internal/authservice"
 	"github.com/caddy-sesame/caddy-sesame/internal/claim"
 	"github.com/caddy-sesame/caddy-sesame/internal/health"
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
@@ -134,6 +135,9 @@ func (g builder) provision(ctx caddy.Context) error {
 		g.logs.Redacts, forgetLogs = accesslog.RedactLogs(app, g.sources)
 		g.forgetSources = func() { unregister(); forgetLogs() }
 		limit.WarnOfInventedAddresses(app, g.logger)
+		if g.asked != nil {
+			authservice.WarnOfMissedRequests(app, g.logger)
+		}
 	}
 	rights, err := rightsOf(ctx)
 	if err != nil {

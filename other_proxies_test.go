@@ -428,3 +428,31 @@ func TestScopeIsThatOfTheClientsRequest(t *testing.T) {
 		}
 	}
 }
+
+// TestSitesThatMissRequestsAreWarnedOf has requests that don't reach auth_service, which
+// Caddy answers with 200.
+func TestSitesThatMissRequestsAreWarnedOf(t *testing.T) {
+	db := anyDatabase(t)
+	for name, test := range map[string]struct {
+		host, matcher, before, after string
+		isMissed                     bool
+	}{
+		"a host":              {host: "app.example.org", isMissed: true},
+		"a matcher":           {matcher: "/admin/*", isMissed: true},
+		"a handle":            {before: "handle /admin/* {", after: "}", isMissed: true},
+		"a handle of a route": {before: "route {\nhandle /admin/* {", after: "}\n}", isMissed: true},
+		"nothing":             {},
+		"a route without":     {before: "route {\nhandle {", after: "}\n}"},
+	} {
+		addr := freeAddr(t)
+		site := fmt.Sprintf("\nhttp://%s:%s {\nbind 127.0.0.1\n%s\nsesame %s {\nimport gate\nauth_service forward_auth\n}\n%s\n}\n", test.host, portOf(addr), test.before, test.matcher, test.after)
+		a := startAsking(t, db, "forward_auth", "", site)
+		answer := send(t, clientOf(t, "127.0.0.1"), addr, http.MethodGet, "/", "", asTraefik("GET", "/")...)
+		if isYes := answer.status == http.StatusOK; isYes != test.isMissed {
+			t.Errorf("%s: a request without a login gets %d", name, answer.status)
+		}
+		if isWarned := strings.Contains(string(a.log(t)), "auth_service is in a site with a host name"); isWarned != test.isMissed {
+			t.Errorf("%s: there is a warning: %t", name, isWarned)
+		}
+	}
+}
