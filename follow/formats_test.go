@@ -37,6 +37,23 @@ func TestStatementsInTheLogAreRecognized(t *testing.T) {
 	}
 }
 
+// TestTablesMadeOfFunctions has a statement for another database call a function, which
+// changes users.
+func TestTablesMadeOfFunctions(t *testing.T) {
+	t.Parallel()
+	server := startServer(t, "--binlog-format=STATEMENT", "--log-bin-trust-function-creators=1")
+	name := database(t, server, "made", usersTable, "INSERT INTO users (id, name) VALUES (1, 'ann')")
+	database(t, server, "elsewhere", "CREATE FUNCTION f() RETURNS int MODIFIES SQL DATA BEGIN UPDATE made.users SET n = n + 1; RETURN 1; END")
+	for _, statement := range []string{"CREATE TABLE a SELECT f()", "CREATE TABLE b VALUES (f())"} {
+		f := start(t, sourceOf(t, server, name, "users id"))
+		exec(t, server, "elsewhere", statement)
+		if said := f.take(t); !slices.Contains(said, "structure") {
+			t.Errorf("after %s it was reported that %q changed", statement, said)
+		}
+		f.stop()
+	}
+}
+
 // TestRowImages follows servers whose log has only a part of each row.
 func TestRowImages(t *testing.T) {
 	t.Parallel()

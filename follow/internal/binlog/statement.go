@@ -195,8 +195,8 @@ func (q QueryEvent) isElsewhere(schemas []string) bool {
 		return false
 	}
 	lower := bytes.ToLower(q.Statement)
-	if bytes.Contains(lower, []byte("select")) {
-		return false
+	if bytes.Contains(lower, []byte("select")) || bytes.Contains(lower, []byte("values")) || bytes.Count(lower, []byte("table")) > 1 {
+		return false // CREATE TABLE … SELECT, VALUES, or TABLE with the name of a view
 	}
 	// A quotation mark in a name is written twice, and other letters than ASCII have
 	// other cases.

@@ -42,6 +42,8 @@ func TestEffectOfStatements(t *testing.T) {
 		{"other", "RENAME TABLE t TO USERS.t", binlog.ChangesTables},
 		{"other", "RENAME TABLE t TO `users`.t", binlog.ChangesTables},
 		{"other", "CREATE TABLE t SELECT f()", binlog.ChangesTables},
+		{"other", "CREATE TABLE t VALUES ROW(f())", binlog.ChangesTables},
+		{"other", "CREATE TABLE t TABLE v", binlog.ChangesTables},
 		{"USERS", "DROP TABLE t", binlog.ChangesTables},
 		{"other", "/*!50003 CREATE TRIGGER x */", binlog.ChangesTables},
 		{"users", "START ALTER", binlog.ChangesTables},
