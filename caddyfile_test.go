@@ -31,7 +31,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		{"a setting's name", minimal + "SESAME_MAX_AGE 600\n}", `unrecognized option "SESAME_MAX_AGE"; did you mean max_age?, at Testfile:6`},
 		{"an option of a block outside of it", minimal + "dsn x\n}", `unrecognized option "dsn"; it belongs in the block of userstore, at Testfile:6`},
 		{"an option of the directive in a block", minimal + "session {\n token_name x\n }\n}", `unrecognized option "token_name" of session; it belongs in the sesame block itself, outside of session, at Testfile:7`},
-		{"an option that is near nothing", minimal + "reverse_proxy x\n}", `unrecognized option "reverse_proxy"; the options are api_token, assertion, cache, confirm,`},
+		{"an option that is near nothing", minimal + "reverse_proxy x\n}", `unrecognized option "reverse_proxy"; the options are api_token, assertion, auth_service, cache,`},
 		{"a duration in two words", minimal + "max_age 10 m\n}", "max_age takes one value, a duration such as 10m or 1d, or a number of seconds; there are 2: 10 m. Write a duration without spaces: 10m, at Testfile:6"},
 		{"session with a value", minimal + "session 7d\n}", "session takes a block, and no value; there are 1: 7d. Options stand in its block, each in a line of its own, such as: max_age 7d, at Testfile:6"},
 		{"color that is a comment", minimal + "pages {\n color accent #1a5fb4\n }\n}", `quote a color that begins with #, as "#1a5fb4", since # begins a comment; there are 1: accent, at Testfile:7`},

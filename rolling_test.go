@@ -192,7 +192,7 @@ func nginxOf(t *testing.T, addr string) string {
 func TestUpgradeBehindNginx(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		f := startFleet(t, db, "")
-		addr := freeAddr(t)
+		addr := unboundAddr(t)
 		all := f.config(nginxOf(t, addr))
 		nginx := testprogram.StartNginx(t, all, addr)
 		clients := startTraffic(t, addr, http.MethodGet, http.MethodPost)
@@ -220,7 +220,7 @@ func TestUpgradeBehindNginx(t *testing.T) {
 func TestRestartBehindNginx(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		f := startFleet(t, db, "")
-		addr := freeAddr(t)
+		addr := unboundAddr(t)
 		testprogram.StartNginx(t, f.config(nginxOf(t, addr)), addr)
 		clients := startTraffic(t, addr, http.MethodGet)
 		clients.await("old-gateway-1")

@@ -515,9 +515,7 @@ func TestChangesAreToldOnceQueriesSeeThem(t *testing.T) {
 	}
 	f.want(userKey(1), "p", 0)
 	f.want(userKey(2), "p", 0)
-	for len(f.following.Changes()) > 0 {
-		<-f.following.Changes()
-	}
+	<-f.following.Changes() // that rows may be kept
 	f.log.changed("auth_user", keyed("1"))
 	if len(f.following.Changes()) > 0 {
 		t.Error("a change is told before queries see it")

@@ -155,6 +155,7 @@ type followedStream struct {
 
 	positions Positions
 	questions questions
+	told      LogPosition // up to where settle has had Changes have an element
 }
 
 // identify makes sure that the stream comes from the server that answers lookups.
@@ -289,7 +290,11 @@ func (s *followedStream) settleOnce(positions Positions) bool {
 	if !hadBegun && s.stream.HasBegun() && !s.open() {
 		return false
 	}
-	s.f.tellChanged()
+	if s.told.Before(at) {
+		// Changes up to there, if there are any, are seen by queries now.
+		s.told = at
+		s.f.tellChanged()
+	}
 	return true
 }
 
