@@ -218,6 +218,8 @@ func TestNoRowIsUsedLongerThanTheLease(t *testing.T) {
 	stopWriting()
 	s.replaceServer(t)
 	stats := s.following.Stats()
+	s.mu.Lock() // those who ask still do
+	defer s.mu.Unlock()
 	t.Logf("%d answers, %d failures, %d hits, %d misses, %d interruptions", s.answers, s.failures, stats.Hits, stats.Misses, stats.Interruptions)
 }
 
