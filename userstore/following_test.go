@@ -505,7 +505,7 @@ func TestWrongFollowConfig(t *testing.T) {
 	}
 }
 
-// TestChangesAreToldOnceQueriesSeeThem is for who looks rows up when they change.
+// TestChangesAreToldOnceQueriesSeeThem reports a change that queries see only later.
 func TestChangesAreToldOnceQueriesSeeThem(t *testing.T) {
 	t.Parallel()
 	f := follow(t, newUsers(t, 2), userstore.Config{}, userstore.Needs{})
