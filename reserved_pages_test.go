@@ -167,11 +167,17 @@ func TestOnlyTheSitesOwnScriptReplacesASession(t *testing.T) {
 // than that of any page.
 func sessionOfAnotherPage(t *testing.T, table string, id int64) string {
 	t.Helper()
+	return sessionOfPage(t, table, "other", id)
+}
+
+// sessionOfPage is the cookie of a user's session for a page.
+func sessionOfPage(t *testing.T, table, page string, id int64) string {
+	t.Helper()
 	sessions, err := session.New(session.Settings{SecretKey: secretKey, Encoding: token.LongPacker, Audience: table + "\x00\x00pk\x00"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	value, err := sessions.Create(token.IntKey(id), token.User{Password: &alice.password}, "127.0.0.1\x00other", time.Now())
+	value, err := sessions.Create(token.IntKey(id), token.User{Password: &alice.password}, "127.0.0.1\x00"+page, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,10 +195,12 @@ func TestLoginFailsWhereTheFormerUserCannotBeReadNow(t *testing.T) {
 		g := startGateway(t, db, up, site{options: "session {\nupdate_last_login off\n}\nscope {http.request.uri.path.0}", store: "table doubled"})
 		link := "/a?sesame=" + tokenAt(t, carol, "a", time.Now())
 		g.get(t, link, asChrome...).wantStatus(t, http.StatusSeeOther)
-		answer := g.get(t, link, append(asChrome, "Cookie", sessionOfAnotherPage(t, "doubled", alice.id))...)
-		answer.wantStatus(t, http.StatusServiceUnavailable)
-		wantHeader(t, answer.header, "Set-Cookie", "")
-		up.takeNone(t)
+		for _, cookie := range []string{sessionOfAnotherPage(t, "doubled", alice.id), sessionOfPage(t, "doubled", "a", alice.id)} {
+			answer := g.get(t, link, append(asChrome, "Cookie", cookie)...)
+			answer.wantStatus(t, http.StatusServiceUnavailable)
+			wantHeader(t, answer.header, "Set-Cookie", "")
+			up.takeNone(t)
+		}
 	})
 }
 
