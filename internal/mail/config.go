@@ -7,8 +7,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	netmail "net/mail"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -24,7 +24,8 @@ type Config struct {
 	// The SMTP server: `smtps://user:password@host:port` for TLS from the
 	// beginning, or `smtp://user:password@host:port` for STARTTLS, which is then
 	// required. The ports default to 465 and 587; without a user there is no
-	// login. Placeholders such as `{env.SMTP_PASSWORD}` are replaced when Caddy
+	// login. The host is a name or an address, of IPv6 in brackets and without a
+	// zone. Placeholders such as `{env.SMTP_PASSWORD}` are replaced when Caddy
 	// loads the configuration, and stand for the value as it is; a password that
 	// is written here itself is percent-encoded, as in all URLs. Required.
 	SMTP string `json:"smtp,omitempty"`
@@ -43,7 +44,8 @@ type Config struct {
 	SMTPCA string `json:"smtp_ca,omitempty"`
 
 	// The name by which this machine introduces itself to the server (EHLO).
-	// Default: the host's name if it has a dot, else the domain of `from`.
+	// An address is sent as a literal, such as `[192.0.2.1]`. Default: the host's
+	// name if it has a dot, else the domain of `from`.
 	SMTPHelo string `json:"smtp_helo,omitempty"`
 }
 
@@ -195,10 +197,16 @@ func hasControl(text string) bool {
 
 // heloName returns the name for EHLO: the configured one, that of this machine
 // if it is a full one, or the sender's domain. Some servers reject names without
-// a dot.
+// a dot, and addresses that aren't written as literals (RFC 5321, section 4.1.3).
 func heloName(configured, from string) (string, error) {
 	if configured != "" {
-		if !isHostName(configured) && net.ParseIP(strings.Trim(configured, "[]")) == nil {
+		address, notAddress := netip.ParseAddr(strings.TrimPrefix(withoutBrackets(configured), "IPv6:"))
+		switch {
+		case notAddress == nil && address.Is4():
+			return "[" + address.String() + "]", nil
+		case notAddress == nil && address.Zone() == "":
+			return "[IPv6:" + address.String() + "]", nil
+		case !isHostName(configured):
 			return "", setting.Errorf("smtp_helo", "smtp_helo: %q is no name of a host: write one such as gateway.example.com", configured)
 		}
 		return configured, nil

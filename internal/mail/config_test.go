@@ -79,6 +79,20 @@ func TestWrongURLsAreRejectedAndNotShown(t *testing.T) {
 		"smtps://h/x":                            `there is "/" behind the host`,
 		"smtps://h h":                            "no name or address of a server",
 		"smtps://2001:db8::1":                    "",
+		"smtps://[2001:db8::1]":                  "",
+		"smtps://[2001:db8::1":                   "no name or address of a server",
+		"smtps://2001:db8::1]":                   "no name or address of a server",
+		"smtps://[]":                             "the host is missing",
+		"smtps://[]:465":                         "the host is missing",
+		"smtps://:465":                           "the host is missing",
+		"smtps://h:+465":                         "a number from 1 to 65535",
+		"smtps://fe80::1%eth0":                   "an address with a zone",
+		"smtps://[fe80::1%25eth0]:465":           "an address with a zone",
+		"smtp://[::%0\x00":                       "no name or address of a server",
+		"smtp://[::%0\x00]":                      "an address with a zone",
+		"smtp://[::1%lo\r\nQUIT]:25":             "an address with a zone",
+		"smtp://127.0.0.1%lo":                    "no name or address of a server",
+		"smtp://h\r\n":                           "no name or address of a server",
 		"smtps://mailer:{env.MAIL_TEST_NONE}@h":  "the environment variable MAIL_TEST_NONE is empty or not set",
 		"smtps://mailer:{env.MAIL_TEST_LINES}@h": "line break",
 		"smtps://mailer:" + hush + "{env.X@h":    "closing brace",
@@ -129,7 +143,8 @@ func TestWrongOptionsAreNamedWithTheirRemedy(t *testing.T) {
 		{Config{SMTP: "smtp://u:p@localhost", From: from, SMTPTLS: "off"}, ""},
 		{Config{SMTP: "smtp://localhost", From: from, SMTPTLS: "off", SMTPCA: "x"}, "no certificate is checked"},
 		{Config{SMTP: url, From: from, SMTPHelo: "my host"}, "no name of a host"},
-		{Config{SMTP: url, From: from, SMTPHelo: "[192.0.2.1]"}, ""},
+		{Config{SMTP: url, From: from, SMTPHelo: "[192.0.2.1"}, "no name of a host"},
+		{Config{SMTP: url, From: from, SMTPHelo: "[::%0\r\n]"}, "no name of a host"},
 	} {
 		err := test.cfg.Validate()
 		switch {
@@ -137,6 +152,22 @@ func TestWrongOptionsAreNamedWithTheirRemedy(t *testing.T) {
 			t.Errorf("%+v: %v", test.cfg, err)
 		case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
 			t.Errorf("%+v: error %v, want %q in it", test.cfg, err, test.want)
+		}
+	}
+}
+
+func TestHeloIsANameOrALiteralOfAnAddress(t *testing.T) {
+	t.Parallel()
+	for configured, want := range map[string]string{
+		"gateway.example.com": "gateway.example.com",
+		"192.0.2.1":           "[192.0.2.1]",
+		"[192.0.2.1]":         "[192.0.2.1]",
+		"2001:db8::1":         "[IPv6:2001:db8::1]",
+		"[2001:db8:0::1]":     "[IPv6:2001:db8::1]",
+		"[IPv6:2001:db8::1]":  "[IPv6:2001:db8::1]",
+	} {
+		if got, err := heloName(configured, "a@example.com"); err != nil || got != want {
+			t.Errorf("smtp_helo %s: %q, %v, want %q", configured, got, err, want)
 		}
 	}
 }
@@ -188,14 +219,14 @@ func TestOptionsAreReadFromACaddyfile(t *testing.T) {
 // FuzzURL looks for URLs that are accepted and can't be used, or whose errors
 // show a password.
 func FuzzURL(f *testing.F) {
-	for _, url := range []string{"smtps://u:p@h", "smtp://h:1", "smtp://[::1]:25/", "smtps://u:%zz@h", "{}", "smtps://{env.X}:{env.X}@{env.X}:{env.X}", "smtp://@", "smtps://u:{@h"} {
+	for _, url := range []string{"smtps://u:p@h", "smtp://h:1", "smtp://[::1]:25/", "smtps://u:%zz@h", "{}", "smtps://{env.X}:{env.X}@{env.X}:{env.X}", "smtp://@", "smtps://u:{@h", "smtp://[::%0\x00", "smtp://[::%0\x00]:1"} {
 		f.Add(url)
 	}
 	f.Fuzz(func(t *testing.T, url string) {
 		cfg := &Config{SMTP: url, From: "a@example.com"}
 		_ = cfg.Validate()
 		read, err := cfg.resolve(func(_, text string) (string, error) { return text, nil })
-		if err == nil && (read.host == "" || read.port < 1 || read.port > 65535 || hasControl(read.host) || (read.user == "") != (read.password == "")) {
+		if err == nil && (read.host == "" || read.port < 1 || read.port > 65535 || hasControl(read.host) || strings.ContainsAny(read.host, " %[]/?#@") || (read.user == "") != (read.password == "")) {
 			t.Errorf("%q was read as %+v", url, read.server)
 		}
 		cfg.SMTP = "smtps://mailer:" + hush + url + "@mail.example.com"

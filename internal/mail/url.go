@@ -93,7 +93,9 @@ func wrongScheme(scheme string) error {
 // valid wherever a placeholder may be: as a user, a host or a port.
 const hidden = "1"
 
-// readHost reads HOST, HOST:PORT or [ADDRESS]:PORT.
+// readHost reads HOST, HOST:PORT or [ADDRESS]:PORT. An address has no zone: netip
+// takes any text for one, a zero byte too, and no certificate names an address with
+// a zone.
 func (s *server) readHost(text string, value resolver) error {
 	text, err := replaced(strings.TrimSuffix(text, "/"), value, literal)
 	if err != nil {
@@ -105,24 +107,26 @@ func (s *server) readHost(text string, value resolver) error {
 	host, port := text, ""
 	if strings.HasPrefix(text, "[") || strings.Count(text, ":") == 1 {
 		if host, port, err = net.SplitHostPort(text); err != nil {
-			host, port = strings.Trim(text, "[]"), ""
+			host, port = withoutBrackets(text), ""
 		}
 	}
-	_, notAddress := netip.ParseAddr(host)
+	address, notAddress := netip.ParseAddr(host)
 	switch {
 	case host == "":
 		return errors.New("smtp: the host is missing: write smtps://USER:PASSWORD@mail.example.com")
+	case address.Zone() != "":
+		return errors.New("smtp: the host is an address with a zone, which no certificate is made for: write the server's name, or its address without % and what follows it")
 	case notAddress != nil && !isHostName(host):
 		return errors.New("smtp: the host is no name or address of a server: write smtps://USER:PASSWORD@mail.example.com, " +
 			"and an address of IPv6 in brackets")
 	}
 	s.host = host
 	if port != "" {
-		n, err := strconv.Atoi(port)
-		if err != nil || n < 1 || n > 65535 {
+		n, err := strconv.ParseUint(port, 10, 16) // which takes no sign
+		if err != nil || n == 0 {
 			return errors.New("smtp: the port behind the host must be a number from 1 to 65535: leave it out for the default, 465 for smtps:// and 587 for smtp://")
 		}
-		s.port = n
+		s.port = int(n)
 	}
 	switch {
 	case s.implicit && (s.port == 587 || s.port == 25):
@@ -131,6 +135,14 @@ func (s *server) readHost(text string, value resolver) error {
 		return errors.New("smtp: port 465 is for TLS from the beginning, and smtp:// is STARTTLS: write smtps://, or port 587")
 	}
 	return nil
+}
+
+// withoutBrackets removes the brackets around a text, if there are both.
+func withoutBrackets(text string) string {
+	if inner, ok := strings.CutPrefix(text, "["); ok && strings.HasSuffix(inner, "]") {
+		return strings.TrimSuffix(inner, "]")
+	}
+	return text
 }
 
 // readCredentials reads USER:PASSWORD.
