@@ -68,6 +68,8 @@ func TestTokenCommandURL(t *testing.T) {
 			{"//app.example.com/reports", "no scheme"},
 			{"/reports", "no scheme"},
 			{"https:///reports", "no host"},
+			{"https://:443/reports", "no host"},
+			{"https://[fe80::1%25eth0]/reports", "no host"},
 		} {
 			args := []string{"token", "alice", "--url", test.url, "--route", "app.example.com"}
 			r := o.run(t, args...)

@@ -69,6 +69,7 @@ func TestWrongBlocksNamePlaceCauseAndRemedy(t *testing.T) {
 		{options: "pages {\nhelp_url {env.NOSUCH}\n}", line: 4, want: "pages: help_url \"{env.NOSUCH}\": placeholders can stand in its parameters only, as in https://app.example.com/links?next={http.request.uri}"},
 		{options: "pages {\nhelp_url ftp://x.org\n}", line: 4, want: "pages: help_url \"ftp://x.org\": it must be an https: or mailto: URL, or a path"},
 		{options: "pages {\nhelp_url https://\n}", line: 4, want: "pages: help_url \"https://\": it must be an https: or mailto: URL, or a path"},
+		{options: "pages {\nhelp_url https://:443/help\n}", line: 4, want: "pages: help_url \"https://:443/help\": it must be an https: or mailto: URL, or a path"},
 		{options: "pages {\nhelp_url //x.org/\n}", line: 4, want: "pages: help_url \"//x.org/\": browsers read it as a path below the current page, or as a host with the scheme of that page: write https://x.org/"},
 		{options: "pages {\nhelp_url /x?next={http.request.header.X}\n}", line: 4, want: "pages: help_url \"/x?next={http.request.header.X}\": {http.request.header.X} may hold a credential, or is unknown: use those of the URL, such as {http.request.uri}, {http.request.host} and variables ({http.vars.*})"},
 		{options: "pages {\nhelp_url /x?next={uri\n}", line: 4, want: "pages: help_url \"/x?next={uri\": a brace of a placeholder is missing: write it as in https://app.example.com/links?next={http.request.uri}"},

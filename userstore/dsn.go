@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -120,8 +121,10 @@ func checkAddress(addr string, inBrackets bool) error {
 	case strings.Contains(addr, ","):
 		return errors.New("the dsn has a comma in its address: write one host and port, as in tcp(host:3306), " +
 			"and name further servers with the option replica")
-	case strings.ContainsAny(addr, " \t"):
+	case strings.ContainsFunc(addr, unicode.IsSpace):
 		return errors.New("the dsn has a space in its address: write host and port as in tcp(host:3306)")
+	case strings.ContainsFunc(addr, unicode.IsControl):
+		return errors.New("the dsn has a control character in its address: write host and port as in tcp(host:3306)")
 	}
 	if err == nil && strings.Contains(host, ":") && !inBrackets && mayHavePort(host) {
 		return errors.New("the dsn has an IPv6 address without brackets: write it as in tcp([2001:db8::1]:3306)")
@@ -129,13 +132,24 @@ func checkAddress(addr string, inBrackets bool) error {
 	if err != nil {
 		return errors.New("the dsn's address can't be read: write host and port as in tcp(host:3306)")
 	}
-	if number, err := strconv.Atoi(port); err != nil || number < 1 || number > 65535 {
+	if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 { // it takes no sign
 		return errors.New("the dsn's port isn't a number from 1 to 65535: write host and port as in tcp(host:3306)")
 	}
 	if host == "" {
 		return errors.New("the dsn's host is missing: write host and port as in tcp(host:3306)")
 	}
+	if strings.Contains(host, "%") && !hasZone(host) {
+		return errors.New("the dsn's host has a % in it that isn't followed by the name of a network interface: " +
+			"write a link-local address as in tcp([fe80::1%eth0]:3306), and any other without it")
+	}
 	return nil
+}
+
+// hasZone reports whether a host is a link-local address of IPv6 with the interface
+// that it is reached through. netip takes any text for the name of one.
+func hasZone(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.Zone() != "" && address.IsLinkLocalUnicast() && !strings.ContainsAny(address.Zone(), "%/[]():@?")
 }
 
 // mayHavePort reports whether a text that the driver read as an IPv6 address

@@ -192,7 +192,7 @@ func (cfg *DjangoSessionConfig) checkLoginURL() error {
 	const example = "https://www.example.com/accounts/login/"
 	at, err := url.Parse(cfg.LoginURL)
 	switch {
-	case err != nil || at.Scheme != "https" && at.Scheme != "http" || at.Host == "":
+	case err != nil || at.Scheme != "https" && at.Scheme != "http" || at.Hostname() == "":
 		return setting.Errorf("login_url", "login_url %q: it must be an absolute URL, as %s: browsers come to it from other hosts", cfg.LoginURL, example)
 	case at.User != nil:
 		return setting.Errorf("login_url", "login_url: it has a user name or password in it: remove that")

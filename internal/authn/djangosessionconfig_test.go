@@ -45,6 +45,7 @@ func TestErrorsOfDjangoSessionNameOptionAndRemedy(t *testing.T) {
 		{DjangoSessionConfig{Backends: []string{"ModelBackend"}}, "backends", djangosession.ModelBackend},
 		{DjangoSessionConfig{Backends: []string{"['a.b']"}}, "backends", "dotted path"},
 		{DjangoSessionConfig{LoginURL: "/accounts/login/"}, "login_url", "absolute"},
+		{DjangoSessionConfig{LoginURL: "https://:443/login/"}, "login_url", "absolute"},
 		{DjangoSessionConfig{LoginURL: "javascript:alert(1)"}, "login_url", "absolute"},
 		{DjangoSessionConfig{LoginURL: "https://user@www.example.com/"}, "login_url", "user name"},
 		{DjangoSessionConfig{LoginURL: "https://www.example.com/#login"}, "login_url", "#"},

@@ -245,6 +245,12 @@ func TestDomainsAndPathsThatACookieMayHaveBeenSetWith(t *testing.T) {
 		"a.b.example.com":              {"", "a.b.example.com", "b.example.com", "example.com"},
 		"com.":                         {""},
 		"one.two.three.four.five.test": {"", "one.two.three.four.five.test", "two.three.four.five.test", "three.four.five.test"},
+		"my_app.example.com":           {"", "example.com"},
+		"app..example.com":             {"", "example.com"},
+		"a%00.example.com":             {"", "example.com"},
+		"[fe80::1%25a.b]":              {""},
+		"":                             {""},
+		":443":                         {""},
 	} {
 		if got := domainsOf(host); !slices.Equal(got, want) {
 			t.Errorf("%s: domains %q, want %q", host, got, want)

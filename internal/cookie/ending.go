@@ -212,7 +212,8 @@ func (e *expirer) add(expired http.Cookie) {
 
 // domainsOf returns the domains that a cookie for a host may have been set
 // with: none, the host itself, and at most three domains above it. Browsers
-// ignore public suffixes.
+// ignore public suffixes. net/http writes no other text as a domain, and logs each
+// one, which clients could fill a log with.
 func domainsOf(hostport string) []string {
 	domains := []string{""}
 	host := strings.ToLower(hostOf(hostport))
@@ -220,7 +221,10 @@ func domainsOf(hostport string) []string {
 		return domains
 	}
 	for len(domains) < 4 && strings.Contains(strings.Trim(host, "."), ".") {
-		domains = append(domains, host)
+		named := http.Cookie{Name: "a", Domain: host} //nolint:gosec // it is not sent
+		if host[0] != '.' && named.Valid() == nil {
+			domains = append(domains, host)
+		}
 		_, host, _ = strings.Cut(host, ".")
 	}
 	return domains

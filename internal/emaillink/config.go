@@ -17,9 +17,11 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"golang.org/x/net/idna"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/directive"
 	"github.com/caddy-sesame/caddy-sesame/internal/mail"
+	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/secret"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
@@ -156,7 +158,7 @@ func parseBaseURL(text string) (string, error) {
 	}
 	base, err := url.Parse(text)
 	switch {
-	case err != nil || base.Scheme != "https" && base.Scheme != "http" || base.Hostname() == "":
+	case err != nil || base.Scheme != "https" && base.Scheme != "http" || !hasHost(base):
 		return "", setting.Errorf("base_url", "base_url %q: it is no such address: %s", text, form)
 	case base.User != nil || base.RawQuery != "" || base.Fragment != "" || base.ForceQuery:
 		return "", setting.Errorf("base_url", "base_url %q: it may have a path at most: %s", text, form)
@@ -164,6 +166,15 @@ func parseBaseURL(text string) (string, error) {
 		return "", setting.Errorf("base_url", "base_url %q: links over http can be read and used by others on the way: write https", text)
 	}
 	return strings.TrimSuffix(base.String(), "/"), nil
+}
+
+// hasHost reports whether a URL has a host that browsers connect to. A name is
+// replaced by its form in ASCII, which mail programs make a link of.
+func hasHost(at *url.URL) bool {
+	if ascii, err := idna.Lookup.ToASCII(at.Hostname()); err == nil && ascii != "" && !strings.HasPrefix(at.Host, "[") {
+		at.Host = strings.Replace(at.Host, at.Hostname(), ascii, 1)
+	}
+	return origin.IsHost(at.Host)
 }
 
 // isLocal reports whether a host is this machine.

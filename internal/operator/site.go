@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 	"golang.org/x/net/idna"
+
+	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 )
 
 // site has the hosts that links may lead to: those of a handler, and of handlers
@@ -43,8 +45,8 @@ func (s site) parseLink(rawURL string) (*url.URL, error) {
 func (s site) check(u *url.URL) error {
 	const override = "if it is right, say so with --any-url (in the admin API any_url)"
 	switch {
-	case u.Scheme == "" || u.Host == "":
-		return fmt.Errorf("the URL has no scheme or no host, so that a mail program makes no link of it: write https://%s/page; %s", s.exampleHost(), override)
+	case u.Scheme == "" || !origin.IsHost(asciiHost(u.Host)):
+		return fmt.Errorf("the URL has no scheme or no host that browsers know, so that a mail program makes no link of it: write https://%s/page; %s", s.exampleHost(), override)
 	case u.User != nil:
 		return fmt.Errorf("the URL has a user name in front of the host, which browsers hide: leave it out; %s", override)
 	}

@@ -7,8 +7,10 @@ package origin
 import (
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -117,7 +119,7 @@ func initiatorOf(r *http.Request) Initiator {
 // isOwn reports whether an origin is the one that a request is for.
 func isOwn(r *http.Request, origin string) bool {
 	page, err := url.Parse(origin)
-	if err != nil || page.Host == "" {
+	if err != nil || page.Hostname() == "" {
 		return false
 	}
 	isHTTPS := page.Scheme == "https"
@@ -232,12 +234,32 @@ func SiteOf(r *http.Request) string {
 	return scheme + "://" + host
 }
 
-// IsHost reports whether a text is a host, which may have a port.
+// IsHost reports whether a text is a host as browsers name it, which may have a
+// port: a name in ASCII or an address, of IPv6 in brackets and without a zone, which
+// has a meaning on one machine alone.
 func IsHost(text string) bool {
-	isOther := func(c rune) bool {
-		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(".-_:[]", c)
+	host := text
+	if colon := strings.LastIndexByte(text, ':'); colon >= 0 && !strings.HasSuffix(text, "]") {
+		if port := text[colon+1:]; port != "" && !isPort(port) {
+			return false
+		}
+		host = text[:colon]
 	}
-	return text != "" && !strings.ContainsFunc(text, isOther)
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		inner, isClosed := strings.CutSuffix(inner, "]")
+		address, err := netip.ParseAddr(inner)
+		return isClosed && err == nil && address.Is6() && address.Zone() == ""
+	}
+	isOther := func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(".-_", c)
+	}
+	return host != "" && !strings.ContainsFunc(host, isOther)
+}
+
+// isPort reports whether a text is the number of a port that can be connected to.
+func isPort(text string) bool {
+	port, err := strconv.ParseUint(text, 10, 16) // which takes no sign
+	return err == nil && port > 0
 }
 
 // MayAct reports whether a request does no more than a page of this origin, or

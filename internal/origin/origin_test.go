@@ -111,6 +111,7 @@ func TestOriginBehindAProxy(t *testing.T) {
 		"another than a trusted proxy forwards":        {true, false, []string{"Origin", "https://evil.example", "X-Forwarded-Host", "public.example"}, "other"},
 		"the host that any other client says it is":    {false, false, []string{"Origin", "https://evil.example", "X-Forwarded-Host", "evil.example"}, "other"},
 		"no host, from a trusted proxy that says none": {true, false, []string{"Origin", "https://"}, "other"},
+		"a port alone, with a proxy that says no host": {true, false, []string{"Origin", "https://:443"}, "other"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -171,6 +172,56 @@ func TestOriginOfAHostWithAPortOrAnAddress(t *testing.T) {
 				t.Errorf("it is %s, want %s", got, test.want)
 			}
 		})
+	}
+}
+
+func TestOriginWithoutAHostIsNotThatOfARequestWithoutOne(t *testing.T) {
+	t.Parallel()
+	for _, host := range []string{"", ":443"} {
+		r := request(http.MethodPost, "Origin", "https://:443")
+		r.Host = host
+		if got := told(origin.Of(r)).initiator; got != "other" {
+			t.Errorf("Host %q: it is %s, want other", host, got)
+		}
+	}
+}
+
+func TestHostIsANameOrAnAddressAsBrowsersWriteIt(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"app.example.com":         true,
+		"app.example.com:8443":    true,
+		"app.example.com:":        true,
+		"my_app":                  true,
+		"192.0.2.1:80":            true,
+		"[2001:db8::1]":           true,
+		"[2001:db8::1]:8443":      true,
+		"":                        false,
+		":443":                    false,
+		"[]":                      false,
+		"[]:443":                  false,
+		"2001:db8::1":             false,
+		"[2001:db8::1":            false,
+		"2001:db8::1]":            false,
+		"[app.example.com]":       false,
+		"[192.0.2.1]":             false,
+		"[fe80::1%eth0]":          false,
+		"[fe80::1%25eth0]:443":    false,
+		"[::%0\x00]":              false,
+		"[::1]x:443":              false,
+		"app.example.com:+443":    false,
+		"app.example.com:65536":   false,
+		"app.example.com:0":       false,
+		"app.example.com:443:1":   false,
+		"user@app.example.com":    false,
+		"app.example.com/a":       false,
+		"app.example.com\r\nX: y": false,
+		"bücher.example":          false,
+		"app.example.com, b":      false,
+	} {
+		if got := origin.IsHost(text); got != want {
+			t.Errorf("%q is a host: %v, want %v", text, got, want)
+		}
 	}
 }
 

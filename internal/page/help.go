@@ -33,7 +33,7 @@ func checkHelpURL(helpURL string) error {
 			helpURL, strings.TrimLeft(helpURL, "/"))
 	case parsed.Scheme == "":
 		return setting.Errorf("help_url", "help_url %q: a path must begin with a slash: write /%s, or a whole URL with https:", helpURL, helpURL)
-	case parsed.Scheme != "https" && parsed.Scheme != "http", parsed.Host == "":
+	case parsed.Scheme != "https" && parsed.Scheme != "http", parsed.Hostname() == "":
 		return setting.Errorf("help_url", "help_url %q: it must be an https: or mailto: URL, or a path", helpURL)
 	}
 	if strings.Count(parameters, "{") != strings.Count(parameters, "}") {

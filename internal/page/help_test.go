@@ -34,6 +34,7 @@ func TestHelpURLsThatLeadNowhereAreRejected(t *testing.T) {
 		"/help?x={http.reqest.uri}":            "{http.reqest.uri} may hold a credential, or is unknown",
 		"//help/x":                             "write https://help/x",
 		"ftp://files.example.com/help":         "it must be an https: or mailto: URL, or a path",
+		"https://:443/help":                    "it must be an https: or mailto: URL, or a path",
 		"http://[::1/help":                     "it must be an https: or mailto: URL, or a path",
 		"/%zz":                                 "it must be an https: or mailto: URL, or a path",
 		"/help?x={http.request.uri":            "a brace of a placeholder is missing",
