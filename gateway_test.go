@@ -40,6 +40,7 @@ type gateway struct {
 	addr string // host:port
 	logs string // the file of Caddy's default log
 	stop func() // ends the gateway's process, if it has one
+	kill func() // has it die
 }
 
 // site is what a test changes of the gateway's Caddyfile.

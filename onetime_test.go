@@ -166,8 +166,17 @@ func startGatewayProcessAt(t *testing.T, addr string, db *database, up *upstream
 		_ = process.Process.Signal(os.Interrupt)
 		<-gone
 	}
+	g.kill = func() {
+		_ = process.Process.Kill()
+		<-gone
+	}
 	t.Cleanup(g.stop)
 	poll(t, "the gateway's process", func() bool {
+		select {
+		case <-gone:
+			t.Fatalf("the gateway's process has ended; its configuration: %s", caddyfile)
+		default:
+		}
 		answer, err := http.Get("http://" + g.addr + "/")
 		if err != nil {
 			return false
