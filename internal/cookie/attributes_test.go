@@ -251,6 +251,8 @@ func TestDomainsAndPathsThatACookieMayHaveBeenSetWith(t *testing.T) {
 		"[fe80::1%25a.b]":              {""},
 		"":                             {""},
 		":443":                         {""},
+
+		strings.Repeat("_.", 200) + "example.com": {""},
 	} {
 		if got := domainsOf(host); !slices.Equal(got, want) {
 			t.Errorf("%s: domains %q, want %q", host, got, want)

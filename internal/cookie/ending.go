@@ -210,6 +210,9 @@ func (e *expirer) add(expired http.Cookie) {
 	e.header.Add("Set-Cookie", expired.String())
 }
 
+// longestDomain is the length of the longest name in DNS (RFC 1035, section 2.3.4).
+const longestDomain = 253
+
 // domainsOf returns the domains that a cookie for a host may have been set
 // with: none, the host itself, and at most three domains above it. Browsers
 // ignore public suffixes. net/http writes no other text as a domain, and logs each
@@ -217,7 +220,7 @@ func (e *expirer) add(expired http.Cookie) {
 func domainsOf(hostport string) []string {
 	domains := []string{""}
 	host := strings.ToLower(hostOf(hostport))
-	if net.ParseIP(strings.Trim(host, "[]")) != nil {
+	if len(host) > longestDomain || net.ParseIP(strings.Trim(host, "[]")) != nil {
 		return domains
 	}
 	for len(domains) < 4 && strings.Contains(strings.Trim(host, "."), ".") {
