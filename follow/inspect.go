@@ -57,7 +57,7 @@ func (s *server) inspectLog(ctx context.Context, q querier, source userstore.Fol
 		report.Problems = append(report.Problems, err.Error())
 	}
 	s.warn(report)
-	return s.inspectReplica(ctx, q, report)
+	return s.inspectReplica(ctx, q, source, report)
 }
 
 // mustTell returns an error if the server can't tell which transactions are visible. A
@@ -87,15 +87,42 @@ func (s *server) warn(report *userstore.FollowReport) {
 }
 
 // inspectReplica looks whether the server replicates another one without logging that.
-func (s *server) inspectReplica(ctx context.Context, q querier, report *userstore.FollowReport) error {
-	if s.isOn("log_replica_updates", "log_slave_updates") {
+func (s *server) inspectReplica(ctx context.Context, q querier, source userstore.FollowSource, report *userstore.FollowReport) error {
+	isKnown, err := s.mustLogReplicated(ctx, q, source.IsReplica)
+	switch {
+	case errors.As(err, new(*userstore.Unfollowable)):
+		report.Problems = append(report.Problems, err.Error())
 		return nil
+	case err == nil && !isKnown:
+		report.Warnings = append(report.Warnings, "log_slave_updates is OFF, and the account may not see whether the server is a replica: if it is one, "+logReplicated)
 	}
-	const remedy = "log_slave_updates=ON (MySQL 8.0.26 and later: log_replica_updates=ON) in its configuration, and restart it"
-	if s.isOn("wsrep_on") {
-		report.Problems = append(report.Problems, "the Galera node doesn't log what other nodes change: set "+remedy)
-		return nil
+	return err
+}
+
+// logReplicated is what to do if a replica doesn't log what it replicates.
+const logReplicated = "set log_slave_updates=ON (MySQL 8.0.26 and later: log_replica_updates=ON) in its configuration, and restart it"
+
+// mustLogReplicated returns an error if other servers change the server's rows without
+// that being in its log. isKnown is false if the account may not see whether they do.
+func (s *server) mustLogReplicated(ctx context.Context, q querier, isReplica bool) (isKnown bool, err error) {
+	switch {
+	case s.isOn("log_replica_updates", "log_slave_updates"):
+		return true, nil
+	case s.isOn("wsrep_on"):
+		return true, unfollowablef("the Galera node doesn't log what other nodes change: %s", logReplicated)
 	}
+	isKnown = true
+	if !isReplica {
+		isReplica, isKnown, err = s.replicates(ctx, q)
+	}
+	if isReplica && err == nil {
+		err = unfollowablef("the server is a replica, and doesn't log what it replicates: %s", logReplicated)
+	}
+	return isKnown, err
+}
+
+// replicates reports whether the server is a replica.
+func (s *server) replicates(ctx context.Context, q querier) (is, isKnown bool, err error) {
 	statement := "SHOW SLAVE STATUS"
 	switch {
 	case s.isMaria:
@@ -105,14 +132,20 @@ func (s *server) inspectReplica(ctx context.Context, q querier, report *userstor
 	}
 	rows, err := q.query(ctx, statement)
 	switch {
-	case isDenied(err):
-		report.Warnings = append(report.Warnings, "log_slave_updates is OFF, and the account may not see whether the server is a replica: if it is one, set "+remedy)
-	case err != nil:
-		return fmt.Errorf("asking whether the server is a replica: %w", err)
-	case len(rows) > 0:
-		report.Problems = append(report.Problems, "the server is a replica, and doesn't log what it replicates: set "+remedy)
+	case err == nil:
+		return len(rows) > 0, true, nil
+	case !isDenied(err):
+		return false, false, fmt.Errorf("asking whether the server is a replica: %w", err)
 	}
-	return nil
+	// Any account may see how many replications run on MariaDB, but not whether there are
+	// others.
+	status, err := statusOf(ctx, q, `Slaves\_running`)
+	if err != nil {
+		return false, false, err
+	}
+	running := status["Slaves_running"]
+	is = running != "" && running != "0"
+	return is, is, nil
 }
 
 // inspectTables looks whether the account sees the tables.

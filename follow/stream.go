@@ -75,6 +75,9 @@ func (s *stream) begin(ctx context.Context) error {
 	if end.at.Offset > 1<<32-1 {
 		return errLargeLog
 	}
+	if _, err := server.mustLogReplicated(ctx, s.positions, s.source.IsReplica); err != nil {
+		return err
+	}
 	if err := s.positions.visible.begin(ctx, s.positions, end.at); err != nil {
 		return err
 	}

@@ -36,6 +36,10 @@ type FollowSource struct {
 	// Its error ends the stream: lookups are answered by another server.
 	Identify func(ServerIdentity) error
 
+	// IsReplica says that the server is configured as a replica, whether or not it is one
+	// now: what it receives must be in its own log.
+	IsReplica bool
+
 	// ServerID is the replica's ID that the stream uses, or 0 for a random one.
 	ServerID uint32
 

@@ -76,15 +76,18 @@ func (f *Following) Close() error {
 
 // keyOf returns the plan, the tag and the value of a key, if rows are kept for it.
 func (f *Following) keyOf(key Key) (p *plan, tag uint64, value token.PrimaryKey, ok bool) {
+	reader := f.reader()
+	if p = reader.plan.Load(); !f.isFollowed(p) {
+		return p, 0, value, false
+	}
 	if key.via == nil {
-		if p = f.reader().plan.Load(); p == nil || key.primary.Kind() != p.schema.Kind {
+		if key.primary.Kind() != p.schema.Kind {
 			return p, 0, value, false
 		}
 		return p, p.following.tag(ofUser, key.primary), key.primary, true
 	}
-	// Sessions and API tokens are looked up in the primary server.
-	if p = f.store.plan.Load(); p == nil || f.reader() != f.store {
-		return p, 0, value, false
+	if reader != f.store {
+		return p, 0, value, false // sessions and API tokens are looked up in the primary server
 	}
 	switch via := p.vias[key.via].(type) {
 	case byColumn:
@@ -96,6 +99,13 @@ func (f *Following) keyOf(key Key) (p *plan, tag uint64, value token.PrimaryKey,
 		return p, 0, value, false
 	}
 	return p, p.following.tag(p.following.ways[key.via], value), value, true
+}
+
+// isFollowed reports whether the stream drops the rows of a plan. After lookups have gone
+// to another replica, it doesn't, until that one is followed.
+func (f *Following) isFollowed(p *plan) bool {
+	s := f.stream.Load()
+	return p != nil && s != nil && s.following == p.following
 }
 
 // reader is the store whose server is followed: a replica's if there are any.

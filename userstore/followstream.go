@@ -115,7 +115,8 @@ func (f *Following) once(ctx context.Context) error {
 		cancel(errOtherServer)
 	})()
 	err = f.follower.Follow(ctx, FollowSource{
-		Server: server, Identify: s.identify, Timeout: f.store.timeout, Silence: max(2*f.cfg.lease(), leastSilence),
+		Server: server, Identify: s.identify, IsReplica: reader.isReplica,
+		Timeout: f.store.timeout, Silence: max(2*f.cfg.lease(), leastSilence),
 		Tables: followedTables(tables), Logger: f.logger,
 	}, s)
 	if cause := context.Cause(ctx); cause != nil {

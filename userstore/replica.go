@@ -66,17 +66,13 @@ func (c *Config) replicaConfigs() []Config {
 // openReplicas opens the stores of the replicas. A replica that doesn't answer is
 // checked later; an unsuitable table is an error.
 func (s *MySQL) openReplicas(ctx context.Context) error {
-	needs := s.needs
-	needs.Vias, needs.SessionList, needs.AskSecondFactors = nil, "", false // which ask the primary
 	for i, cfg := range s.cfg.replicaConfigs() {
 		s.replicas.used.Store(rand.Int32N(int32(i + 1))) //nolint:gosec // there are few, and none is a secret
-		replica, err := newMySQL(cfg, needs, s.logger)
+		replica, err := s.newReplica(cfg)
 		if err != nil {
 			return setting.Errorf(s.replicaOption(i), "replica %d: %w", i+1, err)
 		}
 		s.replicas.stores = append(s.replicas.stores, replica)
-		replica.isReplica = true
-		replica.logger = zap.NewNop() // this store logs for the replica
 		p, err := replica.check(ctx)
 		switch {
 		case err == nil:
@@ -88,6 +84,19 @@ func (s *MySQL) openReplicas(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// newReplica makes the store of a replica.
+func (s *MySQL) newReplica(cfg Config) (*MySQL, error) {
+	needs := s.needs
+	needs.Vias, needs.SessionList, needs.AskSecondFactors = nil, "", false // which ask the primary
+	replica, err := newMySQL(cfg, needs, s.logger)
+	if err != nil {
+		return nil, err
+	}
+	replica.isReplica = true
+	replica.logger = zap.NewNop() // the primary's store logs for the replica
+	return replica, nil
 }
 
 func (r *replicas) close() error {

@@ -200,19 +200,33 @@ func (c *checker) checkFollow(ctx context.Context) {
 		c.failWith(check, err)
 		return
 	}
-	report, err := c.inspector.Follow(ctx, follower)
+	servers, err := c.inspector.Follow(ctx, follower)
 	if err != nil {
 		c.failWith(check, err)
 		return
 	}
-	for _, problem := range report.Problems {
+	for i := range servers {
+		c.checkFollowed(check, &servers[i], len(servers) > 1)
+	}
+}
+
+// checkFollowed looks at what was found of a server that may be followed.
+func (c *checker) checkFollowed(check string, server *userstore.FollowedServer, isOneOfSeveral bool) {
+	if isOneOfSeveral {
+		check += ": " + server.Address
+	}
+	if server.Err != nil {
+		c.failWith(check, server.Err)
+		return
+	}
+	for _, problem := range server.Problems {
 		c.fail(check, problem, "docs/follow.md has what the server and the account need")
 	}
-	for _, warning := range report.Warnings {
+	for _, warning := range server.Warnings {
 		c.warn(check, warning, "")
 	}
-	if len(report.Problems) == 0 {
-		c.ok(check, "the binlog of %s %s can be followed", report.Version, report.Identity)
+	if len(server.Problems) == 0 {
+		c.ok(check, "the binlog of %s %s can be followed", server.Version, server.Identity)
 	}
 }
 
