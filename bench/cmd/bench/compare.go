@@ -240,6 +240,11 @@ func (c *comparison) measure(ctx context.Context) error {
 			return err
 		}
 	}
+	if c.measures(partRouting) {
+		if err := c.measureRouting(ctx); err != nil {
+			return err
+		}
+	}
 	if c.measures(partGrowth) {
 		return c.measureGrowth(ctx)
 	}

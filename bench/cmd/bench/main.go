@@ -55,9 +55,10 @@ const (
 
 	partInstructions = "instructions"
 	partGateways     = "gateways"
+	partRouting      = "routing"
 )
 
-var parts = []string{partThroughput, partLatency, partSingle, partInstructions, partGateways, partGrowth}
+var parts = []string{partThroughput, partLatency, partSingle, partInstructions, partGateways, partRouting, partGrowth}
 
 // options are what the command line says.
 type options struct {
@@ -69,7 +70,10 @@ type options struct {
 }
 
 // quick are the options that -quick stands for.
-var quick = map[string]string{"rounds": "2", "duration": "1s", "users": "2000", "rows": "200000"}
+var quick = map[string]string{
+	"rounds": "2", "duration": "1s", "users": "2000", "rows": "200000",
+	"parts": strings.Join(slices.DeleteFunc(slices.Clone(parts), func(part string) bool { return part == partRouting }), ","),
+}
 
 func parseOptions(args []string) (options, error) {
 	var o options
@@ -87,7 +91,7 @@ func parseOptions(args []string) (options, error) {
 	flags.DurationVar(&o.Duration, "duration", 3*time.Second, "how long each measurement takes, in whole seconds")
 	flags.IntVar(&o.Users, "users", 10_000, "how many users make requests")
 	flags.IntVar(&o.Rows, "rows", 10_000_000, "the larger number of rows for growth")
-	flags.BoolVar(&o.Quick, "quick", false, "a run of two minutes at most, to see that it works: fewer rounds, users and rows")
+	flags.BoolVar(&o.Quick, "quick", false, "a run of two minutes at most, to see that it works: fewer rounds, users and rows, and no routing")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

@@ -15,6 +15,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-sesame/caddy-sesame"
+	"github.com/caddy-sesame/caddy-sesame/bench/internal/peer"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/report"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/results"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/wrk"
@@ -49,7 +50,7 @@ func TestSmallestComparison(t *testing.T) {
 	err = run(t.Context(), []string{
 		"-caddy", self, "-out", out, "-peers", "sesame", "-connections", "4",
 		"-rounds", "1", "-duration", "1s", "-users", "200", "-rows", "5000",
-		"-parts", "throughput,latency,single,gateways,growth", // callgrind takes a minute
+		"-parts", "throughput,latency,single,gateways,routing,growth", // callgrind takes a minute
 	})
 	if errors.Is(err, wrk.ErrNotInstalled) || errors.Is(err, testmariadb.ErrNotInstalled) {
 		t.Skip(err)
@@ -89,11 +90,13 @@ func TestSmallestComparison(t *testing.T) {
 	if len(got.Single) != 1 || got.Single[0].Count == 0 || got.Single[0].Select <= 0 {
 		t.Errorf("with one connection: %+v", got.Single)
 	}
-	for _, n := range groupSizes {
-		requests := got.OfGateways("sesame", n, func(g results.Gateways) float64 { return float64(g.Requests) })
-		changes := got.OfGateways("sesame", n, func(g results.Gateways) float64 { return float64(g.Changes) })
-		if requests.N != 1 || requests.Median == 0 || changes.Median == 0 {
-			t.Errorf("%d gateways answered %+v requests beside %+v changes", n, requests, changes)
+	for _, policy := range []string{"", peer.Unrouted, peer.Routed} {
+		for _, n := range groupSizes {
+			requests := got.OfGateways("sesame", policy, n, func(g results.Gateways) float64 { return float64(g.Requests) })
+			changes := got.OfGateways("sesame", policy, n, func(g results.Gateways) float64 { return float64(g.Changes) })
+			if requests.N != 1 || requests.Median == 0 || changes.Median == 0 {
+				t.Errorf("policy %q: %d gateways answered %+v requests beside %+v changes", policy, n, requests, changes)
+			}
 		}
 	}
 	if sizes := got.Sizes(); !slices.Equal(sizes, []int{fewRows, 5000}) {

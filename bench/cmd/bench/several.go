@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/measure"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/peer"
@@ -69,20 +70,71 @@ func (c *comparison) measureGateways(ctx context.Context) error {
 		if c.gateway(kind) == nil {
 			continue
 		}
-		c.say("starting %d gateways with %s", groupSizes[len(groupSizes)-1], kind)
-		var all []*peer.Gateway
-		for number := range groupSizes[len(groupSizes)-1] {
-			g, err := site.StartNumbered(ctx, kind, number+1)
-			if err != nil {
-				return errors.Join(err, site.Check())
-			}
-			all = append(all, g)
+		all, err := c.startGateways(ctx, site, kind)
+		if err != nil {
+			return err
 		}
 		for _, n := range groupSizes {
 			groups = append(groups, measure.Group{Name: kind, Gateways: all[:n]})
 		}
 	}
-	c.results.Gateways, err = c.runner.Gateways(ctx, groups)
+	measured, err := c.runner.Gateways(ctx, groups)
+	c.results.Gateways = append(c.results.Gateways, measured...)
+	return err
+}
+
+// startGateways starts as many gateways of a kind as the largest group has.
+func (c *comparison) startGateways(ctx context.Context, site *peer.Site, kind string) ([]*peer.Gateway, error) {
+	most := slices.Max(groupSizes)
+	c.say("starting %d gateways with %s", most, kind)
+	var all []*peer.Gateway
+	for number := range most {
+		g, err := site.StartNumbered(ctx, kind, number+1)
+		if err != nil {
+			return nil, errors.Join(err, site.Check())
+		}
+		all = append(all, g)
+	}
+	return all, nil
+}
+
+// measureRouting measures several gateways of each kind behind a balancer.
+func (c *comparison) measureRouting(ctx context.Context) error {
+	for _, kind := range []string{peer.Sesame, peer.Cache, peer.Follow} {
+		if c.gateway(kind) == nil {
+			continue
+		}
+		if err := c.measureRoutingOf(ctx, kind); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureRoutingOf measures gateways of a kind, which end before those of the next kind
+// are started.
+func (c *comparison) measureRoutingOf(ctx context.Context, kind string) error {
+	site, err := c.furtherSite("routing_" + kind)
+	if err != nil {
+		return err
+	}
+	defer site.Close()
+	all, err := c.startGateways(ctx, site, kind)
+	if err != nil {
+		return err
+	}
+	var groups []measure.Group
+	for _, policy := range []string{peer.Unrouted, peer.Routed} {
+		for _, n := range groupSizes {
+			balancer, err := site.StartBalancer(ctx, policy, all[:n])
+			if err != nil {
+				return errors.Join(err, site.Check())
+			}
+			groups = append(groups, measure.Group{Name: kind, Gateways: all[:n], Balancer: balancer, Policy: policy})
+		}
+	}
+	measured, err := c.runner.Gateways(ctx, groups)
+	c.results.Gateways = append(c.results.Gateways, measured...)
 	return err
 }
 

@@ -22,6 +22,18 @@ const changesPerSecond = 1000
 type Group struct {
 	Name     string
 	Gateways []*peer.Gateway
+
+	// Balancer is in front of the gateways, if there is one, and Policy how it chooses.
+	Balancer *peer.Gateway
+	Policy   string
+}
+
+// loaded are those of a group that get the requests.
+func (g Group) loaded() []*peer.Gateway {
+	if g.Balancer != nil {
+		return []*peer.Gateway{g.Balancer}
+	}
+	return g.Gateways
 }
 
 // Gateways measures groups of gateways, in turn, under the same number of
@@ -47,7 +59,7 @@ func (r *Runner) Gateways(ctx context.Context, groups []Group) ([]results.Gatewa
 func (r *Runner) group(ctx context.Context, g Group) (results.Gateways, error) {
 	none := results.Gateways{}
 	// The first load of each is not measured.
-	if _, err := r.loadAll(ctx, g.Gateways, time.Second); err != nil {
+	if _, err := r.loadAll(ctx, g.loaded(), time.Second); err != nil {
 		return none, err
 	}
 	changes, stop := r.change(ctx)
@@ -57,7 +69,7 @@ func (r *Runner) group(ctx context.Context, g Group) (results.Gateways, error) {
 	}
 	changed := changes()
 	began := time.Now()
-	requests, err := r.loadAll(ctx, g.Gateways, r.Settings.Duration)
+	requests, err := r.loadAll(ctx, g.loaded(), r.Settings.Duration)
 	took := time.Since(began)
 	changed = changes() - changed
 	after, afterCPU, afterErr := r.database(ctx)
@@ -65,7 +77,7 @@ func (r *Runner) group(ctx context.Context, g Group) (results.Gateways, error) {
 		return none, err
 	}
 	return results.Gateways{
-		Peer: g.Name, Gateways: len(g.Gateways), Duration: took, Requests: requests, Changes: changed,
+		Peer: g.Name, Gateways: len(g.Gateways), Policy: g.Policy, Duration: took, Requests: requests, Changes: changed,
 		// A few changes may be counted on one side only.
 		Questions:   max(after-before-changed, 0),
 		DatabaseCPU: afterCPU - beforeCPU,

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -45,9 +46,10 @@ http://%s {
 
 // caddyConfig is what differs between Caddys.
 type caddyConfig struct {
-	name  string
-	guard string // the directive, or empty
-	proxy string // options of reverse_proxy
+	name     string
+	guard    string // the directive, or empty
+	upstream string // where requests go, if not to the application
+	proxy    string // options of reverse_proxy
 }
 
 // startCaddy runs a Caddy. A configuration that it doesn't know how to adapt is
@@ -66,7 +68,7 @@ func (s *Site) startCaddy(ctx context.Context, cfg caddyConfig) (*Gateway, error
 		return nil, err
 	}
 	path := filepath.Join(dir, "Caddyfile")
-	text := fmt.Sprintf(caddyfile, metrics, address, cfg.guard, s.Upstream, cfg.proxy)
+	text := fmt.Sprintf(caddyfile, metrics, address, cfg.guard, cmp.Or(cfg.upstream, s.Upstream), cfg.proxy)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("writing a Caddyfile: %w", err)
 	}

@@ -75,7 +75,7 @@ var All = []Peer{
 	{
 		Name: Sesame, Title: "sesame",
 		What:  "Every request has a token, and is checked against the user's row as it is now.",
-		start: startSesame,
+		start: named(Sesame, startSesame),
 	},
 	{
 		Name: Cache, Title: "sesame, cache 5s",
@@ -92,9 +92,7 @@ var All = []Peer{
 		Name: SesameUniform, Title: "sesame, users in turn",
 		What:    "As sesame, with a request of each user in turn.",
 		Variant: true, Uniform: true,
-		start: func(ctx context.Context, s *Site) (*Gateway, error) {
-			return s.startSesame(ctx, SesameUniform, Table, "", s.Users)
-		},
+		start: named(SesameUniform, startSesame),
 	},
 	{
 		Name: CacheUniform, Title: "sesame, cache 5s, users in turn",

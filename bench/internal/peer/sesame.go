@@ -43,8 +43,8 @@ func (s *Site) startSesameBy(ctx context.Context, dsn, name, table, options stri
 	return g, nil
 }
 
-func startSesame(ctx context.Context, s *Site) (*Gateway, error) {
-	return s.startSesame(ctx, Sesame, Table, "", s.Users)
+func startSesame(ctx context.Context, s *Site, name string) (*Gateway, error) {
+	return s.startSesame(ctx, name, Table, "", s.Users)
 }
 
 // StartTable runs a gateway for another table, with the given users.
@@ -67,16 +67,13 @@ func named(name string, start func(ctx context.Context, s *Site, name string) (*
 	return func(ctx context.Context, s *Site) (*Gateway, error) { return start(ctx, s, name) }
 }
 
-// StartNumbered runs one of several gateways of a kind: Sesame or Follow.
+// StartNumbered runs one of several gateways of a kind: Sesame, Cache or Follow.
 func (s *Site) StartNumbered(ctx context.Context, kind string, number int) (*Gateway, error) {
+	start := map[string]func(ctx context.Context, s *Site, name string) (*Gateway, error){
+		Sesame: startSesame, Cache: startCache, Follow: startFollow,
+	}[kind]
 	name := fmt.Sprintf("%s_%d", kind, number)
-	start := named(name, startFollow)
-	if kind == Sesame {
-		start = func(ctx context.Context, s *Site) (*Gateway, error) {
-			return s.startSesame(ctx, name, Table, "", s.Users)
-		}
-	}
-	return s.Start(ctx, Peer{Name: name, Title: name, start: start})
+	return s.Start(ctx, Peer{Name: name, Title: name, start: named(name, start)})
 }
 
 func startCache(ctx context.Context, s *Site, name string) (*Gateway, error) {

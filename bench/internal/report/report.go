@@ -232,24 +232,27 @@ func writeInstructions(b *strings.Builder, r *results.Results) {
 }
 
 func writeGateways(b *strings.Builder, r *results.Results) {
-	b.WriteString("## Several gateways\n\nGateways with one database, the same number of connections altogether, while users change in the database.\n\n")
-	t := newTable("Peer", "gateways", "requests per second", "changes per second", "queries per second", "queries per request", "database CPU")
+	b.WriteString("## Several gateways\n\nGateways with one database, the same number of connections altogether, while users change in the database. " +
+		"With a policy, all connections are to a balancer, which chooses the gateway of each request by it.\n\n")
+	t := newTable("Peer", "policy", "gateways", "requests per second", "changes per second", "queries per second", "queries per request", "database CPU")
 	type kind struct {
-		peer     string
-		gateways int
+		peer, policy string
+		gateways     int
 	}
 	var kinds []kind
 	for _, g := range r.Gateways {
-		if k := (kind{g.Peer, g.Gateways}); !slices.Contains(kinds, k) {
+		if k := (kind{g.Peer, g.Policy, g.Gateways}); !slices.Contains(kinds, k) {
 			kinds = append(kinds, k)
 		}
 	}
-	slices.SortFunc(kinds, func(a, b kind) int { return cmp.Or(strings.Compare(b.peer, a.peer), a.gateways-b.gateways) })
+	slices.SortFunc(kinds, func(a, b kind) int {
+		return cmp.Or(strings.Compare(b.peer, a.peer), strings.Compare(a.policy, b.policy), a.gateways-b.gateways)
+	})
 	for _, k := range kinds {
 		of := func(value func(results.Gateways) float64) stats.Spread {
-			return r.OfGateways(k.peer, k.gateways, value)
+			return r.OfGateways(k.peer, k.policy, k.gateways, value)
 		}
-		t.add(k.peer, fmt.Sprint(k.gateways),
+		t.add(k.peer, cmp.Or(k.policy, "none"), fmt.Sprint(k.gateways),
 			of(func(g results.Gateways) float64 { return float64(g.Requests) / g.Duration.Seconds() }).Format(0),
 			of(func(g results.Gateways) float64 { return float64(g.Changes) / g.Duration.Seconds() }).Format(0),
 			of(func(g results.Gateways) float64 { return float64(g.Questions) / g.Duration.Seconds() }).Format(0),

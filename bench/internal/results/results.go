@@ -157,6 +157,7 @@ type Instructions struct {
 type Gateways struct {
 	Peer     string        `json:"peer"`
 	Gateways int           `json:"gateways"`
+	Policy   string        `json:"policy,omitempty"` // of the balancer in front of them, if there is one
 	Round    int           `json:"round"`
 	Duration time.Duration `json:"duration"`
 	Requests int64         `json:"requests"` // of all gateways

@@ -148,11 +148,12 @@ func (r *Results) InstructionsRatio(peer, base string) stats.Spread {
 	return stats.Of(stats.Ratios(r.perInstruction(peer), r.perInstruction(base)))
 }
 
-// OfGateways is the spread of a value of measurements of several gateways.
-func (r *Results) OfGateways(peer string, gateways int, value func(Gateways) float64) stats.Spread {
+// OfGateways is the spread of a value of measurements of several gateways, behind a
+// balancer with a policy or without one.
+func (r *Results) OfGateways(peer, policy string, gateways int, value func(Gateways) float64) stats.Spread {
 	var values []float64
 	for _, g := range r.Gateways {
-		if g.Peer == peer && g.Gateways == gateways {
+		if g.Peer == peer && g.Policy == policy && g.Gateways == gateways {
 			values = append(values, value(g))
 		}
 	}
