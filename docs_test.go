@@ -249,6 +249,48 @@ func TestSecurityTests(t *testing.T) {
 	}
 }
 
+// TestFuzzTargetsAreDocumented compares the targets with the table of docs/testing.md,
+// which names the package of each but those of the root.
+func TestFuzzTargetsAreDocumented(t *testing.T) {
+	_, section, _ := strings.Cut(readFile(t, "docs/testing.md"), "\n## Fuzzing\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var documented, written []string
+	for _, row := range regexp.MustCompile("(?m)^\\| (`Fuzz.*?`)(?: in `([^`]+)`)? \\|").FindAllStringSubmatch(section, -1) {
+		for name := range strings.SplitSeq(strings.ReplaceAll(row[1], "`", ""), ", ") {
+			if row[2] != "" {
+				name += " in " + row[2]
+			}
+			documented = append(documented, name)
+		}
+	}
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && strings.HasPrefix(entry.Name(), ".") && path != ".":
+			return fs.SkipDir
+		case !strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		for _, match := range regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`).FindAllStringSubmatch(readFile(t, path), -1) {
+			name := match[1]
+			if dir := filepath.ToSlash(filepath.Dir(path)); dir != "." {
+				name += " in " + dir
+			}
+			written = append(written, name)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(documented)
+	slices.Sort(written)
+	if len(written) == 0 || !slices.Equal(documented, written) {
+		t.Errorf("docs/testing.md names the fuzz targets\n%s\nand there are\n%s", strings.Join(documented, "\n"), strings.Join(written, "\n"))
+	}
+}
+
 // TestGrants follows docs/mysql.md: an account with exactly these privileges can
 // start, serve, log in and use tokens up, and that an account with fewer can't.
 func TestGrants(t *testing.T) {

@@ -21,6 +21,9 @@ usage() {
 		  ./xcaddy.sh package [ARCH...] make packages, tar files and a container image in ./dist, for amd64 and arm64 by default
 		  ./xcaddy.sh demo [-check]     show it at work, with a database and an application of its own
 		  ./xcaddy.sh test [ARG...]     run all tests; arguments go to go test
+		  ./xcaddy.sh fuzz [SECONDS] [TARGETS]
+		                                look for inputs that a fuzz target fails with, 60 s with each, or with those that a
+		                                regular expression names, as in 'internal/mail\.Fuzz'; the inputs are kept as tests
 		  ./xcaddy.sh screenshots       make the pictures in docs, in Chromium
 		  ./xcaddy.sh bench [ARG...]    compare it with its peers, in some 40 minutes; bench -h shows options
 		  ./xcaddy.sh soak [DURATION]   have two gateways work under faults, for 10m by default; soak -h shows options
@@ -304,6 +307,56 @@ tests() {
 	[ ${#failed[@]} -eq 0 ] || fail "tests failed in ${failed[*]}"
 }
 
+# fuzz looks for new inputs, one target after the other. It is no part of the gate,
+# whose verdict on a change must not depend on chance; an input that fails is written
+# to testdata, where go test tries it from then on.
+fuzz() {
+	needs_go
+	local seconds=${1:-60} pattern=${2:-.} dir package name label binary built='' n=0 failed=()
+	[[ $# -le 2 && $seconds =~ ^[1-9][0-9]*$ ]] || fail "fuzz takes the seconds for each target, and a regular expression for their names"
+	mkdir -p .cache
+	dir=$(mktemp -d)
+	# shellcheck disable=SC2064 # the directory is known now
+	trap "rm -rf -- '$dir'" EXIT
+	while read -r package name; do
+		label=${package#.}.$name
+		label=${label#/}
+		label=${label#.}
+		[[ $label =~ $pattern ]] || continue
+		n=$((n + 1))
+		binary=$dir/$(tr / - <<<"${package#./}").test
+		# By itself, go test -fuzz would instrument all that it imports as well, and
+		# compile Caddy anew for it: here it is our own code alone whose ways are to
+		# be found.
+		[ "$built" = "$package" ] || go -C "$package" test -c -gcflags="$module/...=-d=libfuzzer" -o "$binary" . || {
+			failed+=("$label")
+			continue
+		}
+		built=$package
+		echo "$label"
+		(cd -- "$package" && "$binary" -test.run '^$' -test.fuzz "^$name\$" -test.fuzztime "${seconds}s" \
+			-test.fuzzcachedir "$root/.cache/fuzz/$package") </dev/null 2>&1 | tee "$dir/said" ||
+			ended_by_the_clock "$name" "$dir/said" || failed+=("$label")
+	done < <(fuzz_targets)
+	[ $n -gt 0 ] || fail "no fuzz target is named by $pattern; ./docs/testing.md lists them"
+	[ ${#failed[@]} -eq 0 ] || fail "failed: ${failed[*]}; the inputs are below testdata/fuzz of these packages: correct the code, and commit the input with it"
+}
+
+# fuzz_targets lists the fuzz targets of all modules, each behind its directory.
+fuzz_targets() {
+	find . -name '*_test.go' -not -path './.*/*' -exec grep -HoE '^func Fuzz[A-Za-z0-9_]*' {} + |
+		sed -E 's|/[^/]*:func | |' | sort
+}
+
+# ended_by_the_clock tells from what a target printed whether it failed with
+# nothing but the end of its time. Before 1.27, Go now and then takes that for a
+# failure (go.dev/issue/75804). An input that fails is always written down.
+ended_by_the_clock() {
+	local said
+	said=$(sed -n "/^ *--- FAIL: $1 /,\$p" "$2" | sed '1d;/^FAIL$/d;s/^ *//')
+	[ "$said" = 'context deadline exceeded' ] && ! grep -qi 'failing input' "$2"
+}
+
 bench() {
 	needs_go
 	mkdir -p .cache
@@ -333,6 +386,7 @@ sbom) sbom "$@" ;;
 package) packages "$@" ;;
 demo) demo "$@" ;;
 test) tests "$@" ;;
+fuzz) fuzz "$@" ;;
 screenshots) screenshots ;;
 bench) bench "$@" ;;
 soak) soak "$@" ;;

@@ -3,6 +3,7 @@ package follow_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -24,6 +25,11 @@ import (
 var shared *testmariadb.Server
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// The target of fuzzing needs no server, and each worker would start its own.
+	if flag.Lookup("test.fuzz").Value.String() != "" || flag.Lookup("test.fuzzworker").Value.String() == "true" {
+		os.Exit(m.Run())
+	}
 	os.Exit(run(m))
 }
 
