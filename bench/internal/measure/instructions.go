@@ -36,9 +36,10 @@ func (c *Callgrind) Command() []string {
 	return []string{"valgrind", "--quiet", "--tool=callgrind", "--callgrind-out-file=" + filepath.Join(c.dir, "callgrind.%p")}
 }
 
-// Env are the environment variables that gateways need under it: signals for
-// preemption disturb it.
-func (c *Callgrind) Env() []string { return []string{"GODEBUG=asyncpreemptoff=1"} }
+// Env are the environment variables that gateways need under it. Signals for
+// preemption disturb it. With several threads for Go code, those without work look for
+// it, and what that takes depends on how Valgrind lets them take turns.
+func (c *Callgrind) Env() []string { return []string{"GODEBUG=asyncpreemptoff=1", "GOMAXPROCS=1"} }
 
 // The requests by which instructions are counted, and those before them, which
 // nothing is counted of.
