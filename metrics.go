@@ -432,13 +432,17 @@ func collectFollowed(to chan<- prometheus.Metric) {
 		states[state] = 0
 	}
 	var rows, bytes, age float64
+	seen := make(map[[32]byte]bool) // rows, which handlers share
 	for _, h := range running() {
 		if h.gate.follows == nil {
 			continue
 		}
 		stats := h.gate.follows.Stats()
 		states[stats.State]++
-		rows, bytes, age = rows+float64(stats.Rows), bytes+float64(stats.Size), max(age, stats.LeaseAge.Seconds())
+		if !seen[stats.RowsID] {
+			seen[stats.RowsID] = true
+			rows, bytes, age = rows+float64(stats.Rows), bytes+float64(stats.Size), max(age, stats.LeaseAge.Seconds())
+		}
 	}
 	for state, n := range states {
 		gauge(followStateDesc, float64(n), state)

@@ -21,23 +21,22 @@ type Following struct {
 	cfg      FollowConfig
 	follower Follower
 	logger   *zap.Logger
-	now      func() time.Time
 
-	rows  *kept.Rows[leading]
-	shown []atomic.Pointer[shownUser] // users of rows in use, by their tags
+	joined  atomic.Pointer[joinedLog] // nil until the tables are known
+	waits   followState               // until then
+	counts  lookupCounts
+	changed chan struct{} // has an element after changes that queries see
 
-	changed chan struct{}                  // has an element after changes that queries see
-	stream  atomic.Pointer[followedStream] // the last one that has begun; nil for none
-	state   followState
-	cancel  context.CancelFunc
-	tasks   sync.WaitGroup
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
 }
 
 // leading is a row that leads to a user, or for a value of the users' table, only the
 // value.
 type leading struct {
 	value token.PrimaryKey
-	row   *ViaRow // nil for a value of the users' table
+	row   atomic.Pointer[ViaRow] // nil for a value of the users' table
+	whose token.PrimaryKey       // what Via.Whose has told, if it is asked
 	user  *kept.Entry[leading]
 }
 
@@ -53,17 +52,19 @@ type shownUser struct {
 const mostShown = 1 << 13
 
 // Follow begins to follow the server of a store, whose configuration has FollowConfig.
-// The caller closes it before the store.
+// The caller closes it before the store. Stores with one configuration share a stream
+// and the rows.
 func (s *MySQL) Follow(follower Follower) *Following {
-	cfg := *s.cfg.Follow
-	f := &Following{
-		store: s, cfg: cfg, follower: follower, logger: s.logger, now: time.Now, changed: make(chan struct{}, 1),
-		rows: kept.NewRows[leading](orDefault(cfg.MaxUsers, DefaultFollowMaxUsers), orDefault(cfg.MaxSize, DefaultFollowMaxSize)),
-	}
-	f.shown = make([]atomic.Pointer[shownUser], min(mostShown, orDefault(cfg.MaxUsers, DefaultFollowMaxUsers)))
+	f := &Following{store: s, cfg: *s.cfg.Follow, follower: follower, logger: s.logger, changed: make(chan struct{}, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel = cancel
-	f.tasks.Go(func() { f.run(ctx) })
+	// At once, so that during a reload the log is shared before the former
+	// configuration's handlers leave it.
+	reader := f.reader()
+	if p := reader.plan.Load(); p != nil {
+		f.join(reader, p)
+	}
+	f.tasks.Go(func() { f.stay(ctx) })
 	return f
 }
 
@@ -71,41 +72,87 @@ func (s *MySQL) Follow(follower Follower) *Following {
 func (f *Following) Close() error {
 	f.cancel()
 	f.tasks.Wait()
-	return nil
+	return f.leave()
 }
 
-// keyOf returns the plan, the tag and the value of a key, if rows are kept for it.
-func (f *Following) keyOf(key Key) (p *plan, tag uint64, value token.PrimaryKey, ok bool) {
-	reader := f.reader()
-	if p = reader.plan.Load(); !f.isFollowed(p) {
-		return p, 0, value, false
+// errOtherReplica is why a log isn't followed any more.
+var errOtherReplica = errors.New("another replica answers lookups now")
+
+// stay joins the log of the server that answers lookups once the tables are known, and
+// another one when another replica does.
+func (f *Following) stay(ctx context.Context) {
+	for f.joinOnceReady(ctx) && len(f.store.replicas.stores) > 0 {
+		if !f.awaitOtherReader(ctx) {
+			return
+		}
+		_ = f.leave() // the end of a stream has no errors
+		f.waits.tell(f.logger, errOtherReplica)
+	}
+}
+
+// joinOnceReady returns false if ctx has ended.
+func (f *Following) joinOnceReady(ctx context.Context) bool {
+	for wait := soonestFollow; f.joined.Load() == nil; wait = min(2*wait, latestFollow) {
+		f.waits.connecting()
+		reader := f.reader()
+		p, err := reader.ready(ctx)
+		if err == nil {
+			f.join(reader, p)
+			break
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		f.waits.tell(f.logger, err)
+		select {
+		case <-time.After(atRandom(wait)):
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// awaitOtherReader waits until another replica answers lookups. It returns false if ctx
+// has ended.
+func (f *Following) awaitOtherReader(ctx context.Context) bool {
+	interval := time.NewTicker(f.cfg.lease() / leaseQuestions)
+	defer interval.Stop()
+	for f.joined.Load().reader == f.reader() {
+		select {
+		case <-interval.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// keyOf returns the tag and the value of a key, if rows are kept for it.
+func (f *Following) keyOf(j *joinedLog, key Key) (tag uint64, value token.PrimaryKey, ok bool) {
+	if j.reader != f.reader() {
+		return 0, value, false
 	}
 	if key.via == nil {
-		if key.primary.Kind() != p.schema.Kind {
-			return p, 0, value, false
+		if key.primary.Kind() != j.plan.schema.Kind {
+			return 0, value, false
 		}
-		return p, p.following.tag(ofUser, key.primary), key.primary, true
+		return tagOf(ofUser, key.primary), key.primary, true
 	}
-	if reader != f.store {
-		return p, 0, value, false // sessions and API tokens are looked up in the primary server
+	// Sessions and API tokens are looked up in the primary server.
+	if j.reader != f.store {
+		return 0, value, false
 	}
-	switch via := p.vias[key.via].(type) {
+	switch via := j.plan.vias[key.via].(type) {
 	case byColumn:
 		value, ok = via.key(key.value)
 	case *told:
 		value, ok = via.column.keyOf(key.value, via.column.kind)
 	}
 	if !ok {
-		return p, 0, value, false
+		return 0, value, false
 	}
-	return p, p.following.tag(p.following.ways[key.via], value), value, true
-}
-
-// isFollowed reports whether the stream drops the rows of a plan. After lookups have gone
-// to another replica, it doesn't, until that one is followed.
-func (f *Following) isFollowed(p *plan) bool {
-	s := f.stream.Load()
-	return p != nil && s != nil && s.following == p.following
+	return tagOf(j.plan.following.ways[key.via], value), value, true
 }
 
 // reader is the store whose server is followed: a replica's if there are any.
@@ -120,10 +167,10 @@ func (f *Following) reader() *MySQL {
 func (f *Following) find(ctx context.Context, key Key, fresh bool, check func(*User) error) (*User, error) {
 	if !fresh {
 		if user := f.certain(ctx, key); user != nil && check(user) == nil {
-			count(&f.state.hits, &totals.followed.hits)
+			count(&f.counts.hits, &totals.followed.hits)
 			return user, nil
 		}
-		count(&f.state.misses, &totals.followed.misses)
+		count(&f.counts.misses, &totals.followed.misses)
 	}
 	user, isFresh, err := f.Lookup(ctx, key, !fresh)
 	if err != nil && !errors.Is(err, ErrNotFound) {
@@ -144,14 +191,21 @@ func (f *Following) certain(ctx context.Context, key Key) *User {
 	if user == nil || !f.cfg.Strict {
 		return user
 	}
-	if stream := f.stream.Load(); stream == nil || !stream.isCertain(ctx) {
+	j := f.joined.Load()
+	if j == nil {
+		return nil
+	}
+	if stream := j.log.stream.Load(); stream == nil || !stream.isCertain(ctx) {
 		return nil
 	}
 	return f.Kept(key)
 }
 
 // IsCurrent reports whether all changes are known, but for the newest.
-func (f *Following) IsCurrent() bool { return f.rows.IsCurrent() }
+func (f *Following) IsCurrent() bool {
+	j := f.joined.Load()
+	return j != nil && j.log.rows.IsCurrent()
+}
 
 // Changes has an element after rows have changed, and queries see that. One caller may
 // wait for it.
@@ -167,11 +221,11 @@ func (f *Following) tellChanged() {
 
 // LookupKeys is MySQL.LookupKeys, and keeps the rows.
 func (f *Following) LookupKeys(ctx context.Context, keys []Key) (map[Key]*User, error) {
-	ticket, reader := f.rows.Start(), f.reader()
+	j, ticket := f.start()
 	users, err := f.store.LookupKeys(ctx, keys)
-	if err == nil && reader == f.store {
+	if err == nil && j != nil && j.reader == f.store {
 		for key, user := range users {
-			f.keep(ticket, f.store.Resolve(key), user)
+			f.keep(j, ticket, f.store.Resolve(key), user)
 		}
 	}
 	return users, err
@@ -179,51 +233,53 @@ func (f *Following) LookupKeys(ctx context.Context, keys []Key) (map[Key]*User, 
 
 // Kept returns the user of a key from a kept row, or nil if there is none.
 func (f *Following) Kept(key Key) *User {
-	if !f.rows.IsCurrent() {
+	j := f.joined.Load()
+	if j == nil || !j.log.rows.IsCurrent() {
 		return nil
 	}
 	key = f.store.Resolve(key)
-	p, tag, value, ok := f.keyOf(key)
+	tag, value, ok := f.keyOf(j, key)
 	if !ok {
 		return nil
 	}
-	place := &f.shown[tag%uint64(len(f.shown))]
-	if s := place.Load(); s != nil && s.tag == tag && s.value == value && f.holds(s.entry) {
-		return f.use(s.entry, s.user)
+	place := &j.shown[tag%uint64(len(j.shown))]
+	if s := place.Load(); s != nil && s.tag == tag && s.value == value && j.holds(s.entry) {
+		return use(s.entry, s.user)
 	}
-	entry := f.rows.Find(tag)
-	if entry == nil || !f.holds(entry) {
+	entry := j.log.rows.Find(tag)
+	if entry == nil || !j.holds(entry) {
 		return nil
 	}
-	user := f.userOf(p, entry, value)
+	user := f.userOf(j, entry, key.via, value)
 	if user == nil {
 		return nil
 	}
 	place.Store(&shownUser{entry, tag, value, user})
-	return f.use(entry, user)
+	return use(entry, user)
 }
 
 // holds reports whether a row is still kept, and the one of its user.
-func (f *Following) holds(entry *kept.Entry[leading]) bool {
-	if lead := entry.With(); lead != nil && !f.rows.Holds(lead.user) {
+func (j *joinedLog) holds(entry *kept.Entry[leading]) bool {
+	if lead := entry.With(); lead != nil && !j.log.rows.Holds(lead.user) {
 		return false
 	}
-	return f.rows.Holds(entry)
+	return j.log.rows.Holds(entry)
 }
 
 // use returns the user of a row, unless the time of the row that leads to the user has
 // passed.
-func (f *Following) use(entry *kept.Entry[leading], user *User) *User {
+func use(entry *kept.Entry[leading], user *User) *User {
 	entry.Use()
 	lead := entry.With()
 	if lead == nil {
 		return user
 	}
 	lead.user.Use()
-	if lead.row == nil || !lead.row.until.valid {
+	row := user.via
+	if row == nil || !row.until.valid {
 		return user
 	}
-	if passed, err := hasPassed([]byte(lead.row.until.text), f.now(), lead.row.led.location); err != nil || passed {
+	if passed, err := hasPassed([]byte(row.until.text), time.Now(), row.led.location); err != nil || passed {
 		return nil
 	}
 	return user
@@ -231,7 +287,7 @@ func (f *Following) use(entry *kept.Entry[leading], user *User) *User {
 
 // userOf makes the user of a row that was found by its tag, or returns nil if it is
 // another's.
-func (f *Following) userOf(p *plan, entry *kept.Entry[leading], value token.PrimaryKey) *User {
+func (f *Following) userOf(j *joinedLog, entry *kept.Entry[leading], via *Via, value token.PrimaryKey) *User {
 	lead := entry.With()
 	of := entry
 	if lead != nil {
@@ -240,28 +296,58 @@ func (f *Following) userOf(p *plan, entry *kept.Entry[leading], value token.Prim
 		}
 		of = lead.user
 	}
-	user, err := p.userOf(keptTexts{of.Own(), of.Shared()}, p.schema.Kind)
+	user, err := j.plan.userOf(keptTexts{of.Own(), of.Shared()}, j.plan.schema.Kind)
 	switch {
 	case err != nil:
 		return nil
-	case lead == nil && !isSame(value, user.PrimaryKey, f.store.needs.HexKeys):
+	case lead != nil:
+		var ok bool
+		if user.via, ok = j.rowOf(lead, via); !ok {
+			return nil
+		}
+	case !isSame(value, user.PrimaryKey, f.store.needs.HexKeys):
 		return nil
-	case lead != nil && lead.row != nil:
-		user.via = lead.row
 	}
 	return user
+}
+
+// rowOf returns the row that leads to a user. ok is false if it doesn't, for this
+// configuration: the handler whose lookup has kept the row may have had another secret
+// key to read it with.
+func (j *joinedLog) rowOf(lead *leading, via *Via) (row *ViaRow, ok bool) {
+	row = lead.row.Load()
+	v, isTold := j.plan.vias[via].(*told)
+	if !isTold || row.led == &v.led {
+		return row, true
+	}
+	own := &ViaRow{led: &v.led, until: row.until}
+	own.values = append(own.few[:0], row.values...)
+	whose, err := v.ask(toldRow{row: own})
+	if err != nil || whose != lead.whose {
+		return nil, false
+	}
+	lead.row.Store(own)
+	return own, true
+}
+
+// start is called before a query: of what happens from now on, it may see nothing.
+func (f *Following) start() (*joinedLog, kept.Ticket) {
+	j := f.joined.Load()
+	if j == nil {
+		return nil, kept.Ticket{}
+	}
+	return j, j.log.rows.Start()
 }
 
 // Lookup reads the user of a key with a query that is sent after the call, and keeps
 // the row. Its errors are those of MySQL.LookupVia. A replica's row is returned if
 // mayBeOld is true; isFresh reports that the answer is the primary server's.
 func (f *Following) Lookup(ctx context.Context, key Key, mayBeOld bool) (user *User, isFresh bool, err error) {
-	// Before the query: of what happens from now on, it may see nothing.
-	ticket, reader := f.rows.Start(), f.reader()
-	if reader == f.store {
+	j, ticket := f.start()
+	if len(f.store.replicas.stores) == 0 {
 		user, err = f.store.LookupVia(ctx, key)
 		if err == nil {
-			f.keep(ticket, key, user)
+			f.keep(j, ticket, key, user)
 		}
 		return user, true, err
 	}
@@ -271,40 +357,59 @@ func (f *Following) Lookup(ctx context.Context, key Key, mayBeOld bool) (user *U
 		return user, true, err
 	}
 	user, isFresh, err = f.store.LookupAny(ctx, pk)
-	// Another replica may have answered, and one more may be followed by now.
-	if err == nil && !isFresh && user.plan == reader.plan.Load() {
-		f.keep(ticket, key, user)
+	if err == nil && !isFresh {
+		f.keep(j, ticket, key, user)
 	}
 	return user, isFresh, err
 }
 
 // keep keeps a user's row, and the one that led to it.
-func (f *Following) keep(ticket kept.Ticket, key Key, user *User) {
-	p, tag, value, ok := f.keyOf(key)
-	if !ok || user.plan != p || user.texts.own == "" || user.PrimaryKey.Kind() != p.schema.Kind {
+func (f *Following) keep(j *joinedLog, ticket kept.Ticket, key Key, user *User) {
+	// Another replica may have answered than the one whose log it is.
+	if j == nil || user.plan != j.plan || user.texts.own == "" || user.PrimaryKey.Kind() != j.plan.schema.Kind {
 		return
 	}
-	ofUser := p.following.tag(ofUser, user.PrimaryKey)
-	if key.via == nil && tag != ofUser {
+	tag, value, ok := f.keyOf(j, key)
+	if !ok {
+		return
+	}
+	of := tagOf(ofUser, user.PrimaryKey)
+	if key.via == nil && tag != of {
 		return // changes would name the row's key, and the row is found by another
 	}
-	alias := uint64(0)
-	if p.following.relationAt >= 0 {
-		text, ok := p.valueAt(user.texts, p.following.relationAt)
-		if !ok {
-			return
-		}
-		relation, err := p.following.relation.parse(text, p.following.relation.kind)
-		if err != nil {
-			return
-		}
-		alias = p.following.tag(ofRelation, relation)
+	alias, ok := j.plan.aliasOf(user)
+	if !ok {
+		return
 	}
-	entry := f.rows.Keep(ticket, kept.Row[leading]{Tag: ofUser, Alias: alias, Own: user.texts.own, Shared: user.texts.shared})
+	entry := j.log.rows.Keep(ticket, kept.Row[leading]{Tag: of, Alias: alias, Own: user.texts.own, Shared: user.texts.shared})
 	if entry == nil || key.via == nil {
 		return
 	}
-	f.rows.Keep(ticket, kept.Row[leading]{Tag: tag, With: &leading{value, user.via, entry}, WithSize: user.via.size()})
+	lead := &leading{value: value, user: entry}
+	if v, isTold := j.plan.vias[key.via].(*told); isTold {
+		whose, err := v.ask(toldRow{row: user.via})
+		if err != nil {
+			return
+		}
+		lead.whose = whose
+	}
+	lead.row.Store(user.via)
+	j.log.rows.Keep(ticket, kept.Row[leading]{Tag: tag, With: lead, WithSize: user.via.size()})
+}
+
+// aliasOf is the tag of the key that other tables refer to the user by, or 0 if it is
+// the one that tokens hold. ok is false if the key can't be read.
+func (p *plan) aliasOf(user *User) (alias uint64, ok bool) {
+	f := p.following
+	if f.relationAt < 0 {
+		return 0, true
+	}
+	text, ok := p.valueAt(user.texts, f.relationAt)
+	if !ok {
+		return 0, false
+	}
+	relation, err := f.relation.parse(text, f.relation.kind)
+	return tagOf(ofRelation, relation), err == nil
 }
 
 // size estimates the memory that the row takes.

@@ -26,6 +26,7 @@ type scriptedLog struct {
 	cantTell  bool // up to where changes are visible
 	refusal   error
 	streams   int
+	running   int // streams that haven't ended
 	asked     int // how often for the end of the log
 
 	events chan func(userstore.Feed)
@@ -55,9 +56,8 @@ func (l *scriptedLog) Follow(ctx context.Context, source userstore.FollowSource,
 	}
 	reached := make(chan userstore.LogPosition, 100)
 	feed.Began(end, &scriptedPositions{l, reached})
-	l.mu.Lock()
-	l.streams++
-	l.mu.Unlock()
+	l.set(func() { l.streams++; l.running++ })
+	defer l.set(func() { l.running-- })
 	for {
 		select {
 		case <-ctx.Done():
@@ -182,13 +182,19 @@ func follow(t *testing.T, d *database, cfg userstore.Config, needs userstore.Nee
 // begin is follow without waiting.
 func begin(t *testing.T, d *database, cfg userstore.Config, needs userstore.Needs) *followed {
 	t.Helper()
+	return beginBy(t, newScriptedLog(t, d), d, cfg, needs)
+}
+
+// beginBy is begin with a log that other stores may follow, too.
+func beginBy(t *testing.T, log *scriptedLog, d *database, cfg userstore.Config, needs userstore.Needs) *followed {
+	t.Helper()
 	if cfg.DSN == "" {
 		cfg.DSN = d.dsn()
 	}
 	if cfg.Follow == nil {
 		cfg.Follow = &userstore.FollowConfig{Lease: caddy.Duration(time.Minute)}
 	}
-	f := &followed{t: t, d: d, store: openStore(t, cfg, needs), log: newScriptedLog(t, d)}
+	f := &followed{t: t, d: d, store: openStore(t, cfg, needs), log: log}
 	f.following = f.store.Follow(f.log)
 	t.Cleanup(func() {
 		if err := f.following.Close(); err != nil {

@@ -339,6 +339,9 @@ func TestForeignKeysThatChangeRowsAreFollowed(t *testing.T) {
 	}
 
 	// The rows of a child that belong to others: any user's change may end any row.
+	if err := f.following.Close(); err != nil {
+		t.Fatal(err)
+	}
 	d.exec("ALTER TABLE auth_group ADD owner_id int, ADD FOREIGN KEY (owner_id) REFERENCES auth_user (id) ON DELETE CASCADE")
 	f = follow(t, d, userstore.Config{Groups: new(userstore.GroupsConfig)}, userstore.Needs{})
 	f.keep(userKey(1))

@@ -64,7 +64,7 @@ func (s *MySQL) inspectFollow(ctx context.Context, p *plan, lookups *connector, 
 		return FollowReport{}, err
 	}
 	var problems []string
-	tables, err := p.following.look(ctx, server, s.timeout)
+	tables, err := lookAtFollowed(ctx, p.following.tables, server, s.timeout)
 	if impossible, ok := errors.AsType[*Unfollowable](err); ok {
 		problems, tables = append(problems, impossible.Error()), p.following.tables
 	} else if err != nil {

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // The states of following.
@@ -20,7 +22,8 @@ func FollowStates() []string {
 	return []string{FollowConnecting, FollowFollowing, FollowInterrupted, FollowImpossible}
 }
 
-// FollowStats are the figures of a Following.
+// FollowStats are the figures of a Following. Those that share a log share all of them
+// but for hits and misses.
 type FollowStats struct {
 	State  string
 	Since  time.Time // of the state
@@ -29,13 +32,14 @@ type FollowStats struct {
 
 	IsCurrent bool // kept rows are used now
 
-	Rows          int   // that are kept
-	Size          int64 // estimated, in bytes
-	Hits, Misses  uint64
-	Events        uint64 // changes that were reported
-	Drops         uint64 // changes that may have concerned all rows
-	Dropped       uint64 // rows, by changes and interruptions
-	Evicted       uint64 // rows, to make room
+	RowsID        [32]byte // tells Followings apart that don't share their rows
+	Rows          int      // that are kept
+	Size          int64    // estimated, in bytes
+	Hits, Misses  uint64   // of this Following alone
+	Events        uint64   // changes that were reported
+	Drops         uint64   // changes that may have concerned all rows
+	Dropped       uint64   // rows, by changes and interruptions
+	Evicted       uint64   // rows, to make room
 	Interruptions uint64
 	Lapses        uint64 // leases that ended before they were renewed
 
@@ -52,11 +56,20 @@ func count(one, all *atomic.Uint64) {
 }
 
 // followCounts are the counters in FollowStats.
-type followCounts struct{ hits, misses, events, drops, interruptions, lapses atomic.Uint64 }
+type followCounts struct {
+	lookupCounts
+	logCounts
+}
 
-// followState is what FollowStats tells.
+// lookupCounts are those of lookups.
+type lookupCounts struct{ hits, misses atomic.Uint64 }
+
+// logCounts are those of a log.
+type logCounts struct{ events, drops, interruptions, lapses atomic.Uint64 }
+
+// followState is what FollowStats tells of a log.
 type followState struct {
-	followCounts
+	logCounts
 
 	mu     sync.Mutex
 	state  string // empty until the first attempt
@@ -107,17 +120,46 @@ func (s *followState) end(err error) (isNew bool) {
 	return isNew
 }
 
-// Stats returns the figures up to now.
-func (f *Following) Stats() FollowStats {
-	rows, s := f.rows.Stats(), &f.state
+// tell notes why following has ended, and logs it, unless the last attempt ended for the
+// same reason.
+func (s *followState) tell(logger *zap.Logger, err error) {
+	if !s.end(err) {
+		return
+	}
+	if isUnfollowable(err) {
+		logger.Error("the server's binlog can't be followed: each request takes a lookup", zap.Error(err))
+		return
+	}
+	logger.Warn("following the server's binlog was interrupted: each request takes a lookup until it goes on", zap.Error(err))
+}
+
+// stats are the figures up to now, without those of rows.
+func (s *followState) stats() FollowStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return FollowStats{
-		State: s.state, Since: s.since, Server: s.server, Error: s.err, IsCurrent: f.rows.IsCurrent(),
-		Rows: rows.Rows, Size: rows.Size, Dropped: rows.Dropped, Evicted: rows.Evicted,
-		Hits: s.hits.Load(), Misses: s.misses.Load(), Events: s.events.Load(), Drops: s.drops.Load(), Interruptions: s.interruptions.Load(),
-		Lapses: s.lapses.Load(), LeaseAge: f.rows.LeaseAge(),
+		State: s.state, Since: s.since, Server: s.server, Error: s.err,
+		Events: s.events.Load(), Drops: s.drops.Load(), Interruptions: s.interruptions.Load(), Lapses: s.lapses.Load(),
 	}
+}
+
+// stats are the figures of the log and its rows.
+func (l *sharedLog) stats() FollowStats {
+	stats, rows := l.state.stats(), l.rows.Stats()
+	stats.Rows, stats.Size, stats.Dropped, stats.Evicted = rows.Rows, rows.Size, rows.Dropped, rows.Evicted
+	stats.IsCurrent, stats.LeaseAge = l.rows.IsCurrent(), l.rows.LeaseAge()
+	return stats
+}
+
+// Stats returns the figures up to now.
+func (f *Following) Stats() FollowStats {
+	stats := f.waits.stats()
+	if j := f.joined.Load(); j != nil {
+		stats = j.log.stats()
+		stats.RowsID = j.key
+	}
+	stats.Hits, stats.Misses = f.counts.hits.Load(), f.counts.misses.Load()
+	return stats
 }
 
 // isUnfollowable reports whether an error says that a server can't be followed with

@@ -40,84 +40,70 @@ var (
 	errBackwards     = errors.New("the positions of the log have gone back: the log was reset, or the server has another history now")
 	errStructure     = errors.New("a table's definition has changed")
 	errOtherServer   = errors.New("lookups are answered by another server now")
-	errOtherReplica  = errors.New("another replica answers lookups now")
 	errOtherTables   = errors.New("tables or foreign keys have changed since they were looked at")
 	errFollowingOver = errors.New("it is no longer needed")
 )
 
 // run follows the server until ctx ends.
-func (f *Following) run(ctx context.Context) {
+func (l *sharedLog) run(ctx context.Context) {
 	wait := soonestFollow
 	for {
-		began := f.now()
-		err := f.once(ctx)
-		f.rows.Unfollow()
-		f.stream.Store(nil)
+		began := time.Now()
+		err := l.once(ctx)
+		l.rows.Unfollow()
+		l.stream.Store(nil)
 		if ctx.Err() != nil {
-			f.state.end(errFollowingOver)
 			return
 		}
-		if f.now().Sub(began) > latestFollow {
+		if time.Since(began) > latestFollow {
 			wait = soonestFollow
 		}
-		pause := wait/2 + rand.N(wait/2) //nolint:gosec // it is no secret
-		if _, isImpossible := errors.AsType[*Unfollowable](err); isImpossible {
+		pause := atRandom(wait)
+		if isUnfollowable(err) {
 			pause = unfollowableFor
 		}
-		f.tell(err)
+		l.state.tell(l.logger, err)
 		wait = min(2*wait, latestFollow)
 		select {
 		case <-time.After(pause):
+		case <-l.hasJoined: // the configuration may have been loaded because it was impossible before
 		case <-ctx.Done():
+			return
 		}
 	}
 }
 
-// tell logs why following has ended, unless the last attempt ended for the same
-// reason.
-func (f *Following) tell(err error) {
-	if !f.state.end(err) {
-		return
-	}
-	if _, isImpossible := errors.AsType[*Unfollowable](err); isImpossible {
-		f.logger.Error("the server's binlog can't be followed: each request takes a lookup", zap.Error(err))
-		return
-	}
-	f.logger.Warn("following the server's binlog was interrupted: each request takes a lookup until it goes on", zap.Error(err))
+// atRandom is a pause of a length, or up to half as long, so that gateways don't ask all
+// at once.
+func atRandom(wait time.Duration) time.Duration {
+	return wait/2 + rand.N(wait/2) //nolint:gosec // it is no secret
 }
 
 // once follows the server until the stream is interrupted.
-func (f *Following) once(ctx context.Context) error {
-	f.state.connecting()
-	reader := f.reader()
-	p, err := reader.ready(ctx)
-	if err != nil {
-		return err
-	}
-	several := reader != f.store || reader.pool.servers.areSeveral()
-	server, err := f.cfg.server(reader.pool.servers.current(), several)
+func (l *sharedLog) once(ctx context.Context) error {
+	l.state.connecting()
+	server, err := l.cfg.server(l.pool.servers.current(), l.isOneOfSeveral)
 	if err != nil {
 		return &Unfollowable{err}
 	}
-	look := func(ctx context.Context) ([]keyedTable, error) { return p.following.look(ctx, server, f.store.timeout) }
+	look := func(ctx context.Context) ([]keyedTable, error) {
+		return lookAtFollowed(ctx, l.tables, server, l.timeout)
+	}
 	tables, err := look(ctx)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(errFollowingOver)
-	s := &followedStream{
-		f: f, stream: kept.NewStream(f.cfg.lease(), f.now), reader: reader, tables: tables, following: p.following,
-		ctx: ctx, cancel: cancel, look: look,
-	}
-	defer reader.pool.leadsTo.onChange(f, func() {
-		f.rows.Unfollow()
+	s := &followedStream{log: l, stream: kept.NewStream(l.cfg.lease(), time.Now), tables: tables, ctx: ctx, cancel: cancel, look: look}
+	defer l.pool.leadsTo.onChange(l, func() {
+		l.rows.Unfollow()
 		cancel(errOtherServer)
 	})()
-	err = f.follower.Follow(ctx, FollowSource{
-		Server: server, Identify: s.identify, IsReplica: reader.isReplica,
-		Timeout: f.store.timeout, Silence: max(2*f.cfg.lease(), leastSilence),
-		Tables: followedTables(tables), Logger: f.logger,
+	err = l.follower.Follow(ctx, FollowSource{
+		Server: server, Identify: s.identify, IsReplica: l.isReplica,
+		Timeout: l.timeout, Silence: max(2*l.cfg.lease(), leastSilence),
+		Tables: followedTables(tables), Logger: l.logger,
 	}, s)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
@@ -141,12 +127,10 @@ func followedTables(tables []keyedTable) []FollowedTable {
 
 // followedStream is a stream of changes while it lasts.
 type followedStream struct {
-	f         *Following
-	stream    *kept.Stream
-	reader    *MySQL
-	tables    []keyedTable
-	following *following
-	look      func(context.Context) ([]keyedTable, error)
+	log    *sharedLog
+	stream *kept.Stream
+	tables []keyedTable
+	look   func(context.Context) ([]keyedTable, error)
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc // ends the stream
@@ -162,7 +146,7 @@ type followedStream struct {
 // identify makes sure that the stream comes from the server that answers lookups.
 func (s *followedStream) identify(is ServerIdentity) error {
 	s.is = is
-	answers, isKnown := s.reader.pool.leadsTo.current()
+	answers, isKnown := s.log.pool.leadsTo.current()
 	if isKnown && answers.Is(is) {
 		return nil
 	}
@@ -174,15 +158,15 @@ func (s *followedStream) identify(is ServerIdentity) error {
 func (s *followedStream) Began(at LogPosition, positions Positions) {
 	s.positions = positions
 	s.stream.Begin(kept.Position(at))
-	s.f.rows.Follow(s.stream)
-	s.f.stream.Store(s)
+	s.log.rows.Follow(s.stream)
+	s.log.stream.Store(s)
 	s.tasks.Go(func() { s.settle(positions) })
 	s.tasks.Go(func() { s.renew(positions) })
 }
 
 // Changed implements Feed.
 func (s *followedStream) Changed(at LogPosition, table int, keys [][]*string) {
-	count(&s.f.state.events, &totals.followed.events)
+	count(&s.log.state.events, &totals.followed.events)
 	t := &s.tables[table]
 	tags := s.tags[:0]
 	for _, values := range keys {
@@ -199,24 +183,24 @@ func (s *followedStream) Changed(at LogPosition, table int, keys [][]*string) {
 				s.all(at)
 				return
 			}
-			tags = append(tags, s.following.tag(t.keys[i].of, key))
+			tags = append(tags, tagOf(t.keys[i].of, key))
 		}
 	}
 	s.tags = tags
-	s.f.rows.Changed(s.stream, kept.Position(at), tags...)
+	s.log.rows.Changed(s.stream, kept.Position(at), tags...)
 	s.tellSettled()
 }
 
 // ChangedTable implements Feed.
 func (s *followedStream) ChangedTable(at LogPosition, _ int) {
-	count(&s.f.state.events, &totals.followed.events)
+	count(&s.log.state.events, &totals.followed.events)
 	s.all(at)
 }
 
 // ChangedAll implements Feed.
 func (s *followedStream) ChangedAll(at LogPosition, isStructure bool, why string) {
-	count(&s.f.state.events, &totals.followed.events)
-	s.f.logger.Debug("all kept rows are dropped, since any may have changed", zap.String("why", why))
+	count(&s.log.state.events, &totals.followed.events)
+	s.log.logger.Debug("all kept rows are dropped, since any may have changed", zap.String("why", why))
 	s.all(at)
 	if isStructure {
 		s.cancel(fmt.Errorf("%w: %s", errStructure, why))
@@ -225,8 +209,8 @@ func (s *followedStream) ChangedAll(at LogPosition, isStructure bool, why string
 
 // all drops all rows.
 func (s *followedStream) all(at LogPosition) {
-	count(&s.f.state.drops, &totals.followed.drops)
-	s.f.rows.ChangedAll(s.stream, kept.Position(at))
+	count(&s.log.state.drops, &totals.followed.drops)
+	s.log.rows.ChangedAll(s.stream, kept.Position(at))
 	s.tellSettled()
 }
 
@@ -234,14 +218,14 @@ func (s *followedStream) all(at LogPosition) {
 // Otherwise settle does, once they do.
 func (s *followedStream) tellSettled() {
 	if s.stream.IsSettled() {
-		s.f.tellChanged()
+		s.log.tellChanged()
 	}
 }
 
 // Reached implements Feed.
 func (s *followedStream) Reached(at LogPosition) {
 	if !s.stream.Reached(kept.Position(at)) {
-		s.f.rows.Unfollow()
+		s.log.rows.Unfollow()
 		s.cancel(errBackwards)
 	}
 }
@@ -272,7 +256,7 @@ func (s *followedStream) settle(positions Positions) {
 
 // settleOnce returns false if it has ended the stream.
 func (s *followedStream) settleOnce(positions Positions) bool {
-	ctx, cancel := context.WithTimeout(s.ctx, s.f.store.timeout)
+	ctx, cancel := context.WithTimeout(s.ctx, s.log.timeout)
 	defer cancel()
 	at, ok, err := positions.Committed(ctx)
 	switch {
@@ -294,7 +278,7 @@ func (s *followedStream) settleOnce(positions Positions) bool {
 	if s.told.Before(at) {
 		// Changes up to there, if there are any, are seen by queries now.
 		s.told = at
-		s.f.tellChanged()
+		s.log.tellChanged()
 	}
 	return true
 }
@@ -312,29 +296,25 @@ func (s *followedStream) open() bool {
 		return false
 	}
 	s.stream.Open()
-	s.f.state.follows(s)
-	s.f.logger.Info("following the server's binlog: rows are used until they change",
+	s.log.state.follows(s)
+	s.log.logger.Info("following the server's binlog: rows are used until they change",
 		zap.Stringer("server", s.is), zap.Int("tables", len(s.tables)))
 	return true
 }
 
 // renew renews the lease.
 func (s *followedStream) renew(positions Positions) {
-	interval := time.NewTicker(s.f.cfg.lease() / leaseQuestions)
+	interval := time.NewTicker(s.log.cfg.lease() / leaseQuestions)
 	defer interval.Stop()
 	wasCurrent := false
 	for {
-		if s.f.reader() != s.reader {
-			s.cancel(errOtherReplica)
-			return
-		}
 		if _, err := s.prove(s.ctx, positions); err != nil {
 			s.cancel(err)
 			return
 		}
 		is := s.stream.IsCurrent()
 		if wasCurrent && !is {
-			count(&s.f.state.lapses, &totals.followed.lapses)
+			count(&s.log.state.lapses, &totals.followed.lapses)
 		}
 		wasCurrent = is
 		select {
@@ -348,9 +328,9 @@ func (s *followedStream) renew(positions Positions) {
 // prove asks for the end of the log. The lease is renewed when the stream has come so
 // far, and counts from before the question.
 func (s *followedStream) prove(ctx context.Context, positions Positions) (kept.Position, error) {
-	limited, cancel := context.WithTimeout(ctx, s.f.store.timeout)
+	limited, cancel := context.WithTimeout(ctx, s.log.timeout)
 	defer cancel()
-	began, before := s.f.now(), s.stream.Position()
+	began, before := time.Now(), s.stream.Position()
 	written, err := positions.Written(limited)
 	at := kept.Position(written)
 	switch {

@@ -34,7 +34,7 @@ func (s *followedStream) isCertain(ctx context.Context) bool {
 	if isFirst {
 		s.ask(joined) // without a goroutine of its own, which costs more than it spares
 	}
-	limit := time.NewTimer(s.f.store.timeout)
+	limit := time.NewTimer(s.log.timeout)
 	defer limit.Stop()
 	select {
 	case <-joined.reached:
@@ -60,6 +60,6 @@ func (s *followedStream) ask(q *endOfLog) {
 	next := s.questions.next
 	s.questions.next, s.questions.isAsked = nil, next != nil
 	if next != nil {
-		s.f.tasks.Go(func() { s.ask(next) })
+		s.log.begin(func() { s.ask(next) })
 	}
 }

@@ -2,6 +2,7 @@ package userstore
 
 import (
 	"encoding/hex"
+	"fmt"
 	"hash/maphash"
 	"slices"
 	"strings"
@@ -24,7 +25,6 @@ type following struct {
 	relationAt int
 
 	ways map[*Via]int // their numbers, from firstWay
-	seed maphash.Seed
 }
 
 // keyedTable is a table that rows are read from.
@@ -48,9 +48,12 @@ const (
 	firstWay
 )
 
-// tag is the hash by which a row is found. Keys that a collation may take for equal
+// tagSeed is one for all stores, because they share kept rows.
+var tagSeed = maphash.MakeSeed()
+
+// tagOf is the hash by which a row is found. Keys that a collation may take for equal
 // have the same tag, so that a change drops each of them.
-func (f *following) tag(of int, key token.PrimaryKey) uint64 {
+func tagOf(of int, key token.PrimaryKey) uint64 {
 	switch key.Kind() {
 	case token.KindString:
 		if folded := strings.TrimRight(FoldName(key.Text()), " "); folded != key.Text() {
@@ -61,7 +64,7 @@ func (f *following) tag(of int, key token.PrimaryKey) uint64 {
 			key = token.BytesKey([]byte(trimmed))
 		}
 	}
-	return maphash.Comparable(f.seed, struct {
+	return maphash.Comparable(tagSeed, struct {
 		of  int
 		key token.PrimaryKey
 	}{of, key})
@@ -101,12 +104,41 @@ func (s *MySQL) follow(b *builder) {
 	if s.cfg.Follow == nil {
 		return
 	}
-	f := &following{relationAt: -1, ways: make(map[*Via]int), seed: maphash.MakeSeed()}
+	f := &following{relationAt: -1, ways: make(map[*Via]int)}
 	for i, via := range s.needs.Vias {
 		f.ways[via] = firstWay + i
 	}
 	b.plan.following = f
 	f.add(tableName{b.table.schema, b.table.name}, &tableKey{b.plan.key.name, ofUser, b.plan.key.reader(b.plan.schema.Kind)}, "")
+}
+
+// layout is a text of everything that the reading of kept rows depends on and that
+// follows from the tables: after a change of them, new configurations may read rows
+// that former ones can't.
+func (p *plan) layout(vias []*Via) string {
+	var text strings.Builder
+	note := func(what any) { fmt.Fprintf(&text, "%+v\n", what) }
+	note(p.schema)
+	note(p.key)
+	note(p.primary.sql(1))
+	note(p.following.relation)
+	note(p.following.relationAt)
+	for _, t := range p.following.tables {
+		note(t.tableName)
+		note(t.whose)
+		for _, key := range t.keys {
+			note([]any{key.column, key.of})
+		}
+	}
+	for _, via := range vias {
+		switch v := p.vias[via].(type) {
+		case byColumn:
+			note([]any{v.kind, v.way.column, v.way.sql(1)})
+		case *told:
+			note([]any{v.column, v.sql(1), v.whose.kind, v.whose.way.column})
+		}
+	}
+	return text.String()
 }
 
 // reader reads keys of a kind from the text of the column, or of one that refers to it.
@@ -143,9 +175,9 @@ func (b *builder) followRelated(t related) {
 }
 
 // followVia notes a table whose rows lead to users.
-func (b *builder) followVia(t *viaTable) {
+func (b *builder) followVia(via *Via, t *viaTable) {
 	if f := b.plan.following; f != nil {
-		f.add(t.led.table, &tableKey{t.value.name, f.ways[t.led.via], t.value.reader(t.value.kind)}, t.led.via.User)
+		f.add(t.led.table, &tableKey{t.value.name, f.ways[via], t.value.reader(t.value.kind)}, via.User)
 	}
 }
 
@@ -157,15 +189,17 @@ func (s *MySQL) followRevocations(b *builder, list tableName) {
 	}
 	list.schema = orDefault(list.schema, s.pool.servers.current().config().DBName)
 	c, _ := b.table.find(b.plan.key.name)
-	read := b.plan.key.reader(b.plan.schema.Kind)
-	f.add(list, &tableKey{"user_key", ofUser, func(text string) (token.PrimaryKey, error) {
-		if !c.isBinary() {
-			return read(text)
+	key, kind := b.plan.key, b.plan.schema.Kind
+	read := key.reader(kind)
+	if c.isBinary() {
+		ofBytes := read
+		read = func(text string) (token.PrimaryKey, error) {
+			raw, err := hex.DecodeString(text)
+			if err != nil {
+				return token.PrimaryKey{}, key.unreadable(kind)
+			}
+			return ofBytes(string(raw))
 		}
-		raw, err := hex.DecodeString(text)
-		if err != nil {
-			return token.PrimaryKey{}, b.plan.key.unreadable(b.plan.schema.Kind)
-		}
-		return read(string(raw))
-	}}, "")
+	}
+	f.add(list, &tableKey{"user_key", ofUser, read}, "")
 }

@@ -33,8 +33,9 @@ FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = ? AND 
 // loggedEngines are the engines whose changes are in the log as those of the table.
 var loggedEngines = []string{"innodb", "myisam", "aria", "rocksdb"}
 
-// look describes the tables to follow as the server has them now.
-func (f *following) look(ctx context.Context, server *mysql.Config, limit time.Duration) ([]keyedTable, error) {
+// lookAtFollowed describes tables to follow as the server has them now. The first is
+// that of users.
+func lookAtFollowed(ctx context.Context, tables []keyedTable, server *mysql.Config, limit time.Duration) ([]keyedTable, error) {
 	connector, err := mysql.NewConnector(server)
 	if err != nil {
 		return nil, errDSN
@@ -46,7 +47,7 @@ func (f *following) look(ctx context.Context, server *mysql.Config, limit time.D
 	defer cancel()
 	l := tableLooker{db: db}
 	var found []keyedTable
-	for _, t := range f.tables {
+	for _, t := range tables {
 		if t.tableName, err = l.named(ctx, t.tableName); err != nil {
 			return nil, err
 		}

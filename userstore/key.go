@@ -94,7 +94,7 @@ func (r *ViaRow) Value(column string) (text string, ok bool) {
 	if r == nil {
 		return "", false
 	}
-	for i, name := range r.led.via.Reads {
+	for i, name := range r.led.reads {
 		if name == column {
 			return r.values[i].text, r.values[i].valid
 		}

@@ -14,7 +14,7 @@ type lookupServer struct {
 	mu      sync.Mutex
 	is      ServerIdentity
 	isKnown bool
-	changed map[*Following]func() // called before the first connection to another server is used
+	changed map[*sharedLog]func() // called before the first connection to another server is used
 }
 
 // note notes the server that a new connection leads to. renew is called first if it is
@@ -43,11 +43,11 @@ func (l *lookupServer) current() (is ServerIdentity, isKnown bool) {
 
 // onChange has a function be called when connections lead to another server, until
 // the returned function is called.
-func (l *lookupServer) onChange(of *Following, changed func()) (stop func()) {
+func (l *lookupServer) onChange(of *sharedLog, changed func()) (stop func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.changed == nil {
-		l.changed = make(map[*Following]func())
+		l.changed = make(map[*sharedLog]func())
 	}
 	l.changed[of] = changed
 	return func() {

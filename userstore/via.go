@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -311,12 +312,15 @@ const (
 	viaPrefix = "sesame "
 )
 
-// ledFrom has the columns that are read from a table whose rows lead to users.
+// ledFrom has the columns that are read from a table whose rows lead to users. It
+// doesn't point to their Via: kept rows point here, and may outlive the configuration
+// whose Via that is.
 type ledFrom struct {
-	via      *Via
 	table    tableName
-	at       int // where a row has the first of via.Reads
-	until    int // where it has its end, or -1
+	reads    []string // Via.Reads
+	at       int      // where a row has the first of them
+	until    int      // where it has its end, or -1
+	ends     string   // Via.Until
 	location *time.Location
 }
 
@@ -336,7 +340,7 @@ func (s *MySQL) viaTable(ctx context.Context, b *builder, via *Via, width int) (
 		return nil, err
 	}
 	of := &viaTable{related: t, led: ledFrom{
-		via: via, table: tableName{t.schema, t.name}, at: width + 1, until: -1, location: s.location,
+		table: tableName{t.schema, t.name}, reads: slices.Clone(via.Reads), at: width + 1, until: -1, ends: via.Until, location: s.location,
 	}}
 	value, err := t.column(b, via.Column)
 	if err != nil {
@@ -349,7 +353,7 @@ func (s *MySQL) viaTable(ctx context.Context, b *builder, via *Via, width int) (
 		of.value.kind = token.KindString // whatever kind Django gives such a column
 	}
 	of.columns = []string{quote(value.name)}
-	b.followVia(of)
+	b.followVia(via, of)
 	for _, name := range via.Reads {
 		c, err := t.column(b, name)
 		if err != nil {
@@ -379,13 +383,13 @@ func (l *ledFrom) read(r *row) (*ViaRow, error) {
 	if l.until >= 0 {
 		passed, err := hasPassed(r.raw[l.until], time.Now(), l.location)
 		if err != nil {
-			return nil, misfitf("column %q of table %s: %w", l.via.Until, l.table.sql(), err)
+			return nil, misfitf("column %q of table %s: %w", l.ends, l.table.sql(), err)
 		}
 		if passed {
 			return nil, ErrNotFound
 		}
 	}
-	raw := r.raw[l.at : l.at+len(l.via.Reads)]
+	raw := r.raw[l.at : l.at+len(l.reads)]
 	var copies texts
 	copies.grow(raw)
 	found := &ViaRow{led: l}
