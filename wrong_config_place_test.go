@@ -69,17 +69,48 @@ func TestWrongStoresNameTheLineOfTheOption(t *testing.T) {
 			{"an empty dsn_file", "dsn_file " + empty, 11, "is empty: write user:password@tcp(host:3306)/database into it"},
 			{"a replica with a wrong account", "dsn DSN\nreplica " + strconv.Quote(withAccount(db.dsn, "nobody-here:pw")), 12, "replica 1: looking at the table: MySQL refuses the dsn's user"},
 		} {
-			t.Run(test.name, func(t *testing.T) { test.check(t, db) })
+			t.Run(test.name, func(t *testing.T) { test.check(t, db, "") })
 		}
 	})
 }
 
-// check starts the configuration.
-func (w wrongStore) check(t *testing.T, db *database) {
+// TestWrongTablesNameTheLineOfTheirOption starts what names tables outside of the block
+// userstore, which only a database shows to be wrong.
+func TestWrongTablesNameTheLineOfTheirOption(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		db = db.asAdministrator()
+		for _, test := range []struct {
+			options string // from line 13 on
+			line    int
+			want    string
+		}{
+			{"django_session {\ntable nowhere\n}", 14, `django_session: table: table "nowhere" doesn't exist`},
+			{"django_session {\ntable auth_user\n}", 14, `django_session: table: table "auth_user"`},
+			{"django_session {\nwrite on\ntable a.b.c\n}", 15, `django_session: table: table "a.b.c" has more parts than database.table`},
+			{"api_token drf {\ntable nowhere\n}", 14, `api_token: drf: table: table "nowhere" doesn't exist`},
+			{"api_token knox {\nauto_refresh on\ntable nowhere\n}", 15, `api_token: knox: table: table "nowhere" doesn't exist`},
+			{"api_token simplejwt {\nuser_id_field uid\n}", 14, `api_token: simplejwt: user_id_field: table "auth_user"`},
+			{"api_token simplejwt {\nblacklist x y\n}", 14, `api_token: simplejwt: blacklist: table "x" doesn't exist`},
+			{"session {\ntable nowhere\n}", 14, `session: table: the table nowhere for sessions doesn't exist`},
+			{"password {\nsecond_factor_tables nowhere\n}", 14, `password: second_factor_tables: table "nowhere" doesn't exist`},
+		} {
+			t.Run(test.options, func(t *testing.T) {
+				wrongStore{store: "dsn DSN", line: test.line, want: test.want}.check(t, db, test.options)
+			})
+		}
+		t.Run("identifier email without the column", func(t *testing.T) {
+			wrongStore{store: "dsn DSN\nemail -", line: 15, want: `password: identifier: users are to be found by email, but table "auth_user"`}.
+				check(t, db, "password {\nidentifier email\n}")
+		})
+	})
+}
+
+// check starts the configuration, with more lines of sesame behind userstore.
+func (w wrongStore) check(t *testing.T, db *database, more string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "Caddyfile")
-	config := adapted(t, file, fmt.Sprintf("{\nadmin off\nlog default {\noutput discard\n}\n}\napp.example.com {\nsesame {\nsecret_key 0123456789\nuserstore mysql {\n%s\n}\n}\n}\n",
-		strings.ReplaceAll(w.store, "DSN", strconv.Quote(db.dsn))))
+	config := adapted(t, file, fmt.Sprintf("{\nadmin off\nlog default {\noutput discard\n}\n}\napp.example.com {\nsesame {\nsecret_key 0123456789\nuserstore mysql {\n%s\n}\n%s\n}\n}\n",
+		strings.ReplaceAll(w.store, "DSN", strconv.Quote(db.dsn)), more))
 	var cfg caddy.Config
 	if err := json.Unmarshal(config, &cfg); err != nil {
 		t.Fatal(err)

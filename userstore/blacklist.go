@@ -31,7 +31,7 @@ func (s *MySQL) chooseBlacklists(ctx context.Context, b *builder) error {
 	for _, list := range s.needs.Blacklists {
 		query, err := s.chooseBlacklist(ctx, b, list)
 		if err != nil {
-			return setting.In("blacklist", err)
+			return setting.Elsewhere("api_token: simplejwt: blacklist", err)
 		}
 		if b.plan.blacklists == nil {
 			b.plan.blacklists = make(map[*Blacklist]blacklistQuery)

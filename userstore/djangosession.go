@@ -55,17 +55,17 @@ func (s *MySQL) chooseSessions(ctx context.Context, b *builder) error {
 	}
 	sessions, err := s.lookAtRelated(ctx, b, name)
 	if err != nil {
-		return setting.In("django_session", err)
+		return setting.Elsewhere("django_session: table", err)
 	}
 	columns := make([]column, 3)
 	for i, name := range []string{sessionKey, sessionData, sessionExpiry} {
 		if columns[i], err = sessions.column(b, name); err != nil {
-			return setting.In("django_session", err)
+			return setting.Elsewhere("django_session: table", err)
 		}
 	}
 	key, data, expiry := columns[0], columns[1], columns[2]
 	if err := s.checkSessions(ctx, sessions.table, key, data, expiry); err != nil {
-		return setting.In("django_session", err)
+		return setting.Elsewhere("django_session: table", err)
 	}
 	needs := sessions.access(b)
 	needs.inserted = []string{key.name, data.name, expiry.name}

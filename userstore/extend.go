@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 	"time"
-
-	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // Extension says how much later the end of a row is set, and when that is written.
@@ -37,7 +35,7 @@ func (s *MySQL) chooseExtensions(ctx context.Context, b *builder) error {
 		}
 		e, err := s.chooseExtension(ctx, b, via)
 		if err != nil {
-			return setting.In(via.Name, err)
+			return via.about(err)
 		}
 		if b.plan.extensions == nil {
 			b.plan.extensions = make(map[*Via]extension)

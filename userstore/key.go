@@ -1,9 +1,11 @@
 package userstore
 
 import (
+	"cmp"
 	"sync/atomic"
 	"time"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -28,8 +30,13 @@ func (k Key) Via() (via *Via, value string) { return k.via, k.value }
 // A Via is a way to users' rows by another value than the primary key that tokens
 // hold. A store knows the Vias in its Needs; they aren't changed after Open.
 type Via struct {
-	// Name is the way's name in errors and logs: "django_session", for example.
+	// Name is the way's name in logs: "django_session", for example.
 	Name string
+
+	// Option is the option that names Table, Column or Fields, by its path in the
+	// whole configuration: "django_session: table", for example. Errors are about it.
+	// Default: Name.
+	Option string
 
 	// Fields are the columns of the users' table that may have the user's name, in
 	// order. Nothing else is set then.
@@ -64,6 +71,9 @@ type Via struct {
 
 // Key returns the key of the user that a value leads to.
 func (v *Via) Key(value string) Key { return Key{via: v, value: value} }
+
+// about returns an error of preparing the way, about the option that names it.
+func (v *Via) about(err error) error { return setting.Elsewhere(cmp.Or(v.Option, v.Name), err) }
 
 // ViaRow is a row that has led to a user.
 type ViaRow struct {

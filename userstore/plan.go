@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"strings"
-
-	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
 // plan is everything that lookups need and that follows from the table.
@@ -134,7 +132,7 @@ func (s *MySQL) prepareReading(ctx context.Context, p *plan) error {
 		_ = p.close() // err has the cause
 		err = s.setupFailed("preparing to read users", err)
 		if reads.via != nil {
-			err = setting.In(reads.via.Name, err)
+			err = reads.via.about(err)
 		}
 		return err
 	}

@@ -70,17 +70,17 @@ func (s *MySQL) chooseSecondFactors(ctx context.Context, b *builder) error {
 	}
 	tables, err := s.lookAtSecondFactors(ctx, b)
 	if err != nil {
-		return setting.In("second_factor", err)
+		return setting.Elsewhere("password: second_factor_tables", err)
 	}
 	var exist []string
 	for _, t := range tables {
 		condition, err := s.factorCondition(ctx, b, t)
 		if err != nil {
-			return setting.In("second_factor", err)
+			return setting.Elsewhere("password: second_factor_tables", err)
 		}
 		exist = append(exist, "EXISTS (SELECT 1 FROM "+t.sql(aliasFactor)+" WHERE "+condition+")")
 		if err := s.askFor(ctx, b, t); err != nil {
-			return setting.In("second_factor", err)
+			return setting.Elsewhere("password: second_factor_tables", err)
 		}
 	}
 	if len(exist) > 0 {

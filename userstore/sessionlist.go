@@ -75,7 +75,7 @@ func (i *Inspector) SessionList(name string) (string, error) {
 
 // SessionListVia is the way to users by the IDs of their sessions in the table.
 func SessionListVia(table string) *Via {
-	return &Via{Name: "session", Table: table, Column: listedID, User: listedUser, Reads: []string{listedSeen}}
+	return &Via{Name: "session", Option: "session: table", Table: table, Column: listedID, User: listedUser, Reads: []string{listedSeen}}
 }
 
 // SessionRowVia is SessionListVia for callers that need the whole row: see
@@ -110,7 +110,7 @@ func (s *MySQL) chooseSessionList(ctx context.Context, b *builder) error {
 	}
 	t, err := s.lookAtSessionList(ctx, b, name)
 	if err != nil {
-		return setting.In("session", setting.Of("table", err))
+		return setting.Elsewhere("session: table", err)
 	}
 	user, err := s.relationKey(b)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -220,7 +219,7 @@ func (s *MySQL) chooseVias(ctx context.Context, b *builder) error {
 	for _, via := range s.needs.Vias {
 		reader, err := s.chooseVia(ctx, b, via)
 		if err != nil {
-			return setting.In(via.Name, err)
+			return via.about(err)
 		}
 		b.plan.vias[via] = reader
 	}

@@ -3,13 +3,13 @@ package authn
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-sesame/caddy-sesame/django/apitoken"
 	"github.com/caddy-sesame/caddy-sesame/internal/directive"
@@ -169,7 +169,7 @@ func blacklistOption(to **userstore.Blacklist) directive.Option {
 		*to = new(userstore.Blacklist)
 		switch len(args) {
 		case 1:
-			return errors.New("there are two tables: that of outstanding tokens, and that of blacklisted ones")
+			return errors.New("it takes no value, or two: the table of outstanding tokens, and that of blacklisted ones")
 		case 2:
 			(*to).Outstanding, (*to).Blacklisted = args[0], args[1]
 		}
@@ -220,8 +220,14 @@ func (c *APITokenConfig) validate() error {
 	if err := c.checkLibrary(); err != nil {
 		return err
 	}
-	if name := c.misplaced(); name != "" {
-		return setting.Errorf(name, "%s is no option of %s", name, c.Library)
+	if name, of := c.misplaced(); name != "" {
+		if own := c.wordOption(); name == "keyword" || name == "prefix" || name == "header_types" {
+			return setting.Errorf(name, "%s is no option of %s; did you mean %s?", name, c.Library, own)
+		}
+		return setting.Errorf(name, "%s is no option of %s; it is for %s", name, c.Library, strings.Join(of, " and "))
+	}
+	if err := c.checkWords(); err != nil {
+		return err
 	}
 	for name, value := range map[string]caddy.Duration{
 		"token_ttl": c.TokenTTL, "min_refresh_interval": c.MinRefreshInterval, "max_ttl": c.MaxTTL, "leeway": c.Leeway,
@@ -241,10 +247,34 @@ func (c *APITokenConfig) validate() error {
 	return c.validateJWT()
 }
 
+// wordOption is the library's option for the word in front of a token.
+func (c *APITokenConfig) wordOption() string {
+	return map[string]string{libraryDRF: "keyword", libraryKnox: "prefix", librarySimpleJWT: "header_types"}[c.Library]
+}
+
+// checkWords checks the words in front of tokens. Each is one part of Authorization, for
+// Django as well, and one that no other credentials begin with.
+func (c *APITokenConfig) checkWords() error {
+	option := c.wordOption()
+	for _, word := range append([]string{c.Keyword, c.Prefix}, c.HeaderTypes...) {
+		switch {
+		case word == "":
+		case !httpguts.ValidHeaderFieldName(word): // both are tokens (RFC 9110, section 11.1)
+			return setting.Errorf(option, "%s %q: it must be one word, such as Token or Bearer", option, word)
+		case strings.EqualFold(word, "Basic"):
+			return setting.Errorf(option, "%s %s: that is the word in front of a name and a password: choose another, such as Token", option, word)
+		}
+	}
+	return nil
+}
+
 // validateJWT checks SimpleJWT's options, without its keys.
 func (c *APITokenConfig) validateJWT() error {
 	settings := c.jwtSettings()
-	isHMAC := settings.Algorithm == "" || settings.Algorithm[:min(2, len(settings.Algorithm))] == "HS"
+	if err := apitoken.CheckAlgorithm(cmp.Or(c.Algorithm, "HS256")); err != nil {
+		return setting.Of("algorithm", err)
+	}
+	isHMAC := c.Algorithm == "" || strings.HasPrefix(c.Algorithm, "HS")
 	switch {
 	case isHMAC && c.VerifyingKey != "":
 		return setting.Errorf("verifying_key", "verifying_key is for RS256, ES256 and the like: with %s, tokens are checked by signing_key", cmp.Or(c.Algorithm, "HS256"))
@@ -261,11 +291,12 @@ func (c *APITokenConfig) validateJWT() error {
 	if _, err := apitoken.NewJWTs(settings); err != nil {
 		return setting.Of("leeway", err)
 	}
-	return setting.Of("algorithm", apitoken.CheckAlgorithm(cmp.Or(c.Algorithm, "HS256")))
+	return nil
 }
 
-// misplaced is an option that is set and isn't one of the library.
-func (c *APITokenConfig) misplaced() string {
+// misplaced is an option that is set and isn't one of the library, and the libraries
+// that have it.
+func (c *APITokenConfig) misplaced() (name string, of []string) {
 	for _, option := range []struct {
 		name  string
 		isSet bool
@@ -297,10 +328,10 @@ func (c *APITokenConfig) misplaced() string {
 		{"blacklist", c.Blacklist != nil, []string{librarySimpleJWT}},
 	} {
 		if option.isSet && !slices.Contains(option.of, c.Library) {
-			return option.name
+			return option.name, option.of
 		}
 	}
-	return ""
+	return "", nil
 }
 
 func (c *APITokenConfig) table() string {
@@ -422,9 +453,9 @@ func newSimpleJWT(c *APITokenConfig, env *Environment, ways *ways) (library, err
 		if c.VerifyingKey != "" {
 			key = "verifying_key"
 		}
-		return nil, setting.Of(key, fmt.Errorf("%s: %w", key, err))
+		return nil, setting.Errorf(key, "%s: %w", key, err)
 	}
-	via := &userstore.Via{Name: librarySimpleJWT}
+	via := &userstore.Via{Name: librarySimpleJWT, Option: "api_token: simplejwt: user_id_field"}
 	if c.UserIDField != "id" && c.UserIDField != "pk" {
 		via.Column = c.UserIDField
 	}

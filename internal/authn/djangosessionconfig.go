@@ -258,10 +258,10 @@ func (cfg *DjangoSessionConfig) New(env *Environment) (ConfiguredScheme, error) 
 	}
 	s.backend = loginBackend(sessions.Settings().Backends)
 	s.table = cmp.Or(cfg.Table, userstore.DefaultSessionTable)
-	s.users = &userstore.Via{Name: djangoSessionName}
+	s.users = &userstore.Via{Name: djangoSessionName, Option: "django_session: table"}
 	s.via = s.users
 	if !s.isInCookie {
-		s.via = &userstore.Via{Name: djangoSessionName}
+		s.via = &userstore.Via{Name: djangoSessionName, Option: "django_session: table"}
 		s.via.Table, s.via.Column, s.via.Until = s.table, "session_key", columnExpiry
 		s.via.Whose, s.via.Reads = s.whose, []string{columnData, columnExpiry}
 		s.via.Extends = cfg.Touch != 0

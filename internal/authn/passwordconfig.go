@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/caddy-sesame/caddy-sesame/django/password"
 	"github.com/caddy-sesame/caddy-sesame/internal/directive"
 	"github.com/caddy-sesame/caddy-sesame/internal/hashing"
+	"github.com/caddy-sesame/caddy-sesame/internal/nearest"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -129,7 +131,7 @@ func (c *PasswordConfig) Validate() error {
 		}
 	}
 	if c.MaxConcurrent < 0 || c.MaxConcurrent > math.MaxInt16 {
-		return setting.Errorf("max_concurrent", "max_concurrent %d: it must be a number of hashes, at least 1", c.MaxConcurrent)
+		return setting.Errorf("max_concurrent", "max_concurrent %d: it must be a number of hashes from 1 to %d", c.MaxConcurrent, math.MaxInt16)
 	}
 	switch c.SecondFactor {
 	case "", secondFactorAsk, secondFactorReject, secondFactorIgnore:
@@ -149,6 +151,36 @@ func (c *PasswordConfig) Validate() error {
 // errHasher says how a hasher is named.
 var errHasher = errors.New("name a hasher as its hashes begin: pbkdf2_sha256, pbkdf2_sha1, argon2, bcrypt_sha256, bcrypt, scrypt, md5, sha1, unsalted_md5 or unsalted_sha1")
 
+// hasherClasses are the classes of PASSWORD_HASHERS, in django.contrib.auth.hashers.
+var hasherClasses = map[string]password.Algorithm{
+	"PBKDF2PasswordHasher":       password.PBKDF2SHA256,
+	"PBKDF2SHA1PasswordHasher":   password.PBKDF2SHA1,
+	"Argon2PasswordHasher":       password.Argon2,
+	"BCryptSHA256PasswordHasher": password.BcryptSHA256,
+	"BCryptPasswordHasher":       password.Bcrypt,
+	"ScryptPasswordHasher":       password.Scrypt,
+	"MD5PasswordHasher":          password.MD5,
+	"SHA1PasswordHasher":         password.SHA1,
+	"UnsaltedMD5PasswordHasher":  password.UnsaltedMD5,
+	"UnsaltedSHA1PasswordHasher": password.UnsaltedSHA1,
+}
+
+// meantHasher is the end of an error about a hasher's name: the name that was probably
+// meant, if there is one.
+func meantHasher(name string) string {
+	if algorithm, ok := hasherClasses[name[strings.LastIndex(name, ".")+1:]]; ok {
+		return "; write " + string(algorithm)
+	}
+	var names []string
+	for _, algorithm := range hasherClasses {
+		names = append(names, string(algorithm))
+	}
+	if meant := nearest.Name(name, names); meant != "" {
+		return "; did you mean " + meant + "?"
+	}
+	return ""
+}
+
 // AsksSecondFactor reports whether second factors are to be asked for by name.
 func (c *PasswordConfig) AsksSecondFactor() bool { return c.SecondFactor == secondFactorAsk }
 
@@ -157,7 +189,7 @@ func (c *PasswordConfig) newHashers() (*password.Hashers, error) {
 	var settings password.Settings
 	for i, name := range c.Hashers {
 		if _, err := password.New(password.Settings{Hashers: []password.Algorithm{password.Algorithm(name)}}); err != nil {
-			return nil, setting.Errorf("hashers", "hashers %q: %w", name, errHasher)
+			return nil, setting.Errorf("hashers", "hashers %q: %w%s", name, errHasher, meantHasher(name))
 		}
 		if slices.Contains(c.Hashers[:i], name) {
 			return nil, setting.Errorf("hashers", "hashers names %s twice", name)
@@ -204,7 +236,7 @@ func (c *PasswordConfig) New(env *Environment) (ConfiguredScheme, error) {
 		config:    c,
 		hashers:   hashers,
 		shared:    shared,
-		names:     &userstore.Via{Name: "identifier", Fields: c.identifiers()},
+		names:     &userstore.Via{Name: "identifier", Option: "password: identifier", Fields: c.identifiers()},
 		upgrade:   func() upgrader { return env.Store() },
 		now:       env.Now,
 		logger:    env.Logger,

@@ -51,7 +51,7 @@ func newDRF(c *APITokenConfig, ways *ways) *tokenTable {
 		scheme:  libraryDRF,
 		keyword: c.keyword(),
 		via: ways.share(&userstore.Via{
-			Name: libraryDRF, Table: c.table(), Column: tokenKey, User: tokenUser,
+			Name: libraryDRF, Option: "api_token: drf: table", Table: c.table(), Column: tokenKey, User: tokenUser,
 			Reads: []string{tokenKey, tokenCreated},
 		}),
 		valueOf:  func(token string) (string, bool) { return token, apitoken.IsDRFKey(token) },
@@ -78,7 +78,7 @@ func isDRFForm(token string) bool {
 func newKnox(c *APITokenConfig, env *Environment, ways *ways) *tokenTable {
 	generation := c.generation()
 	via := &userstore.Via{
-		Name: libraryKnox, Table: c.table(), Column: tokenDigest, User: tokenUser,
+		Name: libraryKnox, Option: "api_token: knox: table", Table: c.table(), Column: tokenDigest, User: tokenUser,
 		Reads: []string{tokenDigest, tokenCreated, tokenExpiry},
 	}
 	var refresh *apitoken.KnoxRefresh

@@ -2,6 +2,7 @@ package setting
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 )
 
@@ -16,6 +17,8 @@ func TestErrorsSayWhichSettingIsWrong(t *testing.T) {
 		{In("session", Errorf("idle", "idle is %w", cause)), "session: idle", "session: idle is too long"},
 		{In("session", cause), "session", "session: too long"},
 		{In("a", In("b", Errorf("c", "c: %w", cause))), "a: b: c", "a: b: c: too long"},
+		{In("userstore", fmt.Errorf("checking: %w", Elsewhere("api_token: drf: table", cause))), "api_token: drf: table", "userstore: checking: api_token: drf: table: too long"},
+		{In("userstore", Elsewhere("session: table", Errorf("dsn", "the dsn is %w", cause))), "userstore: dsn", "userstore: session: table: the dsn is too long"},
 		{Of("token_from", cause), "token_from", "too long"},
 		{Of("dsn", Errorf("table", "table: %w", cause)), "table", "table: too long"},
 	} {
