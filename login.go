@@ -162,10 +162,10 @@ func (f *tokenLogin) loggedIn(r *http.Request, c taken, given *authn.TokenCreden
 	none, isNone := errors.AsType[*authn.None](err)
 	switch {
 	case isNone && none.IsAmbiguous:
-		replaced, err = f.otherThan(r, user, append(keysOf(none.Users), f.loggedInElsewhere(none.Rejected)...))
+		replaced, err = f.otherThan(r, user.PrimaryKey, append(keysOf(none.Users), f.loggedInElsewhere(none.Rejected)...))
 		return nil, replaced, err
 	case isNone:
-		replaced, err = f.otherThan(r, user, f.loggedInElsewhere(none.Rejected))
+		replaced, err = f.otherThan(r, user.PrimaryKey, f.loggedInElsewhere(none.Rejected))
 		return nil, replaced, err
 	case err != nil:
 		return nil, nil, err
@@ -202,12 +202,12 @@ func (f *tokenLogin) loggedInElsewhere(rejected []authn.Rejected) (users []users
 	return users
 }
 
-// otherThan returns the first of some users who isn't a given one and exists, or
+// otherThan returns the first of some users who hasn't a given key and exists, or
 // nil. It looks up a few of them at most.
-func (f *tokenLogin) otherThan(r *http.Request, user *userstore.User, users []userstore.Key) (*userstore.User, error) {
+func (f *tokenLogin) otherThan(r *http.Request, pk token.PrimaryKey, users []userstore.Key) (*userstore.User, error) {
 	looked := 0
 	for i, key := range users {
-		if key == userstore.ByPrimaryKey(user.PrimaryKey) || slices.Contains(users[:i], key) || looked == authn.MaxAmbientUsers {
+		if key == userstore.ByPrimaryKey(pk) || slices.Contains(users[:i], key) || looked == authn.MaxAmbientUsers {
 			continue
 		}
 		looked++
@@ -215,7 +215,7 @@ func (f *tokenLogin) otherThan(r *http.Request, user *userstore.User, users []us
 		switch {
 		case err != nil:
 			return nil, err
-		case other != nil && other.PrimaryKey != user.PrimaryKey:
+		case other != nil && other.PrimaryKey != pk:
 			return other, nil
 		}
 	}

@@ -184,11 +184,11 @@ func (p *reserved) serveLoginPage(w http.ResponseWriter, r *http.Request, c take
 	p.g.counts.requests[outcomePage].Add(1)
 	v := &visit{g: p.g, r: r, c: c}
 	if origin.IsSafe(r.Method) && !r.URL.Query().Has(login.SwitchParameter) {
-		current, err := v.Current()
+		current, isAccepted, err := v.Current()
 		switch {
 		case err != nil:
 			return v.Fail(w, err)
-		case current != nil && p.g.meets(current) == nil:
+		case isAccepted && p.g.meets(current) == nil:
 			return seeOther(w, c.target)
 		}
 	}
@@ -281,15 +281,17 @@ func (v *visit) Consume(user *userstore.User) error {
 
 // Current implements login.Visit. Where the sessions of a request are of several
 // users, none of them counts.
-func (v *visit) Current() (*userstore.User, error) {
+func (v *visit) Current() (user *userstore.User, isAccepted bool, err error) {
 	if len(v.c.ambient) == 0 {
-		return nil, nil
+		return nil, false, nil
 	}
 	found, err := v.g.visitorUnasked(v.r, v.c, anyUser)
-	if errors.Is(err, authn.ErrNone) {
-		return nil, nil
+	if none, ok := errors.AsType[*authn.None](err); ok {
+		links := v.g.tokenLogin
+		user, err = links.otherThan(v.r, token.PrimaryKey{}, links.loggedInElsewhere(none.Rejected))
+		return user, false, err
 	}
-	return found.user, err
+	return found.user, err == nil, err
 }
 
 // Authenticate implements login.Visit.

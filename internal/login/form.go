@@ -122,11 +122,11 @@ func (p *Page) told(tie string, user token.PrimaryKey) string {
 	return p.mac("told\x00" + tie + "\x00" + user.String())
 }
 
-// isTold reports whether the page has told the browser's user who is logged in, if
+// isTold reports whether the page has told the browser's user whose session ends, if
 // that is another user than the one whom a login is for: an attacker could otherwise
 // have a user who fills in the form leave a session unnoticed.
 func (p *Page) isTold(form Form, visit Visit, user token.PrimaryKey) (bool, error) {
-	current, err := visit.Current()
+	current, _, err := visit.Current()
 	if err != nil || current == nil || current.PrimaryKey == user {
 		return err == nil, err
 	}

@@ -84,8 +84,10 @@ type Visit interface {
 	// known.
 	LastMethod() string
 
-	// Current returns the user who is logged in, nil for none.
-	Current() (*userstore.User, error)
+	// Current returns the user whose session a login ends, nil for none. isAccepted
+	// tells whether the session lets the user in: not one that is for other pages, or
+	// that Django alone accepts.
+	Current() (user *userstore.User, isAccepted bool, err error)
 
 	// Authenticate returns the user whom a credential belongs to, if the user may
 	// see the page that the login leads to. A rejection counts against the client.
@@ -332,7 +334,7 @@ func (p *Page) begin(w http.ResponseWriter, r *http.Request, form Form, visit Vi
 
 // Data is what the page shows. It ties the forms to the browser.
 func (p *Page) Data(w http.ResponseWriter, visit Visit, shown Shown) (page.Data, error) {
-	current, err := visit.Current()
+	current, isAccepted, err := visit.Current()
 	if err != nil {
 		return page.Data{}, err
 	}
@@ -361,6 +363,8 @@ func (p *Page) Data(w http.ResponseWriter, visit Visit, shown Shown) (page.Data,
 	}
 	if current != nil {
 		data.Current = current.DisplayName()
+	}
+	if isAccepted {
 		data.Ways = page.Staying(visit.Next())
 	}
 	return data, nil
