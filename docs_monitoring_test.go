@@ -49,6 +49,9 @@ func TestMonitoring(t *testing.T) {
 			}
 		}
 		expressions := dashboardExpressions(t)
+		for _, expression := range expressions {
+			wantHandlerChosen(t, known, expression)
+		}
 		rules := readFile(t, "monitoring/alerts.yml")
 		series := regexp.MustCompile(`series: '([^']+)'`).FindAllStringSubmatch(readFile(t, "monitoring/alerts_test.yml"), -1)
 		texts := slices.Concat(expressions, []string{rules})
@@ -139,13 +142,24 @@ func wantKnown(t *testing.T, known map[string]map[string][]string, seen map[stri
 	}
 }
 
+// wantHandlerChosen fails the test if the dashboard's choice of handlers doesn't concern
+// a metric that has them.
+func wantHandlerChosen(t *testing.T, known map[string]map[string][]string, expression string) {
+	t.Helper()
+	for _, match := range regexp.MustCompile(`(caddy_sesame_\w+)\{([^}]*)\}`).FindAllStringSubmatch(expression, -1) {
+		if _, has := known[match[1]]["handler"]; has != strings.Contains(match[2], `handler=~"$handler"`) {
+			t.Errorf("%s has handlers: %t; as in %s", match[1], has, expression)
+		}
+	}
+}
+
 // asRules writes the dashboard's queries as rules, since there is a tool that
 // checks those. Grafana's variables are filled in.
 func asRules(t *testing.T, expressions []string) string {
 	t.Helper()
 	text := "groups:\n  - name: dashboard\n    rules:\n"
 	for i, expression := range expressions {
-		expression = strings.NewReplacer("$__rate_interval", "5m", "$job", ".*", "$instance", ".*").Replace(expression)
+		expression = strings.NewReplacer("$__rate_interval", "5m", "$job", ".*", "$instance", ".*", "$handler", ".*").Replace(expression)
 		text += fmt.Sprintf("      - record: dashboard:query:%d\n        expr: %s\n", i, strconv.Quote(expression))
 	}
 	name := filepath.Join(t.TempDir(), "dashboard.yml")

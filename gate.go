@@ -204,6 +204,7 @@ func (g builder) provisionAssertion() error {
 	if g.config.ReservedPath == reservedOff {
 		return setting.Errorf("reserved_path", "reserved_path off: then no application could get the keys that assertion is verified by")
 	}
+	g.assertions.CountIn(&g.counts.assertions)
 	return setting.Of("assertion: header", g.identity.UseAssertions(g.assertions))
 }
 
@@ -338,7 +339,7 @@ func (g builder) provisionStore(ctx caddy.Context) error {
 	store.ObserveLookups(observeLookup)
 	if allowed := g.config.LimitFailures.WithDefaults(); !allowed.Off {
 		queue := limit.NewQueue(store.LookupEach, cfg.TimeLimit())
-		g.limiter = &limiter{failures: limit.Acquire(allowed), queue: queue, logger: g.logger, audit: &g.audit}
+		g.limiter = &limiter{failures: limit.Acquire(allowed), queue: queue, logger: g.logger, audit: &g.audit, limited: &g.counts.limited}
 	}
 	if err := g.keepRows(ctx, validating); err != nil {
 		return err
@@ -432,7 +433,7 @@ func (g builder) provisionConfigured() error {
 	if err != nil {
 		return err
 	}
-	env.Store, env.Now, env.Logger = func() *userstore.MySQL { return g.store }, g.now, g.logger
+	env.Store, env.Now, env.Logger, env.Hashed = func() *userstore.MySQL { return g.store }, g.now, g.logger, &g.counts.hashed
 	g.listSessions(env)
 	g.refuser.challenges.asksBrowsers = asksBrowsers(g.config)
 	if g.sources.Reads(claim.FromBasic) {

@@ -3,6 +3,7 @@ package sesame
 import (
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -23,6 +24,7 @@ type limiter struct {
 	users    userstore.Finder
 	logger   *zap.Logger
 	audit    *audit
+	limited  *atomic.Uint64 // clients that came over the limit
 }
 
 // isRejection reports whether an error says that credentials are rejected, or that
@@ -111,6 +113,7 @@ func (l *limiter) note(r *http.Request, client limit.Client) time.Duration {
 		l.logger.Warn("more clients fail than limit_failures can tell apart: those with the fewest failures are forgotten")
 	}
 	if noted.First {
+		l.limited.Add(1)
 		l.tellLimited(r)
 	}
 	return noted.Wait

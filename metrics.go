@@ -4,7 +4,6 @@ import (
 	"errors"
 	"maps"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,13 +16,9 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/accesslog"
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/emaillink"
-	"github.com/caddy-sesame/caddy-sesame/internal/hashing"
-	"github.com/caddy-sesame/caddy-sesame/internal/identity"
-	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/mail"
 	"github.com/caddy-sesame/caddy-sesame/internal/place"
 	"github.com/caddy-sesame/caddy-sesame/internal/version"
-	"github.com/caddy-sesame/caddy-sesame/internal/watch"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -82,6 +77,11 @@ type tally struct {
 	logins        atomic.Uint64
 	logouts       atomic.Uint64
 	sessionsEnded [session.NoTable + 1]atomic.Uint64
+	assertions    atomic.Uint64 // that were signed
+	cut           atomic.Uint64 // long responses
+	limited       atomic.Uint64 // clients that came over limit_failures
+	hashed        atomic.Uint64 // passwords
+	links         emaillink.Counts
 
 	// Counts of the schemes besides tokens and sessions, and of ways to log in.
 	mu       sync.Mutex
@@ -89,6 +89,7 @@ type tally struct {
 	reasons  map[string]*atomic.Uint64 // requests that were rejected, by the reason
 	byMethod map[string]*atomic.Uint64 // logins, by the method
 	failures map[string]*atomic.Uint64 // logins that failed on the login page, by the method and, behind a space, the reason
+	rejected map[string]*atomic.Uint64 // credentials, by the scheme and, behind a space, the reason
 }
 
 // loginsBy is the count of logins by a method: the scheme of the token in a link, or
@@ -105,6 +106,11 @@ func (t *tally) addMethods(methods ...string) {
 // failLogin counts a login that failed on the login page.
 func (t *tally) failLogin(method string, err error) {
 	t.named(&t.failures, method+" "+authn.ReasonOf(err)).Add(1)
+}
+
+// reject counts a credential that is rejected.
+func (t *tally) reject(scheme string, err error) {
+	t.named(&t.rejected, scheme+" "+authn.ReasonOf(err)).Add(1)
 }
 
 // servedBy is the count of requests that went on by credentials of a scheme.
@@ -281,7 +287,13 @@ var (
 	loginsDesc          = describe("logins_total", "Logins by the way in which the user was authenticated.", "handler", "method")
 	sessionsEndedDesc   = describe("sessions_ended_total", "Sessions that were ended by a logout, or refused for a reason.", "handler", "reason")
 	buildDesc           = describe("build_info", "1, with the versions of this module, of Caddy and of Go.", "caddy", "go", "version")
-	assertionsDesc      = describe("assertions_signed_total", "Assertions that were signed. Each serves many requests.")
+	rejectedDesc        = describe("credentials_rejected_total", "Credentials that were rejected, by their scheme and the reason.", "handler", "scheme", "reason")
+	assertionsDesc      = describe("assertions_signed_total", "Assertions that were signed. Each serves many requests.", "handler")
+	cutDesc             = describe("responses_cut_total", "Long responses that were cut off since their user may no longer log in.", "handler")
+	limitedDesc         = describe("clients_limited_total", "Clients that came over limit_failures, each once in a while.", "handler")
+	hashedDesc          = describe("passwords_hashed_total", "Passwords that were hashed to check them, since they weren't known to be right.", "handler")
+	linkRequestsDesc    = describe("link_requests_total", "Requests for links by e-mail: accepted, or over a limit, or dropped.", "handler", "result")
+	linksDesc           = describe("links_total", "Links by e-mail by what became of them, for each user of an address.", "handler", "result")
 	batchSizeDesc       = describe("batch_size", "Users that one lookup query reads.")
 	poolDesc            = describe("pool_connections", "Connections to MySQL by state.", "state")
 	poolMaxDesc         = describe("pool_max_connections", "Connections to MySQL that may be open.")
@@ -301,7 +313,8 @@ var (
 // Describe implements prometheus.Collector.
 func (collector) Describe(to chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		buildDesc, requestsDesc, loginsDesc, loginFailuresDesc, consumptionsDesc, sessionsStartedDesc, sessionsEndedDesc, assertionsDesc,
+		buildDesc, requestsDesc, loginsDesc, loginFailuresDesc, consumptionsDesc, sessionsStartedDesc, sessionsEndedDesc,
+		rejectedDesc, assertionsDesc, cutDesc, limitedDesc, hashedDesc, linkRequestsDesc, linksDesc,
 		batchSizeDesc, poolDesc, poolMaxDesc, breakerDesc, stalledDesc, cacheUsersDesc, cacheLookupsDesc,
 		followStateDesc, followLeaseDesc, followRowsDesc, followBytesDesc, followLookupsDesc, followEventsDesc, followEndsDesc,
 	} {
@@ -316,7 +329,6 @@ func (collector) Collect(to chan<- prometheus.Metric) {
 	for handler, t := range tallies.all() {
 		t.collect(to, handler)
 	}
-	to <- prometheus.MustNewConstMetric(assertionsDesc, prometheus.CounterValue, float64(identity.Signed()))
 	collectStores(to)
 }
 
@@ -338,6 +350,10 @@ func (t *tally) collect(to chan<- prometheus.Metric, handler string) {
 		method, reason, _ := strings.Cut(failed, " ")
 		count(loginFailuresDesc, n, method, reason)
 	}
+	for rejected, n := range t.namedCounts(&t.rejected) {
+		scheme, reason, _ := strings.Cut(rejected, " ")
+		count(rejectedDesc, n, scheme, reason)
+	}
 	for method, n := range t.namedCounts(&t.byMethod) {
 		count(loginsDesc, n, method)
 	}
@@ -355,6 +371,12 @@ func (t *tally) collect(to chan<- prometheus.Metric, handler string) {
 	for _, reason := range session.Reasons() {
 		count(sessionsEndedDesc, t.sessionsEnded[reason].Load(), reason.String())
 	}
+	count(assertionsDesc, t.assertions.Load())
+	count(cutDesc, t.cut.Load())
+	count(limitedDesc, t.limited.Load())
+	count(hashedDesc, t.hashed.Load())
+	t.links.Requests(func(result string, n uint64) { count(linkRequestsDesc, n, result) })
+	t.links.Links(func(result string, n uint64) { count(linksDesc, n, result) })
 }
 
 // collectStores exports the figures of the stores: counters of all stores since the
@@ -455,7 +477,7 @@ func collectFollowed(to chan<- prometheus.Metric) {
 // registerMetrics adds the metrics to a configuration's registry. Each of the
 // configuration's handlers may be the first to do so.
 func registerMetrics(registry *prometheus.Registry) error {
-	metrics := slices.Concat([]prometheus.Collector{collector{}, lookupSeconds}, authn.Metrics(), emaillink.Metrics(), hashing.Metrics(), limit.Metrics(), mail.Metrics(), watch.Metrics())
+	metrics := append(mail.Metrics(), collector{}, lookupSeconds)
 	for _, metric := range metrics {
 		err := registry.Register(metric)
 		if _, isThere := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !isThere {

@@ -19,35 +19,52 @@ import (
 // summed up.
 func metricValues(t *testing.T) map[string]float64 {
 	t.Helper()
+	values := make(map[string]float64)
+	for _, ofHandler := range metricsByHandler(t) {
+		for name, value := range ofHandler {
+			values[name] += value
+		}
+	}
+	return values
+}
+
+// metricsByHandler are metricValues by the handler, which is empty for metrics without.
+func metricsByHandler(t *testing.T) map[string]map[string]float64 {
+	t.Helper()
 	ctx := caddy.ActiveContext()
 	families, err := ctx.GetMetricsRegistry().Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
-	values := make(map[string]float64)
+	values := make(map[string]map[string]float64)
 	for _, family := range families {
 		name, ours := strings.CutPrefix(family.GetName(), "caddy_sesame_")
 		if !ours {
 			continue
 		}
 		for _, metric := range family.GetMetric() {
-			var labels []string
+			handler, labels := "", []string(nil)
 			for _, label := range metric.GetLabel() {
-				if label.GetName() != "handler" {
-					labels = append(labels, label.GetName()+`="`+label.GetValue()+`"`)
+				if label.GetName() == "handler" {
+					handler = label.GetValue()
+					continue
 				}
+				labels = append(labels, label.GetName()+`="`+label.GetValue()+`"`)
 			}
 			key := name
 			if len(labels) > 0 {
 				key += "{" + strings.Join(labels, ",") + "}"
 			}
+			if values[handler] == nil {
+				values[handler] = make(map[string]float64)
+			}
 			switch {
 			case metric.GetHistogram() != nil:
-				values[key] = float64(metric.GetHistogram().GetSampleCount())
+				values[handler][key] = float64(metric.GetHistogram().GetSampleCount())
 			case metric.GetGauge() != nil:
-				values[key] = metric.GetGauge().GetValue()
+				values[handler][key] = metric.GetGauge().GetValue()
 			default:
-				values[key] += metric.GetCounter().GetValue()
+				values[handler][key] = metric.GetCounter().GetValue()
 			}
 		}
 	}
@@ -167,48 +184,44 @@ func TestMetricsTellHandlersApart(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		g := &gateway{addr: freeAddr(t), logs: filepath.Join(t.TempDir(), "caddy.log")}
-		sesame := fmt.Sprintf("{\nsecret_key %q\nuserstore mysql {\ndsn %q\n}\n}\n", secretKey, db.dsn)
-		caddyfile := g.caddyfile(db, up, site{}) + fmt.Sprintf("http://two.example.com:%s {\nbind 127.0.0.1\nsesame /a/* %s\nsesame /b/* %s\n}\n", portOf(g.addr), sesame, sesame)
+		sesame := func(path, options string) string {
+			return fmt.Sprintf("sesame %s {\nsecret_key %q\nuserstore mysql {\ndsn %q\n}\n%s\n}\n", path, secretKey, db.dsn, options)
+		}
+		caddyfile := g.caddyfile(db, up, site{}) + fmt.Sprintf("http://two.example.com:%s {\nbind 127.0.0.1\n%s%s\nrespond ok\n}\n", portOf(g.addr),
+			sesame("/a/*", ""), sesame("/b/*", "limit_failures "+ownLimit("1 per 59m")+"\nassertion {\naudience app\n}\n"+passwordSite(int(100+limits.Add(1))).options))
 		for range 2 { // counts outlive a reload
 			if err := tryCaddyfile(caddyfile); err != nil {
 				t.Fatal(err)
 			}
 		}
 		t.Cleanup(func() { _ = caddy.Stop() })
-		before := refusedByHandler(t)
-		for _, uri := range []string{"/a/", "/b/", "/b/"} {
-			g.get(t, uri, "Host", "two.example.com").wantStatus(t, http.StatusUnauthorized)
-		}
-		after := refusedByHandler(t)
-		for handler, want := range map[string]float64{"two.example.com": 1, "two.example.com#2": 2} {
-			if got := after[handler] - before[handler]; got != want {
-				t.Errorf("%s refused %v requests, want %v: %v", handler, got, want, after)
+		before := metricsByHandler(t)
+		valid := tokenFor(t, alice)
+		g.get(t, "/a/", "Host", "two.example.com").wantStatus(t, http.StatusUnauthorized)
+		g.get(t, "/a/", append(bearer(valid), "Host", "two.example.com")...).wantStatus(t, http.StatusOK)
+		g.get(t, "/b/", "Host", "two.example.com").wantStatus(t, http.StatusUnauthorized)
+		g.get(t, "/b/", append(bearer(valid), "Host", "two.example.com")...).wantStatus(t, http.StatusOK)
+		g.get(t, "/b/", append(basicAuth("alice:wrong"), "Host", "two.example.com")...).wantStatus(t, http.StatusUnauthorized)
+		forged := valid[:len(valid)-2] + "zz"
+		g.get(t, "/b/", append(bearer(forged), "Host", "two.example.com")...).wantStatus(t, http.StatusTooManyRequests)
+		after := metricsByHandler(t)
+		for metric, want := range map[string][2]float64{
+			`requests_total{outcome="refused",reason="missing"}`:                    {1, 1},
+			`requests_total{outcome="token",reason=""}`:                             {1, 1},
+			`requests_total{outcome="limited",reason=""}`:                           {0, 1},
+			`credentials_rejected_total{reason="wrong_password",scheme="password"}`: {0, 1},
+			`credentials_rejected_total{reason="bad_signature",scheme="token"}`:     {0, 1},
+			`passwords_hashed_total`:                                                {0, 1},
+			`clients_limited_total`:                                                 {0, 1},
+			`assertions_signed_total`:                                               {0, 1},
+		} {
+			for i, handler := range []string{"two.example.com", "two.example.com#2"} {
+				if got := after[handler][metric] - before[handler][metric]; got != want[i] {
+					t.Errorf("%s of %s has grown by %v, want %v", metric, handler, got, want[i])
+				}
 			}
 		}
 	})
-}
-
-// refusedByHandler are the counts of requests without a token.
-func refusedByHandler(t *testing.T) map[string]float64 {
-	t.Helper()
-	ctx := caddy.ActiveContext()
-	families, err := ctx.GetMetricsRegistry().Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	counts := make(map[string]float64)
-	for _, family := range families {
-		for _, metric := range family.GetMetric() {
-			labels := make(map[string]string)
-			for _, label := range metric.GetLabel() {
-				labels[label.GetName()] = label.GetValue()
-			}
-			if family.GetName() == "caddy_sesame_requests_total" && labels["reason"] == "missing" {
-				counts[labels["handler"]] = metric.GetCounter().GetValue()
-			}
-		}
-	}
-	return counts
 }
 
 // TestMetricsHoldNoUserData looks for users and tokens in the metrics.

@@ -120,11 +120,15 @@ func newFollower() (userstore.Follower, error) {
 func (g builder) newWatcher(interval time.Duration) *watch.Watcher {
 	logger := g.logger.Named("watch")
 	// The rows of a replica that is followed may be older than those that decide here.
-	if g.follows == nil || len(g.config.UserStore.Replicas)+len(g.config.UserStore.ReplicaFiles) > 0 {
-		return watch.New(interval, g.store.LookupKeys, logger)
+	lookup, isFollowed := g.store.LookupKeys, g.follows != nil && len(g.config.UserStore.Replicas)+len(g.config.UserStore.ReplicaFiles) == 0
+	if isFollowed {
+		lookup = g.follows.LookupKeys
 	}
-	w := watch.New(interval, g.follows.LookupKeys, logger)
-	w.Follow(g.follows)
+	w := watch.New(interval, lookup, logger)
+	w.CountIn(&g.counts.cut)
+	if isFollowed {
+		w.Follow(g.follows)
+	}
 	return w
 }
 

@@ -236,6 +236,7 @@ func (g builder) loginEnvironment() login.Environment {
 			TokenName: g.sources.Name,
 			Key:       newSigningKey(g.settings.SecretKey, "caddy-sesame/email-link/1"),
 			Now:       g.now,
+			Counts:    &g.counts.links,
 		},
 	}
 }

@@ -64,6 +64,7 @@ func (g *gate) find(r *http.Request, c authn.Credential, key userstore.Key, chec
 
 // noteRejected is authn.Authenticator.Rejected.
 func (g *gate) noteRejected(r *http.Request, c authn.Credential, err error) error {
+	g.counts.reject(c.Scheme(), err)
 	switch c := c.(type) {
 	case *authn.TokenCredential:
 		return g.hints.with(r, c, g.rejected(r, c, err))

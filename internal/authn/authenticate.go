@@ -62,13 +62,11 @@ func (a *Authenticator) Explicit(r *http.Request, credentials []Credential, at A
 	return Visitor{}, first
 }
 
-// note counts a rejection, and calls Rejected. A text that turned out to be no
-// credential isn't rejected.
+// note calls Rejected. A text that turned out to be no credential isn't rejected.
 func (a *Authenticator) note(r *http.Request, c Credential, err error) error {
 	if IsAbsent(err) {
 		return err
 	}
-	rejected.WithLabelValues(c.Scheme(), ReasonOf(err)).Inc()
 	return a.Rejected(r, c, err)
 }
 

@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -77,6 +78,9 @@ type Environment struct {
 	// Users identifies the configured table of users, for what a scheme keeps
 	// across reloads.
 	Users string
+
+	// Hashed counts the passwords that are hashed; nil if nothing reads it.
+	Hashed *atomic.Uint64
 
 	// Realm is the configured one, which may be empty.
 	Realm string

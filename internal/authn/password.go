@@ -30,7 +30,8 @@ type Password struct {
 	now       func() time.Time
 	logger    *zap.Logger
 	challenge string
-	hasForm   bool         // the login page asks for passwords
+	hasForm   bool // the login page asks for passwords
+	hashed    *atomic.Uint64
 	warned    atomic.Int64 // when the log was told last of a hash that can't be checked
 }
 
@@ -309,6 +310,7 @@ func (c *PasswordCredential) guess(ctx context.Context, user *userstore.User) er
 	guess.Threads = c.scheme.threads(guess.Encoded)
 	var became checked
 	isRight, err := c.scheme.shared.Check(ctx, guess, func() bool {
+		c.scheme.hashed.Add(1)
 		became = c.scheme.check(c.password, guess.Encoded, c.mayUpgrade(user))
 		return became.err == nil
 	})

@@ -1,12 +1,14 @@
 package authn
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/caddy-sesame/caddy-sesame/django/password"
 	"github.com/caddy-sesame/caddy-sesame/internal/directive"
@@ -242,5 +244,6 @@ func (c *PasswordConfig) New(env *Environment) (ConfiguredScheme, error) {
 		logger:    env.Logger,
 		challenge: BasicChallenge(env.Realm),
 		hasForm:   env.AsksPassword,
+		hashed:    cmp.Or(env.Hashed, new(atomic.Uint64)),
 	}, nil
 }

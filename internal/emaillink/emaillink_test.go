@@ -356,7 +356,7 @@ func TestFloodOfRequestsIsLoggedInFewLines(t *testing.T) {
 		logged.TakeAll()
 		ask(1)
 		lines := logged.TakeAll()
-		if len(lines) != 1 || lines[0].ContextMap()["omitted"] != int64(1000-mostLines) || lines[0].ContextMap()["reason"] != resultOverTotal {
+		if len(lines) != 1 || lines[0].ContextMap()["omitted"] != int64(1000-mostLines) || lines[0].ContextMap()["reason"] != resultOverTotal.String() {
 			t.Errorf("after a minute: %v", lines)
 		}
 	})

@@ -1,6 +1,7 @@
 package emaillink
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
@@ -64,6 +65,9 @@ type Environment struct {
 
 	// Mail sends the mails; nil for the server of the configuration.
 	Mail Sender
+
+	// Counts are what the requests and links are counted in; nil if nothing reads them.
+	Counts *Counts
 }
 
 // Users finds users. It is a *userstore.MySQL.
@@ -86,6 +90,7 @@ type Language interface {
 
 // New makes the links of a configuration, which is valid. Close ends them.
 func New(cfg *Config, env Environment) (*Links, error) {
+	env.Counts = cmp.Or(env.Counts, new(Counts))
 	l := &Links{env: env, sealer: seal.New(env.Key, "pending"), maxAge: cfg.maxAge(), mail: env.Mail, lines: loglimit.Limit{Most: mostLines, Per: linesPer}, release: func() error { return nil }}
 	var err error
 	if l.base, err = cfg.resolveBaseURL(); err != nil {
@@ -108,6 +113,7 @@ func New(cfg *Config, env Environment) (*Links, error) {
 		}
 		l.mail, l.release = sender, sender.Release
 	}
+	l.queue.dropped = &l.env.Counts.requests[resultDropped]
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	return l, nil
 }
@@ -117,7 +123,7 @@ func (l *Links) Close() error {
 	l.stop()
 	l.working.Wait()
 	if n := l.queue.clear(); n > 0 {
-		requests.WithLabelValues(resultDropped).Add(float64(n))
+		l.env.Counts.requests[resultDropped].Add(uint64(n))
 		l.env.Logger.Warn("links that were asked for weren't sent, since the configuration has ended", zap.Int("links", n))
 	}
 	err := l.release()
@@ -159,32 +165,32 @@ type waiting struct {
 func (l *Links) Ask(r Request) (*Pending, error) {
 	pending := l.newPending(r.Address, r.User, r.Length)
 	v, wait := l.counts.take(uint64(r.Client), addressKey(r.Address), l.env.Now())
-	result := resultAccepted
+	became := resultAccepted
 	switch v {
 	case overClient:
-		requests.WithLabelValues(resultOverClient).Inc()
+		l.env.Counts.requests[resultOverClient].Add(1)
 		return nil, &limit.Exceeded{Wait: wait}
 	case overAddress:
-		result = resultOverAddress
+		became = resultOverAddress
 	case overTotal:
-		result = resultOverTotal
+		became = resultOverTotal
 	default:
 		if !l.queue.join(&waiting{r, pending}, func() { l.working.Go(l.work) }) {
-			result = resultDropped
+			became = resultDropped
 		}
 	}
-	requests.WithLabelValues(result).Inc()
-	if result != resultAccepted {
-		l.tellUnsent(result, r.Address)
+	l.env.Counts.requests[became].Add(1)
+	if became != resultAccepted {
+		l.tellUnsent(became, r.Address)
 	}
 	return pending, nil
 }
 
 // tellUnsent logs that a link isn't sent.
-func (l *Links) tellUnsent(reason, address string) {
-	if omitted, ok := l.lines.Take(reason); ok {
+func (l *Links) tellUnsent(why result, address string) {
+	if omitted, ok := l.lines.Take(why.String()); ok {
 		l.env.Logger.Warn("a link that was asked for isn't sent",
-			zap.String("reason", reason), zap.String("domain", domainOf(address)), zap.Int("omitted", omitted))
+			zap.Stringer("reason", why), zap.String("domain", domainOf(address)), zap.Int("omitted", omitted))
 	}
 }
 

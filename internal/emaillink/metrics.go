@@ -1,38 +1,54 @@
 package emaillink
 
-import "github.com/prometheus/client_golang/prometheus"
+import "sync/atomic"
 
-// The results of requests for links, in metrics. They never change.
+// result is what became of a request for a link. Its name in metrics never changes.
+type result uint8
+
 const (
-	resultAccepted    = "accepted"
-	resultOverClient  = "client_limit"
-	resultOverAddress = "address_limit"
-	resultOverTotal   = "total_limit"
-	resultDropped     = "dropped" // for lack of room, or at the end of the configuration
+	resultAccepted    result = iota
+	resultOverClient         // over limit_client
+	resultOverAddress        // over limit_address
+	resultOverTotal          // over limit_total
+	resultDropped            // for lack of room, or at the end of the configuration
+	results
 )
 
-// What became of links.
-const (
-	resultMailed  = "mailed"  // a mail was queued
-	resultNoUser  = "no_user" // no user has the address
-	resultRefused = "refused" // the user may not log in
-	resultFailed  = "failed"  // the store had no answer, or no mail could be queued
-)
-
-var (
-	requests = newCounter("caddy_sesame_link_requests_total", "Requests for links by e-mail: accepted, or over a limit, or dropped.",
-		resultAccepted, resultOverClient, resultOverAddress, resultOverTotal, resultDropped)
-	links = newCounter("caddy_sesame_links_total", "Links by e-mail by what became of them, for each user of an address.",
-		resultMailed, resultNoUser, resultRefused, resultFailed)
-)
-
-func newCounter(name, help string, results ...string) *prometheus.CounterVec {
-	counts := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"result"})
-	for _, result := range results {
-		counts.WithLabelValues(result)
-	}
-	return counts
+func (r result) String() string {
+	return [results]string{"accepted", "client_limit", "address_limit", "total_limit", "dropped"}[r]
 }
 
-// Metrics are this package's metrics, for all sites of the process.
-func Metrics() []prometheus.Collector { return []prometheus.Collector{requests, links} }
+// fate is what became of a link. Its name in metrics never changes.
+type fate uint8
+
+const (
+	fateMailed  fate = iota // a mail was queued
+	fateNoUser              // no user has the address
+	fateRefused             // the user may not log in
+	fateFailed              // the store had no answer, or no mail could be queued
+	fates
+)
+
+func (f fate) String() string {
+	return [fates]string{"mailed", "no_user", "refused", "failed"}[f]
+}
+
+// Counts are those of the requests and links of a handler.
+type Counts struct {
+	requests [results]atomic.Uint64
+	links    [fates]atomic.Uint64
+}
+
+// Requests calls yield for each result of requests, with its count.
+func (c *Counts) Requests(yield func(result string, n uint64)) {
+	for r := range results {
+		yield(r.String(), c.requests[r].Load())
+	}
+}
+
+// Links calls yield for each thing that became of links, with its count.
+func (c *Counts) Links(yield func(result string, n uint64)) {
+	for f := range fates {
+		yield(f.String(), c.links[f].Load())
+	}
+}

@@ -3,6 +3,7 @@ package emaillink
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 )
@@ -14,6 +15,7 @@ type queue struct {
 	turns   []*turn // clients with requests, in the order in which they are served
 	waiting int
 	running bool
+	dropped *atomic.Uint64 // how many were, for lack of room
 }
 
 // turn has the requests of a client.
@@ -63,7 +65,7 @@ func (q *queue) makeRoom(own *turn) bool {
 	}
 	longest.requests = longest.requests[:len(longest.requests)-1]
 	q.waiting--
-	requests.WithLabelValues(resultDropped).Inc()
+	q.dropped.Add(1)
 	return true
 }
 

@@ -62,7 +62,7 @@ func (l *Links) find(batch []*waiting) (map[string][]*userstore.User, error) {
 }
 
 func (l *Links) giveUp(batch []*waiting, err error) {
-	links.WithLabelValues(resultFailed).Add(float64(len(batch)))
+	l.env.Counts.links[fateFailed].Add(uint64(len(batch)))
 	if omitted, ok := l.lines.Take("batch"); ok {
 		l.env.Logger.Error("links that were asked for aren't sent, since their users can't be looked up",
 			zap.Int("links", len(batch)), zap.Error(err), zap.Int("omitted", omitted))
@@ -78,24 +78,24 @@ func (l *Links) answer(w *waiting, users []*userstore.User) {
 		}
 		known = true
 		if err := l.accepts(user); err != nil {
-			links.WithLabelValues(resultRefused).Inc()
+			l.env.Counts.links[fateRefused].Add(1)
 			l.env.Logger.Debug("no link is sent to a user who may not log in", zap.Stringer("user", user.PrimaryKey), zap.Error(err))
 			continue
 		}
 		if err := l.send(w, user); err != nil {
-			links.WithLabelValues(resultFailed).Inc()
+			l.env.Counts.links[fateFailed].Add(1)
 			if omitted, ok := l.lines.Take("user"); ok {
 				l.env.Logger.Error("a link isn't sent", zap.Stringer("user", user.PrimaryKey), zap.Error(err), zap.Int("omitted", omitted))
 			}
 			continue
 		}
-		links.WithLabelValues(resultMailed).Inc()
+		l.env.Counts.links[fateMailed].Add(1)
 		if w.Mailed != nil {
 			w.Mailed(user)
 		}
 	}
 	if !known {
-		links.WithLabelValues(resultNoUser).Inc()
+		l.env.Counts.links[fateNoUser].Add(1)
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // hashed counts the passwords that were hashed.
@@ -21,14 +20,6 @@ var hashed atomic.Uint64
 
 // Hashed returns how many passwords this process has hashed.
 func Hashed() uint64 { return hashed.Load() }
-
-var hashedTotal = prometheus.NewCounterFunc(prometheus.CounterOpts{
-	Name: "caddy_sesame_passwords_hashed_total",
-	Help: "Passwords that were hashed to check them, since they weren't known to be right.",
-}, func() float64 { return float64(Hashed()) })
-
-// Metrics are this package's metrics, for all handlers of the process.
-func Metrics() []prometheus.Collector { return []prometheus.Collector{hashedTotal} }
 
 // Shared is shared by all handlers of a process that check the passwords of the
 // same users in the same way, in this configuration and the next.

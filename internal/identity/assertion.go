@@ -39,7 +39,8 @@ type Assertions struct {
 	audience any // a string, or several
 	keys     *assertionKeys
 
-	kept *otter.Cache[token.PrimaryKey, *assertion]
+	kept   *otter.Cache[token.PrimaryKey, *assertion]
+	signed *atomic.Uint64 // how many were signed
 }
 
 // assertedClaim is a claim and the parts of its value.
@@ -61,6 +62,7 @@ func NewAssertions(cfg *AssertionConfig, store userstore.Config) (*Assertions, e
 		header: http.CanonicalHeaderKey(cmp.Or(cfg.Header, DefaultAssertionHeader)),
 		ttl:    cmp.Or(time.Duration(cfg.TTL), defaultAssertionTTL),
 		now:    time.Now,
+		signed: new(atomic.Uint64),
 	}
 	switch {
 	case a.ttl < leastAssertionTTL || a.ttl > mostAssertionTTL || a.ttl%time.Second != 0:
@@ -230,12 +232,8 @@ func HideAssertion(r *http.Request) (putBack func()) {
 	return func() { r.Header[headerAuthorization] = values }
 }
 
-// signedTotal counts the assertions that were signed since the process began.
-var signedTotal atomic.Uint64
-
-// Signed returns how many assertions were signed since the process began, with
-// former configurations included.
-func Signed() uint64 { return signedTotal.Load() }
+// CountIn has the assertions that are signed counted.
+func (a *Assertions) CountIn(signed *atomic.Uint64) { a.signed = signed }
 
 // KeySet returns the JSON Web Key Set (RFC 7517) with which assertions are
 // verified.
@@ -333,6 +331,6 @@ func (a *Assertions) sign(user *userstore.User, now int64, logger *zap.Logger) (
 		return nil, fmt.Errorf("writing the signature: %w", err)
 	}
 	made.text = a.scheme + text
-	signedTotal.Add(1)
+	a.signed.Add(1)
 	return made, nil
 }

@@ -1,10 +1,6 @@
 package limit
 
-import (
-	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-)
+import "time"
 
 // Exceeded is the rejection of a client that is over limit_failures.
 type Exceeded struct {
@@ -20,12 +16,3 @@ func (e *Exceeded) Error() string {
 }
 
 func (e *Exceeded) Unwrap() error { return e.Reason }
-
-// clientsLimited counts the clients that came over the limit.
-var clientsLimited = prometheus.NewCounter(prometheus.CounterOpts{
-	Name: "caddy_sesame_clients_limited_total",
-	Help: "Clients that came over limit_failures, each once in a while.",
-})
-
-// Metrics are this package's metrics, for all limits of the process.
-func Metrics() []prometheus.Collector { return []prometheus.Collector{clientsLimited} }

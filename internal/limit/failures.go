@@ -166,7 +166,6 @@ func (f *Failures) Note(c Client) Failure {
 	slot.forgiven.Store(min(max(slot.forgiven.Load(), now)+f.interval, now+f.most))
 	if noted.Wait > 0 && (slot.told == 0 || now-slot.told >= f.most) {
 		noted.First, slot.told = true, now
-		clientsLimited.Inc()
 	}
 	return noted
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -53,8 +52,9 @@ type Watcher struct {
 	logger   *zap.Logger
 	ctx      context.Context // canceled by Stop
 	cancel   context.CancelFunc
-	spare    sync.Pool // of *guarded, of short responses
-	changing Changing  // nil if changes aren't known
+	spare    sync.Pool      // of *guarded, of short responses
+	changing Changing       // nil if changes aren't known
+	ended    *atomic.Uint64 // how many responses were ended
 	nudged   chan struct{}
 
 	mu      sync.Mutex
@@ -66,10 +66,13 @@ type Watcher struct {
 // returns the rows of the users that exist; logger gets a line for each
 // response that is ended.
 func New(interval time.Duration, lookup func(context.Context, []userstore.Key) (map[userstore.Key]*userstore.User, error), logger *zap.Logger) *Watcher {
-	w := &Watcher{interval: interval, lookup: lookup, logger: logger, nudged: make(chan struct{}, 1)}
+	w := &Watcher{interval: interval, lookup: lookup, logger: logger, ended: new(atomic.Uint64), nudged: make(chan struct{}, 1)}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
 }
+
+// CountIn has the responses that are ended counted. Call it before Guard.
+func (w *Watcher) CountIn(ended *atomic.Uint64) { w.ended = ended }
 
 // Changing are rows of users whose changes are known.
 type Changing interface {
@@ -203,7 +206,7 @@ func (g *guarded) end(why Reason) {
 	if c := g.watcher.logger.Check(level, "a response was ended before its time"); c != nil {
 		c.Write(zap.Error(why), userField(g.key))
 	}
-	cut.Inc()
+	g.watcher.ended.Add(1)
 	g.writer.ended.Store(true)
 	g.cancel(why)
 }
@@ -458,15 +461,6 @@ func (g *guarded) endUnlessFor(user *userstore.User) {
 		}
 	}
 }
-
-// cut counts the responses that were ended early.
-var cut = prometheus.NewCounter(prometheus.CounterOpts{
-	Name: "caddy_sesame_responses_cut_total",
-	Help: "Long responses that were cut off since their user may no longer log in.",
-})
-
-// Metrics are the metrics of this package, for all watchers of the process.
-func Metrics() []prometheus.Collector { return []prometheus.Collector{cut} }
 
 // Interface guards
 var (
