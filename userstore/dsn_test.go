@@ -16,7 +16,13 @@ func FuzzDSN(f *testing.F) {
 		"root:hush-hush@udp(x)/y", "root:hush-hush@tcp(db/app", "root:hush-hush/app", "root:hush-hush@tcp(db)/a%zz", "hush-hush", "/", "", "@/",
 		"root:hush-hush@tcp([::1]:3306)/app?multiStatements=true&interpolateParams=true&clientFoundRows=true&allowAllFiles=true&parseTime=true&columnsWithAlias=true",
 		"root:hush-hush@tcp(db)/app?timeout=30s&readTimeout=1ms&charset=latin1&collation=latin1_swedish_ci&loc=Europe%2FParis&sql_mode=ANSI&autocommit=0",
-		"root:hush-hush@tcp(db)/app?tls=custom", "root:hush-hush@tcp(db)/app?timeout=hush-hush-2", "root:hush-hush@tcp(db)/app?serverPubKey=x&connectionAttributes=a:b",
+		"\ufeffroot:hush-hush@tcp(db)/app", "jdbc:mysql://root:hush-hush@db/app", "mysql://root:hush-hush@db/app", "root:hush-hush@tcp(db)/a\nb", "root:hush-hush\x00@tcp(db)/app", "DSN=root:hush-hush@tcp(db)/app",
+		`"root:hush-hush@tcp(db)/app"`, " root:hush-hush@tcp(db)/app", "root:hush-hush@db/app", "root:hush-hush@tcp(db)/app/users", "root:hush-hush@unix(app)/app", "root:hush-hush@tcp(db)/app&a=b", "tcp(db)/app",
+		"root:hush-hush@tcp(http://db)/app", "root:hush-hush@tcp(/run/mysqld.sock)/app", "root:hush-hush@tcp(a,b)/app", "root:hush-hush@tcp(d b)/app", "root:hush-hush@tcp(d\x01b)/app", "root:hush-hush@tcp(::1:3306)/app",
+		"root:hush-hush@tcp(2001:db8::1)/app", "root:hush-hush@tcp(a:b:c)/app", "root:hush-hush@tcp([::1)/app", "root:hush-hush@tcp(db:+1)/app", "root:hush-hush@tcp(:1)/app", "root:hush-hush@tcp([fe80::1%eth0]:1)/app",
+		"root:hush-hush@tcp([fe80::1%%]:1)/app", "root:hush-hush@tcp([::1%eth0]:1)/app", "root:hush-hush@tcp(a%b:1)/app", "root:hush-hush@tcp(db)/app?&tls", "root:hush-hush@tcp(db)/app?tls=", "root:hush-hush@tcp(db)/app?loc=Nowhere",
+		"root:hush-hush@tcp(db)/app?maxAllowedPacket=x", "root:hush-hush@tcp(db)/app?parseTime=maybe", "root:hush-hush@tcp(db)/app?sslmode=require", "root:hush-hush@tcp(db)/app?TLS=true", "root:hush-hush@tcp(db)/app?a-b=c",
+		"root:hush-hush@tcp(db)/app?connectionAttributes=a:b", "root:hush-hush@tcp(db)/app?tls=custom", "root:hush-hush@tcp(db)/app?timeout=hush-hush-2", "root:hush-hush@tcp(db)/app?serverPubKey=x&connectionAttributes=a:b",
 	} {
 		f.Add(seed)
 	}

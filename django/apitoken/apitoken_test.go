@@ -250,23 +250,72 @@ func BenchmarkKnox(b *testing.B) {
 // signed. Only the key's own signature is accepted, and only with its
 // algorithm.
 func FuzzJWT(f *testing.F) {
-	jwts := newJWTs(f, apitoken.JWTSettings{})
+	all := []*apitoken.JWTs{
+		newJWTs(f, apitoken.JWTSettings{}),
+		newJWTs(f, apitoken.JWTSettings{Issuer: []string{"i"}, Audience: []string{"a"}, CheckRevokeToken: true, Leeway: 1}),
+		newJWTs(f, apitoken.JWTSettings{WithoutJTI: true, WithoutTokenType: true, IgnoreIsActive: true}),
+	}
 	f.Add(goodHeader, goodClaims, signHS256("other", goodHeader, goodClaims))
+	f.Add(`{"alg":"HS512"}`, goodClaims, "token")
+	f.Add(`{"alg":"HS256","crit":["exp"]}`, goodClaims, "..")
+	f.Add(`{"alg":"HS256","b64":false,"typ":1}`, goodClaims, "a.b.c.d")
+	claims := strings.TrimSuffix(goodClaims, "}") + `,"iss":"i","aud":"a","nbf":1700000000,"hash_password":"0CC175B9C0F1B6A831C399E269772661"}`
+	for _, with := range [][2]string{
+		{"", ""},
+		{"1700000300", "1700000000"},
+		{`"exp"`, `"x"`},
+		{"1700000300", `"1700000300"`},
+		{"1700000300", "1e400"},
+		{"1700000300", "253402300800"},
+		{"1700000000", `" +1_700_000_000"`},
+		{"1700000000", "false"},
+		{"1700000000", "true"},
+		{"1700000000", "[]"},
+		{"1700000000", "1700000001"},
+		{"1700000000", "-1.5"},
+		{`"0123"`, `"\ud83d"`},
+		{`"0123"`, "123"},
+		{`"jti"`, `"x"`},
+		{`"i"`, `"x"`},
+		{`"i"`, `null`},
+		{`"iss"`, `"x"`},
+		{`"a"`, `["x"]`},
+		{`"a"`, `["x","a"]`},
+		{`"a"`, `[1]`},
+		{`"a"`, `7`},
+		{`"aud"`, `"x"`},
+		{"access", "refresh"},
+		{`"token_type"`, `"x"`},
+		{`"user_id"`, `"User_ID"`},
+		{`"42"`, "[42]"},
+		{`"42"`, "42"},
+		{`"42"`, `""`},
+		{`"42"`, "4.2"},
+		{`"hash_password"`, `"x"`},
+		{"}", ",}"},
+	} {
+		f.Add(goodHeader, strings.Replace(claims, with[0], with[1], 1), "")
+	}
 	f.Add(`{"alg":"none"}`, goodClaims, "a.b.c")
 	f.Add(goodHeader, `{"exp":1e10,"jti":"","token_type":"access","user_id":7}`, signHS256(testKey, "{}", goodClaims))
 	f.Fuzz(func(t *testing.T, header, claims, token string) {
-		if parsed, err := jwts.Parse(token, now); err == nil {
-			t.Errorf("%q is accepted for user %q", token, parsed.UserID())
-		}
-		parsed, err := jwts.Parse(signHS256(testKey, header, claims), now)
-		if err != nil {
-			return
-		}
-		if !strings.Contains(header, "HS256") && !strings.Contains(header, `\u`) {
-			t.Errorf("accepted with the header %q", header)
-		}
-		if parsed.UserID() == "" || !parsed.Expires().After(now) {
-			t.Errorf("%q: user %q, until %v", claims, parsed.UserID(), parsed.Expires())
+		for _, jwts := range all {
+			if parsed, err := jwts.Parse(token, now); err == nil {
+				t.Errorf("%q is accepted for user %q", token, parsed.UserID())
+			}
+			parsed, err := jwts.Parse(signHS256(testKey, header, claims), now)
+			if err != nil {
+				continue
+			}
+			if !strings.Contains(header, "HS256") && !strings.Contains(header, `\u`) {
+				t.Errorf("accepted with the header %q", header)
+			}
+			if parsed.UserID() == "" || !parsed.Expires().Add(jwts.Settings().Leeway).After(now) {
+				t.Errorf("%q: user %q, until %v", claims, parsed.UserID(), parsed.Expires())
+			}
+			if err := jwts.Verify(&parsed, apitoken.User{Password: "a"}); err == nil && !jwts.Settings().IgnoreIsActive {
+				t.Errorf("%q: a user who isn't active is accepted", claims)
+			}
 		}
 	})
 }
@@ -275,6 +324,9 @@ func FuzzJWT(f *testing.F) {
 func FuzzHeader(f *testing.F) {
 	f.Add("Token 0123456789")
 	f.Add("tOKEN\v0123456789 x")
+	for _, header := range []string{"", "Token", "Token ", " Token\t0123456789 ", "Bearer 0123456789", "Token \xff0123456789", "Token\u00a00123456789", "Token 0123456789\x00"} {
+		f.Add(header)
+	}
 	f.Fuzz(func(t *testing.T, header string) {
 		token, err := apitoken.FromHeader(header, "Token")
 		if err != nil {

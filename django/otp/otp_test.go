@@ -50,6 +50,9 @@ func TestWrongCodesLockForTwiceAsLong(t *testing.T) {
 	}
 }
 
+// wrongData are columns of allauth's that can't be right.
+var wrongData = []string{"", "[]", `{}`, `{"secret":1}`, `{"secret":"1"}`, `{"seed":"a","used_mask":"0"}`, `{"seed":"a","used_mask":-1}`, `{"migrated_codes":[1]}`, `{"migrated_codes":"a"}`}
+
 func TestRowThatCantBeRightIsRejected(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*otp.TOTPDevice){
@@ -69,7 +72,7 @@ func TestRowThatCantBeRightIsRejected(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, data := range []string{"", "[]", `{}`, `{"secret":1}`, `{"secret":"1"}`, `{"seed":"a","used_mask":"0"}`, `{"seed":"a","used_mask":-1}`, `{"migrated_codes":[1]}`, `{"migrated_codes":"a"}`} {
+	for _, data := range wrongData {
 		_, totpErr := allauth.VerifyTOTP(data, "000000", time.Unix(59, 0))
 		_, codeErr := allauth.UseRecoveryCode(data, "00000000")
 		if totpErr != otp.ErrRow || codeErr != otp.ErrRow {
@@ -141,6 +144,17 @@ func FuzzAllauth(f *testing.F) {
 	f.Add(`{"secret":"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"}`, "287082")
 	f.Add(`{"seed":"seed","used_mask":5,"x":[NaN]}`, "12345678")
 	f.Add(`{"migrated_codes":["a","a"],"migrated_codes":["b"]}`, "b")
+	f.Add(`{"migrated_codes":["a","b","c"],"x":{"y":null}}`, "b")
+	f.Add(`{"seed":null,"secret":null,"used_mask":null}`, "000000")
+	f.Add(`{"secret":"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"}`, "000000")
+	for _, data := range wrongData {
+		f.Add(data, "00000000")
+	}
+	for _, v := range readVectors(f) {
+		if v.Question.Do != "totp" && v.Answer.OK {
+			f.Add(v.Question.Data, v.Question.Code)
+		}
+	}
 	allauth, err := otp.NewAllauth(otp.AllauthSettings{})
 	if err != nil {
 		f.Fatal(err)
@@ -167,6 +181,12 @@ func FuzzAllauth(f *testing.F) {
 // FuzzTOTP reads any row and code: an accepted code increases last_t.
 func FuzzTOTP(f *testing.F) {
 	f.Add(device6238.Key, int64(30), int64(0), 8, int64(1), int64(0), int64(-1), "94287082", int64(59))
+	f.Add("x", int64(0), int64(0), 6, int64(1), int64(0), int64(0), "000000", int64(59))
+	for _, v := range readVectors(f) {
+		if q := &v.Question; q.Do == "totp" && v.Answer.OK {
+			f.Add(q.Device.Key, q.Device.Step, q.Device.T0, q.Device.Digits, q.Device.Tolerance, q.Device.Drift, q.Device.LastT, q.Code, q.Now)
+		}
+	}
 	f.Add("00", int64(1), int64(-1<<62), 9, int64(100), int64(1<<62), int64(-1<<62), " 1 ", int64(-1))
 	f.Fuzz(func(t *testing.T, key string, step, t0 int64, digits int, tolerance, drift, lastT int64, code string, at int64) {
 		device := otp.TOTPDevice{Key: key, Step: step, T0: t0, Digits: digits, Tolerance: tolerance, Drift: drift, LastT: lastT}

@@ -3,6 +3,8 @@ package password_test
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,30 +54,33 @@ func TestEachHasherAcceptsWhatItMakes(t *testing.T) {
 	}
 }
 
+// uncheckable are hashes with why they can't be checked.
+var uncheckable = map[string]error{
+	password.MakeUnusable():               password.ErrUnusable,
+	"!":                                   password.ErrUnusable,
+	"":                                    password.ErrUnknownHasher,
+	"crypt$$x":                            password.ErrUnknownHasher,
+	"md5$salt$" + strings.Repeat("0", 32): password.ErrUnknownHasher, // not in use
+	strings.Repeat("0", 32):               password.ErrUnknownHasher,
+	"pbkdf2_sha256$1$salt":                password.ErrMalformed,
+	"pbkdf2_sha256$+1$salt$x":             password.ErrMalformed,
+	"pbkdf2_sha256$01$salt$x":             password.ErrMalformed,
+	"pbkdf2_sha256$0$salt$x":              password.ErrMalformed,
+	"pbkdf2_sha256$1$$x":                  password.ErrMalformed,
+	"bcrypt_sha256$$2x$04$" + strings.Repeat("u", 53):             password.ErrMalformed,
+	"scrypt$3$salt$8$1$x":                                         password.ErrMalformed,
+	"argon2$argon2d$v=19$m=16,t=1,p=1$c2FsdHNhbHQ$c2FsdHNhbHQ":    password.ErrUnsupported,
+	"argon2$argon2id$v=16$m=16,t=1,p=1$c2FsdHNhbHQ$c2FsdHNhbHQ":   password.ErrUnsupported,
+	"argon2$argon2id$v=19$m=7,t=1,p=1$c2FsdHNhbHQ$c2FsdHNhbHQ":    password.ErrMalformed,
+	"argon2$argon2id$v=19$m=16,t=1,p=1$c2FsdA$c2FsdHNhbHQ":        password.ErrMalformed,
+	"argon2$argon2id$v=19$m=16,t=1,p=1$c2FsdHNhbHQ$c2Fsd\nHNhbHQ": password.ErrMalformed,
+	"argon2$argon2id$v=19$m=16,t=1,p=1$c2FsdHNhbHR$c2FsdHNhbHQ":   password.ErrMalformed,
+}
+
 func TestHashThatCantBeCheckedSaysWhy(t *testing.T) {
 	t.Parallel()
 	h := newHashers(t, password.DefaultHashers()...)
-	for encoded, want := range map[string]error{
-		password.MakeUnusable():               password.ErrUnusable,
-		"!":                                   password.ErrUnusable,
-		"":                                    password.ErrUnknownHasher,
-		"crypt$$x":                            password.ErrUnknownHasher,
-		"md5$salt$" + strings.Repeat("0", 32): password.ErrUnknownHasher, // not in use
-		strings.Repeat("0", 32):               password.ErrUnknownHasher,
-		"pbkdf2_sha256$1$salt":                password.ErrMalformed,
-		"pbkdf2_sha256$+1$salt$x":             password.ErrMalformed,
-		"pbkdf2_sha256$01$salt$x":             password.ErrMalformed,
-		"pbkdf2_sha256$0$salt$x":              password.ErrMalformed,
-		"pbkdf2_sha256$1$$x":                  password.ErrMalformed,
-		"bcrypt_sha256$$2x$04$" + strings.Repeat("u", 53):             password.ErrMalformed,
-		"scrypt$3$salt$8$1$x":                                         password.ErrMalformed,
-		"argon2$argon2d$v=19$m=16,t=1,p=1$c2FsdHNhbHQ$c2FsdHNhbHQ":    password.ErrUnsupported,
-		"argon2$argon2id$v=16$m=16,t=1,p=1$c2FsdHNhbHQ$c2FsdHNhbHQ":   password.ErrUnsupported,
-		"argon2$argon2id$v=19$m=7,t=1,p=1$c2FsdHNhbHQ$c2FsdHNhbHQ":    password.ErrMalformed,
-		"argon2$argon2id$v=19$m=16,t=1,p=1$c2FsdA$c2FsdHNhbHQ":        password.ErrMalformed,
-		"argon2$argon2id$v=19$m=16,t=1,p=1$c2FsdHNhbHQ$c2Fsd\nHNhbHQ": password.ErrMalformed,
-		"argon2$argon2id$v=19$m=16,t=1,p=1$c2FsdHNhbHR$c2FsdHNhbHQ":   password.ErrMalformed,
-	} {
+	for encoded, want := range uncheckable {
 		if _, err := h.Verify("secret", encoded); err != want {
 			t.Errorf("%q: %v, not %v", encoded, err, want)
 		}
@@ -212,6 +217,19 @@ func FuzzVerify(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
+		f.Add("secret", encoded)
+		f.Add("another", encoded)
+	}
+	for _, encoded := range slices.Sorted(maps.Keys(uncheckable)) {
+		f.Add("secret", encoded)
+	}
+	for _, encoded := range []string{
+		"pbkdf2_sha1$11$salt$x", "argon2$argon2i$v=19$m=128,t=1,p=1$c2FsdHNhbHQ$c2FsdHNhbHQ", "argon2$argon2id$v=19$m=16,t=3,p=1$c2FsdHNhbHQ$c2FsdHNhbHQ",
+		"argon2$argon2id$v=19$m=16,t=1$c2FsdHNhbHQ$c2FsdHNhbHQ", "argon2$argon2id$v=19$m=16,t=1,q=1$c2FsdHNhbHQ$c2FsdHNhbHQ", "argon2$argon2id$v=19$m=16,t=x,p=1$c2FsdHNhbHQ$c2FsdHNhbHQ",
+		"argon2$argon2id$v=19$m=16,t=1,p=1$c2FsdHNhbHQ$c2FsdA", "argon2$argon2x$v=19$m=16,t=1,p=1$c2FsdHNhbHQ$c2FsdHNhbHQ", "argon2$$m=16$x$y",
+		"bcrypt$$2b$+4$" + strings.Repeat("u", 53), "bcrypt$$2b$05$" + strings.Repeat("u", 53), "bcrypt$$2b$04$" + strings.Repeat("u", 21) + "x" + strings.Repeat("u", 31), "bcrypt$$2b$04$u",
+		"scrypt$4$salt$1$3$x", "scrypt$1024$salt$8$1$x", "scrypt$4$salt$x$1$x", "scrypt$4$salt", "scrypt$65536$salt$1$1$x", "sha1$$" + strings.Repeat("0", 40), "md5$salt",
+	} {
 		f.Add("secret", encoded)
 	}
 	f.Fuzz(func(t *testing.T, plain, encoded string) {

@@ -15,6 +15,10 @@ func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"_auth_user_id":"42","_auth_user_backend":"b","_auth_user_hash":"h","x":[1.5e-3,NaN,{"a":null}]}`,
 		`{"_auth_user_id":42}`, `{"\u005fauth_user_id":"\ud83d\ude00"}`, "{\"a\":\"\xe4\"} ", `{"a":1}{`, `[]`, `{"_session_expiry":1}`,
+		`{"_session_expiry":true}`, `{"_session_expiry":0.0}`, `{"_session_expiry":-1.5e0}`, `{"_session_expiry":1e400}`, `{"_session_expiry":[]}`, `{"_session_expiry":[1]}`,
+		`{"_session_expiry":"2023-11-14T22:13:20.5+00:00"}`, `{"_session_expiry":"2023-11-14T22:13:20"}`, `{"_session_expiry":"soon"}`,
+		`{"_auth_user_id":"7","_auth_user_backend":"django.contrib.auth.backends.ModelBackend","_auth_user_hash":"","_session_expiry":60}`,
+		`{"_auth_user_id":null}`, `{"_auth_user_id":4.2}`, `{"_auth_user_id":-7}`, `{"_auth_user_id":[7]}`, `{"_auth_user_id":{}}`, `{"_auth_user_id":"7","_auth_user_backend":1,"_auth_user_hash":2}`,
 	} {
 		f.Add(seed)
 	}

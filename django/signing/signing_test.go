@@ -167,6 +167,16 @@ func FuzzLoads(f *testing.F) {
 	}
 	f.Add(signer.Dumps([]byte(`{"a":1}`), false, now))
 	f.Add(signer.Dumps([]byte(strings.Repeat(`{"a":1}`, 100)), true, now))
+	// Without the signature, which is made below.
+	for _, data := range []string{`{"a":1}`, strings.Repeat(`{"a":1}`, 100), strings.Repeat("x", limit), strings.Repeat("x", limit+1)} {
+		for _, at := range []time.Time{now, now.Add(-2 * time.Hour), now.Add(time.Hour), time.Unix(0, 0), time.Unix(-1, 0)} {
+			dumped := signer.Dumps([]byte(data), true, at)
+			f.Add(dumped[:strings.LastIndexByte(dumped, ':')])
+		}
+	}
+	for _, value := range []string{"e30:1rBM9k", "e30:", "e30:1-", "e30:aaaaaaaaaaaaaaaaaaaa", "e=0:1rBM9k", ".e30:1rBM9k", ".eJw:1rBM9k", ".eJwBAAAAAAAB:1rBM9k", "\xff:1rBM9k", "e30"} {
+		f.Add(value)
+	}
 	f.Add("eA=A:1")
 	f.Add(".:-")
 	f.Fuzz(func(t *testing.T, text string) {

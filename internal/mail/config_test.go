@@ -1,8 +1,10 @@
 package mail
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,53 +54,56 @@ func TestURLsAreRead(t *testing.T) {
 	}
 }
 
+// wrongURLs have what is wrong with each; those with nothing are right.
+var wrongURLs = map[string]string{
+	"":                                       "smtp is missing",
+	"mail.example.com":                       "begins with smtps:// or smtp://",
+	"mailer:" + hush + "@h":                  "begins with smtps:// or smtp://",
+	"mailer:" + hush + "://x@h":              "must begin with smtps://",
+	"ssl://mailer:" + hush + "@h":            "not with ssl://; did you mean smtps://?",
+	"starttls://h":                           "did you mean smtp://?",
+	"smpt://h":                               "did you mean smtp://?",
+	"smtpss://h":                             "did you mean smtps://?",
+	"ftp://h":                                "not with ftp://",
+	"smtps://":                               "the host is missing",
+	"smtps://mailer:" + hush + "@":           "the host is missing",
+	"smtps://mailer@h":                       "a user without a password",
+	"smtps://mailer:@h":                      "a user without a password",
+	"smtps://:" + hush + "@h":                "the user in front of the password is missing",
+	"smtps://mailer:" + hush + "%@h":         "write %25 for a %",
+	"smtps://mailer:" + hush + "@h:0":        "a number from 1 to 65535",
+	"smtps://mailer:" + hush + "@h:x":        "a number from 1 to 65535",
+	"smtps://mailer:" + hush + "@h:587":      "port 587 is for STARTTLS",
+	"smtp://mailer:" + hush + "@h:465":       "port 465 is for TLS from the beginning",
+	"smtps://h?tls=1":                        `there is "?" behind the host`,
+	"smtps://h/x":                            `there is "/" behind the host`,
+	"smtps://h h":                            "no name or address of a server",
+	"smtps://2001:db8::1":                    "",
+	"smtps://[2001:db8::1]":                  "",
+	"smtps://[2001:db8::1":                   "no name or address of a server",
+	"smtps://2001:db8::1]":                   "no name or address of a server",
+	"smtps://[]":                             "the host is missing",
+	"smtps://[]:465":                         "the host is missing",
+	"smtps://:465":                           "the host is missing",
+	"smtps://h:+465":                         "a number from 1 to 65535",
+	"smtps://fe80::1%eth0":                   "an address with a zone",
+	"smtps://[fe80::1%25eth0]:465":           "an address with a zone",
+	"smtp://[::%0\x00":                       "no name or address of a server",
+	"smtp://[::%0\x00]":                      "an address with a zone",
+	"smtp://[::1%lo\r\nQUIT]:25":             "an address with a zone",
+	"smtp://127.0.0.1%lo":                    "no name or address of a server",
+	"smtp://h\r\n":                           "no name or address of a server",
+	"smtps://mailer:{env.MAIL_TEST_NONE}@h":  "the environment variable MAIL_TEST_NONE is empty or not set",
+	"smtps://mailer:{env.MAIL_TEST_LINES}@h": "line break",
+	"smtps://mailer:" + hush + "{env.X@h":    "closing brace",
+	"{env.MAIL_TEST_WRONG}":                  "begins with smtps:// or smtp://",
+	"smtps://{env.MAIL_TEST_WRONG}":          "a number from 1 to 65535",
+}
+
 func TestWrongURLsAreRejectedAndNotShown(t *testing.T) {
 	t.Setenv("MAIL_TEST_WRONG", "mailer:"+hush+"@mail.example.com")
 	t.Setenv("MAIL_TEST_LINES", hush+"\nx")
-	for url, want := range map[string]string{
-		"":                                       "smtp is missing",
-		"mail.example.com":                       "begins with smtps:// or smtp://",
-		"mailer:" + hush + "@h":                  "begins with smtps:// or smtp://",
-		"mailer:" + hush + "://x@h":              "must begin with smtps://",
-		"ssl://mailer:" + hush + "@h":            "not with ssl://; did you mean smtps://?",
-		"starttls://h":                           "did you mean smtp://?",
-		"smpt://h":                               "did you mean smtp://?",
-		"smtpss://h":                             "did you mean smtps://?",
-		"ftp://h":                                "not with ftp://",
-		"smtps://":                               "the host is missing",
-		"smtps://mailer:" + hush + "@":           "the host is missing",
-		"smtps://mailer@h":                       "a user without a password",
-		"smtps://mailer:@h":                      "a user without a password",
-		"smtps://:" + hush + "@h":                "the user in front of the password is missing",
-		"smtps://mailer:" + hush + "%@h":         "write %25 for a %",
-		"smtps://mailer:" + hush + "@h:0":        "a number from 1 to 65535",
-		"smtps://mailer:" + hush + "@h:x":        "a number from 1 to 65535",
-		"smtps://mailer:" + hush + "@h:587":      "port 587 is for STARTTLS",
-		"smtp://mailer:" + hush + "@h:465":       "port 465 is for TLS from the beginning",
-		"smtps://h?tls=1":                        `there is "?" behind the host`,
-		"smtps://h/x":                            `there is "/" behind the host`,
-		"smtps://h h":                            "no name or address of a server",
-		"smtps://2001:db8::1":                    "",
-		"smtps://[2001:db8::1]":                  "",
-		"smtps://[2001:db8::1":                   "no name or address of a server",
-		"smtps://2001:db8::1]":                   "no name or address of a server",
-		"smtps://[]":                             "the host is missing",
-		"smtps://[]:465":                         "the host is missing",
-		"smtps://:465":                           "the host is missing",
-		"smtps://h:+465":                         "a number from 1 to 65535",
-		"smtps://fe80::1%eth0":                   "an address with a zone",
-		"smtps://[fe80::1%25eth0]:465":           "an address with a zone",
-		"smtp://[::%0\x00":                       "no name or address of a server",
-		"smtp://[::%0\x00]":                      "an address with a zone",
-		"smtp://[::1%lo\r\nQUIT]:25":             "an address with a zone",
-		"smtp://127.0.0.1%lo":                    "no name or address of a server",
-		"smtp://h\r\n":                           "no name or address of a server",
-		"smtps://mailer:{env.MAIL_TEST_NONE}@h":  "the environment variable MAIL_TEST_NONE is empty or not set",
-		"smtps://mailer:{env.MAIL_TEST_LINES}@h": "line break",
-		"smtps://mailer:" + hush + "{env.X@h":    "closing brace",
-		"{env.MAIL_TEST_WRONG}":                  "begins with smtps:// or smtp://",
-		"smtps://{env.MAIL_TEST_WRONG}":          "a number from 1 to 65535",
-	} {
+	for url, want := range wrongURLs {
 		cfg := &Config{SMTP: url, From: "a@example.com"}
 		_, err := cfg.provisioned()
 		switch {
@@ -220,6 +225,9 @@ func TestOptionsAreReadFromACaddyfile(t *testing.T) {
 // show a password.
 func FuzzURL(f *testing.F) {
 	for _, url := range []string{"smtps://u:p@h", "smtp://h:1", "smtp://[::1]:25/", "smtps://u:%zz@h", "{}", "smtps://{env.X}:{env.X}@{env.X}:{env.X}", "smtp://@", "smtps://u:{@h", "smtp://[::%0\x00", "smtp://[::%0\x00]:1"} {
+		f.Add(url)
+	}
+	for _, url := range slices.Sorted(maps.Keys(wrongURLs)) {
 		f.Add(url)
 	}
 	f.Fuzz(func(t *testing.T, url string) {
