@@ -24,6 +24,7 @@ type decoder struct {
 	base     string                // the files' name without its number
 	checksum binlog.Checksum
 	isOpen   bool // a transaction has begun
+	xa       xaTransactions
 
 	followed map[string]map[string]int // tables by schema and name
 	schemas  []string                  // in lower case
@@ -40,7 +41,7 @@ func newDecoder(source userstore.FollowSource, s *server, end logEnd, v *visible
 	made := &decoder{
 		source: source, server: s, definitions: d, visible: v, logger: source.Logger,
 		at: end.at, base: baseOf(end.file),
-		followed: make(map[string]map[string]int), tables: make(map[uint64]*mapped),
+		followed: make(map[string]map[string]int), tables: make(map[uint64]*mapped), xa: newXATransactions(),
 	}
 	for i, table := range source.Tables {
 		schema, name := made.fold(table.Schema), made.fold(table.Name)
@@ -138,10 +139,16 @@ func (d *decoder) report(head binlog.Header, body []byte, isCut bool, feed users
 		id, err := binlog.ParseGTID(body)
 		d.visible.transaction(&id)
 		return err
+	case binlog.MariaGTID:
+		return d.mariaGTID(body)
 	case binlog.AnonymousGTID, binlog.TaggedGTID:
 		d.visible.transaction(nil)
 		return nil
-	case binlog.XID, binlog.XAPrepare:
+	case binlog.XID:
+		d.ended()
+		return nil
+	case binlog.XAPrepare:
+		d.xa.prepared()
 		d.ended()
 		return nil
 	case binlog.ExecuteLoadQuery:
@@ -151,7 +158,7 @@ func (d *decoder) report(head binlog.Header, body []byte, isCut bool, feed users
 		}
 		return nil
 	case binlog.Stop, binlog.IntVar, binlog.BeginLoadQuery, binlog.AppendBlock, binlog.DeleteFile, binlog.Rand, binlog.UserVar, binlog.Ignorable, binlog.RowsQuery, binlog.PreviousGTIDs,
-		binlog.TransactionContext, binlog.ViewChange, binlog.MariaAnnotateRows, binlog.MariaGTID, binlog.MariaGTIDList,
+		binlog.TransactionContext, binlog.ViewChange, binlog.MariaAnnotateRows, binlog.MariaGTIDList,
 		binlog.MariaStartEncryption:
 		return nil // they change nothing, or belong to a statement that follows
 	default:
@@ -159,6 +166,16 @@ func (d *decoder) report(head binlog.Header, body []byte, isCut bool, feed users
 		d.ended()
 		return nil
 	}
+}
+
+// mariaGTID notes the XA transaction that begins.
+func (d *decoder) mariaGTID(body []byte) error {
+	id, isXA, err := binlog.ParseMariaGTID(body)
+	if isXA {
+		d.xa.start(id, true)
+		d.isOpen = true
+	}
+	return err
 }
 
 // ended notes the end of a transaction.
@@ -172,6 +189,7 @@ func (d *decoder) changedAll(feed userstore.Feed, isStructure bool, why string) 
 	if isStructure {
 		d.definitions.outdated()
 	}
+	d.xa.changes = true
 	feed.ChangedAll(d.at, isStructure, why)
 }
 
@@ -186,10 +204,17 @@ func (d *decoder) statement(kind binlog.Type, body []byte, isCut bool, feed user
 	case err != nil:
 		return err
 	}
-	switch q.Effect(d.schemas) {
-	case binlog.ChangesRows:
+	does, id, isNamed := q.XA()
+	switch effect := q.Effect(d.schemas); {
+	case does == "COMMIT":
+		d.commitPrepared(id, isNamed, feed)
+	case does == "START":
+		d.xa.start(id, isNamed)
+	case does == "ROLLBACK":
+		d.xa.forget(id)
+	case effect == binlog.ChangesRows:
 		d.changedAll(feed, false, "a statement in the binlog instead of rows")
-	case binlog.ChangesTables:
+	case effect == binlog.ChangesTables:
 		d.changedAll(feed, true, "a statement that may change tables")
 	}
 	switch {
@@ -199,6 +224,16 @@ func (d *decoder) statement(kind binlog.Type, body []byte, isCut bool, feed user
 		d.ended()
 	}
 	return nil
+}
+
+// commitPrepared reports what the commit of a prepared transaction changes: its rows are
+// in the log since it was prepared, and visible from now on.
+func (d *decoder) commitPrepared(id binlog.XAName, isNamed bool, feed userstore.Feed) {
+	if !d.xa.mayHaveChanged(id, isNamed) {
+		return
+	}
+	d.visible.finishing(id, isNamed, d.at)
+	d.changedAll(feed, false, "XA COMMIT")
 }
 
 // payload reports what the events of a compressed transaction change.
@@ -322,6 +357,7 @@ func (d *decoder) rows(kind binlog.Type, body []byte, isCut bool, feed userstore
 	case table == nil:
 		return nil
 	}
+	d.xa.changes = true
 	keys, ok := d.keys(rows, table, isCut)
 	switch {
 	case !ok:

@@ -124,20 +124,6 @@ func TestChangesOfTablesThatAreNotLoggedAreNoticed(t *testing.T) {
 	f.expect(t, server, []string{"structure", "users *"}, "UPDATE users SET n = n + 1")
 }
 
-// TestXAIsReportedWhenItBecomesVisible prepares a transaction, whose rows are in the log
-// long before they are visible.
-func TestXAIsReportedWhenItBecomesVisible(t *testing.T) {
-	t.Parallel()
-	server := startServer(t)
-	name := database(t, server, "xa", usersTable, "INSERT INTO users (id, name) VALUES (1, 'ann')")
-	f := start(t, sourceOf(t, server, name, "users id"))
-	f.expect(t, server, []string{"users 1"}, "BEGIN NOT ATOMIC XA START 'a'; UPDATE users SET n = 1; XA END 'a'; XA PREPARE 'a'; END")
-	f.expect(t, server, []string{"all"}, "XA COMMIT 'a'")
-	f.expect(t, server, []string{"users 1"}, "BEGIN NOT ATOMIC XA START 'b'; UPDATE users SET n = 2; XA END 'b'; XA PREPARE 'b'; END")
-	f.expect(t, server, nil, "XA ROLLBACK 'b'")
-	f.expect(t, server, []string{"users 1"}, "BEGIN NOT ATOMIC XA START 'c'; UPDATE users SET n = 3; XA END 'c'; XA COMMIT 'c' ONE PHASE; END")
-}
-
 // TestOtherFormsOfTheLog follows servers with options that change how events look.
 func TestOtherFormsOfTheLog(t *testing.T) {
 	t.Parallel()

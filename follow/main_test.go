@@ -86,9 +86,11 @@ func account(t *testing.T, server *testmariadb.Server, user, password string) *m
 	return cfg
 }
 
-// database makes a database with tables, and returns its name.
+// database makes a database with tables, in place of one of an earlier run, and returns
+// its name.
 func database(t *testing.T, server *testmariadb.Server, name string, statements ...string) string {
 	t.Helper()
+	exec(t, server, "", "DROP DATABASE IF EXISTS `"+strings.ReplaceAll(name, "`", "``")+"`")
 	if err := server.CreateDatabase(name); err != nil {
 		t.Fatal(err)
 	}
@@ -294,5 +296,23 @@ func (f *followed) end(t *testing.T) error {
 	case <-time.After(patience):
 		t.Fatalf("the stream hasn't ended after %s", patience)
 		return nil
+	}
+}
+
+// awaitSuccess repeats a function until it returns no error.
+func awaitSuccess(t *testing.T, do func() error) {
+	t.Helper()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.After(patience); ; {
+		err := do()
+		if err == nil {
+			return
+		}
+		select {
+		case <-poll.C:
+		case <-deadline:
+			t.Fatal(err)
+		}
 	}
 }

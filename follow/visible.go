@@ -43,6 +43,8 @@ type visible struct {
 	next   int                     // the place in ends for another one
 	isBusy bool                    // a transaction was read
 
+	unfinished []*finishing // in the order of the log
+
 	pending []numbered // of MySQL: those that weren't visible when the server was asked
 	current *binlog.GlobalID
 	lost    bool // a transaction's number isn't known
@@ -73,8 +75,11 @@ func newVisible(s *server) *visible {
 // begin sets where the stream begins. Transactions before it may not be visible yet.
 func (v *visible) begin(ctx context.Context, q querier, at userstore.LogPosition) error {
 	v.start, v.quiet, v.began = at, at, time.Now()
-	if !v.isTold || !v.byNumber {
+	switch {
+	case !v.isTold:
 		return nil
+	case !v.byNumber:
+		return v.beginFinishing(ctx, q)
 	}
 	rows, err := q.query(ctx, "SELECT @@GLOBAL.gtid_owned AS owned")
 	if err != nil {
@@ -166,10 +171,13 @@ func (v *visible) advance(to userstore.LogPosition) {
 
 // ask asks the server, see userstore.Positions.
 func (v *visible) ask(ctx context.Context, q querier) (at userstore.LogPosition, ok bool, err error) {
-	switch {
-	case !v.isTold:
+	if !v.isTold {
 		return at, false, nil
-	case v.byNumber:
+	}
+	if err := v.finished(ctx, q); err != nil {
+		return at, false, err
+	}
+	if v.byNumber {
 		return v.askNumbers(ctx, q)
 	}
 	isSettled, err := v.isSettled(ctx, q)
@@ -192,7 +200,7 @@ func (v *visible) ask(ctx context.Context, q querier) (at userstore.LogPosition,
 	if slices.Contains(v.ends, said) || said == v.quiet && isSettled {
 		v.advance(said)
 	}
-	return v.known, true, nil
+	return v.beforeUnfinished(v.known), true, nil
 }
 
 // transaction notes the number of MySQL's transaction that begins, or nil if it isn't
@@ -226,7 +234,7 @@ func (v *visible) endedByNumber(at userstore.LogPosition) {
 func (v *visible) askNumbers(ctx context.Context, q querier) (at userstore.LogPosition, ok bool, err error) {
 	v.mu.Lock()
 	asked, lost := slices.Clone(v.pending), v.lost
-	known := v.known
+	known := v.beforeUnfinished(v.known)
 	v.mu.Unlock()
 	if lost {
 		return at, false, nil
@@ -255,7 +263,7 @@ func (v *visible) askNumbers(ctx context.Context, q querier) (at userstore.LogPo
 	}
 	// Others may have been added, and some may have been merged with them.
 	v.pending = slices.DeleteFunc(v.pending, func(one numbered) bool { return !v.known.Before(one.end) })
-	return v.known, !v.lost, nil
+	return v.beforeUnfinished(v.known), !v.lost, nil
 }
 
 // gtidSet writes transactions as MySQL does.
