@@ -13,6 +13,9 @@ func TestCheckCommandRoutes(t *testing.T) {
 	plain := strings.Replace(sesame, "MATCHER ", "", 1)
 	on := func(matcher string) string { return strings.Replace(sesame, "MATCHER", matcher, 1) }
 	const proxy = "reverse_proxy localhost:9\n"
+	with := func(option, matcher string) string {
+		return strings.Replace(on(matcher), "userstore", option+"\nuserstore", 1)
+	}
 	tests := []struct {
 		name, site string
 		status     int
@@ -29,10 +32,24 @@ func TestCheckCommandRoutes(t *testing.T) {
 		{"everything below a path", on("/admin*") + proxy, 0, []string{"answers every request, unless they match path [\"/admin*\"], without sesame"}, []string{"exact path"}},
 		{"a proxy beside it", "handle /api/* {\n" + proxy + "}\nhandle {\n" + plain + proxy + "}", 0, []string{"warn  routes", `answers requests that match path ["/api/*"] without sesame`}, nil},
 		{"a block of its own for each", "handle /api/* {\n" + plain + proxy + "}\nhandle {\n" + plain + proxy + "}", 0, []string{"ok    routes"}, []string{"without sesame"}},
+		{"a proxy beside it, for any host", "}\nhttp://:9180 {\nhandle /api/* {\n" + proxy + "}\nhandle {\n" + plain + proxy + "}", 0, []string{"warn  routes", `answers requests that match path ["/api/*"] without sesame`}, nil},
+		{"everything below a path, for any host", "}\nhttp://:9180 {\n" + on("/admin*") + proxy, 0, []string{"answers every request, unless they match path [\"/admin*\"], without sesame"}, nil},
+		{"a respond in front, in a route, for any host", "}\nhttp://:9180 {\nroute {\nrespond hello\n" + plain + proxy + "}", 1, []string{"static_response answers every request in front of sesame"}, nil},
 		{"forward_auth in front", "route {\nforward_auth localhost:8 {\nuri /auth\n}\n" + plain + proxy + "}", 0, []string{"forward_auth stands in front of sesame", "Remote-User"}, []string{"without sesame", "protects nothing"}},
 		{"forward_auth behind", "route {\n" + plain + "forward_auth localhost:8 {\nuri /auth\n}\n" + proxy + "}", 0, []string{"ok    routes"}, nil},
 		{"request_body in front", "route {\nrequest_body {\nmax_size 1MB\n}\n" + plain + proxy + "}", 0, []string{"ok    access_log"}, nil},
 		{"redir in front", "route {\nredir /old /new\n" + plain + proxy + "}", 0, []string{"ok    access_log"}, nil},
+		{"the login page outside of the matcher", with("password\nlogin {\npassword\n}", "/admin*") + proxy, 1, []string{"fail  routes", "requests for /_sesame/ don't come to sesame", "the login page sends passwords to what answers there", "add /_sesame/* to what the matcher of sesame matches"}, nil},
+		{"the page for logging out outside of the matcher", with("session", "/admin*") + proxy, 0, []string{"warn  routes", "requests for /_sesame/ don't come to sesame", "no user can log out there"}, nil},
+		{"the pages outside of a handle", "handle /admin/* {\n" + with("session", "") + proxy + "}\n" + proxy, 0, []string{"requests for /_sesame/ don't come to sesame"}, nil},
+		{"the pages excluded", "@app not path /api/* /_sesame/*\n" + with("session", "@app") + proxy, 0, []string{"requests for /_sesame/ don't come to sesame"}, nil},
+		{"the pages below the matcher's path", with("reserved_path /admin/_sesame/\nsession", "/admin*") + proxy, 0, nil, []string{"don't come to sesame"}},
+		{"the pages in the matcher", "@admin path /admin* /_sesame/*\n" + with("session", "@admin") + proxy, 0, nil, []string{"don't come to sesame"}},
+		{"the pages of another handler", "handle /admin/* {\n" + with("session", "") + proxy + "}\nhandle {\n" + with("session", "") + proxy + "}", 0, nil, []string{"don't come to sesame"}},
+		{"the pages of another handler, for any host", "}\nhttp://:9180 {\nhandle /admin/* {\n" + with("session", "") + proxy + "}\nhandle {\n" + with("session", "") + proxy + "}", 0, nil, []string{"don't come to sesame"}},
+		{"the pages outside of the matcher, for any host", "}\nhttp://:9180 {\n" + with("session", "/admin*") + proxy, 0, []string{"requests for /_sesame/ don't come to sesame"}, nil},
+		{"a matcher of another kind", "@get method GET POST\n" + with("session", "@get") + proxy, 0, nil, []string{"don't come to sesame"}},
+		{"tokens without pages", on("/admin*") + proxy, 0, nil, []string{"don't come to sesame"}},
 		{"a named route", "invoke guarded\n" + proxy, 0, []string{"ok    routes"}, []string{"without sesame"}},
 	}
 	withMariaDB(t, func(t *testing.T, db *database) {

@@ -19,7 +19,7 @@ func (c *checker) checkRoutes() {
 func (c *configuration) flowFindings(of *configured) []finding {
 	for _, flow := range c.flows {
 		if strings.HasPrefix(of.path, flow.path+".") {
-			return flow.findings
+			return flow.walk.findings
 		}
 	}
 	return nil

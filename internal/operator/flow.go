@@ -12,8 +12,8 @@ import (
 // siteFlow describes how requests pass through the handlers of a site, as far as it
 // concerns sesame.
 type siteFlow struct {
-	path     string // of the site's route, in the JSON
-	findings []finding
+	path string // of the site's route, in the JSON
+	walk *flowWalk
 }
 
 // route is a route of a configuration, with the parts that decide where requests
@@ -32,6 +32,11 @@ type handlerJSON struct {
 	Status   json.RawMessage `json:"status_code"`     // of static_response
 	Rewrite  json.RawMessage `json:"rewrite"`         // of reverse_proxy
 	Response json.RawMessage `json:"handle_response"` // of reverse_proxy
+
+	// of sesame
+	ReservedPath string          `json:"reserved_path"`
+	Session      json.RawMessage `json:"session"`
+	Login        json.RawMessage `json:"login"`
 }
 
 // isForwardAuth reports whether a proxy is one that the directive forward_auth
@@ -60,15 +65,31 @@ func siteFlows(server json.RawMessage, path string) ([]siteFlow, error) {
 	if err := json.Unmarshal(server, &parsed); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
+	// The directives of a site without a host are routes of the server, one after
+	// another.
+	type site struct {
+		walk    *flowWalk
+		passage passage
+	}
+	sites := make(map[string]*site)
+	for _, r := range parsed.Routes {
+		if walk := (&flowWalk{named: parsed.Named}); sites[r.hosts()] == nil && walk.hasSesame(r) {
+			sites[r.hosts()] = &site{walk: walk}
+		}
+	}
 	var flows []siteFlow
 	for i, r := range parsed.Routes {
-		w := &flowWalk{named: parsed.Named}
-		if !w.hasSesame(r) {
+		s, at := sites[r.hosts()], path+".routes."+strconv.Itoa(i)
+		if s == nil {
 			continue
 		}
-		p := passage{}
-		w.route(r, path+".routes."+strconv.Itoa(i), &p)
-		flows = append(flows, siteFlow{path + ".routes." + strconv.Itoa(i), w.findings})
+		s.walk.route(r, at, &s.passage)
+		if s.walk.hasSesame(r) {
+			flows = append(flows, siteFlow{path: at, walk: s.walk})
+		}
+	}
+	for _, s := range sites {
+		s.walk.findKeptAway()
 	}
 	return flows, nil
 }
@@ -78,6 +99,8 @@ type flowWalk struct {
 	named    map[string]route
 	inside   []string // the named routes that are being followed
 	findings []finding
+	served   []string // the reserved paths whose pages are served
+	keptAway []pagesKeptAway
 }
 
 // passage is how far a request has come.
@@ -85,6 +108,7 @@ type passage struct {
 	isBehind    bool     // sesame, whatever the request
 	partly      []string // what matched where sesame stood
 	conditions  []string // what had to match to come here
+	routes      []route  // that lead here
 	endedBy     string   // the module that has answered every request
 	askedBefore bool     // forward_auth came before sesame
 }
@@ -112,6 +136,7 @@ func (w *flowWalk) hasSesame(r route) bool {
 func (w *flowWalk) route(r route, path string, p *passage) {
 	condition := conditionOf(r)
 	at := *p
+	at.routes = append(slices.Clip(p.routes), r)
 	if condition != "" {
 		at.conditions = append(slices.Clip(p.conditions), condition)
 	}
@@ -133,6 +158,7 @@ func (w *flowWalk) route(r route, path string, p *passage) {
 func (w *flowWalk) handler(h *handlerJSON, path string, r route, p *passage) {
 	switch {
 	case h.Module == "sesame":
+		w.lookForPages(h, path, p)
 		w.sesame(path, r, p)
 	case len(h.Routes) > 0:
 		for i, inner := range h.Routes {
