@@ -52,8 +52,9 @@ type Node struct {
 	options []string
 }
 
-// Start runs a cluster of a number of nodes. The caller calls Stop.
-func Start(size int) (*Cluster, error) {
+// Start runs a cluster of a number of nodes, with further arguments of mariadbd. The
+// caller calls Stop.
+func Start(size int, arguments ...string) (*Cluster, error) {
 	library, err := installed()
 	if err != nil {
 		return nil, err
@@ -63,7 +64,7 @@ func Start(size int) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{dir: dir}
-	if err := c.start(size, library); err != nil {
+	if err := c.start(size, library, arguments); err != nil {
 		c.Stop()
 		return nil, err
 	}
@@ -85,7 +86,7 @@ func installed() (string, error) {
 	return libraries[i], nil
 }
 
-func (c *Cluster) start(size int, library string) error {
+func (c *Cluster) start(size int, library string, arguments []string) error {
 	owner, err := ownerOf(c.dir)
 	if err != nil {
 		return err
@@ -123,6 +124,7 @@ func (c *Cluster) start(size int, library string) error {
 			"--innodb-autoinc-lock-mode=2",
 			"--innodb-fast-shutdown=1",
 		)
+		n.options = append(n.options, arguments...)
 		if n.Server, err = testmariadb.Install(dir, n.options...); err != nil {
 			return err
 		}
