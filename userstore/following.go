@@ -317,10 +317,10 @@ func (f *Following) userOf(j *joinedLog, entry *kept.Entry[leading], via *Via, v
 func (j *joinedLog) rowOf(lead *leading, via *Via) (row *ViaRow, ok bool) {
 	row = lead.row.Load()
 	v, isTold := j.plan.vias[via].(*told)
-	if !isTold || row.led == &v.led {
+	if !isTold || row.led == v.led {
 		return row, true
 	}
-	own := &ViaRow{led: &v.led, until: row.until}
+	own := &ViaRow{led: v.led, until: row.until}
 	own.values = append(own.few[:0], row.values...)
 	whose, err := v.ask(toldRow{row: own})
 	if err != nil || whose != lead.whose {

@@ -3,9 +3,11 @@ package userstore_test
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -227,6 +229,45 @@ func TestSharedSessionsAreReadByEachStore(t *testing.T) {
 	if user := one.following.Kept(session); user != nil && user.ID() != "1" {
 		t.Errorf("the session leads to user %s, and not 1", user.ID())
 	}
+	log.wantStreams(1, 1)
+}
+
+// TestFormerStoreIsFreed although rows outlive it that its lookups have kept.
+func TestFormerStoreIsFreed(t *testing.T) {
+	t.Parallel()
+	d := newUsers(t, 2)
+	d.exec(sessionTable, apiTokenTable, "INSERT INTO django_session VALUES ('s', '1', '2999-01-01')", "INSERT INTO authtoken_token VALUES ('t', '2024-01-01', 2)")
+	log := newScriptedLog(t, d)
+	cfg := userstore.Config{DSN: d.dsn(), Follow: &userstore.FollowConfig{Lease: caddy.Duration(time.Minute)}}
+	open := func() (f *followed, session, apiToken userstore.Key) {
+		bySession, byToken := sessions(), apiTokens()
+		store, err := userstore.Open(t.Context(), cfg, userstore.Needs{Vias: []*userstore.Via{bySession, byToken}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f = &followed{t: t, d: d, store: store, log: log, following: store.Follow(log)}
+		f.users = userstore.Finder{Store: store, Following: f.following}
+		f.waitUntilCurrent()
+		return f, bySession.Key("s"), byToken.Key("t")
+	}
+	var next *followed
+	var session, apiToken userstore.Key
+	former := func() weak.Pointer[userstore.MySQL] {
+		former, formerSession, formerToken := open()
+		former.keep(formerSession)
+		former.keep(formerToken)
+		next, session, apiToken = open()
+		former.close()
+		return weak.Make(former.store)
+	}()
+	defer next.close()
+	for deadline := time.Now().Add(time.Minute); former.Value() != nil; runtime.GC() {
+		if time.Now().After(deadline) {
+			t.Fatal("a store is kept after it was closed")
+		}
+	}
+	next.want(session, "p", 0)
+	next.want(apiToken, "p", 0)
 	log.wantStreams(1, 1)
 }
 

@@ -21,7 +21,7 @@ type told struct {
 	reading[toldRow]
 	plan  *plan
 	via   *Via
-	led   ledFrom
+	led   *ledFrom
 	whose byColumn // reads the users that the texts name
 	at    int      // the position of the value, which is NULL in users' rows
 	rows  rowPool

@@ -326,7 +326,7 @@ type ledFrom struct {
 // viaTable is the table of a Via while the store is being opened.
 type viaTable struct {
 	related
-	led     ledFrom
+	led     *ledFrom
 	value   keyColumn
 	columns []string // expressions: of the value, of via.Reads, and of via.Until
 }
@@ -338,7 +338,7 @@ func (s *MySQL) viaTable(ctx context.Context, b *builder, via *Via, width int) (
 	if err != nil {
 		return nil, err
 	}
-	of := &viaTable{related: t, led: ledFrom{
+	of := &viaTable{related: t, led: &ledFrom{
 		table: tableName{t.schema, t.name}, reads: slices.Clone(via.Reads), at: width + 1, until: -1, ends: via.Until, location: s.location,
 	}}
 	value, err := t.column(b, via.Column)
@@ -460,7 +460,7 @@ func (s *MySQL) chooseJoin(ctx context.Context, b *builder, via *Via) (viaReader
 	before = p.selectSQL + ", " + before + " FROM " + s.name.sql() + " JOIN " + inside
 	after := ") AS " + aliasVia + " ON " + refersTo(aliasVia+"."+viaUser, user, s.name.sql()+"."+quote(target.name), target)
 	w := s.newWay(p, t.value, p.width, p.width+len(t.columns))
-	w.led = &t.led
+	w.led = t.led
 	w.sql = func(size int) string { return before + oneOf(size) + after + atMost(size) }
 	p.readings = append(p.readings, planned{w, via})
 	return byColumn{w, t.value.kind}, nil
