@@ -94,7 +94,7 @@ func (s *server) inspectReplica(ctx context.Context, q querier, source userstore
 		report.Problems = append(report.Problems, err.Error())
 		return nil
 	case err == nil && !isKnown:
-		report.Warnings = append(report.Warnings, "log_slave_updates is OFF, and the account may not see whether the server is a replica: if it is one, "+logReplicated)
+		report.Warnings = append(report.Warnings, "log_slave_updates is OFF, and the account may not see whether the server is a replica (GRANT REPLICA MONITOR ON *.* lets it): if it is one, "+logReplicated)
 	}
 	return err
 }
