@@ -219,6 +219,17 @@ func TestAssertionOfGroups(t *testing.T) {
 			db.mustExec(t, "DELETE FROM auth_user_groups WHERE user_id = 1")
 			want(ask(g, valid))
 		})
+		t.Run("in the application's names", func(t *testing.T) {
+			db.mustExec(t, "INSERT INTO auth_user_groups (user_id, group_id) VALUES (3, 3)")
+			g := startGateway(t, db, up, site{
+				options: "assertion {\n audience app\n claim groups {http.auth.user.groups} {\n map a,b \"papers, old\"\n map editors writers\n }\n}", store: "groups",
+			})
+			want(ask(g, tokenFor(t, carol)), "papers, old", "writers")
+			db.mustExec(t, "DELETE FROM auth_user_groups WHERE user_id = 3 AND group_id = 1")
+			want(ask(g, tokenFor(t, carol)), "papers, old")
+			db.mustExec(t, "INSERT INTO auth_user_groups (user_id, group_id) VALUES (3, 1)")
+			db.mustExec(t, "DELETE FROM auth_user_groups WHERE user_id = 3 AND group_id = 3")
+		})
 		t.Run("claims of one's own", func(t *testing.T) {
 			g := startGateway(t, db, up, site{
 				options: "assertion {\n audience app\n ttl 1h\n claim permissions {http.auth.user.permissions}\n claim role \"in {http.auth.user.groups}; {http.auth.user.is_staff}\"\n}",

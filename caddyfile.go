@@ -81,7 +81,11 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        header <name>
 //	        issuer <name>
 //	        ttl <duration>
-//	        claim <name> <value>
+//	        claim <name> <value> {
+//	            map <group> <name>
+//	            unmapped keep|drop
+//	        }
+//	        max_size <size>
 //	        keys <key>...
 //	    }
 //	    cache <duration> {

@@ -267,3 +267,36 @@ func TestServersAcceptValuesUpToTheBound(t *testing.T) {
 		}
 	}
 }
+
+// TestServersAcceptAssertionsUpToTheBound: 400 groups are more than Node accepts in a
+// header. The assertion is without them then, and not missing.
+func TestServersAcceptAssertionsUpToTheBound(t *testing.T) {
+	db := anyDatabase(t).asAdministrator()
+	db.addRights(t)
+	db.mustExec(t, "DELETE FROM auth_user_groups")
+	for i := range 400 {
+		db.mustExec(t, "INSERT INTO auth_group (id, name) VALUES (?, ?)", 1000+i, fmt.Sprintf("a group with a name of thirty %d", i))
+		db.mustExec(t, "INSERT INTO auth_user_groups (user_id, group_id) VALUES (1, ?)", 1000+i)
+	}
+	addr := unboundAddr(t)
+	path := filepath.Join(t.TempDir(), "app.js")
+	program := `require("http").createServer((q, a) => {
+		const claims = JSON.parse(Buffer.from(q.headers.authorization.split(".")[1], "base64url"));
+		a.end([claims.preferred_username, (claims.groups || "no").length, claims.roles].join(" "));
+	}).listen(Number(process.argv[2]), "127.0.0.1")`
+	if err := os.WriteFile(path, []byte(program), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	testprogram.Listen(t, exec.Command(nodeProgram(t), path, portOf(addr)), addr, os.Kill)
+	claims := "claim preferred_username {http.auth.user.username}\nclaim groups {http.auth.user.groups}\nclaim roles {http.auth.user.groups} {\nmap \"a group with a name of thirty 7\" authors\n}\n"
+	for maxSize, want := range map[string]string{"": "200 alice 2 authors", "max_size 64kB": "431 "} {
+		g := startGateway(t, db, &upstream{addr: addr}, site{options: "identity {\nX-Id {http.auth.user.id}\n}\nassertion {\naudience app\n" + claims + maxSize + "\n}", store: "groups"})
+		answer := g.get(t, "/", bearer(tokenFor(t, alice))...)
+		if got := fmt.Sprintf("%d %s", answer.status, answer.body); got != want {
+			t.Errorf("with %q: %s, want %s", maxSize, got, want)
+		}
+		if isWarned := regexp.MustCompile(`claim left out of an assertion: with it, .*"claim":"groups"`).Match(g.log(t)); isWarned != (maxSize == "") {
+			t.Errorf("with %q: a warning: %t", maxSize, isWarned)
+		}
+	}
+}

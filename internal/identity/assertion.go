@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ type Assertions struct {
 	header  string // its canonical name
 	scheme  string // in front of the assertion
 	ttl     time.Duration
+	maxSize int // of the field's value, in bytes
 	claims  []assertedClaim
 	columns []string // columns that the claims read as text
 	lists   []string // columns that they read as lists
@@ -48,6 +50,7 @@ type assertedClaim struct {
 	name  string
 	parts []claimPart
 	list  string // a list column that is the value; then there are no parts
+	names *mapping
 }
 
 // claimPart is text, or the value of a column.
@@ -69,6 +72,10 @@ func NewAssertions(cfg *AssertionConfig, store userstore.Config) (*Assertions, e
 		return nil, setting.Errorf("assertion: ttl", "assertion: ttl %s: it must be whole seconds, from %s to %s", a.ttl, leastAssertionTTL, mostAssertionTTL)
 	case len(cfg.Audience) == 0:
 		return nil, setting.Errorf("assertion: audience", "assertion: audience is missing: name the application, or an assertion would do for any other that trusts the same keys")
+	}
+	var err error
+	if a.maxSize, err = parseMaxSize(cfg.MaxSize); err != nil {
+		return nil, setting.Errorf("assertion: max_size", "assertion: %w", err)
 	}
 	if a.header == headerAuthorization {
 		a.scheme = "Bearer " // RFC 6750, section 2.1
@@ -102,11 +109,19 @@ func (a *Assertions) addClaim(c AssertionClaim, store userstore.Config) error {
 		return setting.Errorf("assertion: claim "+c.Name, "assertion: claim %s is set twice", c.Name)
 	}
 	if first := parts[0].column; len(parts) == 1 && (first == groupsColumn || first == permissionsColumn) {
-		a.claims = append(a.claims, assertedClaim{name: c.Name, list: first})
+		names, err := newMapping(c.Map, c.Unmapped)
+		if err != nil {
+			return setting.Errorf("assertion: claim "+c.Name, "assertion: claim %s: %w", c.Name, err)
+		}
+		a.claims = append(a.claims, assertedClaim{name: c.Name, list: first, names: names})
 		if !slices.Contains(a.lists, first) {
 			a.lists = append(a.lists, first)
 		}
 		return nil
+	}
+	if len(c.Map) > 0 || c.Unmapped != "" {
+		return setting.Errorf("assertion: claim "+c.Name, "assertion: claim %s: map and unmapped are for a value that is a list alone: {%s%s} or {%s%s}",
+			c.Name, Placeholder, groupsColumn, Placeholder, permissionsColumn)
 	}
 	a.claims = append(a.claims, assertedClaim{name: c.Name, parts: parts})
 	for _, part := range parts {
@@ -150,12 +165,13 @@ func parseClaim(value string, store userstore.Config) ([]claimPart, error) {
 }
 
 // valueFor returns the claim's value for a user: text, which may be empty, or
-// a list. ok is false if the value isn't UTF-8.
-func (c *assertedClaim) valueFor(user *userstore.User) (value any, ok bool) {
+// a list, and how many names are left out of that. ok is false if the value isn't
+// UTF-8.
+func (c *assertedClaim) valueFor(user *userstore.User) (value any, leftOut int, ok bool) {
 	if c.list != "" {
-		list := append([]string{}, userList(user, c.list)...) // [] and not null
+		list, leftOut := c.names.of(userList(user, c.list)) // [] and not null
 		isBroken := func(name string) bool { return !utf8.ValidString(name) }
-		return list, !slices.ContainsFunc(list, isBroken)
+		return list, leftOut, !slices.ContainsFunc(list, isBroken)
 	}
 	var b strings.Builder
 	for _, part := range c.parts {
@@ -165,7 +181,7 @@ func (c *assertedClaim) valueFor(user *userstore.User) (value any, ok bool) {
 			b.WriteString(value)
 		}
 	}
-	return b.String(), utf8.ValidString(b.String())
+	return b.String(), 0, utf8.ValidString(b.String())
 }
 
 // Resolve replaces placeholders in names and keys, and reads the keys.
@@ -305,8 +321,36 @@ func (a *Assertions) sign(user *userstore.User, now int64, logger *zap.Logger) (
 	for _, column := range a.lists {
 		made.lists = append(made.lists, userList(user, column))
 	}
+	own := a.ownClaims(user, logger)
+	maps.Copy(claims, own)
+	var err error
+	for {
+		if made.text, err = a.write(claims); err != nil {
+			return nil, err
+		}
+		if len(made.text) <= a.maxSize {
+			break
+		}
+		longest, ok := longestClaim(own)
+		if !ok {
+			return nil, fmt.Errorf("it has %d bytes without any claim of the user, and max_size is %d", len(made.text), a.maxSize)
+		}
+		if a.warnings.isDue(longest+" size", user.PrimaryKey) {
+			logger.Warn("claim left out of an assertion: with it, the assertion is over max_size, and the application's server might reject the request",
+				zap.String("claim", longest), zap.Stringer("user", user.PrimaryKey), zap.Int("size", len(made.text)), zap.Int("max_size", a.maxSize))
+		}
+		delete(own, longest)
+		delete(claims, longest)
+	}
+	a.signed.Add(1)
+	return made, nil
+}
+
+// ownClaims are the claims about a user besides the primary key.
+func (a *Assertions) ownClaims(user *userstore.User, logger *zap.Logger) map[string]any {
+	own := make(map[string]any, len(a.claims))
 	for _, c := range a.claims {
-		value, ok := c.valueFor(user)
+		value, leftOut, ok := c.valueFor(user)
 		switch {
 		case !ok:
 			// In JSON, several names would become one.
@@ -315,22 +359,42 @@ func (a *Assertions) sign(user *userstore.User, now int64, logger *zap.Logger) (
 					zap.String("claim", c.name), zap.Stringer("user", user.PrimaryKey))
 			}
 		case value != "":
-			claims[c.name] = value
+			own[c.name] = value
+		}
+		if leftOut > 0 && a.warnings.isDue(c.name+" list", user.PrimaryKey) {
+			logger.Warn("names left out of a claim: the application would take them for names of map",
+				zap.String("claim", c.name), zap.Stringer("user", user.PrimaryKey), zap.Int("omitted", leftOut))
 		}
 	}
+	return own
+}
+
+// longestClaim returns the name of the claim that takes the most room. ok is false if
+// there is none.
+func longestClaim(claims map[string]any) (longest string, ok bool) {
+	most := 0
+	for _, name := range slices.Sorted(maps.Keys(claims)) {
+		text, _ := json.Marshal(claims[name]) // which are texts and lists of texts
+		if len(text) > most {
+			longest, most = name, len(text)
+		}
+	}
+	return longest, most > 0
+}
+
+// write signs claims, and returns the header field's value.
+func (a *Assertions) write(claims map[string]any) (string, error) {
 	payload, err := json.Marshal(claims)
 	if err != nil {
-		return nil, fmt.Errorf("writing the claims: %w", err) // unreachable: they are strings and numbers
+		return "", fmt.Errorf("writing the claims: %w", err) // unreachable: they are strings and numbers
 	}
 	signed, err := a.keys.signer.Sign(payload)
 	if err != nil {
-		return nil, fmt.Errorf("signing: %w", err)
+		return "", fmt.Errorf("signing: %w", err)
 	}
 	text, err := signed.CompactSerialize()
 	if err != nil {
-		return nil, fmt.Errorf("writing the signature: %w", err)
+		return "", fmt.Errorf("writing the signature: %w", err)
 	}
-	made.text = a.scheme + text
-	a.signed.Add(1)
-	return made, nil
+	return a.scheme + text, nil
 }

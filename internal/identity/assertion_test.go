@@ -57,7 +57,7 @@ func TestAssertionSaysWhoWhenAndForWhom(t *testing.T) {
 	}{{[]string{"app"}, "app"}, {[]string{"app", "api"}, []any{"app", "api"}}} {
 		cfg := AssertionConfig{
 			Header: "X-Assertion", Audience: test.audience, Issuer: "gate", TTL: caddy.Duration(10 * time.Second), Keys: []string{key, other, key},
-			Claims: []AssertionClaim{{"name", "user {http.auth.user.username}!"}, {"same", "{http.auth.user.username}"}, {"mail", "{http.auth.user.email}"}},
+			Claims: []AssertionClaim{{Name: "name", Value: "user {http.auth.user.username}!"}, {Name: "same", Value: "{http.auth.user.username}"}, {Name: "mail", Value: "{http.auth.user.email}"}},
 		}
 		a, err := NewAssertions(&cfg, userstore.Config{})
 		if err != nil {
@@ -162,7 +162,7 @@ func TestClaimOfGroupsAloneIsAList(t *testing.T) {
 	t.Parallel()
 	store := userstore.Config{Groups: new(userstore.GroupsConfig)}
 	for value, isList := range map[string]bool{"{http.auth.user.groups}": true, "x{http.auth.user.groups}": false, "{http.auth.user.groups}{http.auth.user.id}": false} {
-		a, err := NewAssertions(&AssertionConfig{Audience: []string{"app"}, Claims: []AssertionClaim{{"roles", value}, {"again", value}}}, store)
+		a, err := NewAssertions(&AssertionConfig{Audience: []string{"app"}, Claims: []AssertionClaim{{Name: "roles", Value: value}, {Name: "again", Value: value}}}, store)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,16 +212,16 @@ func TestAssertionConfigThatCantBeRightIsRejected(t *testing.T) {
 		"too long":             {AssertionConfig{Audience: app, TTL: caddy.Duration(time.Hour + time.Second)}, "assertion: ttl ", "whole seconds"},
 		"no whole seconds":     {AssertionConfig{Audience: app, TTL: caddy.Duration(2500 * time.Millisecond)}, "assertion: ttl ", "whole seconds"},
 		"no audience":          {AssertionConfig{}, "assertion: audience ", "is missing"},
-		"no name":              {claim(AssertionClaim{"", "x"}), "assertion: claim: ", "the name is missing"},
-		"no value":             {claim(AssertionClaim{"x", ""}), "assertion: claim x: ", "the value is missing"},
-		"one of the gateway's": {claim(AssertionClaim{"sub", "x"}), "assertion: claim sub: ", "use another name"},
-		"twice":                {claim(AssertionClaim{"x", "1"}, AssertionClaim{"x", "2"}), "assertion: claim x ", "is set twice"},
-		"no brace":             {claim(AssertionClaim{"x", "{http.auth.user.id"}), "assertion: claim x: ", "the brace } is missing"},
-		"of the request":       {claim(AssertionClaim{"x", "{http.request.host}"}), "assertion: claim x: ", "more than one request"},
-		"no column":            {claim(AssertionClaim{"x", "{http.auth.user.}"}), "assertion: claim x: ", "more than one request"},
-		"an unknown column":    {claim(AssertionClaim{"x", "{http.auth.user.nothing}"}), "assertion: claim x: ", "reads no column"},
-		"groups, unread":       {claim(AssertionClaim{"x", "{http.auth.user.groups}"}), "assertion: claim x: ", "add groups to userstore"},
-		"the password":         {claim(AssertionClaim{"x", "{http.auth.user.password}"}), "assertion: claim x: ", "never passed on"},
+		"no name":              {claim(AssertionClaim{Name: "", Value: "x"}), "assertion: claim: ", "the name is missing"},
+		"no value":             {claim(AssertionClaim{Name: "x", Value: ""}), "assertion: claim x: ", "the value is missing"},
+		"one of the gateway's": {claim(AssertionClaim{Name: "sub", Value: "x"}), "assertion: claim sub: ", "use another name"},
+		"twice":                {claim(AssertionClaim{Name: "x", Value: "1"}, AssertionClaim{Name: "x", Value: "2"}), "assertion: claim x ", "is set twice"},
+		"no brace":             {claim(AssertionClaim{Name: "x", Value: "{http.auth.user.id"}), "assertion: claim x: ", "the brace } is missing"},
+		"of the request":       {claim(AssertionClaim{Name: "x", Value: "{http.request.host}"}), "assertion: claim x: ", "more than one request"},
+		"no column":            {claim(AssertionClaim{Name: "x", Value: "{http.auth.user.}"}), "assertion: claim x: ", "more than one request"},
+		"an unknown column":    {claim(AssertionClaim{Name: "x", Value: "{http.auth.user.nothing}"}), "assertion: claim x: ", "reads no column"},
+		"groups, unread":       {claim(AssertionClaim{Name: "x", Value: "{http.auth.user.groups}"}), "assertion: claim x: ", "add groups to userstore"},
+		"the password":         {claim(AssertionClaim{Name: "x", Value: "{http.auth.user.password}"}), "assertion: claim x: ", "never passed on"},
 	} {
 		_, err := NewAssertions(&test.cfg, userstore.Config{})
 		if err == nil || !strings.HasPrefix(err.Error(), test.option) || !strings.Contains(err.Error(), test.says) {
@@ -229,7 +229,7 @@ func TestAssertionConfigThatCantBeRightIsRejected(t *testing.T) {
 		}
 	}
 	for _, registered := range []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"} {
-		cfg := claim(AssertionClaim{registered, "x"})
+		cfg := claim(AssertionClaim{Name: registered, Value: "x"})
 		if _, err := NewAssertions(&cfg, userstore.Config{}); err == nil || !strings.Contains(err.Error(), "use another name") {
 			t.Errorf("the claim %s: %v", registered, err)
 		}

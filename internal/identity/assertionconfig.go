@@ -41,6 +41,11 @@ type AssertionConfig struct {
 	// `preferred_username`, `email`, and `groups` where groups are read.
 	Claims []AssertionClaim `json:"claims,omitempty"`
 
+	// The most bytes of the header field's value, up to 64000. Of a longer assertion,
+	// claims in `claims` are left out, the longest first, until it is short enough.
+	// Default: 8000, which is what nginx, Apache and gunicorn accept in a field.
+	MaxSize int64 `json:"max_size,omitempty"`
+
 	// Private keys: Ed25519, in PEM, as `openssl genpkey -algorithm ed25519`
 	// writes them. The first signs; all are published, so that keys can be
 	// changed. Placeholders as in `secret_key`. Default: keys that are derived
@@ -59,6 +64,15 @@ type AssertionClaim struct {
 	// value is empty, the claim is left out. `{http.auth.user.groups}` alone,
 	// or `permissions`, is the list of all names, which may be empty.
 	Value string `json:"value"`
+
+	// The names by which the application knows the groups, or the permissions, where
+	// the value is `{http.auth.user.groups}` or `{http.auth.user.permissions}`.
+	Map []GroupMapping `json:"map,omitempty"`
+
+	// What becomes of groups that `map` doesn't name: `keep` or `drop`. With `keep`, a
+	// group that is called like one of the application's names is left out all the
+	// same, so that no user is in a group by its name alone. Default: `drop`.
+	Unmapped string `json:"unmapped,omitempty"`
 }
 
 // The defaults and limits of AssertionConfig.

@@ -20,18 +20,25 @@ func Option(to *[]Header) directive.Option {
 		return nil
 	}).WithBlocks(func() directive.Options {
 		header := &(*to)[len(*to)-1]
-		mapping := func(args []string) error {
-			header.Map = append(header.Map, GroupMapping{Group: args[0], Name: args[1]})
-			return nil
-		}
 		return directive.Options{
 			"encoding":  directive.Text(&header.Encoding, "percent, base64 or rfc2047"),
 			"separator": directive.Text(&header.Separator, "one of , ; | or fields"),
-			"map":       directive.Values(2, 2, "the name of a group and the application's name for it", mapping).RepeatedBy(directive.First),
-			"unmapped":  directive.Text(&header.Unmapped, "keep or drop"),
+			"map":       mapOption(func(line GroupMapping) { header.Map = append(header.Map, line) }),
+			"unmapped":  directive.Text(&header.Unmapped, unmappedForm),
 			"max_size":  directive.Size(&header.MaxSize),
 		}
 	})
+}
+
+// unmappedForm says how unmapped is written.
+const unmappedForm = "keep or drop"
+
+// mapOption is the option map, whose lines are added.
+func mapOption(add func(GroupMapping)) directive.Option {
+	return directive.Values(2, 2, "the name of a group and the application's name for it", func(args []string) error {
+		add(GroupMapping{Group: args[0], Name: args[1]})
+		return nil
+	}).RepeatedBy(directive.First)
 }
 
 // AssertionOption is the assertion option with its block.
@@ -41,12 +48,20 @@ func AssertionOption(to **AssertionConfig) directive.Option {
 		cfg.Claims = append(cfg.Claims, AssertionClaim{Name: args[0], Value: args[1]})
 		return nil
 	}
+	last := func() *AssertionClaim { return &cfg.Claims[len(cfg.Claims)-1] }
 	return directive.Block(func() { *to = cfg }, directive.Options{
 		"audience": directive.Texts(&cfg.Audience, "one name or more"),
 		"header":   directive.Text(&cfg.Header, "the name of a header field"),
 		"issuer":   directive.Text(&cfg.Issuer, "a name"),
 		"ttl":      directive.Duration(&cfg.TTL),
-		"claim":    directive.Values(2, 2, "a name and a value", claim).RepeatedBy(directive.First),
+		"claim": directive.Values(2, 2, "a name and a value", claim).RepeatedBy(directive.First).With(directive.Options{
+			"map": mapOption(func(line GroupMapping) { last().Map = append(last().Map, line) }),
+			"unmapped": directive.Values(1, 1, unmappedForm, func(args []string) error {
+				last().Unmapped = args[0]
+				return nil
+			}),
+		}),
+		"max_size": directive.Size(&cfg.MaxSize),
 		"keys":     directive.Texts(&cfg.Keys, "one key or more").Secret(),
 	})
 }

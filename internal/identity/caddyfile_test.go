@@ -20,10 +20,17 @@ func TestAssertionOfACaddyfile(t *testing.T) {
 		_, err := directive.Read(d, directive.Options{"assertion": AssertionOption(&cfg)})
 		return cfg, err
 	}
-	got, err := read("audience app api\nheader X-Assertion\nissuer gate\nttl 30s\nclaim name {http.auth.user.username}\nclaim mail {http.auth.user.email}\nkeys one two")
+	got, err := read("audience app api\nheader X-Assertion\nissuer gate\nttl 30s\nclaim name {http.auth.user.username}\nclaim mail {http.auth.user.email}\n" +
+		"claim roles {http.auth.user.groups} {\nmap \"Old name\" new\nmap b c\nunmapped keep\n}\nclaim rights {http.auth.user.permissions} {\nmap b c\n}\nmax_size 2kB\nkeys one two")
 	want := &AssertionConfig{
 		Audience: []string{"app", "api"}, Header: "X-Assertion", Issuer: "gate", TTL: caddy.Duration(30 * time.Second), Keys: []string{"one", "two"},
-		Claims: []AssertionClaim{{"name", "{http.auth.user.username}"}, {"mail", "{http.auth.user.email}"}},
+		Claims: []AssertionClaim{
+			{Name: "name", Value: "{http.auth.user.username}"},
+			{Name: "mail", Value: "{http.auth.user.email}"},
+			{Name: "roles", Value: "{http.auth.user.groups}", Map: []GroupMapping{{"Old name", "new"}, {"b", "c"}}, Unmapped: "keep"},
+			{Name: "rights", Value: "{http.auth.user.permissions}", Map: []GroupMapping{{"b", "c"}}},
+		},
+		MaxSize: 2000,
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
@@ -31,6 +38,8 @@ func TestAssertionOfACaddyfile(t *testing.T) {
 	for block, part := range map[string]string{
 		"audience": "one name or more", "header": "the name of a header field", "issuer a b": "a name", "ttl soon": "ttl", "claim name": "a name and a value",
 		"claim name a b": "a name and a value", "claim name a\nclaim name b": "name", "keys": "one key or more", "header A\nheader B": "header",
+		"claim name a {\nmap b\n}": "the name of a group", "claim name a {\nmap b c\nmap b d\n}": "already set", "claim name a {\nunmapped\n}": "keep or drop",
+		"claim name a {\nunmaped keep\n}": "did you mean unmapped?", "max_size big": "a size such as",
 	} {
 		if _, err := read(block); err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%s: %v, want %q", block, err, part)

@@ -4,6 +4,7 @@
 package identity
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -55,11 +56,19 @@ type Header struct {
 	MaxSize int64 `json:"max_size,omitempty"`
 }
 
-// The limits of Header.MaxSize.
+// The limits of Header.MaxSize and AssertionConfig.MaxSize.
 const (
 	defaultMaxSize = 8000
 	mostMaxSize    = 64_000 // php_fastcgi cuts a value of more than 65,481 bytes off
 )
+
+// parseMaxSize returns the most bytes of a value that max_size says.
+func parseMaxSize(size int64) (int, error) {
+	if size < 0 || size > mostMaxSize {
+		return 0, fmt.Errorf("max_size %d: it must be at most %d bytes; leave it out for the default", size, mostMaxSize)
+	}
+	return int(cmp.Or(size, defaultMaxSize)), nil
+}
 
 // defaultIdentity is used where identity is not set.
 var defaultIdentity = []Header{
@@ -155,15 +164,10 @@ func (id *Fields) add(header *Header, columns Columns) error {
 
 // writeAs reads how a field is written.
 func (f *field) writeAs(header *Header) error {
-	switch {
-	case header.MaxSize < 0 || header.MaxSize > mostMaxSize:
-		return fmt.Errorf("max_size %d: it must be at most %d bytes; leave it out for the default", header.MaxSize, mostMaxSize)
-	case header.MaxSize > 0:
-		f.maxSize = int(header.MaxSize)
-	default:
-		f.maxSize = defaultMaxSize
-	}
 	var err error
+	if f.maxSize, err = parseMaxSize(header.MaxSize); err != nil {
+		return err
+	}
 	if f.encoding, err = parseEncoding(header.Encoding); err != nil {
 		return err
 	}

@@ -152,7 +152,7 @@ func TestRightsOfAUserArePassedOn(t *testing.T) {
 		t.Parallel()
 		public, key := newEd25519(t)
 		cfg := AssertionConfig{Audience: []string{"app"}, Keys: []string{key}, Claims: []AssertionClaim{
-			{"groups", "{http.auth.user.groups}"}, {"rights", "{http.auth.user.permissions}"}, {"last", "{http.auth.user.last_name}"}, {"mail", "{http.auth.user.email}"},
+			{Name: "groups", Value: "{http.auth.user.groups}"}, {Name: "rights", Value: "{http.auth.user.permissions}"}, {Name: "last", Value: "{http.auth.user.last_name}"}, {Name: "mail", Value: "{http.auth.user.email}"},
 		}}
 		a := newRightsAssertions(t, cfg, columns.Store)
 		logs, seen := observer.New(zapcore.WarnLevel)
@@ -182,7 +182,7 @@ func TestRightsOfAUserArePassedOn(t *testing.T) {
 		t.Parallel()
 		_, key := newEd25519(t)
 		for _, claim := range []string{"{http.auth.user.groups}", "{http.auth.user.permissions}", "{http.auth.user.username}"} {
-			a := newRightsAssertions(t, AssertionConfig{Audience: []string{"app"}, Keys: []string{key}, Claims: []AssertionClaim{{"x", claim}}}, columns.Store)
+			a := newRightsAssertions(t, AssertionConfig{Audience: []string{"app"}, Keys: []string{key}, Claims: []AssertionClaim{{Name: "x", Value: claim}}}, columns.Store)
 			first, err := a.of(alice, zap.NewNop())
 			if err != nil {
 				t.Fatal(err)
