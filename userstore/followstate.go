@@ -76,7 +76,8 @@ type followState struct {
 	since  time.Time
 	server string
 	err    string
-	told   string // the error that was last logged
+	told   string    // the error that was last logged
+	lapsed time.Time // when the end of a lease was last logged
 }
 
 func (s *followState) set(state, err string) {
@@ -149,6 +150,20 @@ func (l *sharedLog) stats() FollowStats {
 	stats.Rows, stats.Size, stats.Dropped, stats.Evicted = rows.Rows, rows.Size, rows.Dropped, rows.Evicted
 	stats.IsCurrent, stats.LeaseAge = l.rows.IsCurrent(), l.rows.LeaseAge()
 	return stats
+}
+
+// betweenLapses is the least time between two messages about leases that have ended.
+const betweenLapses = time.Minute
+
+// lapse notes that a lease has ended. isNew is false if one has ended shortly before.
+func (s *followState) lapse() (isNew bool) {
+	count(&s.lapses, &totals.followed.lapses)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if isNew = time.Since(s.lapsed) > betweenLapses; isNew {
+		s.lapsed = time.Now()
+	}
+	return isNew
 }
 
 // Stats returns the figures up to now.

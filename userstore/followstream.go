@@ -306,17 +306,15 @@ func (s *followedStream) open() bool {
 func (s *followedStream) renew(positions Positions) {
 	interval := time.NewTicker(s.log.cfg.lease() / leaseQuestions)
 	defer interval.Stop()
-	wasCurrent := false
 	for {
 		if _, err := s.prove(s.ctx, positions); err != nil {
 			s.cancel(err)
 			return
 		}
-		is := s.stream.IsCurrent()
-		if wasCurrent && !is {
-			count(&s.log.state.lapses, &totals.followed.lapses)
+		if s.stream.HasLapsed() && s.log.state.lapse() {
+			s.log.logger.Warn("the end of the server's binlog isn't reached in time: each request takes a lookup until it is",
+				zap.Stringer("server", s.is), zap.Duration("lease", s.log.cfg.lease()))
 		}
-		wasCurrent = is
 		select {
 		case <-interval.C:
 		case <-s.ctx.Done():

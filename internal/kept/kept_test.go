@@ -234,6 +234,39 @@ func TestLeaseEndsUnlessItIsProvenAgain(t *testing.T) {
 	})
 }
 
+// TestEachLapseOfTheLeaseIsNoticedOnce has leases end that are renewed late, or not.
+func TestEachLapseOfTheLeaseIsNoticedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		_, s := followed(t, 100, 1<<20)
+		want := func(when string, lapsed bool) {
+			t.Helper()
+			if s.HasLapsed() != lapsed {
+				t.Errorf("%s, a lapse is noticed: %t", when, !lapsed)
+			}
+			if s.HasLapsed() {
+				t.Errorf("%s, a lapse is noticed again", when)
+			}
+		}
+		want("at first", false)
+		time.Sleep(lease - 1)
+		s.Grant(time.Now())
+		want("after it was renewed in time", false)
+		time.Sleep(lease)
+		want("after it has ended", true)
+		s.Grant(time.Now())
+		want("after it was renewed late", false)
+		asked := time.Now()
+		time.Sleep(lease - 1)
+		s.Grant(asked.Add(2))
+		time.Sleep(2 * time.Nanosecond)
+		want("while the renewed one goes on", false)
+		time.Sleep(lease)
+		s.Grant(time.Now())
+		want("after it has ended and was renewed unnoticed", true)
+	})
+}
+
 // TestLeaseEndsWhileTheHostSleeps has one of the clocks go on while the other stands
 // still, or is set back.
 func TestLeaseEndsWhileTheHostSleeps(t *testing.T) {

@@ -29,6 +29,8 @@ type Stream struct {
 	all      atomic.Uint64             // number of the last change that any row may have
 	ofTags   [slots]atomic.Uint64      // number of the last change of a row, by its tag
 	term     atomic.Pointer[time.Time] // when the lease began; nil for none
+	lapsed   atomic.Bool               // a lease was renewed after it had ended
+	noticed  atomic.Pointer[time.Time] // the last lease that HasLapsed has reported
 	isOpen   atomic.Bool               // whether a lease is of use
 	isEnded  atomic.Bool
 	ended    chan struct{}
@@ -194,18 +196,40 @@ func (s *Stream) HasBegun() bool { return s.settled.Load() > 0 }
 func (s *Stream) Grant(began time.Time) {
 	for {
 		before := s.term.Load()
-		if before != nil && !began.After(*before) || s.term.CompareAndSwap(before, &began) {
+		if before != nil && !began.After(*before) {
+			return
+		}
+		hasLapsed := before != nil && s.isOpen.Load() && !s.isTerm(before) && s.noticed.Load() != before
+		if s.term.CompareAndSwap(before, &began) {
+			if hasLapsed {
+				s.lapsed.Store(true)
+			}
 			return
 		}
 	}
 }
 
+// HasLapsed reports whether a lease has ended without being renewed in time, since the
+// last call that has reported it. One goroutine may ask.
+func (s *Stream) HasLapsed() bool {
+	if s.lapsed.Swap(false) {
+		return true
+	}
+	began := s.term.Load()
+	if began == nil || !s.isOpen.Load() || s.isTerm(began) {
+		return false
+	}
+	return s.noticed.Swap(began) != began
+}
+
 // IsCurrent reports whether there is a lease now.
 func (s *Stream) IsCurrent() bool {
 	began := s.term.Load()
-	if began == nil || !s.isOpen.Load() || s.isEnded.Load() {
-		return false
-	}
+	return began != nil && s.isOpen.Load() && !s.isEnded.Load() && s.isTerm(began)
+}
+
+// isTerm reports whether a lease that began at a time hasn't ended.
+func (s *Stream) isTerm(began *time.Time) bool {
 	now := s.now()
 	if elapsed := now.Sub(*began); elapsed >= s.lease {
 		return false
