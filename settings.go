@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path"
 	"slices"
@@ -376,11 +375,7 @@ func (h *Handler) requiredFlags() userstore.Needs {
 	return userstore.Needs{Staff: reads.Staff, Superuser: reads.Superuser}
 }
 
-// shortest is the shortest duration that a configuration may have. A number in JSON
-// is nanoseconds, and 600 was probably meant as seconds.
-const shortest = time.Millisecond
-
-// checkDurations rejects durations below shortest.
+// checkDurations rejects durations that can't be meant.
 func (h *Handler) checkDurations() error {
 	type duration struct {
 		option string
@@ -417,12 +412,8 @@ func (h *Handler) checkDurations() error {
 		return setting.Errorf("max_age", "max_age: 0 would reject every token: write a duration such as 10m, or leave it out for tokens without an age")
 	}
 	for _, d := range all {
-		if d.value < 0 {
-			return setting.Errorf(d.option, "%s: %s is negative: write a duration such as 10m, or leave it out for the default", d.option, time.Duration(d.value))
-		}
-		if d.value != 0 && time.Duration(d.value).Abs() < shortest {
-			return setting.Errorf(d.option, "%s: %s is too short to be meant: a number in JSON is nanoseconds; write seconds as %q",
-				d.option, time.Duration(d.value), fmt.Sprintf("%ds", int64(d.value)))
+		if err := setting.CheckDuration(d.option, time.Duration(d.value)); err != nil {
+			return err
 		}
 	}
 	return nil

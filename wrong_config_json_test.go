@@ -68,16 +68,22 @@ func TestEveryLetterCaseOfAFieldIsRead(t *testing.T) {
 	}
 }
 
-// TestNegativeDurationsInJSONAreRejected gives durations that a Caddyfile can't.
-func TestNegativeDurationsInJSONAreRejected(t *testing.T) {
+// TestJSONWithValuesThatNoCaddyfileHasIsRejected has durations below zero and of
+// nanoseconds, and blocks of api_token without a library.
+func TestJSONWithValuesThatNoCaddyfileHasIsRejected(t *testing.T) {
 	t.Parallel()
 	for option, want := range map[string]string{
-		`"max_age": "-5m"`:                          "max_age: -5m0s is negative: write a duration such as 10m",
-		`"max_age": 0`:                              "max_age: 0 would reject every token",
-		`"watch": "-1s"`:                            "watch: -1s is negative",
-		`"session": {"max_age": "-1h"}`:             "session: max_age: -1h0m0s is negative",
-		`"cache": {"for": "-5s"}`:                   "cache: for: -5s is negative",
-		`"userstore": {"conn_max_lifetime": "-1s"}`: "userstore: conn_max_lifetime: -1s is negative",
+		`"max_age": "-5m"`:              "max_age: -5m0s is negative: write a duration such as 10m",
+		`"max_age": 0`:                  "max_age: 0 would reject every token",
+		`"watch": "-1s"`:                "watch: -1s is negative",
+		`"session": {"max_age": "-1h"}`: "session: max_age: -1h0m0s is negative",
+		`"api_token": [{"library": "simplejwt", "leeway": "-5s"}]`:                     "api_token: simplejwt: leeway: -5s is negative",
+		`"api_token": [{"library": "simplejwt", "leeway": 5}]`:                         `api_token: simplejwt: leeway: 5ns is too short to be meant: a number in JSON is nanoseconds; write seconds as "5s"`,
+		`"api_token": [{"library": "knox", "auto_refresh": true, "token_ttl": 36000}]`: "api_token: knox: token_ttl: 36µs is too short to be meant",
+		`"api_token": [{"table": "x"}]`:                                                "api_token: library is missing: it must be drf, knox or simplejwt",
+		`"api_token": [{"library": "dfr"}]`:                                            `api_token: "dfr": it must be drf, knox or simplejwt`,
+		`"cache": {"for": "-5s"}`:                                                      "cache: for: -5s is negative",
+		`"userstore": {"conn_max_lifetime": "-1s"}`:                                    "userstore: conn_max_lifetime: -1s is negative",
 	} {
 		h := new(Handler)
 		if err := json.Unmarshal([]byte("{"+option+"}"), h); err != nil {

@@ -186,6 +186,9 @@ func (APITokensConfig) Option() string { return "api_token" }
 // Validate implements Config.
 func (all APITokensConfig) Validate() error {
 	for i, c := range all {
+		if err := c.checkLibrary(); err != nil {
+			return err
+		}
 		if err := c.validate(); err != nil {
 			return setting.In(c.Library, err)
 		}
@@ -217,9 +220,6 @@ func (c *APITokenConfig) checkLibrary() error {
 }
 
 func (c *APITokenConfig) validate() error {
-	if err := c.checkLibrary(); err != nil {
-		return err
-	}
 	if name, of := c.misplaced(); name != "" {
 		if own := c.wordOption(); name == "keyword" || name == "prefix" || name == "header_types" {
 			return setting.Errorf(name, "%s is no option of %s; did you mean %s?", name, c.Library, own)
@@ -229,11 +229,12 @@ func (c *APITokenConfig) validate() error {
 	if err := c.checkWords(); err != nil {
 		return err
 	}
-	for name, value := range map[string]caddy.Duration{
-		"token_ttl": c.TokenTTL, "min_refresh_interval": c.MinRefreshInterval, "max_ttl": c.MaxTTL, "leeway": c.Leeway,
-	} {
-		if value < 0 {
-			return setting.Errorf(name, "%s: %s is negative", name, time.Duration(value))
+	for _, d := range []struct {
+		name  string
+		value caddy.Duration
+	}{{"token_ttl", c.TokenTTL}, {"min_refresh_interval", c.MinRefreshInterval}, {"max_ttl", c.MaxTTL}, {"leeway", c.Leeway}} {
+		if err := setting.CheckDuration(d.name, time.Duration(d.value)); err != nil {
+			return err
 		}
 	}
 	switch {
