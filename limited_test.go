@@ -112,7 +112,7 @@ func TestRequestsThatAreNoFailuresDontCount(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		s := limited(ownLimit("2 per 32m"), "one_time")
-		s.store = "query_timeout 300ms"
+		s.store = "query_timeout 2500ms"
 		g := startGateway(t, db, up, s)
 		client := from("203.0.113.1")
 		valid := tokenFor(t, alice, oneTime)

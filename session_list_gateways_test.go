@@ -109,7 +109,7 @@ func TestSessionListDuringAnOutage(t *testing.T) {
 		db = db.asAdministrator()
 		db.addSessionList(t)
 		up := startUpstream(t)
-		g := startGateway(t, db, up, site{options: listing + "\ncache 5m", store: "query_timeout 800ms"})
+		g := startGateway(t, db, up, site{options: listing + "\ncache 5m", store: "query_timeout 2500ms"})
 		b := newBrowser(g).logInAs(t, alice, firefoxOnLinux)
 		id := b.listed(t)[0][0]
 		b.get(t, "/").wantStatus(t, http.StatusOK)

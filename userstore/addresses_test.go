@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -85,7 +84,7 @@ func TestFindByAddressEndsInTime(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "CREATE TABLE auth_user (id int PRIMARY KEY, password text, is_active int, email varchar(50))")
 	proxy, dsn := newProxy(t, db)
-	store := openStore(t, userstore.Config{DSN: dsn, QueryTimeout: caddy.Duration(200 * time.Millisecond)}, userstore.Needs{Email: true})
+	store := openStore(t, userstore.Config{DSN: dsn, QueryTimeout: caddy.Duration(briefly)}, userstore.Needs{Email: true})
 	proxy.Freeze()
 	if _, err := store.FindByAddress(t.Context(), []string{"a@x"}); !errors.Is(err, userstore.ErrUnavailable) {
 		t.Errorf("error %v, want ErrUnavailable", err)

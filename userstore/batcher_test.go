@@ -123,7 +123,7 @@ func TestLookupsWithoutAnAnswerEnd(t *testing.T) {
 	s := openStore(t, userstore.Config{
 		DSN: d.dsn(), Table: "locked",
 		Columns:      userstore.Columns{Extra: []string{"gate"}},
-		QueryTimeout: caddy.Duration(time.Second),
+		QueryTimeout: caddy.Duration(briefly),
 		MaxOpenConns: 3,
 	}, userstore.Needs{})
 	var lookups sync.WaitGroup

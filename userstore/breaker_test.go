@@ -66,8 +66,8 @@ func TestBreakerAnswersForAServerThatIsAway(t *testing.T) {
 		timeout    time.Duration
 		begin, end func(*faultproxy.Proxy)
 	}{
-		{"frozen", 500 * time.Millisecond, (*faultproxy.Proxy).Freeze, (*faultproxy.Proxy).Pass},
-		{"frozen, with patience", 3 * time.Second, (*faultproxy.Proxy).Freeze, (*faultproxy.Proxy).Pass},
+		{"frozen", briefly, (*faultproxy.Proxy).Freeze, (*faultproxy.Proxy).Pass},
+		{"frozen, with patience", 5 * time.Second, (*faultproxy.Proxy).Freeze, (*faultproxy.Proxy).Pass},
 		{"gone", 20 * time.Second, (*faultproxy.Proxy).Reset, (*faultproxy.Proxy).Pass},
 		{"gone in the midst of answers", 20 * time.Second, func(p *faultproxy.Proxy) { p.ResetAfter(10) }, (*faultproxy.Proxy).Pass},
 	}
@@ -140,7 +140,7 @@ func TestBreakerStaysClosed(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers,
 		"CREATE TABLE other (id int PRIMARY KEY, password text, is_active bool)", "INSERT INTO other VALUES (1, 'x', 1)")
-	cfg := userstore.Config{DSN: d.dsn(), QueryTimeout: caddy.Duration(time.Second)}
+	cfg := userstore.Config{DSN: d.dsn(), QueryTimeout: caddy.Duration(briefly)}
 	s, logs := openLogged(t, cfg, userstore.Needs{})
 	cfg.Table = "other"
 	other := openStore(t, cfg, userstore.Needs{})

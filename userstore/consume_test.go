@@ -248,7 +248,7 @@ func TestConsumeNeedsOneTime(t *testing.T) {
 func TestConsumeDoesNotLinger(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers)
-	s := openStore(t, userstore.Config{DSN: d.dsn(), QueryTimeout: caddy.Duration(800 * time.Millisecond)},
+	s := openStore(t, userstore.Config{DSN: d.dsn(), QueryTimeout: caddy.Duration(briefly)},
 		userstore.Needs{LastLogin: true})
 	u, err := s.Lookup(t.Context(), token.IntKey(1))
 	if err != nil {

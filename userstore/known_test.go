@@ -3,7 +3,6 @@ package userstore_test
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -17,7 +16,7 @@ func TestOpenWithoutMySQLBesideAnOpenStore(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers)
 	proxy, dsn := newProxy(t, d)
-	cfg := userstore.Config{DSN: dsn, QueryTimeout: caddy.Duration(800 * time.Millisecond)}
+	cfg := userstore.Config{DSN: dsn, QueryTimeout: caddy.Duration(briefly)}
 	via := func() []*userstore.Via {
 		return []*userstore.Via{{Name: "name", Fields: []userstore.Field{userstore.Username}}}
 	}

@@ -34,7 +34,7 @@ func TestServesFollowsTheServer(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers)
 	proxy, dsn := newProxy(t, d)
-	s := openStore(t, userstore.Config{DSN: dsn, QueryTimeout: caddy.Duration(800 * time.Millisecond)}, userstore.Needs{})
+	s := openStore(t, userstore.Config{DSN: dsn, QueryTimeout: caddy.Duration(briefly)}, userstore.Needs{})
 	awaitServes(t, s, true)
 	for name, fault := range map[string]struct{ begin, end func() }{
 		"gone":   {proxy.Reset, proxy.Pass},
@@ -106,7 +106,7 @@ func TestServesSharesItsQueries(t *testing.T) {
 func TestServesBehindALock(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers)
-	s := openStore(t, userstore.Config{DSN: d.dsn(), QueryTimeout: caddy.Duration(500 * time.Millisecond)}, userstore.Needs{})
+	s := openStore(t, userstore.Config{DSN: d.dsn(), QueryTimeout: caddy.Duration(briefly)}, userstore.Needs{})
 	locker, err := d.db.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)

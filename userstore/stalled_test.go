@@ -198,7 +198,7 @@ func TestStalledReadsAreBounded(t *testing.T) {
 	server, admin := newStallingServer(t)
 	s, err := userstore.Open(t.Context(), userstore.Config{
 		DSN:          "gateway@tcp(" + server.Addr() + ")/app?innodb_lock_wait_timeout=600&lock_wait_timeout=600",
-		MaxOpenConns: most, QueryTimeout: caddy.Duration(300 * time.Millisecond),
+		MaxOpenConns: most, QueryTimeout: caddy.Duration(briefly),
 	}, userstore.Needs{}, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)

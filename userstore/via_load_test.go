@@ -171,7 +171,7 @@ func TestLookupsViaWithoutAnswer(t *testing.T) {
 			t.Parallel()
 			d := newDatabase(t)
 			manySessions(d, 3)
-			s := openStore(t, userstore.Config{DSN: d.dsn(), QueryTimeout: caddy.Duration(300 * time.Millisecond)}, userstore.Needs{Vias: []*userstore.Via{via}})
+			s := openStore(t, userstore.Config{DSN: d.dsn(), QueryTimeout: caddy.Duration(briefly)}, userstore.Needs{Vias: []*userstore.Via{via}})
 			wantNone := func(err error) {
 				t.Helper()
 				if !errors.Is(err, userstore.ErrUnavailable) || errors.Is(err, userstore.ErrNotFound) {

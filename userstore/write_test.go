@@ -188,7 +188,7 @@ func TestWritesOnAReadOnlyServer(t *testing.T) {
 func TestWritesDontWaitForLocks(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers, djangoSession)
-	s := openStore(t, userstore.Config{DSN: d.dsn(), QueryTimeout: caddy.Duration(800 * time.Millisecond)},
+	s := openStore(t, userstore.Config{DSN: d.dsn(), QueryTimeout: caddy.Duration(briefly)},
 		userstore.Needs{SessionTable: "django_session", UpgradePassword: true})
 	u := d.lookup(s, 1)
 	row := userstore.SessionRow{Key: sessionKey, Data: sessionText, Age: time.Hour}
