@@ -3,6 +3,8 @@ package follow_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strconv"
 	"sync"
@@ -79,6 +81,110 @@ func BenchmarkFromCommitToNextLookup(b *testing.B) {
 		}
 		took = append(took, time.Since(committed))
 	}
+	report(b, took)
+}
+
+// BenchmarkFromCommitToAnswer changes a user's row, and measures how long after the answer
+// to COMMIT a gateway rejects the user's token, and ends the user's open responses. Rows
+// of another user are changed 1000 times a second, and eight connections send requests.
+func BenchmarkFromCommitToAnswer(b *testing.B) {
+	if shared == nil {
+		b.Skip("there is no server")
+	}
+	if err := shared.Exec("", "DROP DATABASE IF EXISTS answers", "CREATE DATABASE answers"); err != nil {
+		b.Fatal(err)
+	}
+	if err := shared.Exec("answers", identifyingTables...); err != nil {
+		b.Fatal(err)
+	}
+	address := runIdentifying(b, shared, "answers", "lease 2s")
+	login, another := tokenFor(b, "p"), tokenOf(b, 2, "p")
+	db := openDSN(b, shared.DSN("answers"))
+	ctx, stop := context.WithCancel(b.Context())
+	var load sync.WaitGroup
+	defer load.Wait()
+	defer stop()
+	load.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			<-tick.C
+			_, _ = db.ExecContext(ctx, "UPDATE auth_user SET last_login = NOW(6) WHERE id = 2")
+		}
+	})
+	for range 8 {
+		load.Go(func() {
+			for client := new(http.Client); ctx.Err() == nil; {
+				_, _ = statusOf(ctx, client, address, another)
+			}
+		})
+	}
+	measures := map[string]func(b *testing.B) func() error{
+		// Until the first rejection has arrived. Requests are sent one after the other.
+		"rejection": func(*testing.B) func() error {
+			client := new(http.Client)
+			return func() error {
+				for {
+					if status, err := statusOf(ctx, client, address, login); err != nil || status == http.StatusUnauthorized {
+						return err
+					}
+				}
+			}
+		},
+	}
+	for kind, open := range longResponses {
+		measures[kind] = func(b *testing.B) func() error { return open(b, address, login).awaitEnd }
+	}
+	for name, measure := range measures {
+		b.Run(name, func(b *testing.B) {
+			var took []time.Duration
+			client := new(http.Client)
+			for b.Loop() {
+				for kept := 0; kept < 10; { // requests are accepted, so that the row is kept
+					if status, err := statusOf(ctx, client, address, login); err != nil {
+						b.Fatal(err)
+					} else if status == http.StatusOK {
+						kept++
+					}
+					time.Sleep(time.Millisecond)
+				}
+				await := measure(b)
+				time.Sleep(100 * time.Millisecond) // responses that have just begun are checked later
+				if _, err := db.Exec("UPDATE auth_user SET is_active = 0 WHERE id = 1"); err != nil {
+					b.Fatal(err)
+				}
+				committed := time.Now()
+				if err := await(); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(committed))
+				if _, err := db.Exec("UPDATE auth_user SET is_active = 1 WHERE id = 1"); err != nil {
+					b.Fatal(err)
+				}
+			}
+			report(b, took)
+		})
+	}
+}
+
+// statusOf is the status of the answer to a request with a token.
+func statusOf(ctx context.Context, client *http.Client, address, token string) (int, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/", nil)
+	if err != nil {
+		return 0, err
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	answer, err := client.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	_, err = io.Copy(io.Discard, answer.Body)
+	return answer.StatusCode, err
+}
+
+// report reports how long something took.
+func report(b *testing.B, took []time.Duration) {
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")

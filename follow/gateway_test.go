@@ -2,7 +2,6 @@ package follow_test
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -76,7 +75,7 @@ http://:PORT {
 }
 
 // runGateway loads a Caddyfile on a free port, until the test ends.
-func runGateway(t *testing.T, caddyfile string) (address string) {
+func runGateway(t testing.TB, caddyfile string) (address string) {
 	t.Helper()
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
@@ -105,14 +104,20 @@ func runGateway(t *testing.T, caddyfile string) (address string) {
 	return ""
 }
 
-func tokenFor(t *testing.T, password string) string {
+func tokenFor(t testing.TB, password string) string {
+	t.Helper()
+	return tokenOf(t, 1, password)
+}
+
+// tokenOf is a token of a user with a password's hash.
+func tokenOf(t testing.TB, id int64, password string) string {
 	t.Helper()
 	age := time.Hour
 	tokens, err := token.New(token.Settings{SecretKey: gatewayKey, MaxAge: &age, Encoding: token.LongPacker})
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := tokens.Create(token.IntKey(1), token.User{Password: &password}, "", time.Now())
+	made, err := tokens.Create(token.IntKey(id), token.User{Password: &password}, "", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,20 +127,11 @@ func tokenFor(t *testing.T, password string) string {
 // ask sends a request with a token, and returns the status of the answer.
 func ask(t *testing.T, address, token string) int {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/", nil)
+	status, err := statusOf(t.Context(), http.DefaultClient, address, token)
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.Header.Set("Authorization", "Bearer "+token)
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
-		t.Fatal(err)
-	}
-	return answer.StatusCode
+	return status
 }
 
 // awaitAnswer waits until a token gets an answer.
