@@ -289,6 +289,22 @@ func TestSitesShareAStreamThatOutlivesReloads(t *testing.T) {
 		t.Errorf("after the site is gone, kept rows take %d lookups", n)
 	}
 
+	// A site that reads other columns has rows of its own by the same stream.
+	begun := s.logged(t, begins)
+	s.reload(t, "", s.site("d.example.com", "columns is_superuser", ""))
+	for _, want := range []string{"a lookup", "a kept row"} {
+		before := userstore.AllTotals().Lookups
+		if got := s.ask(t, "d.example.com"); got != http.StatusOK {
+			t.Errorf("the new site's answer is %d", got)
+		}
+		if isKept := userstore.AllTotals().Lookups == before; isKept != (want == "a kept row") {
+			t.Errorf("the new site's row isn't from %s", want)
+		}
+	}
+	if n := s.logged(t, begins); n != begun {
+		t.Errorf("%d streams have begun for other columns", n-begun)
+	}
+
 	// Other settings are another stream, and the former ones end.
 	s.reload(t, "max_users 5", "")
 	s.awaitKept(t)

@@ -22,8 +22,8 @@ type Following struct {
 	follower Follower
 	logger   *zap.Logger
 
-	joined  atomic.Pointer[joinedLog] // nil until the tables are known
-	waits   followState               // until then
+	joined  atomic.Pointer[joinedRows] // nil until the tables are known
+	waits   followState                // until then
 	counts  lookupCounts
 	changed chan struct{} // has an element after changes that queries see
 
@@ -129,7 +129,7 @@ func (f *Following) awaitOtherReader(ctx context.Context) bool {
 }
 
 // keyOf returns the tag and the value of a key, if rows are kept for it.
-func (f *Following) keyOf(j *joinedLog, key Key) (tag uint64, value token.PrimaryKey, ok bool) {
+func (f *Following) keyOf(j *joinedRows, key Key) (tag uint64, value token.PrimaryKey, ok bool) {
 	if j.reader != f.reader() {
 		return 0, value, false
 	}
@@ -195,7 +195,7 @@ func (f *Following) certain(ctx context.Context, key Key) *User {
 	if j == nil {
 		return nil
 	}
-	if stream := j.log.stream.Load(); stream == nil || !stream.isCertain(ctx) {
+	if stream := j.rows.log.stream.Load(); stream == nil || !stream.isCertain(ctx) {
 		return nil
 	}
 	return f.Kept(key)
@@ -204,7 +204,7 @@ func (f *Following) certain(ctx context.Context, key Key) *User {
 // IsCurrent reports whether all changes are known, but for the newest.
 func (f *Following) IsCurrent() bool {
 	j := f.joined.Load()
-	return j != nil && j.log.rows.IsCurrent()
+	return j != nil && j.rows.IsCurrent()
 }
 
 // Changes has an element after rows have changed, and queries see that. One caller may
@@ -234,7 +234,7 @@ func (f *Following) LookupKeys(ctx context.Context, keys []Key) (map[Key]*User, 
 // Kept returns the user of a key from a kept row, or nil if there is none.
 func (f *Following) Kept(key Key) *User {
 	j := f.joined.Load()
-	if j == nil || !j.log.rows.IsCurrent() {
+	if j == nil || !j.rows.IsCurrent() {
 		return nil
 	}
 	key = f.store.Resolve(key)
@@ -246,7 +246,7 @@ func (f *Following) Kept(key Key) *User {
 	if s := place.Load(); s != nil && s.tag == tag && s.value == value && j.holds(s.entry) {
 		return use(s.entry, s.user)
 	}
-	entry := j.log.rows.Find(tag)
+	entry := j.rows.Find(tag)
 	if entry == nil || !j.holds(entry) {
 		return nil
 	}
@@ -259,11 +259,11 @@ func (f *Following) Kept(key Key) *User {
 }
 
 // holds reports whether a row is still kept, and the one of its user.
-func (j *joinedLog) holds(entry *kept.Entry[leading]) bool {
-	if lead := entry.With(); lead != nil && !j.log.rows.Holds(lead.user) {
+func (j *joinedRows) holds(entry *kept.Entry[leading]) bool {
+	if lead := entry.With(); lead != nil && !j.rows.Holds(lead.user) {
 		return false
 	}
-	return j.log.rows.Holds(entry)
+	return j.rows.Holds(entry)
 }
 
 // use returns the user of a row, unless the time of the row that leads to the user has
@@ -287,7 +287,7 @@ func use(entry *kept.Entry[leading], user *User) *User {
 
 // userOf makes the user of a row that was found by its tag, or returns nil if it is
 // another's.
-func (f *Following) userOf(j *joinedLog, entry *kept.Entry[leading], via *Via, value token.PrimaryKey) *User {
+func (f *Following) userOf(j *joinedRows, entry *kept.Entry[leading], via *Via, value token.PrimaryKey) *User {
 	lead := entry.With()
 	of := entry
 	if lead != nil {
@@ -314,7 +314,7 @@ func (f *Following) userOf(j *joinedLog, entry *kept.Entry[leading], via *Via, v
 // rowOf returns the row that leads to a user. ok is false if it doesn't, for this
 // configuration: the handler whose lookup has kept the row may have had another secret
 // key to read it with.
-func (j *joinedLog) rowOf(lead *leading, via *Via) (row *ViaRow, ok bool) {
+func (j *joinedRows) rowOf(lead *leading, via *Via) (row *ViaRow, ok bool) {
 	row = lead.row.Load()
 	v, isTold := j.plan.vias[via].(*told)
 	if !isTold || row.led == v.led {
@@ -331,12 +331,12 @@ func (j *joinedLog) rowOf(lead *leading, via *Via) (row *ViaRow, ok bool) {
 }
 
 // start is called before a query: of what happens from now on, it may see nothing.
-func (f *Following) start() (*joinedLog, kept.Ticket) {
+func (f *Following) start() (*joinedRows, kept.Ticket) {
 	j := f.joined.Load()
 	if j == nil {
 		return nil, kept.Ticket{}
 	}
-	return j, j.log.rows.Start()
+	return j, j.rows.Start()
 }
 
 // Lookup reads the user of a key with a query that is sent after the call, and keeps
@@ -364,7 +364,7 @@ func (f *Following) Lookup(ctx context.Context, key Key, mayBeOld bool) (user *U
 }
 
 // keep keeps a user's row, and the one that led to it.
-func (f *Following) keep(j *joinedLog, ticket kept.Ticket, key Key, user *User) {
+func (f *Following) keep(j *joinedRows, ticket kept.Ticket, key Key, user *User) {
 	// Another replica may have answered than the one whose log it is.
 	if j == nil || user.plan != j.plan || user.texts.own == "" || user.PrimaryKey.Kind() != j.plan.schema.Kind {
 		return
@@ -381,7 +381,7 @@ func (f *Following) keep(j *joinedLog, ticket kept.Ticket, key Key, user *User) 
 	if !ok {
 		return
 	}
-	entry := j.log.rows.Keep(ticket, kept.Row[leading]{Tag: of, Alias: alias, Own: user.texts.own, Shared: user.texts.shared})
+	entry := j.rows.Keep(ticket, kept.Row[leading]{Tag: of, Alias: alias, Own: user.texts.own, Shared: user.texts.shared})
 	if entry == nil || key.via == nil {
 		return
 	}
@@ -394,7 +394,7 @@ func (f *Following) keep(j *joinedLog, ticket kept.Ticket, key Key, user *User) 
 		lead.whose = whose
 	}
 	lead.row.Store(user.via)
-	j.log.rows.Keep(ticket, kept.Row[leading]{Tag: tag, With: lead, WithSize: user.via.size()})
+	j.rows.Keep(ticket, kept.Row[leading]{Tag: tag, With: lead, WithSize: user.via.size()})
 }
 
 // aliasOf is the tag of the key that other tables refer to the user by, or 0 if it is

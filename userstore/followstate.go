@@ -22,8 +22,8 @@ func FollowStates() []string {
 	return []string{FollowConnecting, FollowFollowing, FollowInterrupted, FollowImpossible}
 }
 
-// FollowStats are the figures of a Following. Those that share a log share all of them
-// but for hits and misses.
+// FollowStats are the figures of a Following. Those that share a log share what is
+// of the log, and those that share rows all but hits and misses.
 type FollowStats struct {
 	State  string
 	Since  time.Time // of the state
@@ -144,11 +144,11 @@ func (s *followState) stats() FollowStats {
 	}
 }
 
-// stats are the figures of the log and its rows.
-func (l *sharedLog) stats() FollowStats {
-	stats, rows := l.state.stats(), l.rows.Stats()
+// stats are the figures of the rows and their log.
+func (r *sharedRows) stats() FollowStats {
+	stats, rows := r.log.state.stats(), r.Stats()
 	stats.Rows, stats.Size, stats.Dropped, stats.Evicted = rows.Rows, rows.Size, rows.Dropped, rows.Evicted
-	stats.IsCurrent, stats.LeaseAge = l.rows.IsCurrent(), l.rows.LeaseAge()
+	stats.IsCurrent, stats.LeaseAge = r.IsCurrent(), r.LeaseAge()
 	return stats
 }
 
@@ -170,7 +170,7 @@ func (s *followState) lapse() (isNew bool) {
 func (f *Following) Stats() FollowStats {
 	stats := f.waits.stats()
 	if j := f.joined.Load(); j != nil {
-		stats = j.log.stats()
+		stats = j.rows.stats()
 		stats.RowsID = j.key
 	}
 	stats.Hits, stats.Misses = f.counts.hits.Load(), f.counts.misses.Load()

@@ -50,8 +50,6 @@ func (l *sharedLog) run(ctx context.Context) {
 	for {
 		began := time.Now()
 		err := l.once(ctx)
-		l.rows.Unfollow()
-		l.stream.Store(nil)
 		if ctx.Err() != nil {
 			return
 		}
@@ -96,8 +94,9 @@ func (l *sharedLog) once(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(errFollowingOver)
 	s := &followedStream{log: l, stream: kept.NewStream(l.cfg.lease(), time.Now), tables: tables, ctx: ctx, cancel: cancel, look: look}
+	defer l.ended(s)
 	defer l.pool.leadsTo.onChange(l, func() {
-		l.rows.Unfollow()
+		s.stream.End()
 		cancel(errOtherServer)
 	})()
 	err = l.follower.Follow(ctx, FollowSource{
@@ -158,8 +157,7 @@ func (s *followedStream) identify(is ServerIdentity) error {
 func (s *followedStream) Began(at LogPosition, positions Positions) {
 	s.positions = positions
 	s.stream.Begin(kept.Position(at))
-	s.log.rows.Follow(s.stream)
-	s.log.stream.Store(s)
+	s.log.begun(s)
 	s.tasks.Go(func() { s.settle(positions) })
 	s.tasks.Go(func() { s.renew(positions) })
 }
@@ -187,7 +185,7 @@ func (s *followedStream) Changed(at LogPosition, table int, keys [][]*string) {
 		}
 	}
 	s.tags = tags
-	s.log.rows.Changed(s.stream, kept.Position(at), tags...)
+	s.stream.Changed(kept.Position(at), tags...)
 	s.tellSettled()
 }
 
@@ -210,7 +208,7 @@ func (s *followedStream) ChangedAll(at LogPosition, isStructure bool, why string
 // all drops all rows.
 func (s *followedStream) all(at LogPosition) {
 	count(&s.log.state.drops, &totals.followed.drops)
-	s.log.rows.ChangedAll(s.stream, kept.Position(at))
+	s.stream.ChangedAll(kept.Position(at))
 	s.tellSettled()
 }
 
@@ -225,7 +223,7 @@ func (s *followedStream) tellSettled() {
 // Reached implements Feed.
 func (s *followedStream) Reached(at LogPosition) {
 	if !s.stream.Reached(kept.Position(at)) {
-		s.log.rows.Unfollow()
+		s.stream.End()
 		s.cancel(errBackwards)
 	}
 }

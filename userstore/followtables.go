@@ -39,6 +39,15 @@ type tableKey struct {
 	column string
 	of     int // what the values are of
 	read   func(text string) (token.PrimaryKey, error)
+	as     string // what read depends on
+}
+
+// keyIn is a column of a table with values of this one, of a kind.
+func (k keyColumn) keyIn(column string, of int, kind token.Kind) tableKey {
+	return tableKey{
+		column: column, of: of, as: fmt.Sprintf("%+v as %v", k, kind),
+		read: func(text string) (token.PrimaryKey, error) { return k.parse([]byte(text), kind) },
+	}
 }
 
 // What keys of rows are of. Ways have the numbers from firstWay.
@@ -109,7 +118,8 @@ func (s *MySQL) follow(b *builder) {
 		f.ways[via] = firstWay + i
 	}
 	b.plan.following = f
-	f.add(tableName{b.table.schema, b.table.name}, &tableKey{b.plan.key.name, ofUser, b.plan.key.reader(b.plan.schema.Kind)}, "")
+	key := b.plan.key.keyIn(b.plan.key.name, ofUser, b.plan.schema.Kind)
+	f.add(tableName{b.table.schema, b.table.name}, &key, "")
 }
 
 // layout is a text of everything that the reading of kept rows depends on and that
@@ -141,11 +151,6 @@ func (p *plan) layout(vias []*Via) string {
 	return text.String()
 }
 
-// reader reads keys of a kind from the text of the column, or of one that refers to it.
-func (k keyColumn) reader(kind token.Kind) func(string) (token.PrimaryKey, error) {
-	return func(text string) (token.PrimaryKey, error) { return k.parse([]byte(text), kind) }
-}
-
 // followReferring notes a table that refers to users, with its column that does.
 func (s *MySQL) followReferring(b *builder, t related, user column, to column) error {
 	f := b.plan.following
@@ -154,7 +159,8 @@ func (s *MySQL) followReferring(b *builder, t related, user column, to column) e
 	}
 	name := tableName{t.schema, t.name}
 	if strings.EqualFold(to.name, b.plan.key.name) {
-		f.add(name, &tableKey{user.name, ofUser, b.plan.key.reader(b.plan.schema.Kind)}, user.name)
+		key := b.plan.key.keyIn(user.name, ofUser, b.plan.schema.Kind)
+		f.add(name, &key, user.name)
 		return nil
 	}
 	if f.relationAt < 0 {
@@ -163,9 +169,11 @@ func (s *MySQL) followReferring(b *builder, t related, user column, to column) e
 			return err
 		}
 		f.relation, f.relationAt = relation, b.add(quote(to.name))
-		f.add(tableName{b.table.schema, b.table.name}, &tableKey{to.name, ofRelation, relation.reader(relation.kind)}, "")
+		key := relation.keyIn(to.name, ofRelation, relation.kind)
+		f.add(tableName{b.table.schema, b.table.name}, &key, "")
 	}
-	f.add(name, &tableKey{user.name, ofRelation, f.relation.reader(f.relation.kind)}, user.name)
+	key := f.relation.keyIn(user.name, ofRelation, f.relation.kind)
+	f.add(name, &key, user.name)
 	return nil
 }
 
@@ -177,7 +185,8 @@ func (b *builder) followRelated(t related) {
 // followVia notes a table whose rows lead to users.
 func (b *builder) followVia(via *Via, t *viaTable) {
 	if f := b.plan.following; f != nil {
-		f.add(t.led.table, &tableKey{t.value.name, f.ways[via], t.value.reader(t.value.kind)}, via.User)
+		key := t.value.keyIn(t.value.name, f.ways[via], t.value.kind)
+		f.add(t.led.table, &key, via.User)
 	}
 }
 
@@ -188,18 +197,18 @@ func (s *MySQL) followRevocations(b *builder, list tableName) {
 		return
 	}
 	list.schema = orDefault(list.schema, s.pool.servers.current().config().DBName)
-	c, _ := b.table.find(b.plan.key.name)
-	key, kind := b.plan.key, b.plan.schema.Kind
-	read := key.reader(kind)
-	if c.isBinary() {
-		ofBytes := read
-		read = func(text string) (token.PrimaryKey, error) {
+	of, kind := b.plan.key, b.plan.schema.Kind
+	key := of.keyIn("user_key", ofUser, kind)
+	if c, _ := b.table.find(of.name); c.isBinary() {
+		ofBytes := key.read
+		key.as += " in hexadecimal"
+		key.read = func(text string) (token.PrimaryKey, error) {
 			raw, err := hex.DecodeString(text)
 			if err != nil {
-				return token.PrimaryKey{}, key.unreadable(kind)
+				return token.PrimaryKey{}, of.unreadable(kind)
 			}
 			return ofBytes(string(raw))
 		}
 	}
-	f.add(list, &tableKey{"user_key", ofUser, read}, "")
+	f.add(list, &key, "")
 }

@@ -3,7 +3,7 @@ package userstore
 import (
 	"context"
 	"crypto/sha256"
-	"io"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,16 +12,14 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-
-	"github.com/caddy-sesame/caddy-sesame/internal/kept"
 )
 
-// sharedLogs has the logs that this process follows. Handlers whose store and follow
-// settings are equal share one. It is followed as long as any configuration needs it,
-// so that a reload keeps the stream, its lease and the rows.
+// sharedLogs has the logs that this process follows. Rows whose tables and follow
+// settings are equal are kept by one, also if handlers read other columns. It is followed
+// as long as any configuration needs it, so that a reload keeps the stream and its lease.
 var sharedLogs = caddy.NewUsagePool()
 
-// sharedLog follows the log of one server, and keeps rows until they change there.
+// sharedLog follows the log of one server.
 type sharedLog struct {
 	cfg            FollowConfig
 	follower       Follower
@@ -32,7 +30,6 @@ type sharedLog struct {
 	timeout        time.Duration
 	logger         *zap.Logger // writes to the newest handler's
 
-	rows   *kept.Rows[leading]
 	stream atomic.Pointer[followedStream] // the last one that has begun; nil for none
 	state  followState
 
@@ -42,54 +39,22 @@ type sharedLog struct {
 
 	mu     sync.Mutex
 	isOver bool
-	joined []*Following // in the order in which they have joined
+	rows   []*sharedRows // that are kept by the log
+	joined []*Following  // in the order in which they have joined
 }
 
-// joinedLog is the log that a Following's rows are kept by.
-type joinedLog struct {
-	log    *sharedLog
-	key    poolKey // of the log
-	reader *MySQL  // whose server's log it is: the store, or one of its replicas
-	plan   *plan   // the reader's
-
-	// shown are the users of rows in use, by their tags. Another handler's users point
-	// to another configuration.
-	shown []atomic.Pointer[shownUser]
-}
-
-// join has a Following share the log of the server that a store reads from.
-func (f *Following) join(reader *MySQL, p *plan) {
-	key := f.store.keyOfLog(reader, p)
-	value, _, _ := sharedLogs.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return f.newLog(reader, p), nil
-	})
-	log := value.(*sharedLog)
-	log.add(f)
-	f.joined.Store(&joinedLog{
-		log: log, key: key, reader: reader, plan: p,
-		shown: make([]atomic.Pointer[shownUser], min(mostShown, orDefault(f.cfg.MaxUsers, DefaultFollowMaxUsers))),
-	})
-}
-
-// leave ends what join has begun. The log isn't followed any more if no other Following
-// shares it.
-func (f *Following) leave() error {
-	j := f.joined.Swap(nil)
-	if j == nil {
-		return nil
-	}
-	j.log.remove(f)
-	_, err := sharedLogs.Delete(j.key)
-	return err
-}
-
-// keyOfLog covers everything that kept rows depend on: a handler that would read a row
-// differently has a log of its own.
-func (s *MySQL) keyOfLog(reader *MySQL, p *plan) poolKey {
+// keyOfLog covers everything that following depends on. Rows of other tables are kept by
+// a log of their own: a stream that others use isn't begun anew for the sake of a table.
+func (f *Following) keyOfLog(reader *MySQL, p *plan) poolKey {
 	hash := sha256.New()
-	hash.Write(s.identity[:])
 	hash.Write(reader.poolKey[:])
-	_, _ = io.WriteString(hash, p.layout(s.needs.Vias)) // a hash has no errors
+	fmt.Fprintf(hash, "%+v\n%t %s\n", f.cfg, reader.isReplica, f.store.timeout)
+	for _, t := range p.following.tables {
+		fmt.Fprintf(hash, "%q.%q %q\n", t.schema, t.table, t.whose)
+		for _, key := range t.keys {
+			fmt.Fprintf(hash, "%q %d %s\n", key.column, key.of, key.as)
+		}
+	}
 	return poolKey(hash.Sum(nil))
 }
 
@@ -98,7 +63,6 @@ func (f *Following) newLog(reader *MySQL, p *plan) *sharedLog {
 	l := &sharedLog{
 		cfg: f.cfg, follower: f.follower, pool: reader.pool, isReplica: reader.isReplica, isOneOfSeveral: reader.isReplica || reader.pool.servers.areSeveral(),
 		tables: p.following.tables, timeout: f.store.timeout, hasJoined: make(chan struct{}, 1),
-		rows: kept.NewRows[leading](orDefault(f.cfg.MaxUsers, DefaultFollowMaxUsers), orDefault(f.cfg.MaxSize, DefaultFollowMaxSize)),
 	}
 	l.logger = zap.New(newestCore{l, nil})
 	l.joined = append(l.joined, f) // whose logger is needed from now on
@@ -108,7 +72,7 @@ func (f *Following) newLog(reader *MySQL, p *plan) *sharedLog {
 	return l
 }
 
-// Destruct ends the stream. UsagePool calls it when the last Following has left.
+// Destruct ends the stream. UsagePool calls it when no rows are kept by the log any more.
 func (l *sharedLog) Destruct() error {
 	l.mu.Lock()
 	l.isOver = true
@@ -125,6 +89,39 @@ func (l *sharedLog) begin(task func()) {
 	if !l.isOver {
 		l.tasks.Go(task)
 	}
+}
+
+// begun has rows be kept while a stream goes on.
+func (l *sharedLog) begun(s *followedStream) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stream.Store(s)
+	for _, rows := range l.rows {
+		rows.Follow(s.stream)
+	}
+}
+
+// ended drops all rows, since the stream doesn't go on.
+func (l *sharedLog) ended(s *followedStream) {
+	s.stream.End()
+	l.stream.Store(nil)
+}
+
+// addRows has more rows be kept by the log.
+func (l *sharedLog) addRows(rows *sharedRows) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rows = append(l.rows, rows)
+	if s := l.stream.Load(); s != nil {
+		rows.Follow(s.stream)
+	}
+}
+
+func (l *sharedLog) removeRows(rows *sharedRows) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rows = slices.DeleteFunc(l.rows, func(of *sharedRows) bool { return of == rows })
+	rows.Unfollow()
 }
 
 // add notes a Following that shares the log.

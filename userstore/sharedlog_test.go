@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/faultproxy"
+	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -119,40 +120,80 @@ func TestRowsOutliveAReload(t *testing.T) {
 	log.wantStreams(1, 1)
 }
 
-// TestOtherSettingsHaveALogOfTheirOwn has the settings change in a reload.
-func TestOtherSettingsHaveALogOfTheirOwn(t *testing.T) {
+// TestOtherSettingsHaveRowsOfTheirOwn has the settings change in a reload. What is read
+// from the same tables is kept by one stream.
+func TestOtherSettingsHaveRowsOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	const lease = caddy.Duration(time.Minute)
 	for name, next := range map[string]struct {
-		config userstore.Config
-		needs  userstore.Needs
+		config  userstore.Config
+		needs   userstore.Needs
+		streams int
 	}{
-		"lease":     {config: userstore.Config{Follow: &userstore.FollowConfig{Lease: lease / 2}}},
-		"strict":    {config: userstore.Config{Follow: &userstore.FollowConfig{Lease: lease, Strict: true}}},
-		"max_users": {config: userstore.Config{Follow: &userstore.FollowConfig{Lease: lease, MaxUsers: 5}}},
-		"columns":   {config: userstore.Config{Columns: userstore.Columns{Extra: []string{"username"}}}},
-		"time":      {config: userstore.Config{QueryTimeout: caddy.Duration(9 * time.Second)}},
-		"needs":     {needs: userstore.Needs{LastLogin: true}},
+		"lease":     {userstore.Config{Follow: &userstore.FollowConfig{Lease: lease / 2}}, userstore.Needs{}, 2},
+		"strict":    {userstore.Config{Follow: &userstore.FollowConfig{Lease: lease, Strict: true}}, userstore.Needs{}, 2},
+		"max_users": {userstore.Config{Follow: &userstore.FollowConfig{Lease: lease, MaxUsers: 5}}, userstore.Needs{}, 2},
+		"time":      {userstore.Config{QueryTimeout: caddy.Duration(9 * time.Second)}, userstore.Needs{}, 2},
+		"tables":    {userstore.Config{}, userstore.Needs{Vias: []*userstore.Via{sessions()}}, 2},
+		"keys":      {userstore.Config{}, userstore.Needs{Kind: token.KindUint}, 2},
+		"columns":   {userstore.Config{Columns: userstore.Columns{Extra: []string{"username"}}}, userstore.Needs{}, 1},
+		"needs":     {userstore.Config{}, userstore.Needs{LastLogin: true}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			key := userKey(1)
+			if next.needs.Kind != 0 {
+				key = userstore.ByPrimaryKey(token.UintKey(1))
+			}
 			d := newUsers(t, 1)
+			d.exec(sessionTable)
 			former := follow(t, d, userstore.Config{}, userstore.Needs{})
 			former.keep(userKey(1))
 			f := beginBy(t, former.log, d, next.config, next.needs)
 			f.waitUntilCurrent()
-			former.log.wantStreams(2, 2)
+			former.log.wantStreams(next.streams, next.streams)
 			if f.following.Stats().RowsID == former.following.Stats().RowsID {
 				t.Error("the rows are shared")
 			}
-			f.want(userKey(1), "p", 1)
+			f.want(key, "p", 1)
+			f.want(key, "p", 0)
 			former.want(userKey(1), "p", 0)
+			if next.streams == 1 {
+				former.log.changed("auth_user", keyed("1"))
+				if former.following.Kept(userKey(1)) != nil || f.following.Kept(key) != nil {
+					t.Error("a row is kept that has changed")
+				}
+				former.log.commit()
+				former.keep(userKey(1))
+				f.keep(key)
+			}
 			former.close()
-			former.log.wantStreams(2, 1)
-			f.keep(userKey(1))
-			f.want(userKey(1), "p", 0)
+			former.log.wantStreams(next.streams, 1)
+			f.want(key, "p", 0)
+			f.close()
+			former.log.wantStreams(next.streams, 0)
 		})
 	}
+}
+
+// TestStoreOfOtherColumnsJoinsBeforeChangesAreVisible: what was changed before it came,
+// it must not keep as it was.
+func TestStoreOfOtherColumnsJoinsBeforeChangesAreVisible(t *testing.T) {
+	t.Parallel()
+	d := newUsers(t, 2)
+	former := follow(t, d, userstore.Config{}, userstore.Needs{})
+	former.keep(userKey(1))
+	former.log.changed("auth_user", keyed("1")) // queries don't see it yet
+	f := beginBy(t, former.log, d, userstore.Config{}, userstore.Needs{LastLogin: true})
+	f.want(userKey(1), "p", 1)
+	f.want(userKey(1), "p", 1)
+	f.want(userKey(2), "p", 1)
+	f.want(userKey(2), "p", 0)
+	d.exec("UPDATE auth_user SET password = 'q' WHERE id = 1")
+	former.log.commit()
+	f.keep(userKey(1))
+	f.want(userKey(1), "q", 0)
+	former.log.wantStreams(1, 1)
 }
 
 // TestChangedTableHasRowsOfItsOwn: a store that is opened after the change reads more

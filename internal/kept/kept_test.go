@@ -57,68 +57,73 @@ func TestRowIsKeptOnlyIfItIsThePresentOne(t *testing.T) {
 		{"no change", func(rows *kept.Rows[string], _ *kept.Stream) kept.Ticket { return rows.Start() }, true},
 		{"another row's change", func(rows *kept.Rows[string], s *kept.Stream) kept.Ticket {
 			ticket := rows.Start()
-			rows.Changed(s, at(2), 99)
+			s.Changed(at(2), 99)
 			return ticket
 		}, true},
 		{"a change is reported during the query", func(rows *kept.Rows[string], s *kept.Stream) kept.Ticket {
 			ticket := rows.Start()
-			rows.Changed(s, at(2), 7)
+			s.Changed(at(2), 7)
 			return ticket
 		}, false},
 		{"and becomes visible during it", func(rows *kept.Rows[string], s *kept.Stream) kept.Ticket {
 			ticket := rows.Start()
-			rows.Changed(s, at(2), 7)
+			s.Changed(at(2), 7)
 			s.Committed(at(2))
 			return ticket
 		}, false},
 		{"a reported change isn't visible yet", func(rows *kept.Rows[string], s *kept.Stream) kept.Ticket {
-			rows.Changed(s, at(2), 7)
+			s.Changed(at(2), 7)
 			return rows.Start()
 		}, false},
 		{"it becomes visible during the query", func(rows *kept.Rows[string], s *kept.Stream) kept.Ticket {
-			rows.Changed(s, at(2), 7)
+			s.Changed(at(2), 7)
 			ticket := rows.Start()
 			s.Committed(at(2))
 			return ticket
 		}, false},
 		{"it is visible before the query", func(rows *kept.Rows[string], s *kept.Stream) kept.Ticket {
-			rows.Changed(s, at(2), 7)
+			s.Changed(at(2), 7)
 			s.Committed(at(2))
 			return rows.Start()
 		}, true},
 		{"an earlier change alone is visible", func(rows *kept.Rows[string], s *kept.Stream) kept.Ticket {
-			rows.Changed(s, at(2), 99)
-			rows.Changed(s, at(3), 7)
+			s.Changed(at(2), 99)
+			s.Changed(at(3), 7)
 			s.Committed(at(2))
 			return rows.Start()
 		}, false},
 		{"a change was visible before it is reported", func(rows *kept.Rows[string], s *kept.Stream) kept.Ticket {
 			s.Committed(at(2))
-			rows.Changed(s, at(2), 7)
+			s.Changed(at(2), 7)
 			return rows.Start()
 		}, true},
 		{"any row may have changed during the query", func(rows *kept.Rows[string], s *kept.Stream) kept.Ticket {
 			ticket := rows.Start()
-			rows.ChangedAll(s, at(2))
+			s.ChangedAll(at(2))
 			return ticket
 		}, false},
 		{"any row may have changed, which isn't visible yet", func(rows *kept.Rows[string], s *kept.Stream) kept.Ticket {
-			rows.ChangedAll(s, at(2))
+			s.ChangedAll(at(2))
 			return rows.Start()
 		}, false},
 		{"any row may have changed before", func(rows *kept.Rows[string], s *kept.Stream) kept.Ticket {
-			rows.ChangedAll(s, at(2))
+			s.ChangedAll(at(2))
 			s.Committed(at(2))
 			return rows.Start()
 		}, true},
-		{"the stream is interrupted during the query", func(rows *kept.Rows[string], _ *kept.Stream) kept.Ticket {
+		{"the rows don't follow the stream any more", func(rows *kept.Rows[string], _ *kept.Stream) kept.Ticket {
 			ticket := rows.Start()
 			rows.Unfollow()
 			return ticket
 		}, false},
-		{"and another begins", func(rows *kept.Rows[string], _ *kept.Stream) kept.Ticket {
+		{"the stream is interrupted during the query", func(rows *kept.Rows[string], s *kept.Stream) kept.Ticket {
 			ticket := rows.Start()
-			rows.Unfollow()
+			s.End()
+			return ticket
+		}, false},
+		{"and another begins", func(rows *kept.Rows[string], former *kept.Stream) kept.Ticket {
+			ticket := rows.Start()
+			former.End()
 			s := kept.NewStream(lease, time.Now)
 			s.Begin(at(9))
 			rows.Follow(s)
@@ -151,7 +156,7 @@ func TestChangeDropsRowsByTagAndAlias(t *testing.T) {
 			keep(rows, rows.Start(), 10+tag, 20+tag, "row")
 		}
 		e := rows.Find(10)
-		rows.Changed(s, at(2), 10, 21)
+		s.Changed(at(2), 10, 21)
 		wantKept(t, rows, 10, "")
 		wantKept(t, rows, 11, "")
 		wantKept(t, rows, 12, "row")
@@ -162,9 +167,9 @@ func TestChangeDropsRowsByTagAndAlias(t *testing.T) {
 		s.Committed(at(2))
 		keep(rows, rows.Start(), 14, 22, "new")
 		wantKept(t, rows, 12, "")
-		rows.Changed(s, at(3), 22)
+		s.Changed(at(3), 22)
 		wantKept(t, rows, 14, "")
-		rows.ChangedAll(s, at(4))
+		s.ChangedAll(at(4))
 		wantKept(t, rows, 13, "")
 		if n := rows.Stats().Rows; n != 0 {
 			t.Errorf("%d rows are left", n)
@@ -185,7 +190,7 @@ func TestSameRowStaysWhereOthersPointToIt(t *testing.T) {
 		if rows.Holds(first) || !rows.Holds(other) {
 			t.Error("a changed row isn't replaced")
 		}
-		rows.Changed(s, at(2), 2)
+		s.Changed(at(2), 2)
 		wantKept(t, rows, 1, "")
 	})
 }
@@ -349,7 +354,7 @@ func TestSharedTextsAreKeptOnce(t *testing.T) {
 		}
 		for tag := range uint64(32) {
 			for i := range uint64(10) {
-				rows.Changed(s, at(2), tag<<32+i)
+				s.Changed(at(2), tag<<32+i)
 			}
 		}
 		if size := rows.Stats().Size; size != 0 {
@@ -407,11 +412,11 @@ func TestNoRowIsOlderThanAReportedChange(t *testing.T) {
 		report := func() {
 			switch {
 			case n%50 == 0:
-				rows.ChangedAll(s, at(n))
+				s.ChangedAll(at(n))
 			case n%2 == 0:
-				rows.Changed(s, at(n), key)
+				s.Changed(at(n), key)
 			default:
-				rows.Changed(s, at(n), 100+key)
+				s.Changed(at(n), 100+key)
 			}
 			reported[key].Store(n)
 		}

@@ -107,13 +107,18 @@ func (s *shard[W]) clear() {
 
 func (r *Rows[W]) of(tag uint64) *shard[W] { return &r.shards[tag>>32%uint64(len(r.shards))] }
 
-// Follow has rows be kept while a stream goes on. There must be no other.
-func (r *Rows[W]) Follow(s *Stream) { r.stream.Store(s) }
+// Follow has rows be kept while a stream goes on. There must be no other that goes on.
+func (r *Rows[W]) Follow(s *Stream) {
+	s.add(r)
+	if former := r.stream.Swap(s); former != nil {
+		former.remove(r)
+	}
+}
 
 // Unfollow drops all rows, and keeps none until Follow is called again.
 func (r *Rows[W]) Unfollow() {
 	if s := r.stream.Swap(nil); s != nil {
-		s.End()
+		s.remove(r)
 	}
 	r.clear()
 }
@@ -273,22 +278,14 @@ func (r *Rows[W]) drop(tag uint64) {
 	}
 }
 
-// Changed drops the rows with these tags or aliases, which a change at a position
-// of the log concerns.
-func (r *Rows[W]) Changed(s *Stream, at Position, tags ...uint64) {
-	s.change(at, tags...)
+// dropEach drops the rows with these tags or aliases.
+func (r *Rows[W]) dropEach(tags []uint64) {
 	for _, tag := range tags {
 		r.drop(tag)
 		if of, ok := r.tagOf(tag); ok {
 			r.drop(of)
 		}
 	}
-}
-
-// ChangedAll drops all rows, since a change may concern any.
-func (r *Rows[W]) ChangedAll(s *Stream, at Position) {
-	s.changeAll(at)
-	r.clear()
 }
 
 // clear drops all rows.

@@ -1,6 +1,7 @@
 package kept
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +16,8 @@ func (p Position) Before(q Position) bool {
 }
 
 // A Stream is what is known of a log while it is followed. Its changes are numbered
-// in the order in which they are reported.
+// in the order in which they are reported. Any number of Rows may follow it, from any
+// time on.
 //
 // A change is reported before queries see it. Until it is settled, that is, known to
 // be visible to queries that begin now, a query may still read the former row, which
@@ -35,12 +37,21 @@ type Stream struct {
 	isEnded  atomic.Bool
 	ended    chan struct{}
 
+	following sync.Mutex // guards rows
+	rows      []droppable
+
 	mu        sync.Mutex
 	reached   Position // all changes up to here are reported
 	committed Position // all changes up to here are visible
 	unsettled []change // in the order of the log
 	waiting   []waiting
 	toSettle  chan struct{} // has an element while unsettled has
+}
+
+// droppable are Rows, whatever they have beside texts.
+type droppable interface {
+	dropEach(tags []uint64)
+	clear()
 }
 
 // slots is the number of places for numbers of changes. Rows whose tags share a place
@@ -97,16 +108,43 @@ func (s *Stream) number(at Position) uint64 {
 // together.
 const mostUnsettled = 4096
 
-// change notes a change of the row with a tag.
-func (s *Stream) change(at Position, tags ...uint64) {
+// Changed notes that a change at a position of the log concerns the rows with these tags
+// or aliases, and drops them.
+func (s *Stream) Changed(at Position, tags ...uint64) {
 	n := s.number(at)
 	for _, tag := range tags {
 		s.ofTags[tag%slots].Store(n)
 	}
+	// After the change is noted: rows that begin to follow meanwhile see that.
+	s.each(func(rows droppable) { rows.dropEach(tags) })
 }
 
-// changeAll notes that any row may have changed.
-func (s *Stream) changeAll(at Position) { s.all.Store(s.number(at)) }
+// ChangedAll notes that a change may concern any row, and drops all.
+func (s *Stream) ChangedAll(at Position) {
+	s.all.Store(s.number(at))
+	s.each(droppable.clear)
+}
+
+// add has rows be dropped by changes from now on.
+func (s *Stream) add(rows droppable) {
+	s.following.Lock()
+	defer s.following.Unlock()
+	s.rows = append(s.rows, rows)
+}
+
+func (s *Stream) remove(rows droppable) {
+	s.following.Lock()
+	defer s.following.Unlock()
+	s.rows = slices.DeleteFunc(s.rows, func(of droppable) bool { return of == rows })
+}
+
+func (s *Stream) each(do func(droppable)) {
+	s.following.Lock()
+	defer s.following.Unlock()
+	for _, rows := range s.rows {
+		do(rows)
+	}
+}
 
 // Unsettled has an element if there may be changes to settle.
 func (s *Stream) Unsettled() <-chan struct{} { return s.toSettle }
@@ -248,11 +286,12 @@ func (s *Stream) leaseAge() time.Duration {
 	return s.now().Sub(*s.term.Load())
 }
 
-// End ends the stream for good.
+// End ends the stream for good, and drops all rows.
 func (s *Stream) End() {
 	if !s.isEnded.Swap(true) {
 		close(s.ended)
 	}
+	s.each(droppable.clear)
 }
 
 // Ended is closed when the stream has ended.
