@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"encoding/base32"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -28,8 +27,12 @@ type AllauthSettings struct {
 // Allauth checks codes under given settings. It is safe for concurrent use.
 type Allauth struct{ settings AllauthSettings }
 
-// NewAllauth returns an Allauth, or an error that names the setting that can't
-// be right.
+// A SettingError says which of AllauthSettings can't be right, and what it must be.
+type SettingError struct{ Setting, Must string }
+
+func (e *SettingError) Error() string { return e.Setting + " " + e.Must }
+
+// NewAllauth returns an Allauth, or a SettingError.
 func NewAllauth(s AllauthSettings) (*Allauth, error) {
 	if s.TOTPPeriod == 0 {
 		s.TOTPPeriod = 30
@@ -45,15 +48,15 @@ func NewAllauth(s AllauthSettings) (*Allauth, error) {
 	}
 	switch {
 	case s.TOTPPeriod < 0:
-		return nil, errors.New("TOTPPeriod can't be negative")
+		return nil, &SettingError{"TOTPPeriod", "can't be negative"}
 	case s.TOTPDigits < 1 || s.TOTPDigits > maxDigits:
-		return nil, fmt.Errorf("TOTPDigits must be from 1 to %d", maxDigits)
+		return nil, &SettingError{"TOTPDigits", fmt.Sprintf("must be from 1 to %d", maxDigits)}
 	case s.TOTPTolerance < 0 || s.TOTPTolerance > maxTolerance:
-		return nil, fmt.Errorf("TOTPTolerance must be from 0 to %d", maxTolerance)
+		return nil, &SettingError{"TOTPTolerance", fmt.Sprintf("must be from 0 to %d", maxTolerance)}
 	case s.RecoveryCodeCount < 1 || s.RecoveryCodeCount > 63:
-		return nil, errors.New("RecoveryCodeCount must be from 1 to 63")
+		return nil, &SettingError{"RecoveryCodeCount", "must be from 1 to 63"}
 	case s.RecoveryCodeDigits < 2 || s.RecoveryCodeDigits > 16:
-		return nil, errors.New("RecoveryCodeDigits must be from 2 to 16")
+		return nil, &SettingError{"RecoveryCodeDigits", "must be from 2 to 16"}
 	}
 	return &Allauth{s}, nil
 }

@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -64,7 +65,10 @@ func (c *PasswordConfig) FactorSettings() (FactorSettings, error) {
 		{"mfa_recovery_code_digits", otp.AllauthSettings{RecoveryCodeDigits: c.MFARecoveryCodeDigits}},
 	} {
 		if _, err := otp.NewAllauth(one.settings); err != nil {
-			return s, setting.Errorf(one.option, "%s: %w", one.option, err)
+			if invalid, ok := errors.AsType[*otp.SettingError](err); ok {
+				return s, setting.Errorf(one.option, "%s %s", one.option, invalid.Must)
+			}
+			return s, setting.Of(one.option, err)
 		}
 	}
 	var err error
@@ -82,7 +86,7 @@ func factorOptions(cfg *PasswordConfig, options directive.Options) directive.Opt
 	options["otp_static_throttle_factor"] = throttleOption("otp_static_throttle_factor", &cfg.OTPStaticThrottleFactor)
 	options["mfa_totp_period"] = directive.Positive(&cfg.MFATOTPPeriod)
 	options["mfa_totp_digits"] = directive.Positive(&cfg.MFATOTPDigits)
-	options["mfa_totp_tolerance"] = directive.Positive(&cfg.MFATOTPTolerance)
+	options["mfa_totp_tolerance"] = directive.NotNegative(&cfg.MFATOTPTolerance)
 	options["mfa_recovery_code_count"] = directive.Positive(&cfg.MFARecoveryCodeCount)
 	options["mfa_recovery_code_digits"] = directive.Positive(&cfg.MFARecoveryCodeDigits)
 	return options

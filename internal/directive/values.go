@@ -81,11 +81,16 @@ func SwitchPointer(to **bool) Option {
 }
 
 // Positive returns an option with a whole number of at least 1.
-func Positive(to *int) Option {
+func Positive(to *int) Option { return atLeast(1, to) }
+
+// NotNegative returns an option with a whole number of at least 0.
+func NotNegative(to *int) Option { return atLeast(0, to) }
+
+func atLeast(least int, to *int) Option {
 	return Values(1, 1, "a whole number", func(args []string) error {
 		n, err := strconv.Atoi(args[0])
-		if err != nil || n < 1 {
-			return fmt.Errorf("it must be a whole number of at least 1, not %q", args[0])
+		if err != nil || n < least {
+			return fmt.Errorf("it must be a whole number of at least %d, not %q", least, args[0])
 		}
 		*to = n
 		return nil
