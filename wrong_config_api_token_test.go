@@ -1,6 +1,10 @@
 package sesame
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
 
 // TestWrongAPITokensNamePlaceCauseAndRemedy makes mistakes in blocks of api_token,
 // of which there may be several.
@@ -30,4 +34,15 @@ func TestWrongAPITokensNamePlaceCauseAndRemedy(t *testing.T) {
 		{options: "api_token simplejwt {\nblacklist a\n}", line: 4, want: "blacklist: it takes no value, or two: the table of outstanding tokens, and that of blacklisted ones"},
 		{options: "api_token simplejwt {\nblacklist\njti_claim -\n}", line: 4, want: "api_token: simplejwt: the blacklist knows tokens by jti_claim, which is none"},
 	})
+}
+
+func TestLeewayOfZeroCanBeWritten(t *testing.T) {
+	t.Parallel()
+	for _, zero := range []string{"0", "0s"} {
+		h := new(Handler)
+		err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(wrongConfig{options: "api_token simplejwt {\nleeway " + zero + "\n}"}.String()))
+		if err != nil || h.APIToken[0].Leeway != 0 {
+			t.Errorf("leeway %s: %v", zero, err)
+		}
+	}
 }

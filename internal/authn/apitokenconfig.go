@@ -149,7 +149,7 @@ func APITokenOption(to *APITokensConfig) directive.Option {
 		"verifying_key":        directive.Text(&cfg.VerifyingKey, "a public key in PEM, as {file./etc/caddy/jwt.pem}").Secret(),
 		"audience":             directive.Texts(&cfg.Audience, "one name or more"),
 		"issuer":               directive.Texts(&cfg.Issuer, "one name or more"),
-		"leeway":               directive.Duration(&cfg.Leeway),
+		"leeway":               directive.NotNegativeDuration(&cfg.Leeway),
 		"header_types":         directive.Texts(&cfg.HeaderTypes, "one word or more, such as Bearer"),
 		"user_id_field":        directive.Text(&cfg.UserIDField, "the name of a column"),
 		"user_id_claim":        directive.Text(&cfg.UserIDClaim, "the name of a claim"),

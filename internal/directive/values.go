@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/dustin/go-humanize"
@@ -99,10 +100,15 @@ func atLeast(least int, to *int) Option {
 
 // Duration returns an option with a duration above zero, in Caddy's syntax:
 // 2s, 5m, 1d.
-func Duration(to *caddy.Duration) Option {
+func Duration(to *caddy.Duration) Option { return longerThan(0, to) }
+
+// NotNegativeDuration returns an option with a duration, or 0.
+func NotNegativeDuration(to *caddy.Duration) Option { return longerThan(-1, to) }
+
+func longerThan(bound time.Duration, to *caddy.Duration) Option {
 	return Values(1, 1, "a duration such as 2s or 5m", func(args []string) error {
 		duration, err := caddy.ParseDuration(args[0])
-		if err != nil || duration <= 0 {
+		if err != nil || duration <= bound {
 			return fmt.Errorf("it must be a duration such as 2s or 5m, not %q%s", args[0], DurationHint(args[0]))
 		}
 		*to = caddy.Duration(duration)
