@@ -291,6 +291,8 @@ func TestAdminProtection(t *testing.T) {
 			{"token by GET", "GET", "/sesame/token", "", nil, 405},
 			{"token by PUT", "PUT", "/sesame/token", body, nil, 405},
 			{"explain by GET", "GET", "/sesame/explain", "", nil, 405},
+			{"revoke by GET", "GET", "/sesame/revoke", "", nil, 405},
+			{"revoke by a form", "POST", "/sesame/revoke", body, []string{"Content-Type", "text/plain"}, 415},
 			{"status by POST", "POST", "/sesame/status", "{}", nil, 405},
 			{"form", "POST", "/sesame/token", body, []string{"Content-Type", "text/plain"}, 415},
 			{"no content type", "POST", "/sesame/token", body, []string{"Content-Type", ""}, 415},

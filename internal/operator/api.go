@@ -26,6 +26,7 @@ func Routes(source Source) []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: "/sesame/token", Handler: caddy.AdminHandlerFunc(a.serveToken)},
 		{Pattern: "/sesame/explain", Handler: caddy.AdminHandlerFunc(a.serveExplain)},
+		{Pattern: "/sesame/revoke", Handler: caddy.AdminHandlerFunc(a.serveRevoke)},
 		{Pattern: "/sesame/status", Handler: caddy.AdminHandlerFunc(a.serveStatus)},
 	}
 }
@@ -183,11 +184,8 @@ func (a api) serveToken(w http.ResponseWriter, r *http.Request) error {
 // answerToken answers with the user's token, or with the error if no user was
 // found.
 func answerToken(w http.ResponseWriter, m *mint, found namedUser, audit auditor) error {
-	switch {
-	case errors.Is(found.err, errNobody):
-		return apiError(http.StatusNotFound, found.err.Error())
-	case found.err != nil:
-		return apiError(http.StatusConflict, found.err.Error())
+	if found.err != nil {
+		return userError(found.err)
 	}
 	made, err := m.token(found.user)
 	if err != nil {
@@ -199,6 +197,14 @@ func answerToken(w http.ResponseWriter, m *mint, found namedUser, audit auditor)
 		answer.Expires = &at
 	}
 	return writeJSON(w, answer)
+}
+
+// userError answers that no user was found, or more than one.
+func userError(err error) error {
+	if errors.Is(err, errNobody) {
+		return apiError(http.StatusNotFound, err.Error())
+	}
+	return apiError(http.StatusConflict, err.Error())
 }
 
 // explainRequest asks why a token is or isn't valid.

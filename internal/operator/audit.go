@@ -72,9 +72,26 @@ func newEndpointAudit(c *configured, r *http.Request) endpointAudit {
 }
 
 func (a endpointAudit) note(line auditLine) {
-	a.logger.Info("token minted", // it does nothing else
+	fields := []zap.Field{
 		zap.String("user", line.user), zap.String("by", "admin endpoint"), zap.String("remote_ip", a.remote),
-		zap.String("host", line.host), zap.String("scope", line.scope), zap.String("token", line.token))
+		zap.String("host", line.host), zap.String("scope", line.scope),
+	}
+	if line.token != "" {
+		fields = append(fields, zap.String("token", line.token))
+	}
+	if line.session != "" {
+		fields = append(fields, zap.String("session", line.session))
+	}
+	switch line.message { // written out, so that a search for a line of the log leads here
+	case auditMinted:
+		a.logger.Info("token minted", fields...)
+	case auditRevoked:
+		a.logger.Info("token revoked", fields...)
+	case auditRevokedAll:
+		a.logger.Info("tokens and sessions revoked", fields...)
+	case auditEnded:
+		a.logger.Info("session revoked", fields...)
+	}
 }
 
 // commandAudit writes the audit lines of commands to the system's log, because the

@@ -20,7 +20,7 @@ import (
 // deleted.
 
 // errNoSessionTable says that no session can be ended by its ID.
-var errNoSessionTable = errors.New("session has no option table, so that no session has an ID: end all of the user's sessions with --user")
+const errNoSessionTable = notEnded("session has no option table, so that no session has an ID: end all of the user's sessions with --user")
 
 // tablesOfSessions returns the tables that handlers keep their sessions in which are
 // interchangeable with the chosen one.
@@ -94,7 +94,9 @@ func (i *issuer) openEnder(ctx context.Context, table string, timeout time.Durat
 	if err != nil {
 		return nil, err
 	}
-	cfg.QueryTimeout = caddy.Duration(timeout)
+	if timeout > 0 {
+		cfg.QueryTimeout = caddy.Duration(timeout)
+	}
 	e := &sessionEnder{table: table, via: userstore.SessionRowVia(table)}
 	needs.SessionList, needs.Vias = table, append(needs.Vias, e.via)
 	e.store, err = userstore.Open(ctx, cfg, needs, zap.NewNop())
@@ -148,7 +150,7 @@ func (r *revocation) endCookie(ctx context.Context, read *sessionText) error {
 	if id := read.parsed.ID(); !id.IsZero() {
 		return r.endSession(ctx, id)
 	}
-	return fmt.Errorf("%s: end all of the user's sessions with --user, as a single one that is in no table can't be ended", read)
+	return notEnded(fmt.Sprintf("%s: end all of the user's sessions with --user, as a single one that is in no table can't be ended", read))
 }
 
 func (r *revocation) endSessionIn(ctx context.Context, table string, id session.ID) (*listedSession, error) {

@@ -96,7 +96,7 @@ func runRevoke(cmd *command, args []string) (int, error) {
 type revocation struct {
 	*issuer
 	store   *userstore.MySQL
-	timeout time.Duration
+	timeout time.Duration // of a query; 0 for the configuration's
 	now     time.Time
 	out     io.Writer
 	chosen  *configured
@@ -104,9 +104,17 @@ type revocation struct {
 	audit   auditor
 }
 
+// notEnded says what may be valid still, and what to do about it.
+type notEnded string
+
+func (e notEnded) Error() string { return string(e) }
+
 // errNoTable says that there is no table to write revocations to.
-var errNoTable = errors.New("userstore has no option revocations: make the table that " +
+const errNoTable = notEnded("userstore has no option revocations: make the table that " +
 	"`caddy sesame check --create` prints, and name it with that option")
+
+// errNotOurs says that a text is neither a token nor a session.
+var errNotOurs = errors.New("that is no token of this handler")
 
 // endToken ends one token.
 func (r *revocation) endToken(ctx context.Context, text string) error {
@@ -122,7 +130,7 @@ func (r *revocation) endToken(ctx context.Context, text string) error {
 		if read, ok := r.readSession(tokenText, r.now); ok {
 			return r.endCookie(ctx, &read)
 		}
-		return fmt.Errorf("that is no token of this handler: %w; `caddy sesame explain` says more", err)
+		return fmt.Errorf("%w: %w; `caddy sesame explain` says more", errNotOurs, err)
 	case r.Issues.Store.Revocations == "":
 		return errNoTable
 	}
@@ -234,7 +242,7 @@ func (r *revocation) endAll(ctx context.Context, user *userstore.User) error {
 	if r.Issues.Store.Revocations == "" && (hasTime || r.SessionMaxAge > 0) {
 		advice += "; or " + errNoTable.Error()
 	}
-	return fmt.Errorf("not ended are %s: %s", strings.Join(left, ", and "), advice)
+	return notEnded(fmt.Sprintf("not ended are %s: %s", strings.Join(left, ", and "), advice))
 }
 
 // longest returns the longest life that a revoked credential can have.
@@ -252,7 +260,9 @@ func (r *revocation) writeLastLogin(ctx context.Context, user *userstore.User) e
 	if err != nil {
 		return err
 	}
-	cfg.QueryTimeout = caddy.Duration(r.timeout)
+	if r.timeout > 0 {
+		cfg.QueryTimeout = caddy.Duration(r.timeout)
+	}
 	needs.LastLogin = true
 	store, err := userstore.Open(ctx, cfg, needs, zap.NewNop())
 	switch {
