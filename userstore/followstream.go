@@ -237,11 +237,15 @@ func (s *followedStream) settle(positions Positions) {
 			return
 		}
 		for wait := soonestSettle; !s.stream.IsSettled(); wait = min(2*wait, latestSettle) {
+			before := s.told
 			if !s.settleOnce(positions) {
 				return
 			}
 			if s.stream.IsSettled() {
 				break
+			}
+			if before.Before(s.told) {
+				wait = soonestSettle // the rest are others, where changes come all the time
 			}
 			select {
 			case <-time.After(wait):
