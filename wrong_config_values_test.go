@@ -103,7 +103,7 @@ func TestWrongRequestOptionsNamePlaceCauseAndRemedy(t *testing.T) {
 		{options: "pass_header \"X User\"", line: 3, want: "pass_header \"X User\": it is not a valid header field name"},
 		{options: "pass_header Cookie", line: 3, want: "pass_header Cookie: the gateway passes this field on anyway; check its spelling, or leave it out"},
 		{options: "assertion", line: 3, want: "assertion: audience is missing: name the application, or an assertion would do for any other that trusts the same keys"},
-		{options: "assertion audience", line: 3, want: "wrong argument count: assertion takes a block, and no value; there are 1: audience"},
+		{options: "assertion audience", line: 3, want: "wrong argument count: assertion takes a block, and no value; there is 1: audience"},
 	})
 }
 
@@ -117,8 +117,8 @@ func TestWrongLoginOptionsNamePlaceCauseAndRemedy(t *testing.T) {
 		{options: "cache off", line: 3, want: "cache: it must be a duration such as 2s or 5m, not \"off\"; for none, remove the line"},
 		{options: "cache 5s 10s", line: 3, want: "wrong argument count: cache takes one value, a duration such as 2s or 5m; there are 2: 5s 10s. Write one duration"},
 		{options: "cache on", line: 3, want: "cache: it must be a duration such as 2s or 5m, not \"on\"; the units are s, m, h and d"},
-		{options: "session on", line: 3, want: "wrong argument count: session takes a block, and no value; there are 1: on. Write session alone"},
-		{options: "session off", line: 3, want: "wrong argument count: session takes a block, and no value; there are 1: off. Remove the line: without it, session is off"},
+		{options: "session on", line: 3, want: "wrong argument count: session takes a block, and no value; there is 1: on. Write session alone"},
+		{options: "session off", line: 3, want: "wrong argument count: session takes a block, and no value; there is 1: off. Remove the line: without it, session is off"},
 		{options: "session\nsession", line: 4, want: "session is already set in line 3"},
 		{options: "session max_age 7d", line: 3, want: "wrong argument count: session takes a block, and no value; there are 2: max_age 7d. Options stand in its block, each in a line of its own, such as: max_age 7d"},
 		{options: "confirm on", line: 3, want: "confirm \"on\": it must be strict, always, one_time or off"},
@@ -152,7 +152,7 @@ func TestWrongLoginOptionsNamePlaceCauseAndRemedy(t *testing.T) {
 		{options: "limit_failures none", line: 3, want: "limit_failures: it must be a number per time, such as 20 per 1m, or off, not \"none\""},
 		{options: "limit_failures on", line: 3, want: "limit_failures: it must be a number per time, such as 20 per 1m, or off, not \"on\""},
 		{options: "limit_failures 5 per 30d", line: 3, want: "limit_failures: per 720h0m0s: it must be a duration such as 1m, at most 24h0m0s"},
-		{options: "pages on", line: 3, want: "wrong argument count: pages takes a block, and no value; there are 1: on. Write pages alone"},
+		{options: "pages on", line: 3, want: "wrong argument count: pages takes a block, and no value; there is 1: on. Write pages alone"},
 		{options: "undecided", line: 3, want: "wrong argument count: undecided takes one value, a text; there is none"},
 	})
 }

@@ -272,10 +272,13 @@ func (o Option) wrongCount(name string, args []string) string {
 		b.WriteString("there is none. A variable {$NAME} that isn't set is no value, and # begins a comment: set the variable, or quote the value")
 	case len(args) == 0:
 		b.WriteString("there is none")
-	case o.isSecret, o.holdsSecrets:
-		fmt.Fprintf(&b, "there are %d", len(args))
+	case len(args) == 1:
+		b.WriteString("there is 1")
 	default:
-		fmt.Fprintf(&b, "there are %d: %s", len(args), strings.Join(args, " "))
+		fmt.Fprintf(&b, "there are %d", len(args))
+	}
+	if len(args) > 0 && !o.isSecret && !o.holdsSecrets {
+		b.WriteString(": " + strings.Join(args, " "))
 	}
 	if remedy := o.remedy(name, args); remedy != "" {
 		b.WriteString(". " + remedy)
