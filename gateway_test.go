@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	_ "github.com/caddy-sesame/caddy-sesame"
+	"github.com/caddy-sesame/caddy-sesame/internal/child"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -364,12 +365,11 @@ func freeAddr(t *testing.T) string {
 // unboundAddr returns an address for a program that doesn't set SO_REUSEPORT.
 func unboundAddr(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := child.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return addr
 }
 
 func portOf(addr string) string {

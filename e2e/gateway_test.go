@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/child"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -325,12 +326,11 @@ func startServer(t *testing.T, scheme string, handler http.Handler) (addr string
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := child.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return portOf(listener.Addr().String())
+	return strconv.Itoa(port)
 }
 
 func portOf(addr string) string {

@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 
 	"github.com/caddy-sesame/caddy-sesame/django/settings"
+	"github.com/caddy-sesame/caddy-sesame/internal/child"
 	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
 	"github.com/caddy-sesame/caddy-sesame/internal/testprogram"
 )
@@ -210,12 +211,11 @@ func checkAccepts(t *testing.T, block, query string) {
 // freeAddress is an address that Caddy can listen on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := child.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = listener.Close() // Caddy takes its place
-	return listener.Addr().String()
+	return addr
 }
 
 // load has Caddy run with a site that has the block, if it can.

@@ -8,7 +8,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -252,16 +251,14 @@ func (o owner) take(dir string) error {
 	})
 }
 
-// freePorts asks the kernel for ports that no program listens on.
+// freePorts returns ports that no program listens on.
 func freePorts(number int) ([]int, error) {
 	ports := make([]int, number)
 	for i := range ports {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("looking for a free port: %w", err)
+		var err error
+		if ports[i], err = child.FreePort(); err != nil {
+			return nil, err //nolint:wrapcheck // it says what was done
 		}
-		defer listener.Close()
-		ports[i] = listener.Addr().(*net.TCPAddr).Port
 	}
 	return ports, nil
 }

@@ -94,7 +94,7 @@ func Install(dir string, arguments ...string) (*Server, error) {
 	if !install.ProcessState.Success() {
 		return nil, fmt.Errorf("making MariaDB's data directory: %s\n%s", install.ProcessState, &said)
 	}
-	if s.port, err = freePort(); err != nil {
+	if s.port, err = child.FreePort(); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -331,14 +331,4 @@ func find(names ...string) (string, error) {
 		}
 	}
 	return "", ErrNotInstalled
-}
-
-// freePort asks the kernel for a port that no program listens on.
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("looking for a free port: %w", err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }
