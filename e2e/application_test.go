@@ -88,26 +88,10 @@ func startDocumented(t *testing.T, caddyfile, origin string, places map[string]s
 		t.Fatalf("the Caddyfile is for %s, and not for %s", host, origin)
 	}
 	g := &gateway{origin: origin, logs: filepath.Join(t.TempDir(), "caddy.log")}
-	g.run(t, fmt.Sprintf(`{
-	admin off
-	persist_config off
-	auto_https disable_redirects
-	skip_install_trust
-	grace_period 5s
-	default_bind 127.0.0.1
-	log {
-		output file %s
-		level DEBUG
-	}
-	servers {
-		protocols h1 h2
-	}
-}
-
-%s {
+	g.run(t, fmt.Sprintf(`%s {
 	log
 	tls internal
-%s`, g.logs, origin, site), "SESAME_DSN="+db.dsn, "DJANGO_SECRET_KEY="+secretKey)
+%s`, origin, site), "SESAME_DSN="+db.dsn, "DJANGO_SECRET_KEY="+secretKey)
 	t.Cleanup(func() { g.wantNoWarnings(t) })
 	return g
 }

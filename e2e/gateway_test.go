@@ -77,6 +77,29 @@ func startGateway(t *testing.T, up *upstream, s site) *gateway {
 	if s.scheme == "http" {
 		security = ""
 	}
+	site := fmt.Sprintf(`%s {
+	log
+	%s
+	sesame {
+		secret_key %q
+		%s
+		userstore mysql {
+			dsn %q
+			query_timeout 20s
+			start_without
+		}
+	}
+	%s
+}
+`, g.origin, security, secretKey, s.options, s.dsn, s.after)
+	g.run(t, site)
+	return g
+}
+
+// run runs a Caddy with a site, until the test ends. It has more environment
+// variables.
+func (g *gateway) run(t *testing.T, site string, environment ...string) {
+	t.Helper()
 	config := fmt.Sprintf(`{
 	admin off
 	persist_config off
@@ -93,29 +116,7 @@ func startGateway(t *testing.T, up *upstream, s site) *gateway {
 	}
 }
 
-%s {
-	log
-	%s
-	sesame {
-		secret_key %q
-		%s
-		userstore mysql {
-			dsn %q
-			query_timeout 20s
-			start_without
-		}
-	}
-	%s
-}
-`, g.logs, g.origin, security, secretKey, s.options, s.dsn, s.after)
-	g.run(t, config)
-	return g
-}
-
-// run runs a Caddy with a Caddyfile, until the test ends. It has more environment
-// variables.
-func (g *gateway) run(t *testing.T, config string, environment ...string) {
-	t.Helper()
+`, g.logs) + site
 	dir := t.TempDir()
 	caddyfile := filepath.Join(dir, "Caddyfile")
 	if err := os.WriteFile(caddyfile, []byte(config), 0o600); err != nil {
