@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/health"
+	"github.com/caddy-sesame/caddy-sesame/internal/login"
 	"github.com/caddy-sesame/caddy-sesame/internal/require"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/session"
@@ -237,6 +238,8 @@ func checkLogin(h *Handler) error {
 		return setting.Errorf("login: password", "login: password needs the block password, which says how passwords are checked")
 	case h.ReservedPath == reservedOff:
 		return setting.Errorf("reserved_path", "reserved_path off: then there is no path for the login page")
+	case slices.Contains(login.Parameters(), h.TokenName):
+		return setting.Errorf("token_name", "token_name %s: the login page has a parameter of that name: choose another", h.TokenName)
 	}
 	if err := h.Login.Validate(); err != nil {
 		return setting.In("login", err)

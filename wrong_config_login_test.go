@@ -2,6 +2,16 @@ package sesame
 
 import "testing"
 
+func TestTokensInParametersOfTheLoginPageAreRejected(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"next", "switch", "resend", "via", "browser", "length"} {
+		wantWrong(t, []wrongConfig{{
+			options: "token_name " + name + "\nsession\npassword\nlogin {\npassword\n}", line: 3,
+			want: "token_name " + name + ": the login page has a parameter of that name: choose another",
+		}})
+	}
+}
+
 func TestWrongLengthOfRememberedSessionsNamesTheOthers(t *testing.T) {
 	t.Parallel()
 	wantWrong(t, []wrongConfig{

@@ -61,6 +61,9 @@ const (
 	parameterLength  = "length"
 )
 
+// Parameters are the names of these parameters: no token can be in one of them.
+func Parameters() []string { return []string{parameterVia, parameterBrowser, parameterLength} }
+
 // A Link is what the URL of a link says beside its token, which is signed with it.
 type Link struct {
 	Length session.Length // how long the session lasts

@@ -214,18 +214,27 @@ func (p *Page) URL(next string) string {
 	if next == "" || next == "/" {
 		return p.path
 	}
-	return p.path + "?" + url.Values{"next": {next}}.Encode()
+	return p.path + "?" + url.Values{nextParameter: {next}}.Encode()
 }
 
 // SwitchParameter in the URL of the page shows its forms also to users who are logged
 // in.
 const SwitchParameter = "switch"
 
+// Parameters are the names of the query parameters of the page, and of the links that it
+// sends: no token can be in one of them.
+func Parameters() []string {
+	return append(emaillink.Parameters(), nextParameter, SwitchParameter, resendParameter)
+}
+
+// nextParameter says which page a login leads to, as in Django.
+const nextParameter = "next"
+
 // SwitchURL is the page's for users who are logged in and want another account.
 func (p *Page) SwitchURL(next string) string {
 	values := url.Values{SwitchParameter: {""}}
 	if next != "" && next != "/" {
-		values.Set("next", next)
+		values.Set(nextParameter, next)
 	}
 	return p.path + "?" + values.Encode()
 }
