@@ -57,43 +57,45 @@ func TestOtherPagesCantLogIn(t *testing.T) {
 		"http":  "session\none_time",
 		"https": "session {\n same_site none\n}\nconfirm always",
 	} {
-		up := startUpstream(t)
-		g := startGateway(t, up, site{scheme: scheme, options: options})
-		victim, stranger := newTab(t), newTab(t)
-		victim.expected, stranger.expected = ": ", ": " // whatever the browser has to say of it
-		looks := map[*tab]*tab{victim: victim.sibling(), stranger: stranger.sibling()}
-		changes := oneTimeIf(strings.Contains(options, "one_time"))
-		victim.open(g.origin + "/?sesame=" + tokenFor(t, alice, changes...))
-		victim.pressButton()
-		victim.wantUser("alice")
-		made := tokenFor(t, carol, changes...)
-		n := 0
-		for _, host := range []string{otherHost, siblingHost} {
-			for kind := range forcedBy {
-				n++
-				path := fmt.Sprintf("/forced-%d-", n)
-				t.Run(strings.Join([]string{scheme, host, kind}, ", "), func(t *testing.T) {
-					for b, look := range looks {
-						b.t, look.t = t, t
-						path += "x" // for each its own
-						page := startPage(t, scheme, host, "no-referrer", g.forcing(kind, path+"?sesame="+made))
-						_ = chromedp.Do(b.ctx, chromedp.Navigate(page)) // which another navigation may cut off
-						g.awaitRequest(t, path)
-					}
-					looks[victim].open(g.origin + "/")
-					looks[victim].wantUser("alice")
-					looks[stranger].open(g.origin + "/")
-					looks[stranger].wantTitle("You need a link to get in")
-				})
+		t.Run(scheme, func(t *testing.T) { // which closes its tabs before the next gateway starts
+			up := startUpstream(t)
+			g := startGateway(t, up, site{scheme: scheme, options: options})
+			victim, stranger := newTab(t), newTab(t)
+			victim.expected, stranger.expected = ": ", ": " // whatever the browser has to say of it
+			looks := map[*tab]*tab{victim: victim.sibling(), stranger: stranger.sibling()}
+			changes := oneTimeIf(strings.Contains(options, "one_time"))
+			victim.open(g.origin + "/?sesame=" + tokenFor(t, alice, changes...))
+			victim.pressButton()
+			victim.wantUser("alice")
+			made := tokenFor(t, carol, changes...)
+			n := 0
+			for _, host := range []string{otherHost, siblingHost} {
+				for kind := range forcedBy {
+					n++
+					path := fmt.Sprintf("/forced-%d-", n)
+					t.Run(host+", "+kind, func(t *testing.T) {
+						for b, look := range looks {
+							b.t, look.t = t, t
+							path += "x" // for each its own
+							page := startPage(t, scheme, host, "no-referrer", g.forcing(kind, path+"?sesame="+made))
+							_ = chromedp.Do(b.ctx, chromedp.Navigate(page)) // which another navigation may cut off
+							g.awaitRequest(t, path)
+						}
+						looks[victim].open(g.origin + "/")
+						looks[victim].wantUser("alice")
+						looks[stranger].open(g.origin + "/")
+						looks[stranger].wantTitle("You need a link to get in")
+					})
+				}
 			}
-		}
-		// The token is as good as before.
-		look := looks[stranger]
-		look.t = t
-		look.open(g.origin + "/?sesame=" + made)
-		look.wantTitle("Log in")
-		look.pressButton()
-		look.wantUser("carol")
+			// The token is as good as before.
+			look := looks[stranger]
+			look.t = t
+			look.open(g.origin + "/?sesame=" + made)
+			look.wantTitle("Log in")
+			look.pressButton()
+			look.wantUser("carol")
+		})
 	}
 }
 
@@ -101,23 +103,25 @@ func TestOtherPagesCantLogIn(t *testing.T) {
 // which the browser sends the session.
 func TestSiblingsCantLogOut(t *testing.T) {
 	for _, scheme := range []string{"https", "http"} {
-		up := startUpstream(t)
-		g := startGateway(t, up, site{scheme: scheme, options: "session"})
-		b := newTab(t)
-		b.expected = ": "
-		b.open(g.origin + "/?sesame=" + tokenFor(t, alice))
-		look := b.sibling()
-		n := 0
-		for _, policy := range []string{"no-referrer", "unsafe-url"} {
-			for _, kind := range []string{"form", "form of a frame", "form for the whole tab"} {
-				n++
-				target := fmt.Sprintf("/_sesame/logout?forced=%d-", n)
-				_ = chromedp.Do(b.ctx, chromedp.Navigate(startPage(t, scheme, siblingHost, policy, g.forcing(kind, target))))
-				g.awaitRequest(t, target)
-				look.open(g.origin + "/")
-				look.wantUser("alice")
+		t.Run(scheme, func(t *testing.T) {
+			up := startUpstream(t)
+			g := startGateway(t, up, site{scheme: scheme, options: "session"})
+			b := newTab(t)
+			b.expected = ": "
+			b.open(g.origin + "/?sesame=" + tokenFor(t, alice))
+			look := b.sibling()
+			n := 0
+			for _, policy := range []string{"no-referrer", "unsafe-url"} {
+				for _, kind := range []string{"form", "form of a frame", "form for the whole tab"} {
+					n++
+					target := fmt.Sprintf("/_sesame/logout?forced=%d-", n)
+					_ = chromedp.Do(b.ctx, chromedp.Navigate(startPage(t, scheme, siblingHost, policy, g.forcing(kind, target))))
+					g.awaitRequest(t, target)
+					look.open(g.origin + "/")
+					look.wantUser("alice")
+				}
 			}
-		}
+		})
 	}
 }
 
