@@ -19,7 +19,7 @@ func (s *Site) StartBalancer(ctx context.Context, policy string, gateways []*Gat
 	name := fmt.Sprintf("balancer_%s_%d", policyName, len(gateways))
 	return s.Start(ctx, Peer{
 		Name: name, Title: name,
-		start: func(ctx context.Context, s *Site) (*Gateway, error) {
+		start: func(ctx context.Context, s *Site, _ Peer) (*Gateway, error) {
 			addresses := make([]string, len(gateways))
 			for i, g := range gateways {
 				addresses[i] = strings.TrimPrefix(g.URL, "http://")

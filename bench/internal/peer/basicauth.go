@@ -17,7 +17,7 @@ import (
 // accounts than that, or without the cache, what would be measured is bcrypt.
 const accounts = 500
 
-func startBasicAuth(ctx context.Context, s *Site) (*Gateway, error) {
+func startBasicAuth(ctx context.Context, s *Site, p Peer) (*Gateway, error) {
 	all := s.Users[:min(accounts, len(s.Users))]
 	var guard strings.Builder
 	guard.WriteString("basic_auth {\n")
@@ -34,7 +34,7 @@ func startBasicAuth(ctx context.Context, s *Site) (*Gateway, error) {
 	guard.WriteString("\t}")
 	// The other peers tell the application who the user is by themselves.
 	g, err := s.startCaddy(ctx, caddyConfig{
-		name: BasicAuth, guard: guard.String(), proxy: "header_up Remote-User {http.auth.user.id}",
+		name: p.Name, guard: guard.String(), proxy: "header_up Remote-User {http.auth.user.id}",
 	})
 	if err != nil {
 		return nil, err

@@ -114,8 +114,8 @@ func (n notAdapted) short() string {
 	return strings.TrimPrefix(last, "Error: ")
 }
 
-func startBare(ctx context.Context, s *Site) (*Gateway, error) {
-	g, err := s.startCaddy(ctx, caddyConfig{name: Bare})
+func startBare(ctx context.Context, s *Site, p Peer) (*Gateway, error) {
+	g, err := s.startCaddy(ctx, caddyConfig{name: p.Name})
 	if err != nil {
 		return nil, err
 	}

@@ -109,7 +109,7 @@ print(f"{django.__version__} on Python {platform.python_version()}, gunicorn {gu
 	return strings.TrimSpace(string(out)), err
 }
 
-func startForwardAuth(ctx context.Context, s *Site) (*Gateway, error) {
+func startForwardAuth(ctx context.Context, s *Site, p Peer) (*Gateway, error) {
 	d, err := s.startDjango(ctx)
 	if err != nil {
 		return nil, err
@@ -117,7 +117,7 @@ func startForwardAuth(ctx context.Context, s *Site) (*Gateway, error) {
 	// gunicorn's sync workers close every connection after its answer. One that
 	// Caddy opened for a client that has gone, and kept, would block a worker.
 	g, err := s.startCaddy(ctx, caddyConfig{
-		name: ForwardAuth,
+		name: p.Name,
 		guard: "forward_auth " + d.address + ` {
 		uri /auth
 		copy_headers Remote-User

@@ -2,7 +2,6 @@ package peer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,11 +15,8 @@ const guessers = 64
 
 // startGuessed has every user go on with a token, while clients send wrong
 // passwords to the same gateway.
-func startGuessed(ctx context.Context, s *Site) (*Gateway, error) {
-	g, err := s.startSesame(ctx, Guessed, Table, "password {\n\t\t\tbasic\n\t\t}", s.Users)
-	if refused, ok := errors.AsType[notAdapted](err); ok {
-		return nil, Unavailable{"this caddy has no option password (" + refused.short() + ")"}
-	}
+func startGuessed(ctx context.Context, s *Site, p Peer) (*Gateway, error) {
+	g, err := s.startSesame(ctx, p.Name, Table, "password {\n\t\t\tbasic\n\t\t}", s.Users)
 	if err != nil {
 		return nil, err
 	}

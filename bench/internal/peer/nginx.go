@@ -18,7 +18,7 @@ var nginxConf string
 
 var nginxTemplate = template.Must(template.New("nginx.conf").Parse(nginxConf))
 
-func startNginx(ctx context.Context, s *Site) (*Gateway, error) {
+func startNginx(ctx context.Context, s *Site, _ Peer) (*Gateway, error) {
 	nginx, err := findNginx(ctx)
 	if err != nil {
 		return nil, err

@@ -33,7 +33,8 @@ type Peer struct {
 	// remember is gone since the last.
 	Warm bool
 
-	start func(context.Context, *Site) (*Gateway, error)
+	start func(context.Context, *Site, Peer) (*Gateway, error)
+	store string // more options of userstore
 }
 
 // The names of the peers that others are compared with.
@@ -65,6 +66,38 @@ const (
 	Nginx       = "nginx"
 )
 
+// The peers that there are with rows that are kept until the database changes them, too.
+var (
+	bySesame = Peer{
+		Name: Sesame, Title: "sesame",
+		What:  "Every request has a token, and is checked against the user's row as it is now.",
+		start: startSesame,
+	}
+	inTurn = Peer{
+		Name: SesameUniform, Title: "sesame, users in turn",
+		What:    "As sesame, with a request of each user in turn.",
+		Variant: true, Uniform: true,
+		start: startSesame,
+	}
+	bySession = Peer{
+		Name: Session, Title: "sesame, session cookie",
+		What:  "Every request has the cookie of a session, which a token has begun; the user's row is still read afresh.",
+		start: startSession,
+	}
+	withGroups = Peer{
+		Name: Groups, Title: "sesame, groups",
+		What:    "Every user is in three groups, which are read with the row and told to the application.",
+		Variant: true,
+		start:   startGroups,
+	}
+	withAssertion = Peer{
+		Name: Assertion, Title: "sesame, signed identity",
+		What:    "The application gets an assertion with each request, which is signed once for a user and half a minute.",
+		Variant: true,
+		start:   startAssertion,
+	}
+)
+
 // All are the peers in the order of tables.
 var All = []Peer{
 	{
@@ -72,87 +105,40 @@ var All = []Peer{
 		What:  "Caddy without authentication.",
 		start: startBare,
 	},
-	{
-		Name: Sesame, Title: "sesame",
-		What:  "Every request has a token, and is checked against the user's row as it is now.",
-		start: named(Sesame, startSesame),
-	},
+	bySesame,
 	{
 		Name: Cache, Title: "sesame, cache 5s",
 		What:  "As before, but a row that was read may serve for five seconds.",
 		Warm:  true,
-		start: named(Cache, startCache),
+		start: startCache,
 	},
-	{
-		Name: Follow, Title: "sesame, follow",
-		What:  "A row serves until the database's binlog reports a change of it.",
-		start: named(Follow, startFollow),
-	},
-	{
-		Name: SesameUniform, Title: "sesame, users in turn",
-		What:    "As sesame, with a request of each user in turn.",
-		Variant: true, Uniform: true,
-		start: named(SesameUniform, startSesame),
-	},
+	followed(bySesame, Follow),
+	inTurn,
 	{
 		Name: CacheUniform, Title: "sesame, cache 5s, users in turn",
 		What:    "As with the cache before, with a request of each user in turn.",
 		Variant: true, Uniform: true, Warm: true,
-		start: named(CacheUniform, startCache),
+		start: startCache,
 	},
-	{
-		Name: FollowUniform, Title: "sesame, follow, users in turn",
-		What:    "As with follow before, with a request of each user in turn.",
-		Variant: true, Uniform: true,
-		start: named(FollowUniform, startFollow),
-	},
+	followed(inTurn, FollowUniform),
 	{
 		Name: Socket, Title: "sesame, Unix socket",
 		What:    "As sesame, with the database asked by a Unix socket and not by TCP.",
 		Variant: true,
 		start:   startSocket,
 	},
-	{
-		Name: Session, Title: "sesame, session cookie",
-		What:  "Every request has the cookie of a session, which a token has begun; the user's row is still read afresh.",
-		start: startSession,
-	},
+	bySession,
 	{
 		Name: Query, Title: "sesame, token in the URL",
 		What:    "The token comes in the query, and the application gets the URL without it.",
 		Variant: true,
 		start:   startQuery,
 	},
-	{
-		Name: Groups, Title: "sesame, groups",
-		What:    "Every user is in three groups, which are read with the row and told to the application.",
-		Variant: true,
-		start:   startGroups,
-	},
-	{
-		Name: Assertion, Title: "sesame, signed identity",
-		What:    "The application gets an assertion with each request, which is signed once for a user and half a minute.",
-		Variant: true,
-		start:   startAssertion,
-	},
-	{
-		Name: FollowSession, Title: "sesame, follow, session cookie",
-		What:    "As with the session cookie, with rows that serve until the binlog reports a change.",
-		Variant: true,
-		start:   startFollowSession,
-	},
-	{
-		Name: FollowGroups, Title: "sesame, follow, groups",
-		What:    "As with groups, with rows that serve until the binlog reports a change.",
-		Variant: true,
-		start:   startFollowGroups,
-	},
-	{
-		Name: FollowAssertion, Title: "sesame, follow, signed identity",
-		What:    "As with the signed identity, with rows that serve until the binlog reports a change.",
-		Variant: true,
-		start:   startFollowAssertion,
-	},
+	withGroups,
+	withAssertion,
+	followed(bySession, FollowSession),
+	followed(withGroups, FollowGroups),
+	followed(withAssertion, FollowAssertion),
 	{
 		Name: DjangoSession, Title: "sesame, Django's session",
 		What:    "Every request has the cookie of a session that Django has stored; the session and the user's row are read afresh.",

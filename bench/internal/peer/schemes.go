@@ -3,22 +3,18 @@ package peer
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/wrk"
 )
 
 // startDjangoSession has every user go on with the cookie of a session that
 // Django has stored.
-func startDjangoSession(ctx context.Context, s *Site) (*Gateway, error) {
+func startDjangoSession(ctx context.Context, s *Site, p Peer) (*Gateway, error) {
 	keys, err := s.Database.CreateSessions(ctx, s.SecretKey, s.Users)
 	if err != nil {
 		return nil, err
 	}
-	g, err := s.startSesame(ctx, DjangoSession, Table, "django_session", s.Users)
-	if refused, ok := errors.AsType[notAdapted](err); ok {
-		return nil, Unavailable{"this caddy has no option django_session (" + refused.short() + ")"}
-	}
+	g, err := s.startSesame(ctx, p.Name, Table, "django_session", s.Users)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +30,7 @@ const passwordTable = "auth_user_password"
 
 // startPassword has every user send a user name and password. All of them are
 // checked once before the measurement.
-func startPassword(ctx context.Context, s *Site) (*Gateway, error) {
+func startPassword(ctx context.Context, s *Site, p Peer) (*Gateway, error) {
 	if err := s.Database.CreateTable(ctx, passwordTable, len(s.Users)); err != nil {
 		return nil, err
 	}
@@ -46,10 +42,7 @@ func startPassword(ctx context.Context, s *Site) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := s.startSesame(ctx, Password, passwordTable, "password {\n\t\t\tbasic\n\t\t}", all)
-	if refused, ok := errors.AsType[notAdapted](err); ok {
-		return nil, Unavailable{"this caddy has no option password (" + refused.short() + ")"}
-	}
+	g, err := s.startSesame(ctx, p.Name, passwordTable, "password {\n\t\t\tbasic\n\t\t}", all)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/users"
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/wrk"
@@ -34,6 +36,9 @@ func (s *Site) startSesameBy(ctx context.Context, dsn, name, table, options stri
 		table += "\n\t\t\tquery_timeout 60s" // all is slow there
 	}
 	g, err := s.startCaddy(ctx, caddyConfig{name: name, guard: fmt.Sprintf(sesameDirective, users.MaxAge, options, dsn, table)})
+	if refused, ok := errors.AsType[notAdapted](err); ok && (table != Table || options != "") {
+		return nil, Unavailable{"this caddy lacks an option of it (" + refused.short() + ")"}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -43,80 +48,48 @@ func (s *Site) startSesameBy(ctx context.Context, dsn, name, table, options stri
 	return g, nil
 }
 
-func startSesame(ctx context.Context, s *Site, name string) (*Gateway, error) {
-	return s.startSesame(ctx, name, Table, "", s.Users)
+func startSesame(ctx context.Context, s *Site, p Peer) (*Gateway, error) {
+	return s.startSesame(ctx, p.Name, Table+p.store, "", s.Users)
 }
 
 // StartTable runs a gateway for another table, with the given users.
 func (s *Site) StartTable(ctx context.Context, title, table string, all []users.User) (*Gateway, error) {
 	return s.Start(ctx, Peer{
 		Name: table, Title: title,
-		start: func(ctx context.Context, s *Site) (*Gateway, error) {
+		start: func(ctx context.Context, s *Site, _ Peer) (*Gateway, error) {
 			return s.startSesame(ctx, table, table, "", all)
 		},
 	})
 }
 
 // startSocket has the gateway ask the database by a Unix socket.
-func startSocket(ctx context.Context, s *Site) (*Gateway, error) {
-	return s.startSesameBy(ctx, "SESAME_SOCKET_DSN", Socket, Table, "", s.Users)
-}
-
-// named starts a peer under another name.
-func named(name string, start func(ctx context.Context, s *Site, name string) (*Gateway, error)) func(context.Context, *Site) (*Gateway, error) {
-	return func(ctx context.Context, s *Site) (*Gateway, error) { return start(ctx, s, name) }
+func startSocket(ctx context.Context, s *Site, p Peer) (*Gateway, error) {
+	return s.startSesameBy(ctx, "SESAME_SOCKET_DSN", p.Name, Table, "", s.Users)
 }
 
 // StartNumbered runs one of several gateways of a kind: Sesame, Cache or Follow.
 func (s *Site) StartNumbered(ctx context.Context, kind string, number int) (*Gateway, error) {
-	start := map[string]func(ctx context.Context, s *Site, name string) (*Gateway, error){
-		Sesame: startSesame, Cache: startCache, Follow: startFollow,
-	}[kind]
-	name := fmt.Sprintf("%s_%d", kind, number)
-	return s.Start(ctx, Peer{Name: name, Title: name, start: named(name, start)})
+	p := All[slices.IndexFunc(All, func(p Peer) bool { return p.Name == kind })]
+	p.Name = fmt.Sprintf("%s_%d", kind, number)
+	p.Title = p.Name
+	return s.Start(ctx, p)
 }
 
-func startCache(ctx context.Context, s *Site, name string) (*Gateway, error) {
-	g, err := s.startSesame(ctx, name, Table, "cache 5s", s.Users)
-	if refused, ok := errors.AsType[notAdapted](err); ok {
-		return nil, Unavailable{"this caddy has no option cache (" + refused.short() + ")"}
-	}
-	return g, err
+func startCache(ctx context.Context, s *Site, p Peer) (*Gateway, error) {
+	return s.startSesame(ctx, p.Name, Table+p.store, "cache 5s", s.Users)
 }
 
-// follow is the option with which rows are kept until the database changes them.
-const follow = "\n\t\t\tfollow"
-
-func startFollow(ctx context.Context, s *Site, name string) (*Gateway, error) {
-	return s.startFollower(ctx, name, follow, "")
+// followed is a peer with rows that are kept until the database changes them.
+func followed(p Peer, name string) Peer {
+	what := `As "` + p.Title + `", with rows that serve until the database's binlog reports a change of them.`
+	p.Name, p.Title, p.What = name, "sesame, follow"+strings.TrimPrefix(p.Title, "sesame"), what
+	p.Variant = name != Follow // which is measured in full
+	p.store = "\n\t\t\tfollow"
+	return p
 }
 
-// startFollower runs a gateway that follows, with options of the store and others.
-func (s *Site) startFollower(ctx context.Context, name, store, options string) (*Gateway, error) {
-	g, err := s.startSesame(ctx, name, Table+store, options, s.Users)
-	if refused, ok := errors.AsType[notAdapted](err); ok {
-		return nil, Unavailable{"this caddy has no option follow (" + refused.short() + ")"}
-	}
-	return g, err
-}
-
-func startFollowGroups(ctx context.Context, s *Site) (*Gateway, error) {
-	if err := s.Database.CreateGroups(ctx, s.Users); err != nil {
-		return nil, err
-	}
-	return s.startFollower(ctx, FollowGroups, "\n\t\t\tgroups"+follow, "")
-}
-
-func startFollowAssertion(ctx context.Context, s *Site) (*Gateway, error) {
-	g, err := s.startFollower(ctx, FollowAssertion, follow, assertion)
-	if err == nil {
-		g.asserts = true
-	}
-	return g, err
-}
-
-func startQuery(ctx context.Context, s *Site) (*Gateway, error) {
-	g, err := s.startSesame(ctx, Query, Table, "", s.Users)
+func startQuery(ctx context.Context, s *Site, p Peer) (*Gateway, error) {
+	g, err := startSesame(ctx, s, p)
 	if err != nil {
 		return nil, err
 	}
@@ -126,24 +99,15 @@ func startQuery(ctx context.Context, s *Site) (*Gateway, error) {
 	return g, nil
 }
 
-func startGroups(ctx context.Context, s *Site) (*Gateway, error) {
+func startGroups(ctx context.Context, s *Site, p Peer) (*Gateway, error) {
 	if err := s.Database.CreateGroups(ctx, s.Users); err != nil {
 		return nil, err
 	}
-	g, err := s.startSesame(ctx, Groups, Table+"\n\t\t\tgroups", "", s.Users)
-	if refused, ok := errors.AsType[notAdapted](err); ok {
-		return nil, Unavailable{"this caddy has no option groups (" + refused.short() + ")"}
-	}
-	return g, err
+	return s.startSesame(ctx, p.Name, Table+"\n\t\t\tgroups"+p.store, "", s.Users)
 }
 
-const assertion = "assertion {\n\t\t\taudience app\n\t\t}"
-
-func startAssertion(ctx context.Context, s *Site) (*Gateway, error) {
-	g, err := s.startSesame(ctx, Assertion, Table, assertion, s.Users)
-	if refused, ok := errors.AsType[notAdapted](err); ok {
-		return nil, Unavailable{"this caddy has no option assertion (" + refused.short() + ")"}
-	}
+func startAssertion(ctx context.Context, s *Site, p Peer) (*Gateway, error) {
+	g, err := s.startSesame(ctx, p.Name, Table+p.store, "assertion {\n\t\t\taudience app\n\t\t}", s.Users)
 	if err != nil {
 		return nil, err
 	}

@@ -8,16 +8,8 @@ import (
 	"time"
 )
 
-func startSession(ctx context.Context, s *Site) (*Gateway, error) {
-	g, err := s.startSesame(ctx, Session, Table, "session", s.Users)
-	if err != nil {
-		return nil, err
-	}
-	return g, s.logIn(ctx, g)
-}
-
-func startFollowSession(ctx context.Context, s *Site) (*Gateway, error) {
-	g, err := s.startFollower(ctx, FollowSession, follow, "session")
+func startSession(ctx context.Context, s *Site, p Peer) (*Gateway, error) {
+	g, err := s.startSesame(ctx, p.Name, Table+p.store, "session", s.Users)
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ type Site struct {
 
 // Start runs a peer, and sees that it lets the right requests through.
 func (s *Site) Start(ctx context.Context, p Peer) (*Gateway, error) {
-	g, err := p.start(ctx, s)
+	g, err := p.start(ctx, s, p)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.Name, err)
 	}
