@@ -24,6 +24,7 @@ type decoder struct {
 	base     string                // the files' name without its number
 	checksum binlog.Checksum
 	isOpen   bool // a transaction has begun
+	changes  bool // it has changed rows that are followed
 	xa       xaTransactions
 
 	followed map[string]map[string]int // tables by schema and name
@@ -145,10 +146,12 @@ func (d *decoder) report(head binlog.Header, body []byte, isCut bool, feed users
 		d.visible.transaction(nil)
 		return nil
 	case binlog.XID:
+		d.changes = false // whose commit follows the log
 		d.ended()
 		return nil
 	case binlog.XAPrepare:
-		d.xa.prepared()
+		d.xa.prepared(d.changes)
+		d.changes = false // which aren't visible yet
 		d.ended()
 		return nil
 	case binlog.ExecuteLoadQuery:
@@ -180,8 +183,8 @@ func (d *decoder) mariaGTID(body []byte) error {
 
 // ended notes the end of a transaction.
 func (d *decoder) ended() {
-	d.isOpen = false
-	d.visible.ended(d.at)
+	d.visible.ended(d.at, d.changes)
+	d.isOpen, d.changes = false, false
 }
 
 // changedAll reports that anything may have changed.
@@ -189,7 +192,7 @@ func (d *decoder) changedAll(feed userstore.Feed, isStructure bool, why string) 
 	if isStructure {
 		d.definitions.outdated()
 	}
-	d.xa.changes = true
+	d.changes = true
 	feed.ChangedAll(d.at, isStructure, why)
 }
 
@@ -234,6 +237,7 @@ func (d *decoder) commitPrepared(id binlog.XAName, isNamed bool, feed userstore.
 	}
 	d.visible.finishing(id, isNamed, d.at)
 	d.changedAll(feed, false, "XA COMMIT")
+	d.changes = false // that are late: whether it is finished is known better
 }
 
 // payload reports what the events of a compressed transaction change.
@@ -357,7 +361,7 @@ func (d *decoder) rows(kind binlog.Type, body []byte, isCut bool, feed userstore
 	case table == nil:
 		return nil
 	}
-	d.xa.changes = true
+	d.changes = true
 	keys, ok := d.keys(rows, table, isCut)
 	switch {
 	case !ok:

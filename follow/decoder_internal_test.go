@@ -223,7 +223,7 @@ func TestCommittedOfMySQL(t *testing.T) {
 	}
 	mustBe := func(missing string, offset uint64) {
 		t.Helper()
-		at, ok, err := d.visible.ask(t.Context(), owning(missing))
+		at, ok, err := d.visible.askNumbers(t.Context(), owning(missing))
 		if err != nil || !ok || at != (userstore.LogPosition{File: 3, Offset: offset}) {
 			t.Errorf("Committed is at %v, %t, %v, and not at %d, if %q isn't executed", at, ok, err, offset, missing)
 		}
@@ -263,10 +263,10 @@ func TestCommittedOfMySQLWaitsForTransactionsBeforeTheStream(t *testing.T) {
 	if err := v.begin(t.Context(), owning(owned), d.at); err != nil {
 		t.Fatal(err)
 	}
-	if at, ok, err := v.ask(t.Context(), owning("73737373-7373-7373-7373-737373737373:18")); err != nil || !ok || !at.Before(d.at) {
+	if at, ok, err := v.askNumbers(t.Context(), owning("73737373-7373-7373-7373-737373737373:18")); err != nil || !ok || !at.Before(d.at) {
 		t.Errorf("while a transaction isn't executed, Committed is at %v, %t, %v", at, ok, err)
 	}
-	if at, ok, err := v.ask(t.Context(), owning("")); err != nil || !ok || at != d.at {
+	if at, ok, err := v.askNumbers(t.Context(), owning("")); err != nil || !ok || at != d.at {
 		t.Errorf("Committed is at %v, %t, %v", at, ok, err)
 	}
 }

@@ -29,6 +29,8 @@ import (
 //
 // MySQL tells it by gtid_executed, to which the GTIDs of a group are added after all
 // of its transactions are committed.
+//
+// Neither is true of changes that are late, nor of XA transactions that are finishing.
 type visible struct {
 	isTold   bool // the server can tell
 	byNumber bool // MySQL's
@@ -43,6 +45,7 @@ type visible struct {
 	next   int                     // the place in ends for another one
 	isBusy bool                    // a transaction was read
 
+	late       late
 	unfinished []*finishing // in the order of the log
 
 	pending []numbered // of MySQL: those that weren't visible when the server was asked
@@ -75,6 +78,7 @@ func newVisible(s *server) *visible {
 // begin sets where the stream begins. Transactions before it may not be visible yet.
 func (v *visible) begin(ctx context.Context, q querier, at userstore.LogPosition) error {
 	v.start, v.quiet, v.began = at, at, time.Now()
+	v.late.transaction(at, true) // what was written last may be of any kind
 	switch {
 	case !v.isTold:
 		return nil
@@ -108,20 +112,14 @@ func (v *visible) begin(ctx context.Context, q querier, at userstore.LogPosition
 // ownerOf is the thread that owns a transaction's number.
 var ownerOf = regexp.MustCompile(`#\d+`)
 
-// settled is how long after the stream's beginning a server without transactions is
-// believed to have committed those before it.
-const settled = time.Second
-
-// isSettled reports whether MariaDB has committed what was in its log when the stream
-// began, if it says that the last committed position is there. A better proof is the
-// end of the next transaction; this is for a server without one. Only a transaction
-// that waits for a replica is long in the log before it is committed, and those are
-// counted.
-func (v *visible) isSettled(ctx context.Context, q querier) (bool, error) {
+// noneWaits reports whether no transaction waits for a replica before it is committed.
+// Together with the time of a server that answers, this is the proof that a server
+// without new transactions has committed those from before the stream's beginning.
+func (v *visible) noneWaits(ctx context.Context, q querier) (bool, error) {
 	v.mu.Lock()
 	isKnown := !v.known.Before(v.start)
 	v.mu.Unlock()
-	if isKnown || time.Since(v.began) < settled {
+	if isKnown {
 		return false, nil
 	}
 	status, err := statusOf(ctx, q, `Rpl\_semi\_sync\_master\_wait\_sessions`)
@@ -133,12 +131,13 @@ func (v *visible) isSettled(ctx context.Context, q querier) (bool, error) {
 }
 
 // ended notes the end of a transaction that the stream has read.
-func (v *visible) ended(at userstore.LogPosition) {
+func (v *visible) ended(at userstore.LogPosition, isLate bool) {
 	if !v.isTold {
 		return
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.late.transaction(at, isLate)
 	if v.byNumber {
 		v.endedByNumber(at)
 		return
@@ -174,13 +173,26 @@ func (v *visible) ask(ctx context.Context, q querier) (at userstore.LogPosition,
 	if !v.isTold {
 		return at, false, nil
 	}
+	asked := time.Now()
 	if err := v.finished(ctx, q); err != nil {
 		return at, false, err
 	}
 	if v.byNumber {
-		return v.askNumbers(ctx, q)
+		at, ok, err = v.askNumbers(ctx, q)
+	} else {
+		at, ok, err = v.askSnapshot(ctx, q)
 	}
-	isSettled, err := v.isSettled(ctx, q)
+	if !ok || err != nil {
+		return at, ok, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.late.visible(v.beforeUnfinished(at), asked), true, nil
+}
+
+// askSnapshot asks for the position up to which MariaDB has committed transactions.
+func (v *visible) askSnapshot(ctx context.Context, q querier) (at userstore.LogPosition, ok bool, err error) {
+	noneWaits, err := v.noneWaits(ctx, q)
 	if err != nil {
 		return at, false, err
 	}
@@ -197,10 +209,13 @@ func (v *visible) ask(ctx context.Context, q querier) (at userstore.LogPosition,
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if slices.Contains(v.ends, said) || said == v.quiet && isSettled {
+	switch {
+	case slices.Contains(v.ends, said):
 		v.advance(said)
+	case said == v.quiet && noneWaits && v.known.Before(said):
+		return said, true, nil // a transaction may still begin to wait
 	}
-	return v.beforeUnfinished(v.known), true, nil
+	return v.known, true, nil
 }
 
 // transaction notes the number of MySQL's transaction that begins, or nil if it isn't
@@ -234,7 +249,7 @@ func (v *visible) endedByNumber(at userstore.LogPosition) {
 func (v *visible) askNumbers(ctx context.Context, q querier) (at userstore.LogPosition, ok bool, err error) {
 	v.mu.Lock()
 	asked, lost := slices.Clone(v.pending), v.lost
-	known := v.beforeUnfinished(v.known)
+	known := v.known
 	v.mu.Unlock()
 	if lost {
 		return at, false, nil
@@ -263,7 +278,7 @@ func (v *visible) askNumbers(ctx context.Context, q querier) (at userstore.LogPo
 	}
 	// Others may have been added, and some may have been merged with them.
 	v.pending = slices.DeleteFunc(v.pending, func(one numbered) bool { return !v.known.Before(one.end) })
-	return v.beforeUnfinished(v.known), !v.lost, nil
+	return v.known, !v.lost, nil
 }
 
 // gtidSet writes transactions as MySQL does.

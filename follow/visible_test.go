@@ -125,6 +125,35 @@ func TestCommittedWaitsForReplicas(t *testing.T) {
 	}
 }
 
+// TestCommittedWaitsForChangesThatDontFollowTheLog changes rows in ways in which the
+// server writes the log before queries see the change, without telling when they do.
+func TestCommittedWaitsForChangesThatDontFollowTheLog(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	name := database(t, server, "late", countersTable+"InnoDB", "INSERT INTO counters VALUES (1, 0)", "CREATE TABLE list (n int) ENGINE=Aria", "INSERT INTO list VALUES (0)",
+		"CREATE TABLE notes (id int PRIMARY KEY AUTO_INCREMENT, n int) ENGINE=MyISAM", "INSERT INTO notes (n) VALUES (1)")
+	f := start(t, sourceOf(t, server, name, "counters id n", "notes n"))
+	awaitCommitted(t, f, f.start)
+	for _, change := range []struct {
+		what, reported string
+		statements     []string
+	}{
+		{"a table without transactions is changed as well", "counters 1,1", []string{"UPDATE counters JOIN list SET counters.n = 1, list.n = 1"}},
+		{"a row is added behind those that are read", "notes 2", []string{"INSERT INTO notes (n) VALUES (2)"}},
+	} {
+		exec(t, server, name, change.statements...)
+		end := f.written(t)
+		f.wait(t, func() bool { return !f.at.Before(end) })
+		at := f.await(t, change.reported)
+		for range 5 { // in which no time is counted that is long enough
+			if committed, _, err := f.positions.Committed(t.Context()); err != nil || !committed.Before(at) {
+				t.Fatalf("when %s, Committed says at once that queries see the change at %v: %v, %v", change.what, at, committed, err)
+			}
+		}
+		awaitCommitted(t, f, at)
+	}
+}
+
 // TestCommittedReachesTheStartOfAQuietServer follows a server on which nothing happens,
 // whose last event was of several kinds.
 func TestCommittedReachesTheStartOfAQuietServer(t *testing.T) {

@@ -17,7 +17,6 @@ import (
 type xaTransactions struct {
 	current binlog.XAName
 	isNamed bool
-	changes bool // the current transaction has changed rows that are followed
 
 	changed map[binlog.XAName]bool // whether a prepared transaction has
 }
@@ -32,18 +31,19 @@ func newXATransactions() xaTransactions {
 
 // start notes that a transaction begins.
 func (x *xaTransactions) start(id binlog.XAName, isNamed bool) {
-	x.current, x.isNamed, x.changes = id, isNamed, false
+	x.current, x.isNamed = id, isNamed
 }
 
-// prepared notes that the transaction that has begun is prepared.
-func (x *xaTransactions) prepared() {
+// prepared notes that the transaction that has begun is prepared, and whether it has
+// changed rows that are followed.
+func (x *xaTransactions) prepared(changes bool) {
 	if !x.isNamed {
 		return
 	}
 	if len(x.changed) >= mostPrepared {
 		clear(x.changed)
 	}
-	x.changed[x.current] = x.changes
+	x.changed[x.current] = changes
 	x.isNamed = false
 }
 
