@@ -323,6 +323,9 @@ func (h *Handler) Cleanup() error {
 		return nil
 	}
 	h.gate.stop()
+	if h.gate.follows != nil {
+		h.gate.follows.Retire()
+	}
 	if caddy.Exiting() {
 		return h.gate.close()
 	}

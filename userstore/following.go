@@ -68,6 +68,14 @@ func (s *MySQL) Follow(follower Follower) *Following {
 	return f
 }
 
+// Retire is called when the configuration ends, some time before Close: a configuration
+// that can't be loaded is the newest until then, and Caddy has closed its logs.
+func (f *Following) Retire() {
+	if j := f.joined.Load(); j != nil {
+		j.rows.log.retire(f)
+	}
+}
+
 // Close ends the following. Further lookups are fresh ones.
 func (f *Following) Close() error {
 	f.cancel()

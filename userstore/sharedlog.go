@@ -40,7 +40,7 @@ type sharedLog struct {
 	mu     sync.Mutex
 	isOver bool
 	rows   []*sharedRows // that are kept by the log
-	joined []*Following  // in the order in which they have joined
+	joined []*Following  // in the order in which they have joined; those that have retired come first
 }
 
 // keyOfLog covers everything that following depends on. Rows of other tables are kept by
@@ -143,6 +143,15 @@ func (l *sharedLog) remove(f *Following) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.joined = slices.DeleteFunc(l.joined, func(of *Following) bool { return of == f })
+}
+
+// retire has the loggers of others be used, if there are any.
+func (l *sharedLog) retire(f *Following) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.Index(l.joined, f); i >= 0 {
+		l.joined = slices.Insert(slices.Delete(l.joined, i, i+1), 0, f)
+	}
 }
 
 // tellChanged tells each Following that rows have changed, and that queries see it.

@@ -334,8 +334,8 @@ func TestLogOfAStreamIsTheNewestHandlers(t *testing.T) {
 	}
 	one, ofOne, closeOne := open("one")
 	two, ofTwo, closeTwo := open("two")
-	_, ofThree, closeThree := open("three")
-	closeThree()
+	three, ofThree, closeThree := open("three")
+	three.Retire() // it can't be loaded, and is closed later
 	closeOne()
 	log.wantStreams(1, 1)
 	ofThree.TakeAll()
@@ -345,6 +345,7 @@ func TestLogOfAStreamIsTheNewestHandlers(t *testing.T) {
 	}
 	log.fails <- errors.New("the connection broke")
 	log.wantStreams(2, 1)
+	closeThree()
 	for deadline := time.Now().Add(time.Minute); !two.IsCurrent(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it isn't followed again")
