@@ -33,6 +33,7 @@ type connector struct {
 	current atomic.Pointer[target]
 	former  atomic.Pointer[target]      // the former DSN of the same server, or nil
 	changed func()                      // called after a change
+	moved   func()                      // called after a change to another server
 	leads   func(ServerIdentity) uint64 // called with the server of a new connection; returns the connection's generation
 	stall   func()                      // called when a statement was abandoned
 	refused func(error)                 // called when the server said that it can't serve or write
@@ -249,12 +250,16 @@ func (c *connector) use(dsn string) error {
 	// For another server, the former password isn't tried, and neither is the
 	// former server.
 	c.former.Store(nil)
-	if made.cfg.Net == used.cfg.Net && made.cfg.Addr == used.cfg.Addr {
+	isSame := made.cfg.Net == used.cfg.Net && made.cfg.Addr == used.cfg.Addr
+	if isSame {
 		c.former.Store(used)
 	}
 	c.current.Store(made)
 	c.log.current().Info("the DSN in the file has changed: new connections use it", zap.String("file", c.source.file))
 	c.changed()
+	if !isSame {
+		c.moved()
+	}
 	return nil
 }
 

@@ -34,6 +34,17 @@ func (l *lookupServer) note(is ServerIdentity, renew func(), generation func() u
 	return generation()
 }
 
+// forget forgets the server. Until a new connection tells which one it is, its log isn't
+// followed: as long as each request is answered with a kept row, there is none.
+func (l *lookupServer) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.isKnown = false
+	for _, changed := range l.changed {
+		changed()
+	}
+}
+
 // current returns the server. isKnown is false before the first connection.
 func (l *lookupServer) current() (is ServerIdentity, isKnown bool) {
 	l.mu.Lock()

@@ -118,7 +118,7 @@ func newPool(from []source, limits poolLimits) (*pool, error) {
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	servers.moved = p.closeIdle
 	for _, c := range servers.all {
-		c.changed = p.renew
+		c.changed, c.moved = p.renew, p.leadsTo.forget
 		c.leads = func(is ServerIdentity) uint64 { return p.leadsTo.note(is, p.renew, c.generation.Load) }
 		c.stall = func() { p.clear(c) }
 		c.refused = func(err error) {
