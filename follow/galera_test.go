@@ -101,3 +101,35 @@ func TestGaleraNodeWithoutTheChangesOfOthersIsNotFollowed(t *testing.T) {
 		t.Errorf("the error is %q", stats.Error)
 	}
 }
+
+// TestNodeWithoutQuorumHasNoRowsUsed has the cluster go on without the node that is
+// followed. The node goes on to tell the end of its log, to which nothing comes any more.
+func TestNodeWithoutQuorumHasNoRowsUsed(t *testing.T) {
+	t.Parallel()
+	c := startGalera(t, 3, "--log-bin=binlog", "--log-slave-updates=ON")
+	database(t, c.Nodes[0].Server, "cluster", djangoUsers, "INSERT INTO auth_user (id, username, password) VALUES (1, 'ann', 'former')")
+	s := followStore(t, userstore.Config{
+		DSN: c.Nodes[0].DSN("cluster"), Follow: &userstore.FollowConfig{}, QueryTimeout: caddy.Duration(patience / 2),
+	}, userstore.Needs{})
+	s.keep(t, userKey(1))
+	if err := c.Nodes[0].CutOff(); err != nil {
+		t.Fatal(err)
+	}
+	awaitSuccess(t, func() error { return c.Nodes[1].Exec("cluster", "UPDATE auth_user SET password = 'present'") })
+	s.await(t, "the row of the node isn't used any more", func() bool {
+		return s.following.Kept(userKey(1)) == nil && !s.following.IsCurrent()
+	})
+	if stats := s.following.Stats(); !strings.Contains(stats.Error, "Galera node") && !strings.Contains(stats.Error, "can't serve") {
+		t.Errorf("the reason is %q", stats.Error)
+	}
+	if err := c.Nodes[0].Connect(); err != nil {
+		t.Fatal(err)
+	}
+	s.await(t, "the row is kept again", func() bool {
+		user := s.following.Kept(userKey(1))
+		if user == nil {
+			_, _, _ = s.following.Lookup(t.Context(), userKey(1), true)
+		}
+		return user != nil && password(user) == "present"
+	})
+}

@@ -81,7 +81,7 @@ func (s *server) warn(report *userstore.FollowReport) {
 	if image := s.variables["binlog_row_image"]; image != "" && image != "FULL" && image != "FULL_NODUP" {
 		warn("binlog_row_image is " + image + ": a change whose row in the log lacks a key drops all kept rows of its table; SET GLOBAL binlog_row_image = 'FULL', and in the server's configuration")
 	}
-	if s.isOn("wsrep_on") {
+	if s.isNode() {
 		warn("the server is a Galera node: it must have log_slave_updates=ON, and each node has a binlog of its own, so follow the node that answers lookups")
 	}
 }
@@ -108,7 +108,7 @@ func (s *server) mustLogReplicated(ctx context.Context, q querier, isReplica boo
 	switch {
 	case s.isOn("log_replica_updates", "log_slave_updates"):
 		return true, nil
-	case s.isOn("wsrep_on"):
+	case s.isNode():
 		return true, unfollowablef("the Galera node doesn't log what other nodes change: %s", logReplicated)
 	}
 	isKnown = true

@@ -57,6 +57,10 @@ func openPositions(ctx context.Context, source userstore.FollowSource) (*positio
 		p.close()
 		return nil, err
 	}
+	if err := p.server.waitForCluster(ctx, p); err != nil {
+		p.close()
+		return nil, err
+	}
 	p.visible = newVisible(p.server)
 	return p, nil
 }
@@ -112,6 +116,9 @@ func textOf(rows *sql.Rows) ([]map[string]string, error) {
 // Written implements userstore.Positions.
 func (p *positions) Written(ctx context.Context) (userstore.LogPosition, error) {
 	before := p.progress.place()
+	if err := p.server.catchUp(ctx, p); err != nil {
+		return userstore.LogPosition{}, err
+	}
 	end, err := p.server.askLogEnd(ctx, p)
 	if err != nil {
 		return end.at, err
