@@ -99,7 +99,7 @@ func NewCache(store *MySQL, cfg CacheConfig) (*Cache, error) {
 // keyOfCache covers everything that a row depends on, so that sites which would
 // read a row differently don't share it.
 func keyOfCache(store *MySQL, cfg CacheConfig) (poolKey, error) {
-	return hashOf(store.cfg, store.needs, cfg) // not the vias: rows are kept by primary keys only
+	return hashOf(store.cfg, store.databases, store.needs, cfg) // not the vias: rows are kept by primary keys only
 }
 
 func newKeptRows(cfg CacheConfig) (*keptRows, error) {

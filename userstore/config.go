@@ -361,6 +361,14 @@ func (c *Config) sources() ([]source, error) {
 	return all, setting.Of("tls_ca", err)
 }
 
+// databases are those that files with DSNs name now.
+func (c *Config) databases() (names []string) {
+	for _, file := range slices.Concat([]string{c.DSNFile}, c.MoreDSNFiles, c.ReplicaFiles) {
+		names = append(names, databaseIn(file))
+	}
+	return names
+}
+
 func (c *Config) validateNames() error {
 	if c.Revocations != "" {
 		if _, err := parseTable(c.Revocations); err != nil {

@@ -98,6 +98,25 @@ func readDSN(file string) (dsn string, info os.FileInfo, err error) {
 	return dsn, info, nil
 }
 
+// databaseIn returns the database that the DSN in a file names; empty without a file, and
+// for one that can't be used, which opening the store explains. What is kept for
+// configurations that are alike, across reloads, depends on it: a reload takes the
+// database that the file names then.
+func databaseIn(file string) string {
+	if file == "" {
+		return ""
+	}
+	dsn, _, err := readDSN(file)
+	if err != nil {
+		return ""
+	}
+	cfg, err := parseDSN(dsn)
+	if err != nil {
+		return ""
+	}
+	return cfg.DBName
+}
+
 // unreadable returns the error for a file with a DSN that can't be read.
 func unreadable(err error) error {
 	return setting.Errorf("dsn_file", "dsn_file: %w: name a file that Caddy's system user can read, with %s in it", err, dsnForm)

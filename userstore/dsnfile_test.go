@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/go-sql-driver/mysql"
 	"go.uber.org/zap"
 
@@ -199,4 +200,41 @@ func TestWrongPasswordInTheFileIsAnOutage(t *testing.T) {
 		t.Errorf("with the new password, which a refusal has read at once: %v", err)
 	}
 	t.Logf("back after %s", time.Since(began))
+}
+
+// TestReloadUsesTheDatabaseThatTheFileNamesNow has a file name another database, in which
+// other users have the same keys. Until a reload the former one stays in use.
+func TestReloadUsesTheDatabaseThatTheFileNamesNow(t *testing.T) {
+	t.Parallel()
+	former, present := newDatabase(t, authUser, threeUsers), newDatabase(t, authUser, threeUsers)
+	present.exec("UPDATE auth_user SET password = 'present'")
+	file := filepath.Join(t.TempDir(), "dsn")
+	write(t, file, former.dsn())
+	cfg := userstore.Config{DSNFile: file}
+	s, logs := openLogged(t, cfg, userstore.Needs{})
+	lookUp := func(s *userstore.MySQL) string {
+		t.Helper()
+		cache, err := userstore.NewCache(s, userstore.CacheConfig{For: caddy.Duration(time.Minute)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cache.Close() })
+		user, err := (&userstore.Finder{Store: s, Cache: cache}).Find(t.Context(), userstore.ByPrimaryKey(token.IntKey(1)), false, func(*userstore.User) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return *user.Password
+	}
+	if got := lookUp(s); got == "present" {
+		t.Fatalf("the former database has the password %q", got)
+	}
+	write(t, file, present.dsn())
+	eventually(t, func() error { return hasLogged(logs.FilterMessageSnippet("the former DSN stays in use").Len() > 0) })
+	if got := lookUp(s); got == "present" {
+		t.Error("the other database was used before a reload")
+	}
+	// The former configuration ends after the new one has begun.
+	if got := lookUp(openStore(t, cfg, userstore.Needs{})); got != "present" {
+		t.Errorf("after a reload, the user has the password %q of the former database", got)
+	}
 }

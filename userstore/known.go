@@ -87,19 +87,20 @@ func (s *MySQL) identify() (poolKey, error) {
 	for _, v := range s.needs.Vias {
 		vias = append(vias, via{v.Name, v.Table, v.Column, v.User, v.Until, v.Fields, v.Reads, v.Extends})
 	}
-	return hashOf(s.cfg, s.needs, vias)
+	return hashOf(s.cfg, s.databases, s.needs, vias)
 }
 
-// hashOf returns a hash of a store's configuration without its vias, and of more. It
-// reveals no secret.
-func hashOf(cfg Config, needs Needs, more any) (poolKey, error) {
+// hashOf returns a hash of a store's configuration without its vias, of the databases that
+// its files named when it was opened, and of more. It reveals no secret.
+func hashOf(cfg Config, databases []string, needs Needs, more any) (poolKey, error) {
 	text, err := json.Marshal(struct {
 		Store                     Config
 		PrimaryKeyField, TimeZone string
 		UseTZ                     *bool
+		Databases                 []string
 		Needs                     Needs
 		More                      any
-	}{cfg, cfg.PrimaryKeyField, cfg.TimeZone, cfg.UseTZ, needs, more})
+	}{cfg, cfg.PrimaryKeyField, cfg.TimeZone, cfg.UseTZ, databases, needs, more})
 	if err != nil {
 		return poolKey{}, fmt.Errorf("comparing configurations: %w", err)
 	}

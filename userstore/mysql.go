@@ -15,13 +15,14 @@ import (
 // MySQL reads users from a table or view of a MySQL or MariaDB server. It is
 // safe for concurrent use.
 type MySQL struct {
-	cfg      Config
-	needs    Needs
-	name     tableName
-	schema   string // the database that the table is in
-	location *time.Location
-	timeout  time.Duration
-	logger   *zap.Logger
+	cfg       Config
+	needs     Needs
+	databases []string // that files with DSNs named when it was opened
+	name      tableName
+	schema    string // the database that the table is in
+	location  *time.Location
+	timeout   time.Duration
+	logger    *zap.Logger
 
 	concurrency int // of lookups
 
@@ -107,12 +108,13 @@ func newMySQL(cfg Config, needs Needs, logger *zap.Logger) (*MySQL, error) {
 		return nil, err
 	}
 	s := &MySQL{
-		cfg:      cfg,
-		needs:    needs,
-		name:     name,
-		location: location,
-		timeout:  cfg.TimeLimit(),
-		logger:   logger,
+		cfg:       cfg,
+		needs:     needs,
+		databases: cfg.databases(),
+		name:      name,
+		location:  location,
+		timeout:   cfg.TimeLimit(),
+		logger:    logger,
 
 		concurrency: min(largestConcurrency, cfg.limits().maxOpen),
 	}

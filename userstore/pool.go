@@ -74,7 +74,7 @@ func keyOf(from []source, limits poolLimits) poolKey {
 		}
 	}
 	for _, of := range from {
-		for _, text := range []string{of.dsn, of.file, of.tls.authorities, of.tls.cert, of.tls.key, of.tls.serverName} {
+		for _, text := range []string{of.dsn, of.file, databaseIn(of.file), of.tls.authorities, of.tls.cert, of.tls.key, of.tls.serverName} {
 			var length [8]byte
 			binary.BigEndian.PutUint64(length[:], uint64(len(text)))
 			hash.Write(length[:])
