@@ -77,7 +77,8 @@ func TestRowsThatXAChanges(t *testing.T) {
 // its storage engine has the words of a large document to index in between.
 func TestRowsThatAreReadDuringXACommit(t *testing.T) {
 	t.Parallel()
-	server := startServer(t, "--max-allowed-packet=64M", "--innodb-log-file-size=64M", "--innodb-buffer-pool-size=64M", "--group-concat-max-len=16M")
+	server := startServer(t, "--max-allowed-packet=64M", "--innodb-log-file-size=64M", "--innodb-buffer-pool-size=64M", "--group-concat-max-len=16M",
+		"--innodb-lock-wait-timeout=600") // indexing takes long on a busy machine
 	name := database(t, server, "prepared", djangoUsers, "INSERT INTO auth_user (id, username, password) VALUES (1, 'ann', '0')",
 		"CREATE TABLE documents (id int PRIMARY KEY AUTO_INCREMENT, document longtext, FULLTEXT (document)) ENGINE=InnoDB")
 	s := followStore(t, userstore.Config{DSN: server.DSN(name), Follow: &userstore.FollowConfig{Strict: true}}, userstore.Needs{})
