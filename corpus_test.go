@@ -26,6 +26,12 @@ import (
 // many mounts and protocols it goes.
 const minCorpusRequests = 200
 
+// noKeepalive has a proxy connect anew for each request. With kept connections, Caddy may
+// still open one for a request that another one served meanwhile, and read the request's
+// variables for it while the next proxy of the same request writes them (a data race of
+// Caddy's own, in reverseproxy's DialContext and prepareRequest).
+const noKeepalive = "transport http {\nkeepalive off\n}\n"
+
 // corpusMount is the gateway among other handlers of Caddy's, with servers of
 // its own, one for HTTP/1.1 in plain text and one for HTTP/2 and HTTP/3.
 type corpusMount struct {
@@ -63,10 +69,10 @@ func corpusMounts() []*corpusMount {
 			name: "handle_errors", requests: 1, refuses: true, unproxied: http.StatusBadGateway,
 			site: "SESAME {\n}\nreverse_proxy 127.0.0.1:1\nhandle_errors {\nrewrite * /error/{err.status_code}{http.request.uri.path}\nreverse_proxy UPSTREAM {\nheader_up X-Original {http.request.orig_uri}\n}\n}",
 		},
-		{name: "forward_auth", requests: 2, site: "SESAME {\noptional\n}\nforward_auth UPSTREAM {\nuri /auth\n}\nreverse_proxy UPSTREAM"},
+		{name: "forward_auth", requests: 2, site: "SESAME {\noptional\n}\nforward_auth UPSTREAM {\nuri /auth\n" + noKeepalive + "}\nreverse_proxy UPSTREAM"},
 		{
 			name: "intercept", requests: 2, refuses: true,
-			site: "route {\nintercept {\n@refused status 4xx\nhandle_response @refused {\nrequest_header -Upgrade\nreverse_proxy UPSTREAM\n}\n}\nSESAME {\n}\nreverse_proxy UPSTREAM\n}",
+			site: "route {\nintercept {\n@refused status 4xx\nhandle_response @refused {\nrequest_header -Upgrade\nreverse_proxy UPSTREAM\n}\n}\nSESAME {\n}\nreverse_proxy UPSTREAM {\n" + noKeepalive + "}\n}",
 		},
 		{name: "rewrite", requests: 1, site: "rewrite * /index?from={path}&{query}\nSESAME {\noptional\n}\nreverse_proxy UPSTREAM"},
 		{name: "try_files", requests: 1, site: "root * PHPROOT\ntry_files {path} /index.php?p={path}&{query}\nSESAME {\noptional\n}\nreverse_proxy UPSTREAM"},
