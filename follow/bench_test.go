@@ -2,6 +2,7 @@ package follow_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,6 +19,17 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
+
+// changeOften has the database execute a statement a thousand times a second, until ctx
+// ends.
+func changeOften(ctx context.Context, db *sql.DB, statement string) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		<-tick.C
+		_, _ = db.ExecContext(ctx, statement)
+	}
+}
 
 // BenchmarkFromCommitToNextLookup changes a user's row, and measures how long after the
 // answer to COMMIT lookups still use the former row, while other rows are changed 1000
@@ -49,14 +61,7 @@ func BenchmarkFromCommitToNextLookup(b *testing.B) {
 	var load sync.WaitGroup
 	defer load.Wait()
 	defer stop()
-	load.Go(func() {
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		for ctx.Err() == nil {
-			<-tick.C
-			_, _ = db.ExecContext(ctx, "UPDATE auth_user SET password = password + 1 WHERE id = 2")
-		}
-	})
+	load.Go(func() { changeOften(ctx, db, "UPDATE auth_user SET password = password + 1 WHERE id = 2") })
 	read := func() string {
 		var password string
 		_, err := users.Find(b.Context(), userstore.ByPrimaryKey(token.IntKey(1)), false, func(user *userstore.User) error {
@@ -104,14 +109,7 @@ func BenchmarkFromCommitToAnswer(b *testing.B) {
 	var load sync.WaitGroup
 	defer load.Wait()
 	defer stop()
-	load.Go(func() {
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		for ctx.Err() == nil {
-			<-tick.C
-			_, _ = db.ExecContext(ctx, "UPDATE auth_user SET last_login = NOW(6) WHERE id = 2")
-		}
-	})
+	load.Go(func() { changeOften(ctx, db, "UPDATE auth_user SET last_login = NOW(6) WHERE id = 2") })
 	for range 8 {
 		load.Go(func() {
 			for client := new(http.Client); ctx.Err() == nil; {
