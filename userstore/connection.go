@@ -27,6 +27,7 @@ type connection struct {
 	limit time.Duration
 
 	from       *connector // nil for a connection outside of a pool
+	by         *target    // the DSN that it was opened by
 	generation uint64
 
 	isRefused bool // see learn

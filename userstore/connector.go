@@ -31,14 +31,17 @@ type connector struct {
 	log    *driverLog
 
 	current atomic.Pointer[target]
-	former  atomic.Pointer[target]      // the former DSN of the same server, or nil
-	changed func()                      // called after a change
-	moved   func()                      // called after a change to another server
-	leads   func(ServerIdentity) uint64 // called with the server of a new connection; returns the connection's generation
-	stall   func()                      // called when a statement was abandoned
-	refused func(error)                 // called when the server said that it can't serve or write
-	isUsed  func() bool                 // whether the pool uses this server
-	isKnown atomic.Bool                 // the server was reached once, see servers.compare
+	former  atomic.Pointer[target] // the former DSN of the same server, or nil
+	changed func()                 // called after a change
+	moved   func()                 // called after a change to another server
+	stall   func()                 // called when a statement was abandoned
+	refused func(error)            // called when the server said that it can't serve or write
+	isUsed  func() bool            // whether the pool uses this server
+	isKnown atomic.Bool            // the server was reached once, see servers.compare
+
+	// leads is called with the server of a new connection, and the DSN that it was opened
+	// by. It returns the connection's generation, unless the DSN isn't in use any more.
+	leads func(ServerIdentity, *target) (generation uint64, ok bool)
 
 	generation atomic.Uint64 // number of the current DSN's connections; older connections aren't used again
 
@@ -151,22 +154,44 @@ func (c *connector) config() *mysql.Config { return c.current.Load().cfg }
 
 // Connect implements driver.Connector.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+	for {
+		conn, ok, err := c.connectOnce(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			return conn, nil
+		}
+		_ = conn.Close() // it was opened by a DSN that has been replaced meanwhile
+	}
+}
+
+// connectOnce makes a connection. ok is false if it leads to a server that the file
+// named when the connection was begun, and doesn't any more.
+func (c *connector) connectOnce(ctx context.Context) (conn *connection, ok bool, err error) {
 	generation := c.generation.Load()
-	conn, err := c.connect(ctx)
-	if err != nil {
-		return nil, err
+	if conn, err = c.connect(ctx); err != nil {
+		return nil, false, err
 	}
 	if c.limits.identifies {
 		is, err := identify(ctx, conn)
 		if err != nil {
 			_ = conn.Close() // err has the cause
-			return nil, err
+			return nil, false, err
 		}
-		generation = c.leads(is)
+		if generation, ok = c.leads(is, conn.by); !ok {
+			return conn, false, nil
+		}
 	}
 	conn.from, conn.generation = c, generation
 	conn.wire.notify(c.stall)
-	return conn, nil
+	return conn, true, nil
+}
+
+// isInUse reports whether connections are made by a DSN: it is the current one, or the
+// former one of the same server.
+func (c *connector) isInUse(by *target) bool {
+	return by == c.current.Load() || by == c.former.Load()
 }
 
 // connect makes a connection. During a change of the password, the file and

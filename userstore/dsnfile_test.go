@@ -15,6 +15,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"go.uber.org/zap"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/faultproxy"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -236,5 +237,53 @@ func TestReloadUsesTheDatabaseThatTheFileNamesNow(t *testing.T) {
 	// The former configuration ends after the new one has begun.
 	if got := lookUp(openStore(t, cfg, userstore.Needs{})); got != "present" {
 		t.Errorf("after a reload, the user has the password %q of the former database", got)
+	}
+}
+
+// TestConnectionThatIsOpenedWhileTheServerChangesIsNotUsed changes the server in the file
+// while a connection to the former one waits for that one's greeting, which comes
+// afterwards. The log is followed, so that the pool knows which server answers.
+func TestConnectionThatIsOpenedWhileTheServerChangesIsNotUsed(t *testing.T) {
+	t.Parallel()
+	former, has := newServerDatabase(t)
+	has.exec(authUser, threeUsers, "UPDATE auth_user SET password = 'former'")
+	promoted, has := newServerDatabase(t)
+	has.exec(authUser, threeUsers, "UPDATE auth_user SET password = 'promoted'")
+	proxy, err := faultproxy.Start(former.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proxy.Close)
+
+	file := filepath.Join(t.TempDir(), "dsn")
+	write(t, file, strings.Replace(former.DSN(has.name), former.Addr(), proxy.Addr(), 1))
+	s, logs := openLogged(t, userstore.Config{
+		DSNFile: file, QueryTimeout: caddy.Duration(time.Minute), Follow: new(userstore.FollowConfig),
+	}, userstore.Needs{})
+	lookUp := func() string {
+		user, err := s.Lookup(t.Context(), token.IntKey(1))
+		if err != nil {
+			t.Error(err)
+			return ""
+		}
+		return *user.Password
+	}
+	if got := lookUp(); got != "former" {
+		t.Fatalf("before the change, the user has the password %q", got)
+	}
+	proxy.ResetOnce()
+	eventually(t, func() error { return hasLogged(proxy.Connections() == 0) })
+	proxy.Freeze()
+	waiting := make(chan string, 1)
+	go func() { waiting <- lookUp() }()
+	eventually(t, func() error { return hasLogged(proxy.Connections() > 0) })
+	write(t, file, promoted.DSN(has.name))
+	eventually(t, func() error { return hasLogged(logs.FilterMessageSnippet("has changed").Len() > 0) })
+	proxy.Pass()
+	<-waiting // a lookup from before the change
+	for range 3 {
+		if got := lookUp(); got != "promoted" {
+			t.Errorf("after the change, the user has the password %q", got)
+		}
 	}
 }

@@ -18,20 +18,30 @@ type lookupServer struct {
 }
 
 // note notes the server that a new connection leads to. renew is called first if it is
-// another one than before; generation is that of the connection.
-func (l *lookupServer) note(is ServerIdentity, renew func(), generation func() uint64) uint64 {
+// another one than before; generation is that of the connection. isOurs reports whether
+// the DSN that the connection was opened by is still in use. If it isn't, the answer is
+// of a server that the pool has left meanwhile: ok is false, and nothing is noted.
+func (l *lookupServer) note(is ServerIdentity, renew func(), generation func() uint64, isOurs func() bool) (of uint64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !isOurs() {
+		return 0, false
+	}
 	if l.isKnown && !l.is.Is(is) {
 		renew()
 		for _, changed := range l.changed {
 			changed()
 		}
 	}
+	// In this order: if the DSN changes from now on, that ends the generation.
+	of = generation()
+	if !isOurs() {
+		return 0, false
+	}
 	if !l.isKnown || !l.is.Is(is) {
 		l.is, l.isKnown = is, true
 	}
-	return generation()
+	return of, true
 }
 
 // forget forgets the server. Until a new connection tells which one it is, its log isn't

@@ -119,7 +119,9 @@ func newPool(from []source, limits poolLimits) (*pool, error) {
 	servers.moved = p.closeIdle
 	for _, c := range servers.all {
 		c.changed, c.moved = p.renew, p.leadsTo.forget
-		c.leads = func(is ServerIdentity) uint64 { return p.leadsTo.note(is, p.renew, c.generation.Load) }
+		c.leads = func(is ServerIdentity, by *target) (uint64, bool) {
+			return p.leadsTo.note(is, p.renew, c.generation.Load, func() bool { return c.isInUse(by) })
+		}
 		c.stall = func() { p.clear(c) }
 		c.refused = func(err error) {
 			p.closeIdle()

@@ -93,7 +93,7 @@ func (t *target) Connect(ctx context.Context) (*connection, error) {
 		_ = conn.Close()
 		return nil, errors.New("the MySQL driver makes connections of another kind than is expected") // unreachable
 	}
-	made := &connection{fullConn: full, wire: dialed.wire, limit: t.limits.query}
+	made := &connection{fullConn: full, wire: dialed.wire, limit: t.limits.query, by: t}
 	if err := t.ready(ctx, made); err != nil {
 		_ = made.Close() // err has the cause
 		return nil, err
