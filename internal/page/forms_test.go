@@ -92,6 +92,40 @@ func TestLoginPageSaysWhyItIsShown(t *testing.T) {
 		"<p>You are logged in as Bob. Logging in as another user ends that.</p>", `<a href="/x">Stay logged in as Bob</a>`)
 }
 
+func TestTextOfTheLoginPageAlsoReplacesMoreParticularOnes(t *testing.T) {
+	t.Parallel()
+	data := Data{Kind: Login, Login: &LoginForms{Methods: []string{"password"}}, Reason: Missing}
+	for name, test := range map[string]struct{ texts, want map[string]string }{
+		"general": {
+			map[string]string{"login.title": "Come in to {site}", "login.message": "Use your staff account."},
+			map[string]string{"en": "<h1>Come in to Archive</h1>\n<p>Use your staff account.</p>"},
+		},
+		"of one language": {
+			map[string]string{"de login.title": "Willkommen"},
+			map[string]string{"en": "<h1>Log in to Archive</h1>", "de": "<h1>Willkommen</h1>\n<p>Um diese Seite zu sehen, müssen Sie sich anmelden.</p>"},
+		},
+		"general and particular": {
+			map[string]string{"login.title": "Come in", "login.title_named": "This is {site}", "login.message": "Hello.", "login.needed": "You are nearly there."},
+			map[string]string{"en": "<h1>This is Archive</h1>\n<p>You are nearly there.</p>"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := &Config{Name: "Archive", Texts: map[string]string{}, TextsIn: map[string]map[string]string{}, Languages: []string{"auto"}}
+			for key, text := range test.texts {
+				if language, part, ok := strings.Cut(key, " "); ok {
+					cfg.TextsIn[language] = map[string]string{part: text}
+				} else {
+					cfg.Texts[key] = text
+				}
+			}
+			for language, want := range test.want {
+				wantParts(t, loginPage(t, cfg, language, data), want)
+			}
+		})
+	}
+}
+
 func TestErrorsStandBesideTheirFields(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

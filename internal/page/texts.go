@@ -151,8 +151,17 @@ func checkTextName(line, name string) error {
 // textNames are the names of all texts.
 func textNames() []string { return slices.Collect(maps.Keys(builtInTexts()[english])) }
 
+// particular are the texts that stand on some pages in the place of a more general one:
+// on sites with a name, and on pages that ask for a login.
+var particular = map[string]string{
+	"login.title_named": "login.title",
+	"login.needed":      "login.message",
+}
+
 // textsFor are the operator's texts for a language: those without a language if it
-// is the default, and those of the language, or of one that it is a variety of.
+// is the default, and those of the language, or of one that it is a variety of. A
+// general text also replaces the particular one, unless the operator wrote that, too:
+// otherwise the built-in text would still be shown.
 func (c *Config) textsFor(tag, defaultTag string) map[string]string {
 	own := make(map[string]string)
 	if strings.EqualFold(tag, defaultTag) {
@@ -162,6 +171,12 @@ func (c *Config) textsFor(tag, defaultTag string) map[string]string {
 	for _, wider := range varieties {
 		if isWithin(tag, wider) {
 			maps.Copy(own, c.TextsIn[wider])
+		}
+	}
+	for name, general := range particular {
+		text, isWritten := own[general]
+		if _, isOwn := own[name]; isWritten && !isOwn {
+			own[name] = text
 		}
 	}
 	return own
