@@ -55,13 +55,14 @@ func TestDocsCaddyfiles(t *testing.T) {
 		// The view that docs/mysql.md makes.
 		db.mustExec(t, "CREATE VIEW gateway_user AS SELECT id, username, email, password, is_active FROM auth_user")
 		t.Cleanup(func() { db.mustExec(t, "DROP VIEW gateway_user") })
-		// The other table and the other key that docs/tables.md reads.
+		// The other tables and the other key that docs/tables.md reads.
 		db.mustExec(t, "CREATE TABLE accounts_customer (id int PRIMARY KEY, email varchar(254) NOT NULL, password varchar(128) NOT NULL, last_login datetime(6), enabled tinyint NOT NULL, display_name varchar(50) NOT NULL)")
+		db.mustExec(t, "CREATE TABLE people_person (id uuid PRIMARY KEY, login varchar(80) NOT NULL UNIQUE, mail varchar(254) NOT NULL, password varchar(128) NOT NULL, is_active tinyint NOT NULL)")
 		db.addSessions(t)
 		db.addSessionList(t)
 		db.mustExec(t, "ALTER TABLE auth_user ADD COLUMN object_id char(24) NULL UNIQUE")
 		t.Cleanup(func() {
-			db.mustExec(t, "DROP TABLE accounts_customer")
+			db.mustExec(t, "DROP TABLE accounts_customer, people_person")
 			db.mustExec(t, "ALTER TABLE auth_user DROP COLUMN object_id")
 		})
 		for name, value := range map[string]string{
