@@ -135,7 +135,7 @@ func (h *Handler) tokenSettings(resolve func(option, secret string) (string, err
 // checkSettings checks settings. Their packer may not be known before the table is.
 func (h *Handler) checkSettings(settings token.Settings) error {
 	if h.UserStore.Columns.Password == userstore.NoColumn && settings.MaxAge == nil {
-		return setting.Errorf("userstore: password", "%w; there is no password here that could change", token.ErrInsecure)
+		return setting.Errorf("userstore: password", "insecure configuration: set max_age to a low value: without a column of passwords, nothing else would end a token")
 	}
 	if settings.Packer == "" && settings.Encoding == nil {
 		settings.Encoding = token.LongPacker

@@ -12,6 +12,7 @@ func TestWrongAPITokensNamePlaceCauseAndRemedy(t *testing.T) {
 	t.Parallel()
 	wantWrong(t, []wrongConfig{
 		{options: "api_token", line: 3, want: "wrong argument count: api_token takes one value, drf, knox or simplejwt; there is none"},
+		{options: "api_token drf knox", line: 3, want: "wrong argument count: api_token takes one value, drf, knox or simplejwt; there are 2. Write a line for each"},
 		{options: "api_token jwt", line: 3, want: "api_token: \"jwt\": it must be drf, knox or simplejwt"},
 		{options: "api_token drf {\ngeneration 5\n}", line: 4, want: "api_token: drf: generation is no option of drf; it is for knox"},
 		{options: "api_token drf\napi_token knox {\nkeyword Knox\n}", line: 5, want: "api_token: knox: keyword is no option of knox; did you mean prefix?"},

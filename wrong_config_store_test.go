@@ -9,7 +9,7 @@ func TestWrongStoresNamePlaceCauseAndRemedy(t *testing.T) {
 		{store: "table app.auth_user.x", line: 6, want: "userstore: table \"app.auth_user.x\" has more parts than database.table: write a name with a dot in backticks"},
 		{store: "table ''", line: 6, want: "table: value 1 is in quotes that a Caddyfile doesn't recognize, and that would become part of the value: write \"double quotes\" or `backticks`"},
 		{store: "primary_key -", line: 6, want: "userstore: primary_key can't be -: without a primary key no user can be found"},
-		{store: "password -", line: 6, want: "insecure configuration: set max_age to a low value, or invalidate_on_password_change to true; there is no password here that could change"},
+		{store: "password -", line: 6, want: "insecure configuration: set max_age to a low value: without a column of passwords, nothing else would end a token"},
 		{store: "is_staff - x", line: 6, want: "wrong argument count: is_staff takes the name of a column, or -; there are 2: - x. Quote a value that has spaces: \"- x\""},
 		{store: "columns", line: 6, want: "wrong argument count: columns takes the name of a column, or several; there is none"},
 		{store: "columns password", line: 6, want: "userstore: extra column \"password\" holds the password: it is never passed on"},

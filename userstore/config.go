@@ -320,10 +320,10 @@ func (c *Config) validateMore() error {
 			return nil
 		}
 		dsn, err := parseDSN(more)
-		if err == nil {
-			err = c.checkDatabase(dsn)
-		}
 		if err != nil {
+			return setting.Errorf("dsn", "dsn number %d of %d: %w; quote a DSN that has spaces in it", i+1, len(c.MoreDSNs)+1, err)
+		}
+		if err := c.checkDatabase(dsn); err != nil {
 			return setting.Errorf("dsn", "dsn number %d: %w", i+1, err)
 		}
 		address := dsn.Net + " " + dsn.Addr

@@ -38,14 +38,14 @@ var missing = []struct {
 		userstore.Needs{LastLogin: true},
 		[]string{
 			`table "auth_user" in database`, `has no column "last_login"; name it with the last_login option`,
-			"one-time", "Its columns are: id, password",
+			"one-time", "needs last_login -, update_last_login off in session", "Its columns are: id, password",
 		},
 	},
 	{
 		"last_login, though needed, is -", "CREATE TABLE auth_user (id int PRIMARY KEY, password text)",
 		userstore.Config{Columns: userstore.Columns{LastLogin: "-"}},
 		userstore.Needs{LastLogin: true},
-		[]string{"last_login is -", "one-time"},
+		[]string{"last_login is -", "one-time", "needs last_login -, update_last_login off in session"},
 	},
 	{
 		"last_login of a type", "CREATE TABLE auth_user (id int PRIMARY KEY, password text, last_login date)",

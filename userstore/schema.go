@@ -141,7 +141,7 @@ func (s *MySQL) chooseLastLogin(b *builder) error {
 	b.plan.lastLogin = -1
 	name := s.cfg.Columns.LastLogin
 	c, ok, err := b.pick("last_login", name, defaultLastLogin, s.needs.LastLogin,
-		"logins and one-time tokens write it")
+		"logins and one-time tokens write it; a table without such a column needs last_login -, update_last_login off in session, and links that aren't one-time")
 	if err != nil || !ok {
 		return err
 	}

@@ -93,7 +93,7 @@ func (t table) lacks(name, advice string) error {
 	} else {
 		advice += "."
 	}
-	return misfitf("%s has no column %q; %s Its columns are: %s (those that the dsn's user may read: GRANT SELECT shows more)", t, name, advice, strings.Join(names, ", "))
+	return misfitf("%s has no column %q; %s Its columns are: %s (the dsn's user sees only columns that it may read: docs/mysql.md has the GRANT for each option)", t, name, advice, strings.Join(names, ", "))
 }
 
 // The statements that describe a table. They aren't one with a join: Vitess joins tables

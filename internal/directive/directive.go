@@ -178,7 +178,7 @@ func (l *Lines) readOption(d *caddyfile.Dispenser, path, name string, option Opt
 		return l.readFree(d, path, name, option, tree)
 	case option.block == nil:
 		if d.NextBlock(d.Nesting()) {
-			return d.Errf("%s has no block: %q in it is no option; remove the braces", name, withoutValue(d.Val()))
+			return d.Errf("%s has no block: %q in it is no option; %s", name, withoutValue(d.Val()), unblocked(name, path, d.Val(), tree))
 		}
 		return nil
 	}
@@ -188,6 +188,16 @@ func (l *Lines) readOption(d *caddyfile.Dispenser, path, name string, option Opt
 		l.begin(block, line)
 	}
 	return l.readBlock(d, block, option.block, tree)
+}
+
+// unblocked says where an option belongs that stands in a block of name, which takes
+// none: where another option of that name has a block with it, as password outside of
+// login, in that block.
+func unblocked(name, path, inner string, tree Options) string {
+	if _, ok := tree[name].block[inner]; ok && path != "" {
+		return "write it into the block of " + name + " in the sesame block itself, outside of " + path
+	}
+	return "remove the braces"
 }
 
 // begin begins a block of an option that may be there several times, each time with
@@ -303,6 +313,8 @@ func (o Option) remedy(name string, args []string) string {
 		return "Write it as: " + o.example
 	case len(args) <= o.max:
 		return ""
+	case o.repeated && o.holdsSecrets && o.max == 1:
+		return "Write a line for each"
 	case o.isSecret, o.holdsSecrets:
 		return "Quote a value that has spaces"
 	case o.max > 1:
@@ -386,13 +398,23 @@ func isElsewhere(name, path string, tree Options) bool {
 	return ok || len(blocksWith(name, path, tree)) > 0
 }
 
-// blocksWith returns the other blocks that have the option.
+// blocksWith returns the other blocks that have the option: those of the directive,
+// or if none of them has it, blocks in these, as "email_link in login".
 func blocksWith(name, path string, tree Options) []string {
-	var blocks []string
+	var blocks, inner []string
 	for _, block := range slices.Sorted(maps.Keys(tree)) {
-		if _, ok := tree[block].block[name]; ok && block != path {
+		options := tree[block].block
+		if _, ok := options[name]; ok && block != path {
 			blocks = append(blocks, block)
 		}
+		for _, within := range slices.Sorted(maps.Keys(options)) {
+			if _, ok := options[within].block[name]; ok && join(block, within) != path {
+				inner = append(inner, within+" in "+block)
+			}
+		}
+	}
+	if len(blocks) == 0 {
+		return inner
 	}
 	return blocks
 }

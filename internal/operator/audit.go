@@ -158,8 +158,8 @@ func (a *commandAudit) end() {
 	}
 	switch {
 	case a.lost == 1:
-		fmt.Fprintf(a.stderr, "no system log here takes the audit line: %s\n", a.first)
+		fmt.Fprintf(a.stderr, "The system's log couldn't be reached, so the audit line is only here: %s\n", a.first)
 	case a.lost > 1:
-		fmt.Fprintf(a.stderr, "no system log here takes the %d audit lines, of which the first is: %s\n", a.lost, a.first)
+		fmt.Fprintf(a.stderr, "The system's log couldn't be reached, so %d audit lines are lost. The first of them: %s\n", a.lost, a.first)
 	}
 }

@@ -92,11 +92,11 @@ func (c *checker) checkClock(ctx context.Context) {
 func (c *checker) checkTable(ctx context.Context) (*userstore.Table, bool) {
 	table, err := c.inspector.Table(ctx)
 	if err != nil {
-		check := "table"
 		if lacksPrivilege(err) {
-			check = "privileges"
+			c.fail("privileges", err.Error(), "docs/mysql.md has the GRANT for each option")
+		} else {
+			c.failWith("table", err)
 		}
-		c.fail(check, err.Error(), "a table or column that the dsn's user may not read isn't seen; docs/mysql.md has the GRANT for each option")
 		return nil, false
 	}
 	kind := "table"

@@ -197,7 +197,7 @@ func (r *revocation) endAll(ctx context.Context, user *userstore.User) error {
 		if err != nil {
 			return r.rights(err)
 		}
-		fmt.Fprintf(r.out, "All that user %s got up to %s is ended, by the clock here: who logs in before that has to do so again.\n",
+		fmt.Fprintf(r.out, "Tokens and sessions of user %s that began before %s are rejected from now on. The user must log in again after that time, by the clock of this machine.\n",
 			user.ID(), until.UTC().Format("15:04:05 UTC"))
 	}
 	if err := r.endListed(ctx, user); err != nil {
