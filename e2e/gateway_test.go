@@ -51,7 +51,6 @@ type site struct {
 // gateway is a Caddy with the module, in a process of its own.
 type gateway struct {
 	origin string // such as https://app.example.com:1234
-	pid    int
 	logs   string // the file of its log
 }
 
@@ -129,7 +128,6 @@ func (g *gateway) run(t *testing.T, site string, environment ...string) {
 	if err := process.Start(); err != nil {
 		t.Fatal(err)
 	}
-	g.pid = process.Process.Pid
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
@@ -171,26 +169,6 @@ func (g *gateway) client() *http.Client {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-}
-
-// residentMemory is how much memory the gateway's process has, in bytes.
-func (g *gateway) residentMemory(t *testing.T) int {
-	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kilobytes, err := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return kilobytes << 10
-		}
-	}
-	t.Fatal("the process has no VmRSS")
-	return 0
 }
 
 // upstream is the app behind the gateway. It records what it gets.
