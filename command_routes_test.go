@@ -50,6 +50,14 @@ func TestCheckCommandRoutes(t *testing.T) {
 		{"the pages outside of the matcher, for any host", "}\nhttp://:9180 {\n" + with("session", "/admin*") + proxy, 0, []string{"requests for /_sesame/ don't come to sesame"}, nil},
 		{"a matcher of another kind", "@get method GET POST\n" + with("session", "@get") + proxy, 0, nil, []string{"don't come to sesame"}},
 		{"tokens without pages", on("/admin*") + proxy, 0, nil, []string{"don't come to sesame"}},
+		{"an application for errors", plain + proxy + "handle_errors {\n" + proxy + "}", 0, []string{"warn  routes", "errors.routes.0", "answers requests that sesame has rejected", "rewrite * /error.html"}, []string{"without sesame, in a site"}},
+		{"an application for outages", plain + proxy + "handle_errors 404 5xx {\n" + proxy + "}", 0, []string{"answers requests that sesame has rejected"}, nil},
+		{"files for errors, for any host", "}\nhttp://:9180 {\n" + plain + proxy + "handle_errors 401 {\ntry_files /error.html\nfile_server\n}", 0, []string{"file_server (", "answers requests that sesame has rejected"}, nil},
+		{"an application for errors, behind optional", plain + proxy + "handle_errors {\n" + with("optional", "") + proxy + "}", 0, []string{"answers requests that sesame has rejected"}, nil},
+		{"an application for errors, behind sesame", plain + proxy + "handle_errors {\n" + plain + proxy + "}", 0, []string{"ok    routes"}, nil},
+		{"an application for errors of its own", plain + proxy + "handle_errors 404 502 {\n" + proxy + "}", 0, []string{"ok    routes"}, nil},
+		{"pages for errors", plain + proxy + "handle_errors {\nrewrite * /{err.status_code}.html\nfile_server\n}", 0, []string{"ok    routes"}, nil},
+		{"an application for errors of an open site", with("optional", "") + proxy + "handle_errors {\n" + proxy + "}", 0, []string{"ok    routes"}, nil},
 		{"a named route", "invoke guarded\n" + proxy, 0, []string{"ok    routes"}, []string{"without sesame"}},
 	}
 	withMariaDB(t, func(t *testing.T, db *database) {

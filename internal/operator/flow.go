@@ -32,8 +32,10 @@ type handlerJSON struct {
 	Status   json.RawMessage `json:"status_code"`     // of static_response
 	Rewrite  json.RawMessage `json:"rewrite"`         // of reverse_proxy
 	Response json.RawMessage `json:"handle_response"` // of reverse_proxy
+	URI      json.RawMessage `json:"uri"`             // of rewrite
 
 	// of sesame
+	Optional     bool            `json:"optional"`
 	ReservedPath string          `json:"reserved_path"`
 	Session      json.RawMessage `json:"session"`
 	Login        json.RawMessage `json:"login"`
@@ -61,6 +63,9 @@ func siteFlows(server json.RawMessage, path string) ([]siteFlow, error) {
 	var parsed struct {
 		Routes []route          `json:"routes"`
 		Named  map[string]route `json:"named_routes"`
+		Errors struct {
+			Routes []route `json:"routes"`
+		} `json:"errors"`
 	}
 	if err := json.Unmarshal(server, &parsed); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
@@ -88,6 +93,11 @@ func siteFlows(server json.RawMessage, path string) ([]siteFlow, error) {
 			flows = append(flows, siteFlow{path: at, walk: s.walk})
 		}
 	}
+	for i, r := range parsed.Errors.Routes {
+		if s := sites[r.hosts()]; s != nil && s.walk.rejects {
+			s.walk.errorRoutes(r, path+".errors.routes."+strconv.Itoa(i))
+		}
+	}
 	for _, s := range sites {
 		s.walk.findKeptAway()
 	}
@@ -96,11 +106,13 @@ func siteFlows(server json.RawMessage, path string) ([]siteFlow, error) {
 
 // flowWalk follows a request through a site.
 type flowWalk struct {
-	named    map[string]route
-	inside   []string // the named routes that are being followed
-	findings []finding
-	served   []string // the reserved paths whose pages are served
-	keptAway []pagesKeptAway
+	named      map[string]route
+	inside     []string // the named routes that are being followed
+	isOfErrors bool     // through the routes for errors
+	rejects    bool     // sesame keeps requests without a user from going on
+	findings   []finding
+	served     []string // the reserved paths whose pages are served
+	keptAway   []pagesKeptAway
 }
 
 // passage is how far a request has come.
@@ -111,6 +123,7 @@ type passage struct {
 	routes      []route  // that lead here
 	endedBy     string   // the module that has answered every request
 	askedBefore bool     // forward_auth came before sesame
+	isRewritten bool     // to a URI that isn't the client's
 }
 
 // hasSesame reports whether a route leads to the handler.
@@ -134,6 +147,9 @@ func (w *flowWalk) hasSesame(r route) bool {
 // route follows a request into a route. Afterwards, p has what holds for all
 // requests behind the route.
 func (w *flowWalk) route(r route, path string, p *passage) {
+	if w.isOfErrors && r.excludesRejections() {
+		return
+	}
 	condition := conditionOf(r)
 	at := *p
 	at.routes = append(slices.Clip(p.routes), r)
@@ -146,7 +162,7 @@ func (w *flowWalk) route(r route, path string, p *passage) {
 	p.partly = at.partly
 	p.askedBefore = at.askedBefore
 	if condition == "" {
-		p.isBehind, p.endedBy = at.isBehind, at.endedBy
+		p.isBehind, p.endedBy, p.isRewritten = at.isBehind, at.endedBy, at.isRewritten
 		return
 	}
 	if at.isBehind && !p.isBehind {
@@ -157,7 +173,10 @@ func (w *flowWalk) route(r route, path string, p *passage) {
 // handler follows a request into a handler.
 func (w *flowWalk) handler(h *handlerJSON, path string, r route, p *passage) {
 	switch {
+	case h.Module == "sesame" && w.isOfErrors:
+		p.isBehind = p.isBehind || !h.Optional
 	case h.Module == "sesame":
+		w.rejects = w.rejects || !h.Optional
 		w.lookForPages(h, path, p)
 		w.sesame(path, r, p)
 	case len(h.Routes) > 0:
@@ -170,10 +189,14 @@ func (w *flowWalk) handler(h *handlerJSON, path string, r route, p *passage) {
 			w.route(named, path, p)
 			w.inside = w.inside[:len(w.inside)-1]
 		}
+	case h.rewritesURI():
+		p.isRewritten = true
 	case h.isForwardAuth():
 		p.askedBefore = p.askedBefore || !p.isBehind
 	case p.endedBy != "":
 		// No request comes here.
+	case h.answers() && w.isOfErrors:
+		w.answerError(h, path, p)
 	case h.answers():
 		w.answer(h, path, p)
 	}
