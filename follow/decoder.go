@@ -25,6 +25,7 @@ type decoder struct {
 	checksum binlog.Checksum
 	isOpen   bool // a transaction has begun
 	changes  bool // it has changed rows that are followed
+	isLate   bool // and may have changed some that queries see after its commit
 	xa       xaTransactions
 
 	followed map[string]map[string]int // tables by schema and name
@@ -146,7 +147,7 @@ func (d *decoder) report(head binlog.Header, body []byte, isCut bool, feed users
 		d.visible.transaction(nil)
 		return nil
 	case binlog.XID:
-		d.changes = false // whose commit follows the log
+		d.changes = d.isLate // otherwise the commit follows the log
 		d.ended()
 		return nil
 	case binlog.XAPrepare:
@@ -171,20 +172,23 @@ func (d *decoder) report(head binlog.Header, body []byte, isCut bool, feed users
 	}
 }
 
-// mariaGTID notes the XA transaction that begins.
+// mariaGTID notes the transaction that begins.
 func (d *decoder) mariaGTID(body []byte) error {
-	id, isXA, err := binlog.ParseMariaGTID(body)
-	if isXA {
-		d.xa.start(id, true)
-		d.isOpen = true
+	begins, err := binlog.ParseMariaGTID(body)
+	if err != nil {
+		return err
 	}
-	return err
+	d.isOpen = !begins.IsAlone
+	if begins.IsXA {
+		d.xa.start(begins.XA, true)
+	}
+	return nil
 }
 
 // ended notes the end of a transaction.
 func (d *decoder) ended() {
 	d.visible.ended(d.at, d.changes)
-	d.isOpen, d.changes = false, false
+	d.isOpen, d.changes, d.isLate = false, false, false
 }
 
 // changedAll reports that anything may have changed.
@@ -192,7 +196,7 @@ func (d *decoder) changedAll(feed userstore.Feed, isStructure bool, why string) 
 	if isStructure {
 		d.definitions.outdated()
 	}
-	d.changes = true
+	d.changes, d.isLate = true, d.definitions.haveLocks
 	feed.ChangedAll(d.at, isStructure, why)
 }
 

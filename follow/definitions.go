@@ -35,6 +35,8 @@ type keyColumn struct {
 type definition struct {
 	keys []keyColumn
 
+	hasLocks bool // the engine has no transactions
+
 	// precise are the columns with times that have no fractions of a second.
 	precise map[int]bool
 }
@@ -75,13 +77,19 @@ func readDefinition(ctx context.Context, q querier, s *server, table userstore.F
 	if err := checkTable(table, rows[0]["kind"], rows[0]["engine"]); err != nil {
 		return nil, err
 	}
+	engine := rows[0]["engine"]
 	if rows, err = q.query(ctx, "SELECT COLUMN_NAME AS name, ORDINAL_POSITION AS place, DATA_TYPE AS type, COLUMN_TYPE AS full, "+
-		"CHARACTER_SET_NAME AS charset, CHARACTER_OCTET_LENGTH AS size, DATETIME_PRECISION AS digits FROM information_schema.COLUMNS"+where); err != nil {
+		"CHARACTER_SET_NAME AS charset, CHARACTER_OCTET_LENGTH AS size, DATETIME_PRECISION AS digits, GENERATION_EXPRESSION AS made "+
+		"FROM information_schema.COLUMNS"+where); err != nil {
 		return nil, fmt.Errorf("asking for the columns of %s.%s: %w", table.Schema, table.Name, err)
 	}
-	made := &definition{precise: make(map[int]bool)}
+	made := &definition{hasLocks: !hasTransactions(engine), precise: make(map[int]bool)}
 	byName := make(map[string]keyColumn, len(rows))
 	for _, row := range rows {
+		if isOfTransactions(row) {
+			return nil, unfollowablef("%s.%s is versioned by transactions, and the server doesn't log all changes of such a table (DELETE of several tables, INSERT ... SELECT): "+
+				"have timestamps as its ROW START and ROW END", table.Schema, table.Name)
+		}
 		place, err := strconv.Atoi(row["place"])
 		if err != nil {
 			return nil, fmt.Errorf("the place of a column of %s.%s: %w", table.Schema, table.Name, err)
@@ -100,6 +108,13 @@ func readDefinition(ctx context.Context, q querier, s *server, table userstore.F
 	return made, nil
 }
 
+// isOfTransactions reports whether a column has the transaction that a row begins or ends
+// with, as in MariaDB's tables with transaction-precise versions.
+func isOfTransactions(column map[string]string) bool {
+	made := lower(column["made"])
+	return lower(column["type"]) == "bigint" && (made == "row start" || made == "row end")
+}
+
 // checkTable returns an error unless changes of the table's rows are in the log under
 // its own name.
 func checkTable(table userstore.FollowedTable, kind, engine string) error {
@@ -112,6 +127,12 @@ func checkTable(table userstore.FollowedTable, kind, engine string) error {
 		}
 	}
 	return unfollowablef("%s.%s has the storage engine %s, whose rows may change without the binlog: move it to InnoDB", table.Schema, table.Name, engine)
+}
+
+// hasTransactions reports whether an engine's changes are visible when their transaction
+// is committed.
+func hasTransactions(engine string) bool {
+	return strings.EqualFold(engine, "InnoDB") || strings.EqualFold(engine, "ROCKSDB")
 }
 
 func unfollowablef(format string, args ...any) error {

@@ -54,12 +54,17 @@ func TestTransactionsThatAreCommittedAfterTheLog(t *testing.T) {
 	row := event(binlog.WriteRowsV2, 1200, append(head(3), user(9, "z")...)...)
 	others := event(binlog.TableMap, 1100, slices.Concat([]byte{7, 0, 0, 0, 0, 0, 1, 0, 1}, []byte("d\x00\x06others\x00"), []byte{1, binlog.TypeLong, 0, 0})...)
 	begin, commit := event(binlog.Query, 1050, query("BEGIN")...), event(binlog.Query, 1300, query("COMMIT")...)
+	gtid, alone := event(binlog.MariaGTID, 1050, append(make([]byte, 12), 0, 0, 0, 0, 0, 0, 0)...), event(binlog.MariaGTID, 1050, append(make([]byte, 12), 1, 0, 0, 0, 0, 0, 0)...)
+	text, xid := event(binlog.Query, 1200, query("UPDATE users SET n = 1")...), event(binlog.XID, 1300, 1, 2, 3, 4, 5, 6, 7, 8)
 	for _, test := range []struct {
 		name   string
 		isLate bool
 		events [][]byte
 	}{
-		{"with an XID", false, [][]byte{begin, users, row, event(binlog.XID, 1300, 1, 2, 3, 4, 5, 6, 7, 8)}},
+		{"with an XID", false, [][]byte{begin, users, row, xid}},
+		{"of a statement, with an XID", false, [][]byte{gtid, text, xid}},
+		{"of a statement, without one", true, [][]byte{gtid, text, commit}},
+		{"of a statement alone", true, [][]byte{alone, event(binlog.Query, 1300, query("TRUNCATE users")...)}},
 		{"without one", true, [][]byte{begin, users, row, commit}},
 		{"of another table", false, [][]byte{begin, others, row, commit}},
 		{"of nothing", false, [][]byte{begin, commit}},

@@ -60,6 +60,10 @@ func (q QueryEvent) Effect(schemas []string) Effect {
 		return NoEffect
 	case isOneOf(words, [][]string{{"XA", "COMMIT"}}), isOneOf(words, ofRows):
 		return ChangesRows
+	case isOneOf(words, ofTemporaryTables) && q.mayCall():
+		return ChangesRows
+	case isOneOf(words, ofTemporaryTables):
+		return NoEffect
 	case isOneOf(words, ofTables) && q.isElsewhere(schemas):
 		return NoEffect
 	default:
@@ -130,6 +134,9 @@ var (
 		{"TRUNCATE"},
 	}
 
+	// ofTemporaryTables concern one session, but what fills such a table may call a function.
+	ofTemporaryTables = [][]string{{"CREATE", "TEMPORARY", "TABLE"}, {"CREATE", "OR", "REPLACE", "TEMPORARY", "TABLE"}}
+
 	ofTables = [][]string{{"CREATE"}, {"ALTER"}, {"DROP"}, {"RENAME"}, {"OPTIMIZE"}}
 )
 
@@ -191,17 +198,21 @@ func skipComments(text []byte) []byte {
 // statement must that concerns their tables: names of databases have no other
 // spelling. It may not read rows either, as a function that it calls may change any.
 func (q QueryEvent) isElsewhere(schemas []string) bool {
-	if slices.Contains(schemas, strings.ToLower(q.Schema)) {
+	if slices.Contains(schemas, strings.ToLower(q.Schema)) || q.mayCall() {
 		return false
 	}
 	lower := bytes.ToLower(q.Statement)
-	if bytes.Contains(lower, []byte("select")) || bytes.Contains(lower, []byte("values")) || bytes.Count(lower, []byte("table")) > 1 {
-		return false // CREATE TABLE … SELECT, VALUES, or TABLE with the name of a view
-	}
 	// A quotation mark in a name is written twice, and other letters than ASCII have
 	// other cases.
 	hasSpellings := func(c rune) bool { return c >= 0x80 || c == '`' || c == '"' }
 	return !slices.ContainsFunc(schemas, func(schema string) bool {
 		return strings.ContainsFunc(schema, hasSpellings) || bytes.Contains(lower, []byte(schema))
 	})
+}
+
+// mayCall reports whether a statement on a table may call a function: CREATE TABLE may be
+// followed by SELECT, by VALUES, or by TABLE with the name of a view.
+func (q QueryEvent) mayCall() bool {
+	lower := bytes.ToLower(q.Statement)
+	return bytes.Contains(lower, []byte("select")) || bytes.Contains(lower, []byte("values")) || bytes.Count(lower, []byte("table")) > 1
 }

@@ -58,27 +58,39 @@ func readXAName(statement []byte) (id XAName, ok bool) {
 	return id, true
 }
 
-// ParseMariaGTID reads the body of MariaDB's GTID event. It has the name of the XA
-// transaction that begins there to be prepared, if one does.
-func ParseMariaGTID(body []byte) (begins XAName, isXA bool, err error) {
+// MariaBegin is what MariaDB's GTID event says of the transaction that it begins.
+type MariaBegin struct {
+	// IsAlone tells that a statement follows without a commit, as one that changes
+	// definitions, or that ends an XA transaction.
+	IsAlone bool
+
+	IsXA bool   // the transaction is to be prepared
+	XA   XAName // its name
+}
+
+// ParseMariaGTID reads the body of MariaDB's GTID event.
+func ParseMariaGTID(body []byte) (MariaBegin, error) {
 	const (
-		hasGroup = 2  // the number of a group of commits follows
-		isToBe   = 64 // prepared
+		isAlone     = 1
+		hasGroup    = 2  // the number of a group of commits follows
+		isToBe      = 64 // prepared
+		isCompleted = 128
 	)
 	f := fields{rest: body}
 	f.take(12) // the number and the domain
 	flags := f.uint8()
-	if flags&isToBe == 0 {
-		return begins, false, nil
+	begins := MariaBegin{IsAlone: flags&(isAlone|isCompleted) != 0, IsXA: flags&isToBe != 0}
+	if !begins.IsXA {
+		return begins, nil
 	}
 	if flags&hasGroup != 0 {
 		f.take(8)
 	}
-	begins.Format = uint64(f.uint32())
+	begins.XA.Format = uint64(f.uint32())
 	global, branch := f.uint8(), f.uint8()
-	begins.Global, begins.Branch = string(f.take(int(global))), string(f.take(int(branch)))
+	begins.XA.Global, begins.XA.Branch = string(f.take(int(global))), string(f.take(int(branch)))
 	if f.short {
-		return XAName{}, false, errShort
+		return MariaBegin{}, errShort
 	}
-	return begins, true, nil
+	return begins, nil
 }

@@ -39,21 +39,21 @@ func TestMariaGTIDs(t *testing.T) {
 	begin := "\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 	for _, test := range []struct {
 		rest  string
-		want  binlog.XAName
-		isXA  bool
+		want  binlog.MariaBegin
 		fails bool
 	}{
-		{"\x0c\x00\x00\x00\x00\x00\x00", binlog.XAName{}, false, false},
-		{"\x0e\x01\x02\x03\x04\x05\x06\x07\x08", binlog.XAName{}, false, false},
-		{"\x4c\x01\x00\x00\x00\x02\x01abc", binlog.XAName{Format: 1, Global: "ab", Branch: "c"}, true, false},
-		{"\x4e\x01\x02\x03\x04\x05\x06\x07\x08\xff\xff\xff\xff\x01\x00'", binlog.XAName{Format: 1<<32 - 1, Global: "'"}, true, false},
-		{"\x8c\x01\x00\x00\x00\x02\x01abc", binlog.XAName{}, false, false}, // its commit
-		{"\x4c\x01\x00\x00\x00\x02\x01ab", binlog.XAName{}, false, true},
-		{"\x4c\x01", binlog.XAName{}, false, true},
+		{"\x0c\x00\x00\x00\x00\x00\x00", binlog.MariaBegin{}, false},
+		{"\x0d\x00\x00\x00\x00\x00\x00", binlog.MariaBegin{IsAlone: true}, false},
+		{"\x0e\x01\x02\x03\x04\x05\x06\x07\x08", binlog.MariaBegin{}, false},
+		{"\x4c\x01\x00\x00\x00\x02\x01abc", binlog.MariaBegin{IsXA: true, XA: binlog.XAName{Format: 1, Global: "ab", Branch: "c"}}, false},
+		{"\x4e\x01\x02\x03\x04\x05\x06\x07\x08\xff\xff\xff\xff\x01\x00'", binlog.MariaBegin{IsXA: true, XA: binlog.XAName{Format: 1<<32 - 1, Global: "'"}}, false},
+		{"\x8c\x01\x00\x00\x00\x02\x01abc", binlog.MariaBegin{IsAlone: true}, false}, // its commit
+		{"\x4c\x01\x00\x00\x00\x02\x01ab", binlog.MariaBegin{}, true},
+		{"\x4c\x01", binlog.MariaBegin{}, true},
 	} {
-		id, isXA, err := binlog.ParseMariaGTID([]byte(begin + test.rest))
-		if id != test.want || isXA != test.isXA || (err != nil) != test.fails {
-			t.Errorf("%q: %+v, %t, %v", test.rest, id, isXA, err)
+		begins, err := binlog.ParseMariaGTID([]byte(begin + test.rest))
+		if begins != test.want || (err != nil) != test.fails {
+			t.Errorf("%q: %+v, %v", test.rest, begins, err)
 		}
 	}
 }
