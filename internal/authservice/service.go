@@ -37,7 +37,10 @@ type Service struct {
 	kind   Kind
 	fields []string // what a proxy is to take over from the answer
 
-	warned atomic.Int64 // when a request was last logged that can't be answered, in seconds
+	// When requests that can't be answered were last logged, in seconds. Those of
+	// senders that aren't trusted have a time of their own: a client that reaches the
+	// port would else keep the log from saying what is wrong with the proxy's.
+	warnedOfSender, warnedOfFields atomic.Int64
 }
 
 // New makes the service of a kind. identity are the header fields that tell who the
@@ -74,7 +77,7 @@ func misasked(format string, values ...any) *Misasked {
 	return &Misasked{Status: http.StatusBadRequest, Why: fmt.Sprintf(format, values...)}
 }
 
-// misaskedInterval is the least time between two log lines, in seconds.
+// misaskedInterval is the least time between two log lines about the same, in seconds.
 const misaskedInterval = 60
 
 // Report returns the status of the answer to an error of Restore, and logs the error now
@@ -84,8 +87,12 @@ func (s *Service) Report(logger *zap.Logger, r *http.Request, err error) (status
 	if !ok {
 		return http.StatusInternalServerError
 	}
+	warned := &s.warnedOfFields
+	if wrong.Status == http.StatusForbidden {
+		warned = &s.warnedOfSender
+	}
 	now := time.Now().Unix()
-	if last := s.warned.Load(); now-last >= misaskedInterval && s.warned.CompareAndSwap(last, now) {
+	if last := warned.Load(); now-last >= misaskedInterval && warned.CompareAndSwap(last, now) {
 		logger.Warn("auth_service rejects a request", zap.Error(err), zap.String("sender", r.RemoteAddr))
 	}
 	return wrong.Status

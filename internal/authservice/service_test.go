@@ -10,6 +10,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-sesame/caddy-sesame/internal/authservice"
 )
@@ -30,6 +32,25 @@ func newRequest(header http.Header, isTrusted bool) *http.Request {
 	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), httptest.NewRecorder(), nil)
 	caddyhttp.SetVar(r.Context(), caddyhttp.TrustedProxyVarKey, isTrusted)
 	return r
+}
+
+// TestStrangersDontHideWhatAProxyDoesWrong has requests of senders that aren't trusted
+// in front of one of a proxy: the log must say what is wrong with both, and each once.
+func TestStrangersDontHideWhatAProxyDoesWrong(t *testing.T) {
+	t.Parallel()
+	s := newService(t, authservice.AuthRequest)
+	core, logs := observer.New(zap.WarnLevel)
+	for _, isTrusted := range []bool{false, true, false, true} {
+		r := newRequest(http.Header{}, isTrusted)
+		s.Report(zap.New(core), r, s.Restore(r))
+	}
+	var said []string
+	for _, line := range logs.All() {
+		said = append(said, line.ContextMap()["error"].(string))
+	}
+	if all := strings.Join(said, "\n"); len(said) != 2 || !strings.Contains(all, "trusted_proxies") || !strings.Contains(all, "X-Original-Method") {
+		t.Errorf("the log has %d lines:\n%s", len(said), all)
+	}
 }
 
 func TestServicesThatCanNotBeRight(t *testing.T) {
