@@ -172,6 +172,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	            from <address>
 //	            base_url <url>
 //	            max_age <duration>
+//	            second_factor ask|reject|ignore
 //	            limit_address|limit_client|limit_total <n> per <duration>
 //	            smtp_tls required|off
 //	            smtp_ca <path>

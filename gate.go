@@ -314,8 +314,9 @@ func (g builder) provisionStore(ctx caddy.Context) error {
 		return err
 	}
 	needs := g.config.requiredFlags()
-	needs.Email = g.config.InvalidateOnEmailChange || sendsLinks(g.config)
-	needs.LastLogin = g.config.OneTime || sendsLinks(g.config) || g.logins != nil && g.logins.updateLastLogin
+	needs.Email = g.config.InvalidateOnEmailChange
+	needs.LastLogin = g.config.OneTime || g.logins != nil && g.logins.updateLastLogin
+	g.config.Login.AddNeeds(g.config.Password, &needs)
 	for _, scheme := range g.configured {
 		scheme.AddNeeds(&needs)
 	}

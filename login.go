@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/login"
 	"github.com/caddy-sesame/caddy-sesame/internal/origin"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
+	"github.com/caddy-sesame/caddy-sesame/internal/secondfactor"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
@@ -95,6 +96,9 @@ func (f *tokenLogin) useToken(w http.ResponseWriter, r *http.Request, next caddy
 	if traits := given.Traits(); origin.IsEarly(r) && (traits.IsConsumed || traits.StartsLogin) {
 		return f.g.refuser.fail(w, r, errTooEarly)
 	}
+	if c.emailed.isLink && f.g.login.NeedsFactor(user) {
+		return f.askFactor(w, r, c, given, user)
+	}
 	if err := f.use(r, given, user); err != nil {
 		return f.g.serveBesideRejected(w, r, next, c, err)
 	}
@@ -125,6 +129,15 @@ func (f *tokenLogin) useToken(w http.ResponseWriter, r *http.Request, next caddy
 		return seeOther(w, c.loginTarget(r))
 	}
 	return f.g.serveVisitor(w, r, next, &v)
+}
+
+// askFactor has the login page ask for the second factor of a user whose e-mailed link
+// is valid. The link isn't used up before the code was right.
+func (f *tokenLogin) askFactor(w http.ResponseWriter, r *http.Request, c taken, given *authn.TokenCredential, user *userstore.User) error {
+	f.g.counts.requests[outcomePage].Add(1)
+	link := secondfactor.Link{User: user}
+	link.Fingerprint, link.Issued = given.Origin()
+	return f.g.login.ServeLink(w, r, &visit{g: f.g, r: r, c: c}, link, c.emailed.length)
 }
 
 // serveAhead answers a request that no user has clicked for. It starts no session. A

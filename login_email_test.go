@@ -33,8 +33,15 @@ func startMailServer(t *testing.T, faults ...testsmtp.Fault) *testsmtp.Server {
 }
 
 // mailingSite is a site on which users get in by links that a server sends. more are
-// further options of email_link.
+// further options of email_link. Second factors are ignored: the accounts of tests may
+// not read their tables.
 func mailingSite(smtp *testsmtp.Server, base, options, more string) site {
+	return askingSite(smtp, base, options, more+"\nsecond_factor ignore")
+}
+
+// askingSite is a mailingSite whose links ask for a second factor, unless more says
+// otherwise.
+func askingSite(smtp *testsmtp.Server, base, options, more string) site {
 	return site{options: fmt.Sprintf(`%s
 login {
 	remember 30d

@@ -41,9 +41,9 @@ func codeOf(t testing.TB, at time.Time) string {
 	return ""
 }
 
-// withFactors runs a test for a gateway with the login page, and alice with a
+// withFactorTables runs a test with the tables of second factors, and alice with a
 // password and an app.
-func withFactors(t *testing.T, site site, run func(t *testing.T, db *database, g *gateway, up *upstream)) {
+func withFactorTables(t *testing.T, run func(t *testing.T, db *database)) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		for _, table := range factorTables {
 			db.mustExec(t, table)
@@ -53,6 +53,14 @@ func withFactors(t *testing.T, site site, run func(t *testing.T, db *database, g
 		})
 		db.mustExec(t, "INSERT INTO otp_totp_totpdevice (confirmed, `key`, step, t0, digits, tolerance, drift, last_t, user_id, throttling_failure_count) VALUES (1, ?, 30, 0, 6, 1, 0, -1, 1, 0)", factorKey)
 		db.setPassword(t, alice, hashOf(t, password.MD5, "secret"))
+		run(t, db)
+	})
+}
+
+// withFactors runs a test for a gateway with the login page, and alice with a
+// password and an app.
+func withFactors(t *testing.T, site site, run func(t *testing.T, db *database, g *gateway, up *upstream)) {
+	withFactorTables(t, func(t *testing.T, db *database) {
 		up := startUpstream(t)
 		site.options += "\nlogin {\npassword\nremember 30d\n}"
 		run(t, db, startGateway(t, db.asAdministrator(), up, site), up)

@@ -155,9 +155,7 @@ func addSchemeNeeds(h *Handler, needs *userstore.Needs) error {
 	if err != nil {
 		return err
 	}
-	if sendsLinks(h) {
-		needs.Email, needs.LastLogin = true, true
-	}
+	h.Login.AddNeeds(h.Password, needs)
 	if table := tableOf(h); table != "" {
 		authn.NewSessionList(table, env).AddNeeds(needs)
 	}

@@ -141,6 +141,7 @@ func (p *reserved) serveLogin(w http.ResponseWriter, r *http.Request, c taken) e
 
 // emailed is what the URL of an e-mailed link says.
 type emailed struct {
+	isLink    bool           // the request has such a link
 	isBrowser bool           // the browser has asked for the link
 	length    session.Length // of the session
 }
@@ -159,7 +160,7 @@ func (p *reserved) takeEmailed(r *http.Request, c *taken) {
 	}
 	v := &visit{g: p.g, r: r, c: *c}
 	c.explicit = []authn.Credential{given.As(p.g.emailLink, link.Bound())}
-	c.emailed = emailed{isBrowser: p.g.login.Links().IsFrom(link, v.Ties()), length: link.Length}
+	c.emailed = emailed{isLink: true, isBrowser: p.g.login.Links().IsFrom(link, v.Ties()), length: link.Length}
 	if link.Length == session.Remembered && !c.emailed.isBrowser {
 		c.emailed.length = session.Default
 	}
@@ -207,9 +208,10 @@ type visit struct {
 // loginEnvironment is what the login page is made with.
 func (g builder) loginEnvironment() login.Environment {
 	return login.Environment{
-		Pages:    g.pages,
-		Path:     g.reserved.url(reservedLogin),
-		Password: g.password,
+		Pages:     g.pages,
+		Path:      g.reserved.url(reservedLogin),
+		Password:  g.password,
+		Passwords: g.config.Password,
 		SecondFactor: secondfactor.New(secondfactor.Environment{
 			Store:  func() secondfactor.Store { return g.store },
 			Now:    g.now,
@@ -268,12 +270,12 @@ func (v *visit) Client() limit.Client {
 func (v *visit) Mailed() func(*userstore.User) { return v.g.audit.mailed(v.r) }
 
 // Consume implements login.Visit.
-func (v *visit) Consume(user *userstore.User) error {
+func (v *visit) Consume(user *userstore.User, fingerprint string) error {
 	err := v.g.store.Consume(v.r.Context(), user, v.g.now())
 	v.g.counts.used(err)
 	switch {
 	case err == nil:
-		v.g.audit.consumed(v.r, user, v.g.emailLink.Name(), "")
+		v.g.audit.consumed(v.r, user, v.g.emailLink.Name(), fingerprint)
 	case errors.Is(err, userstore.ErrConsumed):
 		return token.Consumed
 	}

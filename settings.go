@@ -220,15 +220,14 @@ const defaultWatch = 30 * time.Second
 func (h *Handler) storeConfig() userstore.Config {
 	cfg := h.UserStore
 	cfg.PrimaryKeyField, cfg.UseTZ, cfg.TimeZone = h.PrimaryKeyField, h.UseTZ, h.TimeZone
-	cfg.HasRelations = len(schemesOf(h)) > 0
+	cfg.HasRelations = len(schemesOf(h)) > 0 || sendsLinks(h) && h.Login.LinkFactor(h.Password) != authn.SecondFactorIgnore
 	return cfg
 }
 
 // checkLogin checks the login page, and what it needs of other blocks.
 func checkLogin(h *Handler) error {
-	asks := h.Password != nil && h.Password.AsksSecondFactor()
 	switch {
-	case asks && (h.Login == nil || !h.Login.Password):
+	case h.Login == nil && h.Password != nil && h.Password.AsksSecondFactor():
 		return setting.Errorf("password: second_factor", "password: second_factor ask: only the login page can ask for a code: add login with password, or remove second_factor")
 	case h.Login == nil:
 		return nil

@@ -27,15 +27,27 @@ func appCode(t *testing.T) string {
 	return ""
 }
 
-// TestPasswordAndCodeLogIn asks for the code of an app after the password: a wrong
-// code is an error beside its field, and the right one leads to the page that was
-// asked for.
-func TestPasswordAndCodeLogIn(t *testing.T) {
+// giveApp gives alice an app for codes, until the test ends.
+func giveApp(t *testing.T) {
+	t.Helper()
 	db.exec(t, "CREATE TABLE otp_totp_totpdevice (id int PRIMARY KEY AUTO_INCREMENT, confirmed bool NOT NULL, `key` varchar(80) NOT NULL, step smallint unsigned NOT NULL, "+
 		"t0 bigint NOT NULL, digits smallint unsigned NOT NULL, tolerance smallint unsigned NOT NULL, drift smallint NOT NULL, last_t bigint NOT NULL, "+
 		"user_id int NOT NULL, throttling_failure_count int unsigned NOT NULL, throttling_failure_timestamp datetime(6))")
 	t.Cleanup(func() { db.exec(t, "DROP TABLE otp_totp_totpdevice") })
 	db.exec(t, "INSERT INTO otp_totp_totpdevice (confirmed, `key`, step, t0, digits, tolerance, drift, last_t, user_id, throttling_failure_count) VALUES (1, ?, 30, 0, 6, 1, 0, -1, ?, 0)", appKey, alice.id)
+}
+
+// forgetCodes has the app's code be right that was used or locked the app.
+func forgetCodes(t *testing.T) {
+	t.Helper()
+	db.exec(t, "UPDATE otp_totp_totpdevice SET throttling_failure_timestamp = NULL, throttling_failure_count = 0, last_t = -1")
+}
+
+// TestPasswordAndCodeLogIn asks for the code of an app after the password: a wrong
+// code is an error beside its field, and the right one leads to the page that was
+// asked for.
+func TestPasswordAndCodeLogIn(t *testing.T) {
+	giveApp(t)
 	g := startLoginPage(t, "password {\n hashers md5\n second_factor ask\n second_factor_tables otp_totp_totpdevice\n}\nlogin {\n password\n}")
 	b := newTab(t)
 	b.open(g.origin + "/reports/7")
@@ -53,11 +65,61 @@ func TestPasswordAndCodeLogIn(t *testing.T) {
 	b.load(chromedp.KeyEvent(kb.Enter))
 	b.wantError("[name=code]")
 	b.look("second-factor-wrong")
-	db.exec(t, "UPDATE otp_totp_totpdevice SET throttling_failure_timestamp = NULL")
+	forgetCodes(t)
 	b.enter("[name=code]", appCode(t))
 	b.submit("[name=code]")
 	b.wantUser("alice")
 	if got, want := b.url(), g.origin+"/reports/7"; got != want {
 		t.Errorf("the address bar shows %s, want %s", got, want)
+	}
+}
+
+// TestMailedLinkAndCodeLogIn asks for the code of an app after the link, where it was
+// asked for and in another browser, and after the code of the mail. The page can be
+// loaded again meanwhile. Scripts are off.
+func TestMailedLinkAndCodeLogIn(t *testing.T) {
+	giveApp(t)
+	g, server := startMailedLinks(t, "password {\n second_factor ask\n second_factor_tables otp_totp_totpdevice\n}")
+	for name, first := range map[string]func(b *tab, link, code string) *tab{
+		"the link where it was asked for": func(b *tab, link, _ string) *tab {
+			b.open(startMail(t, link))
+			b.click("#link")
+			return b
+		},
+		"the link in another browser": func(_ *tab, link, _ string) *tab {
+			b := newTab(t)
+			b.withoutScripts()
+			b.open(startMail(t, link))
+			b.click("#link")
+			b.pressButton()
+			return b
+		},
+		"the code of the mail": func(b *tab, _, code string) *tab {
+			b.enter("[name=code]", code)
+			b.submit("[name=code]")
+			return b
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			forgetCodes(t)
+			b := newTab(t)
+			b.withoutScripts()
+			b.askForLink(g.origin+"/reports/7?x=1", "alice@example.com")
+			link, code := receive(t, server)
+			b = first(b, link, code)
+			b.wantTitle("One more step – Example archive")
+			b.load(chromedp.Reload())
+			b.wantTitle("One more step – Example archive")
+			b.enter("[name=code]", "abcdef")
+			b.submit("[name=code]")
+			b.wantError("[name=code]")
+			forgetCodes(t)
+			b.enter("[name=code]", appCode(t))
+			b.submit("[name=code]")
+			b.wantUser("alice")
+			if got, want := b.url(), g.origin+"/reports/7?x=1"; got != want {
+				t.Errorf("the address bar shows %s, want %s", got, want)
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package userstore
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -217,6 +218,10 @@ type Needs struct {
 	SecondFactors      bool
 	SecondFactorTables []string
 
+	// SecondFactorsOf are the blocks of the configuration whose second_factor has them
+	// read, for errors.
+	SecondFactorsOf []string
+
 	// AskSecondFactors: codes of second factors are checked, by MySQL.UseFactors.
 	AskSecondFactors bool
 
@@ -244,6 +249,29 @@ type Needs struct {
 // KeysOf notes the kind of keys that a packer makes.
 func (n *Needs) KeysOf(packer token.Packer) {
 	n.Kind, n.HexKeys = packer.Kind(), strings.HasPrefix(packer.Name(), "hex:")
+}
+
+// ReadSecondFactors notes that the option second_factor of a block has second factors
+// read. The block is named by its path, such as "login: email_link".
+func (n *Needs) ReadSecondFactors(block string) {
+	n.SecondFactors, n.SecondFactorsOf = true, append(n.SecondFactorsOf, block)
+}
+
+// secondFactorOption is the path of the option that second factors are read for.
+func (n *Needs) secondFactorOption() string {
+	if len(n.SecondFactorsOf) == 0 || slices.Contains(n.SecondFactorsOf, "password") {
+		return "password: second_factor_tables"
+	}
+	return n.SecondFactorsOf[0] + ": second_factor"
+}
+
+// insteadOfFactors is what to write where the rights for second factors are missing.
+func (n *Needs) insteadOfFactors(value string) string {
+	var blocks []string
+	for _, block := range n.SecondFactorsOf {
+		blocks = append(blocks, block[strings.LastIndexByte(block, ' ')+1:])
+	}
+	return "write second_factor " + value + " into " + cmp.Or(strings.Join(blocks, " and "), "password")
 }
 
 // refer reports whether a table that refers to users is needed.

@@ -92,7 +92,7 @@ func (s *MySQL) askFor(ctx context.Context, b *builder, t related) error {
 		return err
 	}
 	add := func(statement string) *written {
-		return b.writes(doingFactors, insteadOfFactors, statement, *needs)
+		return b.writes(doingFactors, s.needs.insteadOfFactors("reject"), statement, *needs)
 	}
 	from := tableName{t.schema, t.name}.sql()
 	f.lock = add("SELECT " + quoteAll(reads) + " FROM " + from + " WHERE " + condition + where + " ORDER BY " + quote(factorID) + forUpdate)
@@ -116,10 +116,7 @@ func (s *MySQL) askFor(ctx context.Context, b *builder, t related) error {
 	return nil
 }
 
-const (
-	doingFactors     = "lock and write second factors, whose codes the login page asks for"
-	insteadOfFactors = "write second_factor reject into the block password"
-)
+const doingFactors = "lock and write second factors, whose codes the login page asks for"
 
 // eachQuoted quotes names, and appends a text to each.
 func eachQuoted(names []string, behind string) []string {
@@ -143,7 +140,7 @@ func (s *MySQL) needFactors(ctx context.Context, b *builder, t related, reads, w
 	for _, name := range needed.columns {
 		if _, ok := t.find(name); !ok {
 			return nil, setting.Of("dsn", misfitf("%s has no column %s that the dsn's user may read, which checking codes takes: execute %s, or %s",
-				t.table, name, s.grantTo(ctx, needed), insteadOfFactors))
+				t.table, name, s.grantTo(ctx, needed), s.needs.insteadOfFactors("reject")))
 		}
 		if _, err := t.column(b, name); err != nil {
 			return nil, err
@@ -187,7 +184,7 @@ func (s *MySQL) askForTokens(ctx context.Context, b *builder, devices related, f
 	needed := relatedColumns{tableName: of, columns: []string{factorID, "device_id", "token"}, deletes: true}
 	lacks := func(err error) error {
 		return setting.Of("dsn", misfitf("the dsn's user may not read the codes in table %q: execute %s, or %s (%w)",
-			of.table, s.grantTo(ctx, needed), insteadOfFactors, err))
+			of.table, s.grantTo(ctx, needed), s.needs.insteadOfFactors("reject"), err))
 	}
 	tokens, err := s.lookAtRelated(ctx, b, of.sql())
 	switch {
@@ -206,8 +203,8 @@ func (s *MySQL) askForTokens(ctx context.Context, b *builder, devices related, f
 	}
 	tokens.access(b).deletes = true
 	from := needed.sql()
-	f.lockTokens = b.writes(doingFactors, insteadOfFactors,
+	f.lockTokens = b.writes(doingFactors, s.needs.insteadOfFactors("reject"),
 		"SELECT `id`, `token` FROM "+from+" WHERE `device_id` = ? ORDER BY `id`"+forUpdate, needed)
-	f.deleteToken = b.writes(doingFactors, insteadOfFactors, "DELETE FROM "+from+" WHERE `id` = ?", needed)
+	f.deleteToken = b.writes(doingFactors, s.needs.insteadOfFactors("reject"), "DELETE FROM "+from+" WHERE `id` = ?", needed)
 	return nil
 }

@@ -70,17 +70,17 @@ func (s *MySQL) chooseSecondFactors(ctx context.Context, b *builder) error {
 	}
 	tables, err := s.lookAtSecondFactors(ctx, b)
 	if err != nil {
-		return setting.Elsewhere("password: second_factor_tables", err)
+		return setting.Elsewhere(s.needs.secondFactorOption(), err)
 	}
 	var exist []string
 	for _, t := range tables {
 		condition, err := s.factorCondition(ctx, b, t)
 		if err != nil {
-			return setting.Elsewhere("password: second_factor_tables", err)
+			return setting.Elsewhere(s.needs.secondFactorOption(), err)
 		}
 		exist = append(exist, "EXISTS (SELECT 1 FROM "+t.sql(aliasFactor)+" WHERE "+condition+")")
 		if err := s.askFor(ctx, b, t); err != nil {
-			return setting.Elsewhere("password: second_factor_tables", err)
+			return setting.Elsewhere(s.needs.secondFactorOption(), err)
 		}
 	}
 	if len(exist) > 0 {
@@ -201,14 +201,14 @@ func (s *MySQL) cantTell(ctx context.Context, hidden []factorModel, err error) e
 	}
 	types := relatedColumns{tableName: tableName{s.schema, djangoTypeTable}, columns: []string{djangoAppLabel, djangoModel}}
 	return misfitf("it can't be told whether users have second factors: the dsn's user may read neither the tables %s, if they exist, "+
-		"nor %s, which lists those that do. Execute %s, name the tables there are with second_factor_tables, or write second_factor ignore (%w)",
-		strings.Join(names, ", "), djangoTypeTable, s.grantTo(ctx, types), err)
+		"nor %s, which lists those that do. Execute %s, name the tables there are with second_factor_tables in password, or %s (%w)",
+		strings.Join(names, ", "), djangoTypeTable, s.grantTo(ctx, types), s.needs.insteadOfFactors("ignore"), err)
 }
 
 // mayNotReadFactors is the error for a table of second factors that exists.
 func (s *MySQL) mayNotReadFactors(ctx context.Context, needed relatedColumns) error {
-	return misfitf("the dsn's user may not read the second factors in table %q: execute %s, or write second_factor ignore",
-		needed.table, s.grantTo(ctx, needed))
+	return misfitf("the dsn's user may not read the second factors in table %q: execute %s, or %s",
+		needed.table, s.grantTo(ctx, needed), s.needs.insteadOfFactors("ignore"))
 }
 
 // factorCondition is the condition that a row is a second factor of the user being
@@ -229,7 +229,7 @@ func (s *MySQL) factorCondition(ctx context.Context, b *builder, t related) (str
 		needed := s.factorAccess(t.name, column)
 		needed.schema = t.schema
 		return "", misfitf("%s has no columns %s and %s that the dsn's user may read, as tables of second factors have: execute %s, "+
-			"name other tables with second_factor_tables, or write second_factor ignore", t.table, djangoUserColumn, column, s.grantTo(ctx, needed))
+			"name other tables with second_factor_tables in password, or %s", t.table, djangoUserColumn, column, s.grantTo(ctx, needed), s.needs.insteadOfFactors("ignore"))
 	}
 	ofUser, err := s.ofUser(b, t, user, aliasFactor)
 	if err != nil {

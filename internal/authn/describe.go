@@ -79,5 +79,5 @@ func appendEnd(facts []string, ends time.Time) []string {
 // second factor are rejected.
 func (c *PasswordConfig) Checks() (hashers *password.Hashers, rejectsSecondFactor bool, err error) {
 	hashers, err = c.newHashers()
-	return hashers, c.SecondFactor != secondFactorIgnore, err
+	return hashers, c.SecondFactor != SecondFactorIgnore, err
 }

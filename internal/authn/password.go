@@ -89,7 +89,9 @@ func (*Password) Cookies() []string { return nil }
 // AddNeeds implements ConfiguredScheme.
 func (s *Password) AddNeeds(needs *userstore.Needs) {
 	needs.Vias = append(needs.Vias, s.names)
-	needs.SecondFactors = needs.SecondFactors || s.config.SecondFactor != secondFactorIgnore
+	if s.config.SecondFactor != SecondFactorIgnore {
+		needs.ReadSecondFactors("password")
+	}
 	needs.SecondFactorTables = append(needs.SecondFactorTables, s.config.SecondFactorTables...)
 	needs.AskSecondFactors = needs.AskSecondFactors || s.asksSecondFactor()
 	needs.UpgradePassword = needs.UpgradePassword || s.config.UpgradeHash
@@ -98,7 +100,7 @@ func (s *Password) AddNeeds(needs *userstore.Needs) {
 // asksSecondFactor reports whether the login page asks for the code of a second
 // factor.
 func (s *Password) asksSecondFactor() bool {
-	return s.hasForm && (s.config.SecondFactor == "" || s.config.SecondFactor == secondFactorAsk)
+	return s.hasForm && (s.config.SecondFactor == "" || s.config.SecondFactor == SecondFactorAsk)
 }
 
 // Identifiers are the names by which users log in: `username`, `email` or both.
@@ -284,7 +286,7 @@ func valueOf(user *userstore.User, field userstore.Field) string {
 // know why it is rejected, as Django's own login asks for the second factor then.
 func (c *PasswordCredential) meetsSecondFactor(user *userstore.User) error {
 	switch {
-	case c.scheme.config.SecondFactor == secondFactorIgnore || !user.HasSecondFactor():
+	case c.scheme.config.SecondFactor == SecondFactorIgnore || !user.HasSecondFactor():
 		return nil
 	case c.asks && user.IsActive:
 		return &ProvenPassword{user.PrimaryKey, *user.Password} // only a user who has a password has had it proven

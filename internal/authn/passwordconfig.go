@@ -58,8 +58,9 @@ type PasswordConfig struct {
 	// What to do with the right password of a user who has a second factor in
 	// Django, with django-otp or allauth: `ask`, which has the login page ask for the
 	// code, and rejects the password over Basic; `reject`; or `ignore`, which accepts
-	// the password alone. Default: `ask` where the login page has a form for
-	// passwords, otherwise `reject`.
+	// the password alone. Links that the login page mails are treated alike, unless
+	// `email_link` has a `second_factor` of its own. Default: `ask` where the login
+	// page has a form for passwords, otherwise `reject`; for links, `ask`.
 	SecondFactor string `json:"second_factor,omitempty"`
 
 	// The tables with second factors, each with the columns `user_id` and
@@ -97,12 +98,22 @@ type PasswordConfig struct {
 	MFARecoveryCodeDigits int `json:"mfa_recovery_code_digits,omitempty"`
 }
 
-// The values of PasswordConfig.SecondFactor.
+// What is done with the login of a user who has a second factor.
 const (
-	secondFactorAsk    = "ask"
-	secondFactorReject = "reject"
-	secondFactorIgnore = "ignore"
+	SecondFactorAsk    = "ask"
+	SecondFactorReject = "reject"
+	SecondFactorIgnore = "ignore"
 )
+
+// CheckSecondFactor returns an error for a value of an option second_factor that is
+// none of these. Empty is the option's default.
+func CheckSecondFactor(value string) error {
+	switch value {
+	case "", SecondFactorAsk, SecondFactorReject, SecondFactorIgnore:
+		return nil
+	}
+	return setting.Errorf("second_factor", "second_factor %q: it must be %s, %s or %s", value, SecondFactorAsk, SecondFactorReject, SecondFactorIgnore)
+}
 
 // PasswordOption is the option password with its block.
 func PasswordOption(to **PasswordConfig) directive.Option {
@@ -135,12 +146,10 @@ func (c *PasswordConfig) Validate() error {
 	if c.MaxConcurrent < 0 || c.MaxConcurrent > math.MaxInt16 {
 		return setting.Errorf("max_concurrent", "max_concurrent %d: it must be a number of hashes from 1 to %d", c.MaxConcurrent, math.MaxInt16)
 	}
-	switch c.SecondFactor {
-	case "", secondFactorAsk, secondFactorReject, secondFactorIgnore:
-	default:
-		return setting.Errorf("second_factor", "second_factor %q: it must be %s, %s or %s", c.SecondFactor, secondFactorAsk, secondFactorReject, secondFactorIgnore)
+	if err := CheckSecondFactor(c.SecondFactor); err != nil {
+		return err
 	}
-	if c.SecondFactor == secondFactorIgnore && len(c.SecondFactorTables) > 0 {
+	if c.SecondFactor == SecondFactorIgnore && len(c.SecondFactorTables) > 0 {
 		return setting.Errorf("second_factor_tables", "second_factor_tables has no effect with second_factor ignore: remove one of the two")
 	}
 	if _, err := c.FactorSettings(); err != nil {
@@ -184,7 +193,7 @@ func meantHasher(name string) string {
 }
 
 // AsksSecondFactor reports whether second factors are to be asked for by name.
-func (c *PasswordConfig) AsksSecondFactor() bool { return c.SecondFactor == secondFactorAsk }
+func (c *PasswordConfig) AsksSecondFactor() bool { return c.SecondFactor == SecondFactorAsk }
 
 // newHashers returns the hashers for the options. The error names the option.
 func (c *PasswordConfig) newHashers() (*password.Hashers, error) {

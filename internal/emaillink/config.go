@@ -40,6 +40,11 @@ type Config struct {
 	// How long a link and its code are valid. 1h at most. Default: 10m.
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
 
+	// What to do with the link of a user who has a second factor in Django: `ask`, which
+	// asks for the code after the link; `reject`; or `ignore`, for which the mailbox is
+	// proof enough. Default: that of `password`, else `ask`.
+	SecondFactor string `json:"second_factor,omitempty"`
+
 	// How many links can be asked for with one address. More are answered alike,
 	// and not sent. Default: 3 per 15m.
 	LimitAddress *Limit `json:"limit_address,omitempty"`
@@ -78,6 +83,7 @@ func Option(to **Config) directive.Option {
 	options := mail.Options(&cfg.Mail)
 	options["base_url"] = directive.Text(&cfg.BaseURL, "the address of the site").Example("base_url https://app.example.com")
 	options["max_age"] = directive.Duration(&cfg.MaxAge)
+	options["second_factor"] = directive.Text(&cfg.SecondFactor, "ask, reject or ignore")
 	options["limit_address"] = limitOption("limit_address", &cfg.LimitAddress)
 	options["limit_client"] = limitOption("limit_client", &cfg.LimitClient)
 	options["limit_total"] = limitOption("limit_total", &cfg.LimitTotal)

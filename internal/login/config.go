@@ -1,14 +1,17 @@
 package login
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/authn"
 	"github.com/caddy-sesame/caddy-sesame/internal/directive"
 	"github.com/caddy-sesame/caddy-sesame/internal/emaillink"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
+	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
 // Config turns on the page on which users log in by themselves, at
@@ -52,11 +55,38 @@ func (c *Config) Validate() error {
 		if err := c.EmailLink.Validate(); err != nil {
 			return setting.In("email_link", err)
 		}
+		if err := authn.CheckSecondFactor(c.EmailLink.SecondFactor); err != nil {
+			return setting.In("email_link", err)
+		}
 	}
 	if age := time.Duration(c.Remember); age < 0 {
 		return setting.Errorf("remember", "remember %s: it must be a duration such as 30d", age)
 	}
 	return nil
+}
+
+// LinkFactor is what is done with an e-mailed link of a user who has a second factor, as
+// the page's own option says, or that of the block password, which may be nil.
+func (c *Config) LinkFactor(passwords *authn.PasswordConfig) string {
+	inherited := ""
+	if passwords != nil {
+		inherited = passwords.SecondFactor
+	}
+	return cmp.Or(c.EmailLink.SecondFactor, inherited, authn.SecondFactorAsk)
+}
+
+// AddNeeds adds what the page needs from the store beside what schemes need. c may be
+// nil, and so may the block password.
+func (c *Config) AddNeeds(passwords *authn.PasswordConfig, needs *userstore.Needs) {
+	if c == nil || c.EmailLink == nil {
+		return
+	}
+	needs.Email, needs.LastLogin = true, true
+	factor := c.LinkFactor(passwords)
+	if factor != authn.SecondFactorIgnore {
+		needs.ReadSecondFactors("login: email_link")
+	}
+	needs.AskSecondFactors = needs.AskSecondFactors || factor == authn.SecondFactorAsk
 }
 
 // methods are the names of the forms that the page offers.

@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/emaillink"
 	"github.com/caddy-sesame/caddy-sesame/internal/limit"
 	"github.com/caddy-sesame/caddy-sesame/internal/page"
+	"github.com/caddy-sesame/caddy-sesame/internal/secondfactor"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -114,10 +115,13 @@ func (s emailCode) serve(w http.ResponseWriter, r *http.Request, form Form, visi
 		return s.showSent(w, r, visit, http.StatusUnprocessableEntity, pending, Shown{Error: "no_code", Field: fieldCode})
 	}
 	user, err := visit.Authenticate(&codeCredential{try: try, asked: pending.Time()})
-	if err == nil {
-		err = visit.Consume(user)
+	needsFactor := err == nil && s.page.NeedsFactor(user)
+	if err == nil && !needsFactor {
+		err = visit.Consume(user, "")
 	}
 	switch {
+	case needsFactor:
+		return s.page.ServeLink(w, r, visit, secondfactor.Link{User: user, Issued: pending.Time()}, pending.Length)
 	case err == nil:
 		return visit.Begin(w, user, Login{Method: methodEmailLink, Length: pending.Length, Consumed: true})
 	case isLimited(err) || !authn.IsRejection(err):

@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/secondfactor"
 )
 
-// factorStep asks for the code of a second factor, after the password.
+// factorStep asks for the code of a second factor, after the password or a link.
 type factorStep struct {
 	page  *Page
 	asker *secondfactor.Asker
@@ -27,17 +27,21 @@ const fieldRecovery = "recovery"
 // errorWrongFactor is the error for a wrong code of an app, which has another one soon.
 const errorWrongFactor = "wrong_factor"
 
-// ask shows the form for the code, or says that the user's second factors can't be
-// asked for here.
-func (s *factorStep) ask(w http.ResponseWriter, r *http.Request, form Form, visit Visit, proven *authn.ProvenPassword) error {
-	isTold, err := s.page.isTold(form, visit, proven.PrimaryKey())
+// ask shows the form for the code to a user who has sent a form with a first proof, or
+// says that the user's second factors can't be asked for here.
+func (s *factorStep) ask(w http.ResponseWriter, r *http.Request, form Form, visit Visit, pending *secondfactor.Pending) error {
+	isTold, err := s.page.isTold(form, visit, pending.PrimaryKey())
 	if err != nil {
 		return visit.Fail(w, err)
 	}
 	if !isTold {
 		return s.page.showSwitch(w, r, visit)
 	}
-	pending := s.asker.Begin(proven, form.Length)
+	return s.begin(w, r, visit, pending)
+}
+
+// begin does what ask does for a user whom the page has told already whose session ends.
+func (s *factorStep) begin(w http.ResponseWriter, r *http.Request, visit Visit, pending *secondfactor.Pending) error {
 	kinds, err := s.asker.Kinds(r.Context(), pending)
 	if delay, ok := visit.Delay(w, err); ok {
 		return s.page.showDelay(w, r, visit, delay, Shown{})
@@ -46,7 +50,7 @@ func (s *factorStep) ask(w http.ResponseWriter, r *http.Request, form Form, visi
 	case err != nil:
 		return visit.Fail(w, err)
 	case kinds == secondfactor.Kinds{}:
-		s.page.logger.Debug("the user has no second factor whose code can be asked for", zap.Stringer("user", proven.PrimaryKey()))
+		s.page.logger.Debug("the user has no second factor whose code can be asked for", zap.Stringer("user", pending.PrimaryKey()))
 		return s.page.showNoFactor(w, r, visit)
 	}
 	return s.show(w, r, visit, http.StatusOK, pending, Shown{})
@@ -70,14 +74,14 @@ func (s *factorStep) show(w http.ResponseWriter, r *http.Request, visit Visit, s
 	}
 	data.Kind = page.Verify
 	data.Login.Methods, data.Login.Step = nil, stepFactor
-	data.Login.Pending = s.asker.Seal(pending, visit.Tie(w))
+	data.Login.Pending = s.asker.Seal(pending, visit.Tie(w), visit.Scope())
 	data.Login.App, data.Login.Recovery = kinds.App, kinds.Recovery
 	return s.page.pages.Write(w, r, status, data)
 }
 
 // serve logs a user in whose code is right.
 func (s *factorStep) serve(w http.ResponseWriter, r *http.Request, form Form, visit Visit) error {
-	pending, err := s.asker.Open(form.Value(fieldPending), visit.Ties())
+	pending, err := s.asker.Open(form.Value(fieldPending), visit.Ties(), visit.Scope())
 	if err != nil {
 		return s.page.show(w, r, visit, http.StatusUnauthorized, Shown{Error: "code_over"})
 	}
@@ -111,5 +115,17 @@ func (s *factorStep) serve(w http.ResponseWriter, r *http.Request, form Form, vi
 	case err != nil:
 		return visit.Fail(w, err)
 	}
-	return visit.Begin(w, user, Login{Method: methodPassword + methodSeparator + string(credential.Kind()), Length: pending.Length()})
+	by := Login{Method: methodPassword, Length: pending.Length(), Fingerprint: pending.Fingerprint()}
+	if pending.IsByLink() {
+		by.Method, by.Consumed = methodEmailLink, true
+		err = visit.Consume(user, by.Fingerprint)
+	}
+	switch {
+	case authn.IsRejection(err): // another login has used the link up meanwhile
+		return s.page.show(w, r, visit, http.StatusUnauthorized, Shown{Error: "code_over"})
+	case err != nil:
+		return visit.Fail(w, err)
+	}
+	by.Method += methodSeparator + string(credential.Kind())
+	return visit.Begin(w, user, by)
 }

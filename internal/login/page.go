@@ -37,7 +37,10 @@ type Page struct {
 	key     []byte           // signs what the forms hold
 	path    string           // of the page
 	last    cookie.Cookie    // has the method of the last login
+	factor  *factorStep
 	logger  *zap.Logger
+
+	linkFactor string // see Config.LinkFactor; empty without email_link
 }
 
 // Environment has what the page is made with.
@@ -50,10 +53,13 @@ type Environment struct {
 	// Password returns the scheme of passwords; nil where it is off.
 	Password *authn.Password
 
+	// Passwords is the block password; nil without.
+	Passwords *authn.PasswordConfig
+
 	// Links has what email_link needs, except for the path and the log.
 	Links emaillink.Environment
 
-	// SecondFactor asks for codes of users who have a password.
+	// SecondFactor asks for codes of users who have a second factor.
 	SecondFactor *secondfactor.Asker
 
 	// Cookie is what the cookies of pages have: the beginning of their names, and
@@ -101,9 +107,9 @@ type Visit interface {
 	// Mailed returns a function to call for each user to whom a link was sent.
 	Mailed() func(*userstore.User)
 
-	// Consume uses up what a user has logged in by. The error is a rejection if
-	// another request has done so.
-	Consume(user *userstore.User) error
+	// Consume uses up what a user has logged in by: a link with a fingerprint, or the
+	// code of its mail. The error is a rejection if another request has done so.
+	Consume(user *userstore.User, fingerprint string) error
 
 	// Begin begins a session, has the browser remember the method (Page.Remember),
 	// and sends the browser on to Next.
@@ -168,12 +174,13 @@ func New(cfg *Config, env Environment) (*Page, error) {
 	if p.last, err = newLastMethod(env.Cookie); err != nil {
 		return nil, setting.In("session", err)
 	}
+	p.factor = &factorStep{page: p, asker: env.SecondFactor}
+	p.steps[stepFactor] = p.factor
 	if cfg.Password {
-		factor := &factorStep{page: p, asker: env.SecondFactor}
-		p.add(&passwordMethod{page: p, scheme: env.Password, factor: factor})
-		p.steps[stepFactor] = factor
+		p.add(&passwordMethod{page: p, scheme: env.Password, factor: p.factor})
 	}
 	if cfg.EmailLink != nil {
+		p.linkFactor = cfg.LinkFactor(env.Passwords)
 		env.Links.Path, env.Links.Logger = env.Path, env.Logger
 		if p.links, err = emaillink.New(cfg.EmailLink, env.Links); err != nil {
 			return nil, setting.In("login", setting.In("email_link", err))

@@ -48,7 +48,7 @@ func (m *passwordMethod) serve(w http.ResponseWriter, r *http.Request, form Form
 	}
 	user, err := visit.Authenticate(m.scheme.FormCredential(r, identifier, password))
 	if proven, ok := errors.AsType[*authn.ProvenPassword](err); ok {
-		return m.factor.ask(w, r, form, visit, proven)
+		return m.factor.ask(w, r, form, visit, m.factor.asker.Begin(proven, form.Length))
 	}
 	if delay, ok := visit.Delay(w, err); ok {
 		shown.Field = ""

@@ -102,8 +102,8 @@ const (
 	Verify   Kind = "verify"
 	// Repost is for a form that was posted after the session had ended.
 	Repost Kind = "repost"
-	// SecondFactor is for the right password of a user who has a second factor that
-	// can't be asked for.
+	// SecondFactor is for the right password, or the valid link, of a user who has a
+	// second factor that can't be asked for.
 	SecondFactor Kind = "second_factor"
 	// Sessions is the page on which users see where they are logged in.
 	Sessions    Kind = "sessions"

@@ -1,6 +1,7 @@
 // Package secondfactor asks users for the code of a second factor, after their
-// password: those that Django applications keep with django-otp or allauth. A login
-// that lacks the code is a Pending, which no other code takes for a user.
+// password or an e-mailed link: those that Django applications keep with django-otp or
+// allauth. A login that lacks the code is a Pending, which no other code takes for a
+// user.
 package secondfactor
 
 import (
@@ -51,7 +52,9 @@ type Asker struct {
 }
 
 // New makes an Asker.
-func New(env Environment) *Asker { return &Asker{env: env, sealer: seal.New(env.Key, "second factor")} }
+func New(env Environment) *Asker {
+	return &Asker{env: env, sealer: seal.New(env.Key, "second factor/2")}
+}
 
 // Kinds says which codes a user can be asked for.
 type Kinds struct {

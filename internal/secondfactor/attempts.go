@@ -7,7 +7,8 @@ import (
 
 // attempts limits how many wrong codes of a user are tried, whatever clients send
 // them: five at once, and then one a minute, as allauth does. Only clients that know
-// the user's password count, so that no other one can lock the user out. django-otp
+// the user's password, or have a link of the user's mailbox, count, so that no other
+// one can lock the user out. django-otp
 // also counts in its rows, for all gateways.
 type attempts struct {
 	mu sync.Mutex

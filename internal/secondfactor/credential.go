@@ -2,7 +2,6 @@ package secondfactor
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
 	"errors"
 	"time"
@@ -24,6 +23,7 @@ const (
 	codeNoDevice    = reason("no_device")
 	codeNewPassword = reason("new_password")
 	codeInactive    = reason("inactive_user")
+	codeEndedLink   = reason("ended_link")
 	codeUnknownUser = reason("unknown_user")
 )
 
@@ -44,6 +44,8 @@ func (r reason) Error() string {
 		return "the user has no second factor whose code can be checked"
 	case codeNewPassword:
 		return "the password has changed since it was entered"
+	case codeEndedLink:
+		return "the link was used or revoked, or the user has logged in otherwise, or has a new password or address"
 	case codeInactive:
 		return "the user is inactive"
 	case codeUnknownUser:
@@ -54,7 +56,7 @@ func (r reason) Error() string {
 
 // HasEnded reports whether an error says that a login can't go on with another code.
 func HasEnded(err error) bool {
-	for _, ended := range []reason{codeNewPassword, codeInactive, codeUnknownUser, codeNoDevice} {
+	for _, ended := range []reason{codeNewPassword, codeEndedLink, codeInactive, codeUnknownUser, codeNoDevice} {
 		if errors.Is(err, ended) {
 			return true
 		}
@@ -100,8 +102,8 @@ func (c *Credential) ProveSlowly(ctx context.Context, user *userstore.User) erro
 		return authn.Reject(authn.Stale{Reason: codeUnknownUser})
 	case !user.IsActive:
 		return authn.Reject(authn.Stale{Reason: codeInactive})
-	case !c.hasPassword(user):
-		return authn.Reject(authn.Stale{Reason: codeNewPassword})
+	case !c.asker.isStillProven(c.pending, user):
+		return authn.Reject(authn.Stale{Reason: c.whyEnded()})
 	}
 	of := attempted{c.asker.env.Users, user.PrimaryKey.String()}
 	if wait := allAttempts.begin(of, c.asker.env.Now()); wait > 0 {
@@ -133,17 +135,22 @@ func (c *Credential) ProveSlowly(ctx context.Context, user *userstore.User) erro
 	return authn.Reject(authn.Stale{Reason: codeNoDevice})
 }
 
-// hasPassword reports whether the user still has the password that was proven.
-func (c *Credential) hasPassword(user *userstore.User) bool {
-	if user.Password == nil {
-		return false
+// whyEnded is the reason for which the first proof counts no more.
+func (c *Credential) whyEnded() reason {
+	if c.pending.IsByLink() {
+		return codeEndedLink
 	}
-	id := c.asker.passwordID(*user.Password)
-	return hmac.Equal(id[:], c.pending.password[:])
+	return codeNewPassword
 }
 
-// Origin implements authn.Credential: a code is made at the time of the request.
-func (c *Credential) Origin() (fingerprint string, issued time.Time) { return "", c.at }
+// Origin implements authn.Credential: a code is made at the time of the request. After a
+// link, that is what can be revoked.
+func (c *Credential) Origin() (fingerprint string, issued time.Time) {
+	if c.pending.IsByLink() {
+		return c.pending.proof.origin()
+	}
+	return "", c.at
+}
 
 // Traits implements authn.Credential. Each code that is tried counts as a guess, even
 // if it was tried before: it may be right at another time.

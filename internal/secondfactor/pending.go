@@ -1,9 +1,7 @@
 package secondfactor
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"time"
@@ -13,23 +11,19 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
-// Pending is a login whose password was right, and whose code is missing. It is no
-// user, and no session can be begun with it. Only a password that was proven makes
-// one, or what Seal has made of one.
+// Pending is a login whose first proof was right, a password or an e-mailed link, and
+// whose code is missing. It is no user, and no session can be begun with it. Only a
+// proof makes one, or what Seal has made of one.
 type Pending struct {
-	id       pendingID
-	user     token.PrimaryKey
-	password passwordID
-	length   session.Length
-	until    time.Time
+	id     pendingID
+	user   token.PrimaryKey
+	proof  proof
+	length session.Length
+	until  time.Time
 }
 
 // pendingID tells logins apart, by chance.
 type pendingID [16]byte
-
-// passwordID identifies a hash of a password, under the key: another password ends
-// a Pending.
-type passwordID [16]byte
 
 // pendingAge is how long a user may take to enter the code.
 const pendingAge = 5 * time.Minute
@@ -40,34 +34,44 @@ func (p *Pending) PrimaryKey() token.PrimaryKey { return p.user }
 // Length is how long the session lasts that the user has asked for.
 func (p *Pending) Length() session.Length { return p.length }
 
+// IsByLink reports whether an e-mailed link, or its code, is the first proof. It is
+// used up when the login is completed, on the same conditions as any other link.
+func (p *Pending) IsByLink() bool { return p.proof.kind == byLink }
+
+// Fingerprint identifies the token of the link; empty without one.
+func (p *Pending) Fingerprint() string { return p.proof.fingerprintText() }
+
 // Begin begins a login with a password that was proven.
 func (a *Asker) Begin(proven *authn.ProvenPassword, length session.Length) *Pending {
-	p := &Pending{user: proven.PrimaryKey(), password: a.passwordID(proven.Encoded()), length: length, until: a.env.Now().Add(pendingAge)}
-	_, _ = rand.Read(p.id[:]) // it never fails
-	return p
+	return a.begin(proven.PrimaryKey(), proof{kind: byPassword, id: a.passwordID(proven.Encoded())}, length)
 }
 
-func (a *Asker) passwordID(encoded string) (id passwordID) {
-	mac := hmac.New(sha256.New, a.env.Key)
-	_, _ = mac.Write([]byte("password\x00" + encoded)) // a hash never fails
-	copy(id[:], mac.Sum(nil))
-	return id
+// BeginByLink begins a login with a link that was accepted.
+func (a *Asker) BeginByLink(link Link, length session.Length) *Pending {
+	return a.begin(link.User.PrimaryKey, a.proofOf(link), length)
+}
+
+func (a *Asker) begin(user token.PrimaryKey, by proof, length session.Length) *Pending {
+	p := &Pending{user: user, proof: by, length: length, until: a.env.Now().Add(pendingAge)}
+	_, _ = rand.Read(p.id[:]) // it never fails
+	return p
 }
 
 // errPending: the value isn't one that Seal has made for this browser, or is too old,
 // or a code has completed the login.
 var errPending = errors.New("the login took too long, is completed, or was begun in another browser")
 
-// What is sealed: when the Pending ends, the session's length, the password's ID, the
-// Pending's, and the user's key with its kind in front.
-const headerSize = 8 + 1 + len(passwordID{}) + len(pendingID{}) + 1
+// What is sealed: when the Pending ends, the session's length, the first proof, the
+// Pending's ID, and the user's key with its kind in front.
+const headerSize = 8 + 1 + proofSize + len(pendingID{}) + 1
 
 // Seal writes a Pending for the form that asks for the code. The value counts only
-// together with the value of the cookie that ties forms to the browser.
-func (a *Asker) Seal(p *Pending, tie string) string {
+// together with the value of the cookie that ties forms to the browser, and for the
+// scope of the page that the login leads to.
+func (a *Asker) Seal(p *Pending, tie, scope string) string {
 	body := binary.BigEndian.AppendUint64(nil, uint64(p.until.Unix())) //nolint:gosec // a time of this century
 	body = append(body, byte(p.length))
-	body = append(append(body, p.password[:]...), p.id[:]...)
+	body = append(p.proof.append(body), p.id[:]...)
 	body = append(body, byte(p.user.Kind()))
 	switch p.user.Kind() {
 	case token.KindInt:
@@ -80,18 +84,18 @@ func (a *Asker) Seal(p *Pending, tie string) string {
 	case token.KindString, token.KindBytes:
 		body = append(body, p.user.Text()...)
 	}
-	return a.sealer.Seal(body, tie, "")
+	return a.sealer.Seal(body, tie, scope)
 }
 
 // Open reads what Seal has written. ties are the values of the browser's cookie.
-func (a *Asker) Open(sealed string, ties []string) (*Pending, error) {
-	body, ok := a.sealer.Open(sealed, ties, "")
+func (a *Asker) Open(sealed string, ties []string, scope string) (*Pending, error) {
+	body, ok := a.sealer.Open(sealed, ties, scope)
 	if !ok || len(body) < headerSize {
 		return nil, errPending
 	}
 	p := &Pending{until: time.Unix(int64(binary.BigEndian.Uint64(body)), 0), length: session.Length(body[8])} //nolint:gosec // Seal has written it
-	copy(p.password[:], body[9:])
-	copy(p.id[:], body[9+len(p.password):])
+	p.proof = readProof(body[9:])
+	copy(p.id[:], body[9+proofSize:])
 	kind, key := token.Kind(body[headerSize-1]), body[headerSize:]
 	switch {
 	case kind == token.KindInt && len(key) == 8:

@@ -25,27 +25,28 @@ func TestPendingIsOfOneBrowserForFiveMinutes(t *testing.T) {
 		token.IntKey(-7), token.UintKey(1 << 63), token.UUIDKey([16]byte{1, 15: 2}), token.StringKey("Zoë"), token.StringKey(""), token.BytesKey([]byte{0, 255}),
 	} {
 		now = began
-		made := &Pending{user: user, password: a.passwordID("hash"), length: session.Shared, until: now.Add(pendingAge)}
-		sealed := a.Seal(made, "tie")
+		made := &Pending{user: user, proof: proof{kind: byLink, id: a.passwordID("hash"), fingerprint: [fingerprintSize]byte{1, 2}, issued: -1}, length: session.Shared, until: now.Add(pendingAge)}
+		sealed := a.Seal(made, "tie", "scope")
 		now = began.Add(pendingAge - time.Second)
-		read, err := a.Open(sealed, []string{"", "other", "tie"})
-		if err != nil || read.user != user || read.password != made.password || read.length != made.length {
+		read, err := a.Open(sealed, []string{"", "other", "tie"}, "scope")
+		if err != nil || read.user != user || read.proof != made.proof || read.length != made.length {
 			t.Errorf("%v: %+v, %v", user, read, err)
 		}
 		for name, open := range map[string]func() (*Pending, error){
-			"another browser":  func() (*Pending, error) { return a.Open(sealed, []string{"other"}) },
-			"no cookie":        func() (*Pending, error) { return a.Open(a.Seal(made, ""), []string{""}) },
-			"another key":      func() (*Pending, error) { return newAsker("other", &now).Open(sealed, []string{"tie"}) },
-			"a changed letter": func() (*Pending, error) { return a.Open(changed(sealed), []string{"tie"}) },
-			"a part":           func() (*Pending, error) { return a.Open(sealed[:60], []string{"tie"}) },
-			"nothing":          func() (*Pending, error) { return a.Open("", []string{"tie"}) },
+			"another browser":  func() (*Pending, error) { return a.Open(sealed, []string{"other"}, "scope") },
+			"another scope":    func() (*Pending, error) { return a.Open(sealed, []string{"tie"}, "other") },
+			"no cookie":        func() (*Pending, error) { return a.Open(a.Seal(made, "", "scope"), []string{""}, "scope") },
+			"another key":      func() (*Pending, error) { return newAsker("other", &now).Open(sealed, []string{"tie"}, "scope") },
+			"a changed letter": func() (*Pending, error) { return a.Open(changed(sealed), []string{"tie"}, "scope") },
+			"a part":           func() (*Pending, error) { return a.Open(sealed[:60], []string{"tie"}, "scope") },
+			"nothing":          func() (*Pending, error) { return a.Open("", []string{"tie"}, "scope") },
 		} {
 			if read, err := open(); err == nil {
 				t.Errorf("%v: %s: %+v", user, name, read)
 			}
 		}
 		now = began.Add(pendingAge)
-		if read, err := a.Open(sealed, []string{"tie"}); err == nil {
+		if read, err := a.Open(sealed, []string{"tie"}, "scope"); err == nil {
 			t.Errorf("%v: after five minutes: %+v", user, read)
 		}
 	}
@@ -96,14 +97,14 @@ func FuzzOpen(f *testing.F) {
 	now := time.Unix(1_800_000_000, 0)
 	a := newAsker("key", &now)
 	want := Pending{user: token.IntKey(1), until: now.Add(time.Minute)}
-	sealed := a.Seal(&want, "tie")
+	sealed := a.Seal(&want, "tie", "scope")
 	f.Add(sealed)
 	f.Add(sealed + "\n")
 	f.Add(sealed[:len(sealed)-1] + string(sealed[len(sealed)-1]+1)) // other bits behind the data
 	f.Add("")
 	f.Add(strings.Repeat("A", 100))
 	f.Fuzz(func(t *testing.T, text string) {
-		read, err := a.Open(text, []string{"tie"})
+		read, err := a.Open(text, []string{"tie"}, "scope")
 		if err != nil {
 			return
 		}
