@@ -236,6 +236,7 @@ func TestCommandsRecognizeSessionCookies(t *testing.T) {
 				r := o.run(t, "explain", test.text)
 				r.wantStatus(t, 1)
 				wantText(t, r.stdout, test.want)
+				wantText(t, r.stdout, "in its log at DEBUG (session refused)")
 				if strings.Count(r.stdout, "\n") != 3 {
 					t.Errorf("more is said:\n%s", r.stdout)
 				}

@@ -40,7 +40,7 @@ func TestOperatorEndsASession(t *testing.T) {
 		o.stdin = laptop.cookies["sesame"] + "\n"
 		explained := o.run(t, "explain", "-")
 		explained.wantStatus(t, 1)
-		wantText(t, explained.stdout, "it is a session cookie of user 1", "its ID is "+list[0][0], "its row is in sesame_session until ", "remedy: give the token that the user logged in with; to end this session, call caddy sesame revoke --session "+list[0][0])
+		wantText(t, explained.stdout, "it is a session cookie of user 1", "its ID is "+list[0][0], "its row is in sesame_session until ", "remedy: give the token that the user logged in with; ", "to end this session, call caddy sesame revoke --session "+list[0][0])
 		ended := o.run(t, "revoke", "-")
 		ended.wantStatus(t, 0)
 		wantText(t, ended.stdout, "Ended the session "+list[0][0], "Firefox on Linux")

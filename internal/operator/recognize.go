@@ -32,14 +32,16 @@ func (i *issuer) addSession(ctx context.Context, e *explained, text string, now 
 	if !ok {
 		return nil
 	}
-	what, remedy := read.String(), "give the token that the user logged in with; to end the sessions of a user, call caddy sesame revoke --user"
+	what := read.String()
+	const asked = "give the token that the user logged in with; why a gateway rejects the session is in its log at DEBUG (session refused); "
+	remedy := asked + "to end the sessions of a user, call caddy sesame revoke --user"
 	if id := read.parsed.ID(); !id.IsZero() {
 		row, err := i.describeRow(ctx, &read.parsed)
 		if err != nil {
 			return err
 		}
 		what += "; " + row
-		remedy = "give the token that the user logged in with; to end this session, call caddy sesame revoke --session " + id.String()
+		remedy = asked + "to end this session, call caddy sesame revoke --session " + id.String()
 	}
 	reason := token.Malformed
 	e.Explanation = &token.Explanation{
