@@ -18,10 +18,10 @@ var HasPassed = hasPassed
 // Waiting tells how many lookups by a way to users wait for their query.
 func Waiting(s *MySQL, via *Via) int {
 	switch v := s.plan.Load().vias[via].(type) {
-	case *told:
+	case *textReader:
 		return v.batcher.waitingLookups()
 	case byColumn:
-		return v.way.batcher.waitingLookups()
+		return v.reader.batcher.waitingLookups()
 	}
 	return 0
 }

@@ -154,7 +154,7 @@ func (f *Following) keyOf(j *joinedRows, key Key) (tag uint64, value token.Prima
 	switch via := j.plan.vias[key.via].(type) {
 	case byColumn:
 		value, ok = via.key(key.value)
-	case *told:
+	case *textReader:
 		value, ok = via.column.keyOf(key.value, via.column.kind)
 	}
 	if !ok {
@@ -324,13 +324,13 @@ func (f *Following) userOf(j *joinedRows, entry *kept.Entry[leading], via *Via, 
 // key to read it with.
 func (j *joinedRows) rowOf(lead *leading, via *Via) (row *ViaRow, ok bool) {
 	row = lead.row.Load()
-	v, isTold := j.plan.vias[via].(*told)
-	if !isTold || row.led == v.led {
+	v, namedByText := j.plan.vias[via].(*textReader)
+	if !namedByText || row.led == v.led {
 		return row, true
 	}
 	own := &ViaRow{led: v.led, until: row.until}
 	own.values = append(own.few[:0], row.values...)
-	whose, err := v.ask(toldRow{row: own})
+	whose, err := v.ask(textRow{row: own})
 	if err != nil || whose != lead.whose {
 		return nil, false
 	}
@@ -394,8 +394,8 @@ func (f *Following) keep(j *joinedRows, ticket kept.Ticket, key Key, user *User)
 		return
 	}
 	lead := &leading{value: value, user: entry}
-	if v, isTold := j.plan.vias[key.via].(*told); isTold {
-		whose, err := v.ask(toldRow{row: user.via})
+	if v, namedByText := j.plan.vias[key.via].(*textReader); namedByText {
+		whose, err := v.ask(textRow{row: user.via})
 		if err != nil {
 			return
 		}

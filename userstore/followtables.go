@@ -143,9 +143,9 @@ func (p *plan) layout(vias []*Via) string {
 	for _, via := range vias {
 		switch v := p.vias[via].(type) {
 		case byColumn:
-			note([]any{v.kind, v.way.column, v.way.sql(1)})
-		case *told:
-			note([]any{v.column, v.sql(1), v.whose.kind, v.whose.way.column})
+			note([]any{v.kind, v.reader.column, v.reader.sql(1)})
+		case *textReader:
+			note([]any{v.column, v.sql(1), v.whose.kind, v.whose.reader.column})
 		}
 	}
 	return text.String()

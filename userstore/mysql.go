@@ -37,7 +37,7 @@ type MySQL struct {
 	plan    atomic.Pointer[plan]
 	counts  counts
 	observe func(time.Duration) // nil if the time isn't observed
-	start   late
+	start   lateCheck
 	signs   signs
 
 	// What other stores with the same configuration have found: see known.

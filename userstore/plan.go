@@ -33,7 +33,7 @@ type plan struct {
 	selectSQL            string // up to the table of the users
 	revokeSQL, forgetSQL string // empty without a table of revoked tokens
 
-	primary  *way // by the primary key
+	primary  *columnReader // by the primary key
 	vias     map[*Via]viaReader
 	readings []planned // the primary's, and those for vias
 
@@ -210,7 +210,7 @@ func (s *MySQL) newPlan(ctx context.Context, t table) (*plan, error) {
 	p.width = len(build.columns)
 
 	p.selectSQL = "SELECT " + strings.Join(build.columns, ", ")
-	p.primary = s.newWay(p, p.key, 0, p.width)
+	p.primary = s.newColumnReader(p, p.key, 0, p.width)
 	p.primary.sql = func(size int) string {
 		return p.selectSQL + " FROM " + s.name.sql() + " WHERE " + quote(p.key.name) + oneOf(size) + atMost(size)
 	}

@@ -3,6 +3,18 @@
 //
 // A store answers with the row as it is now, or says that it got no answer. It
 // never guesses: ErrUnavailable is neither "no such user" nor "any user".
+//
+// Where to look: config.go and caddyfile.go have the options; mysql.go opens a store,
+// schema.go and plan.go look at the table and prepare the statements. Rows are read by
+// columnreader.go and textreader.go, in batches of batcher.go, over connections of
+// pool.go and connector.go. errors.go says what each error of MySQL means, and
+// breaker.go when the server isn't asked. finder.go chooses between current rows, those
+// of replicas (replica.go), of the cache (cache.go) and of a followed binlog
+// (following.go).
+//
+// A store of another kind, such as LDAP, would be a type beside MySQL with the methods
+// that Finder.Store has, and another value of the option userstore, which Option reads
+// in caddyfile.go.
 package userstore
 
 import (

@@ -111,7 +111,7 @@ func (s *MySQL) Resolve(key Key) Key {
 		return key
 	}
 	via, ok := p.vias[key.via].(byColumn)
-	if !ok || via.way != p.primary {
+	if !ok || via.reader != p.primary {
 		return key
 	}
 	pk, ok := via.key(key.value)
@@ -132,18 +132,20 @@ type viaReader interface {
 
 // byColumn reads users by the text of a key.
 type byColumn struct {
-	way  *way
-	kind token.Kind
+	reader *columnReader
+	kind   token.Kind
 }
 
-func (v byColumn) key(text string) (token.PrimaryKey, bool) { return v.way.column.keyOf(text, v.kind) }
+func (v byColumn) key(text string) (token.PrimaryKey, bool) {
+	return v.reader.column.keyOf(text, v.kind)
+}
 
 func (v byColumn) user(ctx context.Context, value string) (*User, error) {
 	key, ok := v.key(value)
 	if !ok {
 		return nil, ErrNotFound
 	}
-	return v.way.find(ctx, key)
+	return v.reader.find(ctx, key)
 }
 
 func (v byColumn) users(ctx context.Context, values []string, found func(string, *User, error)) error {
@@ -153,7 +155,7 @@ func (v byColumn) users(ctx context.Context, values []string, found func(string,
 			keys = append(keys, key)
 		}
 	}
-	users, err := v.way.many(ctx, keys)
+	users, err := v.reader.many(ctx, keys)
 	if err != nil {
 		return err
 	}
@@ -263,7 +265,7 @@ func (s *MySQL) ownColumn(ctx context.Context, b *builder, via *Via, name string
 		return byColumn{b.plan.primary, b.plan.schema.Kind}, nil
 	}
 	for _, planned := range b.plan.readings {
-		if known, ok := planned.statements.(*way); ok && known.led == nil && known.column.name == c.name {
+		if known, ok := planned.statements.(*columnReader); ok && known.led == nil && known.column.name == c.name {
 			return byColumn{known, known.column.kind}, nil
 		}
 	}
@@ -273,7 +275,7 @@ func (s *MySQL) ownColumn(ctx context.Context, b *builder, via *Via, name string
 	}
 	b.plan.viaColumns = append(b.plan.viaColumns, Column{Option: via.Name, Name: c.name})
 	p := b.plan
-	w := s.newWay(p, column, p.width, p.width+1)
+	w := s.newColumnReader(p, column, p.width, p.width+1)
 	w.sql = func(size int) string {
 		return p.selectSQL + ", " + quote(c.name) + " FROM " + s.name.sql() + " WHERE " + quote(c.name) + oneOf(size) + atMost(size)
 	}
@@ -452,14 +454,14 @@ func (s *MySQL) chooseJoin(ctx context.Context, b *builder, via *Via) (viaReader
 	if err != nil {
 		return nil, err
 	}
-	target, _ := b.table.find(to.way.column.name)
+	target, _ := b.table.find(to.reader.column.name)
 	if _, err := sameKey(t.table, user, aliasVia, b.table, target, s.name.sql()); err != nil {
 		return nil, err
 	}
 	before, inside := t.from(quote(user.name) + " AS " + viaUser)
 	before = p.selectSQL + ", " + before + " FROM " + s.name.sql() + " JOIN " + inside
 	after := ") AS " + aliasVia + " ON " + refersTo(aliasVia+"."+viaUser, user, s.name.sql()+"."+quote(target.name), target)
-	w := s.newWay(p, t.value, p.width, p.width+len(t.columns))
+	w := s.newColumnReader(p, t.value, p.width, p.width+len(t.columns))
 	w.led = t.led
 	w.sql = func(size int) string { return before + oneOf(size) + after + atMost(size) }
 	p.readings = append(p.readings, planned{w, via})

@@ -16,9 +16,9 @@ const retryInterval = time.Second
 // errClosed is the error of a store after Close.
 var errClosed = errors.New("the store is closed")
 
-// late is the state of a store that was opened while MySQL was unavailable, so
+// A lateCheck is the state of a store that was opened while MySQL was unavailable, so
 // that the table hasn't been checked yet.
-type late struct {
+type lateCheck struct {
 	ctx    context.Context // ends with the store
 	cancel context.CancelFunc
 	tries  sync.WaitGroup
@@ -37,10 +37,10 @@ type try struct {
 	ended time.Time
 }
 
-func (l *late) init() { l.ctx, l.cancel = context.WithCancel(context.Background()) }
+func (l *lateCheck) init() { l.ctx, l.cancel = context.WithCancel(context.Background()) }
 
 // begin runs a task that ends with the store, unless the store is closed.
-func (l *late) begin(task func()) bool {
+func (l *lateCheck) begin(task func()) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -51,7 +51,7 @@ func (l *late) begin(task func()) bool {
 }
 
 // close ends a running check. It returns false if it was called before.
-func (l *late) close() bool {
+func (l *lateCheck) close() bool {
 	l.mu.Lock()
 	first := !l.closed
 	l.closed = true

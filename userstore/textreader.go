@@ -16,9 +16,9 @@ import (
 // If the text names another user, a second query reads that user. A hint is never
 // trusted.
 
-// told reads users by rows whose text names the user.
-type told struct {
-	reading[toldRow]
+// A textReader reads users by rows whose text names the user.
+type textReader struct {
+	reading[textRow]
 	plan  *plan
 	via   *Via
 	led   *ledFrom
@@ -28,9 +28,9 @@ type told struct {
 	hints hints
 }
 
-// toldRow is a row, and the user that the value led to the last time. The user's
+// textRow is a row, and the user that the value led to the last time. The user's
 // Via is the row.
-type toldRow struct {
+type textRow struct {
 	row  *ViaRow
 	hint token.PrimaryKey // in the column of whose; zero without a hint
 	user *User            // may be nil
@@ -43,12 +43,12 @@ func (s *MySQL) chooseTold(ctx context.Context, b *builder, via *Via) (viaReader
 	if err != nil {
 		return nil, err
 	}
-	users := whose.way
+	users := whose.reader
 	t, err := s.viaTable(ctx, b, via, users.rows.width)
 	if err != nil {
 		return nil, err
 	}
-	v := &told{plan: p, via: via, led: t.led, whose: whose, at: users.rows.width, rows: rowPool{width: users.rows.width + len(t.columns)}, hints: newHints()}
+	v := &textReader{plan: p, via: via, led: t.led, whose: whose, at: users.rows.width, rows: rowPool{width: users.rows.width + len(t.columns)}, hints: newHints()}
 	v.s, v.column, v.executor = s, t.value, v
 	columns := p.selectSQL
 	if users != p.primary {
@@ -65,7 +65,7 @@ func (s *MySQL) chooseTold(ctx context.Context, b *builder, via *Via) (viaReader
 }
 
 // user implements viaReader.
-func (v *told) user(ctx context.Context, value string) (*User, error) {
+func (v *textReader) user(ctx context.Context, value string) (*User, error) {
 	key, ok := v.column.keyOf(value, v.column.kind)
 	if !ok {
 		return nil, ErrNotFound
@@ -81,7 +81,7 @@ func (v *told) user(ctx context.Context, value string) (*User, error) {
 	if found.user != nil && who == found.hint {
 		return found.user, nil
 	}
-	user, err := v.whose.way.find(ctx, who)
+	user, err := v.whose.reader.find(ctx, who)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (v *told) user(ctx context.Context, value string) (*User, error) {
 }
 
 // ask asks Whose for the key of a row's user.
-func (v *told) ask(found toldRow) (token.PrimaryKey, error) {
+func (v *textReader) ask(found textRow) (token.PrimaryKey, error) {
 	text, err := v.via.Whose(found.row)
 	if err != nil {
 		return token.PrimaryKey{}, err
@@ -111,7 +111,7 @@ func (u *User) ledBy(row *ViaRow) *User {
 }
 
 // users implements viaReader.
-func (v *told) users(ctx context.Context, values []string, found func(string, *User, error)) error {
+func (v *textReader) users(ctx context.Context, values []string, found func(string, *User, error)) error {
 	keys := make([]token.PrimaryKey, 0, len(values))
 	for _, value := range values {
 		if key, ok := v.column.keyOf(value, v.column.kind); ok {
@@ -137,7 +137,7 @@ func (v *told) users(ctx context.Context, values []string, found func(string, *U
 			missing = append(missing, who)
 		}
 	}
-	more, err := v.whose.way.many(ctx, missing)
+	more, err := v.whose.reader.many(ctx, missing)
 	if err != nil {
 		return err
 	}
@@ -158,10 +158,10 @@ func (v *told) users(ctx context.Context, values []string, found func(string, *U
 }
 
 // readOne implements executor.
-func (v *told) readOne(ctx context.Context, statement *sql.Stmt, of asked) (found toldRow, err error) {
+func (v *textReader) readOne(ctx context.Context, statement *sql.Stmt, of asked) (found textRow, err error) {
 	var param any // the hinted key; without a hint NULL, which no user has
 	if hint, ok := v.hints.get(of.key.Text()); ok {
-		if param, ok = v.whose.way.column.param(hint); ok {
+		if param, ok = v.whose.reader.column.param(hint); ok {
 			found.hint = hint
 		}
 	}
@@ -199,14 +199,14 @@ func (v *told) readOne(ctx context.Context, statement *sql.Stmt, of asked) (foun
 }
 
 // readMany implements executor.
-func (v *told) readMany(ctx context.Context, statement *sql.Stmt, size int, of []asked) (map[token.PrimaryKey]toldRow, error) {
+func (v *textReader) readMany(ctx context.Context, statement *sql.Stmt, size int, of []asked) (map[token.PrimaryKey]textRow, error) {
 	hinted := make([]token.PrimaryKey, len(of))
 	rows, err := statement.QueryContext(ctx, v.params(size, of, hinted)...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	found := make(map[token.PrimaryKey]toldRow, len(of))
+	found := make(map[token.PrimaryKey]textRow, len(of))
 	users := make(map[token.PrimaryKey]*User, len(of))
 	for number := 0; rows.Next(); {
 		read, err := v.scan(rows)
@@ -226,7 +226,7 @@ func (v *told) readMany(ctx context.Context, statement *sql.Stmt, size int, of [
 			return nil, v.ambiguous()
 		}
 		if read.row != nil {
-			found[read.key] = toldRow{row: read.row}
+			found[read.key] = textRow{row: read.row}
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -251,7 +251,7 @@ func (v *told) readMany(ctx context.Context, statement *sql.Stmt, size int, of [
 
 // params are the parameters of a statement: the keys of the users that values led
 // to the last time, which hinted gets, and the values.
-func (v *told) params(size int, of []asked, hinted []token.PrimaryKey) []any {
+func (v *textReader) params(size int, of []asked, hinted []token.PrimaryKey) []any {
 	params := make([]any, 2*size)
 	var some any // of the hints, for places without one
 	for i, a := range of {
@@ -259,7 +259,7 @@ func (v *told) params(size int, of []asked, hinted []token.PrimaryKey) []any {
 		if !ok {
 			continue
 		}
-		if param, ok := v.whose.way.column.param(hint); ok {
+		if param, ok := v.whose.reader.column.param(hint); ok {
 			hinted[i], params[i], some = hint, param, param
 		}
 	}
@@ -272,8 +272,8 @@ func (v *told) params(size int, of []asked, hinted []token.PrimaryKey) []any {
 	return params
 }
 
-// toldPart is a row of a result: a user, or a row whose text names one.
-type toldPart struct {
+// textPart is a row of a result: a user, or a row whose text names one.
+type textPart struct {
 	isUser bool
 	key    token.PrimaryKey // the user's key in the column of whose, or the row's value
 	user   *User            // nil if no token could belong to the user
@@ -281,7 +281,7 @@ type toldPart struct {
 }
 
 // scan takes the row that rows is at.
-func (v *told) scan(rows *sql.Rows) (read toldPart, err error) {
+func (v *textReader) scan(rows *sql.Rows) (read textPart, err error) {
 	r := v.rows.get()
 	defer v.rows.put(r)
 	if err := rows.Scan(r.dest...); err != nil {
@@ -289,9 +289,9 @@ func (v *told) scan(rows *sql.Rows) (read toldPart, err error) {
 	}
 	if r.raw[v.at] == nil {
 		read.isUser = true
-		read.user, read.key, err = v.whose.way.read(r, v.whose.kind)
-		if v.whose.way.isOther(err) {
-			return toldPart{isUser: true}, nil
+		read.user, read.key, err = v.whose.reader.read(r, v.whose.kind)
+		if v.whose.reader.isOther(err) {
+			return textPart{isUser: true}, nil
 		}
 		return read, err
 	}
@@ -299,14 +299,14 @@ func (v *told) scan(rows *sql.Rows) (read toldPart, err error) {
 		return read, misfit{err}
 	}
 	if read.row, err = v.led.read(r); errors.Is(err, ErrNotFound) {
-		return toldPart{key: read.key}, nil
+		return textPart{key: read.key}, nil
 	}
 	return read, err
 }
 
-func (v *told) ambiguous() error {
+func (v *textReader) ambiguous() error {
 	return misfitf("%w: make %s unique in %s", ErrAmbiguous, v.column.name, v.led.table.sql())
 }
 
 // unsure implements executor. A row has a value byte for byte, or not at all.
-func (v *told) unsure([]asked, map[token.PrimaryKey]toldRow) []asked { return nil }
+func (v *textReader) unsure([]asked, map[token.PrimaryKey]textRow) []asked { return nil }
