@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -45,51 +46,53 @@ func TestAddressesOfOneClientCountAsOne(t *testing.T) {
 // TestFailuresAreForgiven has a client fail until it is limited, and wait.
 func TestFailuresAreForgiven(t *testing.T) {
 	t.Parallel()
-	f := newTestFailures(20, time.Minute)
-	at := time.Now()
-	goTo := func(passed time.Duration) { f.began = at.Add(-passed) } // the clock shows passed
-	bad, good := ClientOf("192.0.2.1"), ClientOf("192.0.2.2")
-	goTo(time.Hour)
-	for i := range 20 {
-		if noted := f.Note(bad); noted.Wait != 0 || noted.First {
-			t.Fatalf("failure %d is over the limit: %+v", i+1, noted)
+	synctest.Test(t, func(t *testing.T) {
+		f := newTestFailures(20, time.Minute)
+		at := time.Now()
+		goTo := func(passed time.Duration) { f.began = at.Add(-passed) } // the clock shows passed
+		bad, good := ClientOf("192.0.2.1"), ClientOf("192.0.2.2")
+		goTo(time.Hour)
+		for i := range 20 {
+			if noted := f.Note(bad); noted.Wait != 0 || noted.First {
+				t.Fatalf("failure %d is over the limit: %+v", i+1, noted)
+			}
 		}
-	}
-	if wait := f.Wait(bad); wait <= 2*time.Second || wait > 3*time.Second {
-		t.Errorf("after 20 failures it waits %s, want 3s", wait)
-	}
-	if noted := f.Note(bad); noted.Wait == 0 || !noted.First {
-		t.Errorf("failure 21: %+v", noted)
-	}
-	if noted := f.Note(bad); noted.Wait == 0 || noted.First {
-		t.Errorf("failure 22: %+v, want it told once", noted)
-	}
-	for range 1000 {
-		f.Note(bad)
-	}
-	if wait := f.Wait(good); wait != 0 {
-		t.Errorf("another client waits %s", wait)
-	}
+		if wait := f.Wait(bad); wait <= 2*time.Second || wait > 3*time.Second {
+			t.Errorf("after 20 failures it waits %s, want 3s", wait)
+		}
+		if noted := f.Note(bad); noted.Wait == 0 || !noted.First {
+			t.Errorf("failure 21: %+v", noted)
+		}
+		if noted := f.Note(bad); noted.Wait == 0 || noted.First {
+			t.Errorf("failure 22: %+v, want it told once", noted)
+		}
+		for range 1000 {
+			f.Note(bad)
+		}
+		if wait := f.Wait(good); wait != 0 {
+			t.Errorf("another client waits %s", wait)
+		}
 
-	goTo(time.Hour + 4*time.Second) // one failure is forgiven, however many there were
-	if wait := f.Wait(bad); wait != 0 {
-		t.Errorf("after 4s it still waits %s", wait)
-	}
-	if noted := f.Note(bad); noted.Wait != 0 {
-		t.Errorf("after 4s: %+v", noted)
-	}
-	if noted := f.Note(bad); noted.Wait == 0 {
-		t.Errorf("after 4s, the second: %+v", noted)
-	}
-	goTo(time.Hour + 2*time.Minute)
-	for i := range 20 {
-		if noted := f.Note(bad); noted.Wait != 0 {
-			t.Fatalf("after 2m, failure %d: %+v", i+1, noted)
+		goTo(time.Hour + 4*time.Second) // one failure is forgiven, however many there were
+		if wait := f.Wait(bad); wait != 0 {
+			t.Errorf("after 4s it still waits %s", wait)
 		}
-	}
-	if noted := f.Note(bad); !noted.First {
-		t.Errorf("after 2m it isn't told again: %+v", noted)
-	}
+		if noted := f.Note(bad); noted.Wait != 0 {
+			t.Errorf("after 4s: %+v", noted)
+		}
+		if noted := f.Note(bad); noted.Wait == 0 {
+			t.Errorf("after 4s, the second: %+v", noted)
+		}
+		goTo(time.Hour + 2*time.Minute)
+		for i := range 20 {
+			if noted := f.Note(bad); noted.Wait != 0 {
+				t.Fatalf("after 2m, failure %d: %+v", i+1, noted)
+			}
+		}
+		if noted := f.Note(bad); !noted.First {
+			t.Errorf("after 2m it isn't told again: %+v", noted)
+		}
+	})
 }
 
 // TestFailuresOfManyClients has a million addresses fail. The memory doesn't grow,
@@ -184,34 +187,36 @@ func TestFailuresAreSharedByEqualLimits(t *testing.T) {
 // TestFewestFailuresAreForgottenFirst fills a bucket of the table.
 func TestFewestFailuresAreForgottenFirst(t *testing.T) {
 	t.Parallel()
-	f := newTestFailures(20, time.Minute)
-	f.began = time.Now().Add(-time.Hour)
-	in := func(i int) Client { return Client(1 + i*failureBuckets) } //nolint:gosec // it is small
-	for i := range failureSlots {
-		for range 21 + i%7 {
-			if noted := f.Note(in(i)); noted.Crowded {
-				t.Fatalf("client %d finds the bucket full", i)
+	synctest.Test(t, func(t *testing.T) {
+		f := newTestFailures(20, time.Minute)
+		f.began = time.Now().Add(-time.Hour)
+		in := func(i int) Client { return Client(1 + i*failureBuckets) } //nolint:gosec // it is small
+		for i := range failureSlots {
+			for range 21 + i%7 {
+				if noted := f.Note(in(i)); noted.Crowded {
+					t.Fatalf("client %d finds the bucket full", i)
+				}
 			}
 		}
-	}
-	// The first and the last client have the fewest. The first one found is
-	// replaced.
-	if noted := f.Note(in(failureSlots)); !noted.Crowded || noted.Wait != 0 {
-		t.Errorf("another client: %+v", noted)
-	}
-	if noted := f.Note(in(failureSlots + 1)); noted.Crowded {
-		t.Errorf("that a client was forgotten is told twice: %+v", noted)
-	}
-	told := 0
-	for range 25 {
-		if f.Note(in(failureSlots + 1)).First {
-			told++
+		// The first and the last client have the fewest. The first one found is
+		// replaced.
+		if noted := f.Note(in(failureSlots)); !noted.Crowded || noted.Wait != 0 {
+			t.Errorf("another client: %+v", noted)
 		}
-	}
-	if told != 1 {
-		t.Errorf("that the client in the slot of another is limited is told %d times, want once", told)
-	}
-	f.mustWait(t, in, map[int]bool{0: false, 1: true, 2: true, 3: true, 4: true, 5: true, 6: true, 7: true, 8: false, 9: true})
+		if noted := f.Note(in(failureSlots + 1)); noted.Crowded {
+			t.Errorf("that a client was forgotten is told twice: %+v", noted)
+		}
+		told := 0
+		for range 25 {
+			if f.Note(in(failureSlots + 1)).First {
+				told++
+			}
+		}
+		if told != 1 {
+			t.Errorf("that the client in the slot of another is limited is told %d times, want once", told)
+		}
+		f.mustWait(t, in, map[int]bool{0: false, 1: true, 2: true, 3: true, 4: true, 5: true, 6: true, 7: true, 8: false, 9: true})
+	})
 }
 
 func (f *Failures) mustWait(t *testing.T, in func(int) Client, want map[int]bool) {

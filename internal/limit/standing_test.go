@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -25,28 +26,30 @@ func (f *Failures) mustBe(t *testing.T, value string, want Standing) {
 
 func TestStandingsAreForgotten(t *testing.T) {
 	t.Parallel()
-	f := atAnHour()
-	f.RememberValid(f.CredentialOf(1, "valid"))
-	f.RememberRejected(f.CredentialOf(1, "rejected"))
-	f.RememberValid(f.CredentialOf(1, "revoked"))
-	f.RememberRejected(f.CredentialOf(1, "revoked"))
-	f.mustBe(t, "valid", Valid)
-	f.mustBe(t, "rejected", Rejected)
-	f.mustBe(t, "revoked", Rejected)
-	f.mustBe(t, "never seen", Unseen)
-	if got := f.Standing(f.CredentialOf(1, "valid\x00another scope")); got != Unseen {
-		t.Errorf("in another scope a valid token has the standing %d", got)
-	}
-	if got := f.Standing(f.CredentialOf(2, "rejected")); got != Unseen {
-		t.Errorf("of another client a rejected token has the standing %d", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		f := atAnHour()
+		f.RememberValid(f.CredentialOf(1, "valid"))
+		f.RememberRejected(f.CredentialOf(1, "rejected"))
+		f.RememberValid(f.CredentialOf(1, "revoked"))
+		f.RememberRejected(f.CredentialOf(1, "revoked"))
+		f.mustBe(t, "valid", Valid)
+		f.mustBe(t, "rejected", Rejected)
+		f.mustBe(t, "revoked", Rejected)
+		f.mustBe(t, "never seen", Unseen)
+		if got := f.Standing(f.CredentialOf(1, "valid\x00another scope")); got != Unseen {
+			t.Errorf("in another scope a valid token has the standing %d", got)
+		}
+		if got := f.Standing(f.CredentialOf(2, "rejected")); got != Unseen {
+			t.Errorf("of another client a rejected token has the standing %d", got)
+		}
 
-	f.began = f.began.Add(-2 * time.Second)
-	f.mustBe(t, "rejected", Stale)
-	f.mustBe(t, "valid", Valid)
-	f.began = f.began.Add(-staleFor)
-	f.mustBe(t, "rejected", Unseen)
-	f.mustBe(t, "valid", Unseen)
+		f.began = f.began.Add(-2 * time.Second)
+		f.mustBe(t, "rejected", Stale)
+		f.mustBe(t, "valid", Valid)
+		f.began = f.began.Add(-staleFor)
+		f.mustBe(t, "rejected", Unseen)
+		f.mustBe(t, "valid", Unseen)
+	})
 }
 
 func TestARejectedCredentialIsNewOnce(t *testing.T) {
