@@ -51,6 +51,7 @@ http://:PORT {
 		}
 		userstore mysql {
 			dsn %q
+			query_timeout 30s
 			groups
 			follow {
 				%s

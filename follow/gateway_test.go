@@ -42,6 +42,7 @@ http://:PORT {
 		max_age 1h
 		userstore mysql {
 			dsn %q
+			query_timeout 30s
 			follow {
 				dsn %q
 			}

@@ -62,6 +62,9 @@ http://%s:PORT {
 
 // site is a site with its own options in userstore, and those of follow.
 func (s *sites) site(host, store, follow string) string {
+	if !strings.Contains(store, "query_timeout") {
+		store += "\nquery_timeout 30s" // a busy machine may be slow
+	}
 	return fmt.Sprintf(`http://%s:PORT {
 	bind 127.0.0.1
 	header Loaded %d

@@ -82,7 +82,7 @@ func newStaleness(t *testing.T) *staleness {
 	t.Cleanup(s.proxy.Close)
 	cfg := userstore.Config{
 		DSN:          "root@tcp(" + s.proxy.Addr() + ")/" + name,
-		QueryTimeout: caddy.Duration(time.Second),
+		QueryTimeout: caddy.Duration(patience / 6),
 		Follow:       &userstore.FollowConfig{Lease: caddy.Duration(staleLease)},
 	}
 	store, err := userstore.Open(t.Context(), cfg, userstore.Needs{}, zaptest.NewLogger(t))

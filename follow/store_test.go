@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -29,6 +30,9 @@ type followedStore struct {
 func followStore(t *testing.T, cfg userstore.Config, needs userstore.Needs) *followedStore {
 	t.Helper()
 	core, logs := observer.New(zap.InfoLevel)
+	if cfg.QueryTimeout == 0 {
+		cfg.QueryTimeout = caddy.Duration(patience / 2) // a busy machine may be slow
+	}
 	store, err := userstore.Open(t.Context(), cfg, needs, zap.New(core))
 	if err != nil {
 		t.Fatal(err)
