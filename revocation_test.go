@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -33,7 +35,7 @@ func TestRevocationEndsOneTokenOrAllOfAUser(t *testing.T) {
 		login.wantStatus(t, http.StatusSeeOther)
 		session := []string{"Cookie", sessionCookie(t, login)}
 
-		store, err := userstore.Open(t.Context(), userstore.Config{DSN: db.dsn, Revocations: "revoked"}, userstore.Needs{}, nil)
+		store, err := userstore.Open(t.Context(), userstore.Config{DSN: db.dsn, QueryTimeout: caddy.Duration(patience), Revocations: "revoked"}, userstore.Needs{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -22,7 +24,7 @@ const listing = "session {\ntable sesame_session\n}"
 // addSessionList makes the table of sessions, with the statement for operators.
 func (db *database) addSessionList(t testing.TB) {
 	t.Helper()
-	inspector, err := userstore.NewInspector(userstore.Config{DSN: db.dsn}, userstore.Needs{})
+	inspector, err := userstore.NewInspector(userstore.Config{DSN: db.dsn, QueryTimeout: caddy.Duration(patience)}, userstore.Needs{})
 	if err != nil {
 		t.Fatal(err)
 	}

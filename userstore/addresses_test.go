@@ -74,7 +74,7 @@ func TestAddressOfManyUsers(t *testing.T) {
 func TestAddressesNeedTheColumn(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "CREATE TABLE auth_user (id int PRIMARY KEY, password text, is_active int)")
-	if _, err := userstore.Open(t.Context(), userstore.Config{DSN: db.dsn()}, userstore.Needs{Email: true}, nil); err == nil {
+	if _, err := userstore.Open(t.Context(), patient(userstore.Config{DSN: db.dsn()}), userstore.Needs{Email: true}, nil); err == nil {
 		t.Fatal("the store opened")
 	}
 }

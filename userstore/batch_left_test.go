@@ -177,7 +177,7 @@ func TestQueryThatAllLookupsLeftDelaysNoLaterLookup(t *testing.T) {
 // until the query's time limit: only the rest of that time is left for the batch.
 func TestLookupsOfABatchWaitNoLongerThanAQueryMayTake(t *testing.T) {
 	t.Parallel()
-	const timeout = 8 * time.Second
+	const timeout = 15 * time.Second
 	l := newLockedUsers(t, 1, timeout)
 	var lookups sync.WaitGroup
 	began := time.Now()

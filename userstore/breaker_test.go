@@ -34,7 +34,7 @@ func newProxy(t *testing.T, d *database) (*faultproxy.Proxy, string) {
 func openLogged(t *testing.T, cfg userstore.Config, needs userstore.Needs) (*userstore.MySQL, *observer.ObservedLogs) {
 	t.Helper()
 	core, logs := observer.New(zap.InfoLevel)
-	s, err := userstore.Open(context.Background(), cfg, needs, zap.New(core))
+	s, err := userstore.Open(context.Background(), patient(cfg), needs, zap.New(core))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -220,7 +220,7 @@ func TestCacheReadsOnce(t *testing.T) {
 func TestCancelledLookupFailsNoOtherOfItsQuery(t *testing.T) {
 	t.Parallel()
 	d := newUsers(t, 1)
-	c := newCache(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{}, userstore.CacheConfig{For: caddy.Duration(userstore.LongestCache)})
+	c := newCache(t, userstore.Config{DSN: d.dsn(), QueryTimeout: caddy.Duration(briefly)}, userstore.Needs{}, userstore.CacheConfig{For: caddy.Duration(userstore.LongestCache)})
 	lock := open(t, d.name)
 	lock.SetMaxOpenConns(1)
 	if _, err := lock.Exec("LOCK TABLES auth_user WRITE"); err != nil {

@@ -75,14 +75,14 @@ func TestParametersThatTheServerRejectsAreNamed(t *testing.T) {
 		t.Run(test.parameter, func(t *testing.T) {
 			t.Parallel()
 			cfg := userstore.Config{DSN: d.dsn() + "?" + test.parameter, StartWithout: true, QueryTimeout: caddy.Duration(20 * time.Second)}
-			_, err := userstore.Open(t.Context(), cfg, userstore.Needs{}, nil)
+			_, err := userstore.Open(t.Context(), patient(cfg), userstore.Needs{}, nil)
 			wantError(t, err, `the parameter "`+test.name+`"`, "correct its name or value")
 			if errors.Is(err, userstore.ErrUnavailable) {
 				t.Error("it is called an outage")
 			}
 		})
 	}
-	_, err := userstore.Open(t.Context(), userstore.Config{DSN: d.dsn() + "?tls=true", StartWithout: true}, userstore.Needs{}, nil)
+	_, err := userstore.Open(t.Context(), patient(userstore.Config{DSN: d.dsn() + "?tls=true", StartWithout: true}), userstore.Needs{}, nil)
 	wantError(t, err, "TLS, which the server doesn't offer", "tls=true")
 	if errors.Is(err, userstore.ErrUnavailable) {
 		t.Error("a server without TLS is called an outage")
@@ -101,7 +101,7 @@ func TestDSNFilesWithAByteOrderMarkAreNamed(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := userstore.Open(t.Context(), userstore.Config{DSNFile: file}, userstore.Needs{}, nil)
+		_, err := userstore.Open(t.Context(), patient(userstore.Config{DSNFile: file}), userstore.Needs{}, nil)
 		wantError(t, err, "dsn_file: "+file, "byte order mark")
 	}
 }

@@ -139,7 +139,7 @@ func TestDSNFileThatIsWrong(t *testing.T) {
 		if wrong != "" {
 			write(t, file, wrong)
 		}
-		_, err := userstore.Open(t.Context(), cfg, userstore.Needs{}, zap.NewNop())
+		_, err := userstore.Open(t.Context(), patient(cfg), userstore.Needs{}, zap.NewNop())
 		wantError(t, err)
 		if n := userstore.PoolReferences(cfg); n != 0 {
 			t.Errorf("the pool has %d references after the failure", n)

@@ -172,7 +172,7 @@ func TestPackersThatDontFit(t *testing.T) {
 			d := newDatabase(t, "CREATE TABLE u (id "+test.columnType+" PRIMARY KEY, password text)")
 			var fit []string
 			for _, kind := range kinds {
-				s, err := userstore.Open(context.Background(), userstore.Config{DSN: d.dsn(), Table: "u", StartWithout: true},
+				s, err := userstore.Open(context.Background(), patient(userstore.Config{DSN: d.dsn(), Table: "u", StartWithout: true}),
 					userstore.Needs{Kind: kind}, zap.NewNop())
 				if err != nil {
 					wantError(t, err, "a packer of "+kind.String()+" keys doesn't fit column \"id\" of type ")

@@ -10,7 +10,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/go-sql-driver/mysql"
 	"go.uber.org/zap/zaptest"
 
@@ -218,7 +220,7 @@ const threeUsers = `INSERT INTO auth_user VALUES
 // openStore opens a store that the test must be able to open.
 func openStore(t testing.TB, cfg userstore.Config, needs userstore.Needs) *userstore.MySQL {
 	t.Helper()
-	s, err := userstore.Open(context.Background(), cfg, needs, zaptest.NewLogger(t))
+	s, err := userstore.Open(context.Background(), patient(cfg), needs, zaptest.NewLogger(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,6 +230,15 @@ func openStore(t testing.TB, cfg userstore.Config, needs userstore.Needs) *users
 		}
 	})
 	return s
+}
+
+// patient gives a configuration a time limit for queries that a busy machine doesn't
+// exceed, unless it has one.
+func patient(cfg userstore.Config) userstore.Config {
+	if cfg.QueryTimeout == 0 {
+		cfg.QueryTimeout = caddy.Duration(20 * time.Second)
+	}
+	return cfg
 }
 
 // wantError checks that an error says all of parts, and nothing secret.

@@ -137,7 +137,7 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 			cfg.DSN = d.dsn()
 			// start_without doesn't excuse mistakes that are visible without MySQL.
 			cfg.StartWithout = true
-			_, err := userstore.Open(context.Background(), cfg, test.needs, zap.NewNop())
+			_, err := userstore.Open(context.Background(), patient(cfg), test.needs, zap.NewNop())
 			wantError(t, err, test.want...)
 			if n := userstore.PoolReferences(cfg); n != 0 {
 				t.Errorf("the pool has %d references after the failure", n)
@@ -197,9 +197,9 @@ func TestOpenWithoutOptionalColumns(t *testing.T) {
 	core, logs := observer.New(zap.WarnLevel)
 	for name, warnings := range map[string]int{"": 1, "-": 0} {
 		logs.TakeAll()
-		s, err := userstore.Open(t.Context(), userstore.Config{
+		s, err := userstore.Open(t.Context(), patient(userstore.Config{
 			DSN: d.dsn(), Columns: userstore.Columns{IsActive: name, Email: name, Username: name, LastLogin: name, Password: name},
-		}, userstore.Needs{}, zap.New(core))
+		}), userstore.Needs{}, zap.New(core))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -257,7 +257,7 @@ func TestOpenWithoutPrivileges(t *testing.T) {
 			cfg := userstore.Config{StartWithout: true, DSN: serverConfig(t, func(cfg *mysql.Config) {
 				cfg.User, cfg.Passwd, cfg.DBName = user(i), test.password, test.database
 			})}
-			s, err := userstore.Open(t.Context(), cfg, test.needs, zap.NewNop())
+			s, err := userstore.Open(t.Context(), patient(cfg), test.needs, zap.NewNop())
 			if test.want == nil {
 				if err != nil {
 					t.Fatal(err)
@@ -346,7 +346,7 @@ func TestLateCheckFindsAMisfit(t *testing.T) {
 		cfg.DBName, cfg.Net, cfg.Addr = d.name, "tcp", gate.addr
 	})}
 	core, logs := observer.New(zap.ErrorLevel)
-	s, err := userstore.Open(t.Context(), cfg, userstore.Needs{}, zap.New(core))
+	s, err := userstore.Open(t.Context(), patient(cfg), userstore.Needs{}, zap.New(core))
 	if err != nil {
 		t.Fatal(err)
 	}

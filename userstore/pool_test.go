@@ -18,7 +18,7 @@ import (
 func TestPoolIsSharedAndReleased(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t, authUser, threeUsers)
-	cfg := userstore.Config{DSN: d.dsn()}
+	cfg := patient(userstore.Config{DSN: d.dsn()})
 	first := openStore(t, cfg, userstore.Needs{})
 	withDefaults := cfg
 	withDefaults.MaxOpenConns = userstore.DefaultMaxOpenConns
@@ -27,12 +27,12 @@ func TestPoolIsSharedAndReleased(t *testing.T) {
 		t.Errorf("two stores of one DSN: %d references", n)
 	}
 	for _, other := range []userstore.Config{
-		{DSN: cfg.DSN, MaxOpenConns: 3},
-		{DSN: cfg.DSN, MaxIdleConns: 3},
-		{DSN: cfg.DSN, ConnMaxLifetime: caddy.Duration(time.Hour)},
-		{DSN: cfg.DSN, ConnMaxIdleTime: caddy.Duration(time.Hour)},
+		{DSN: cfg.DSN, QueryTimeout: cfg.QueryTimeout, MaxOpenConns: 3},
+		{DSN: cfg.DSN, QueryTimeout: cfg.QueryTimeout, MaxIdleConns: 3},
+		{DSN: cfg.DSN, QueryTimeout: cfg.QueryTimeout, ConnMaxLifetime: caddy.Duration(time.Hour)},
+		{DSN: cfg.DSN, QueryTimeout: cfg.QueryTimeout, ConnMaxIdleTime: caddy.Duration(time.Hour)},
 		{DSN: cfg.DSN, QueryTimeout: caddy.Duration(time.Hour)},
-		{DSN: cfg.DSN + "?charset=utf8mb4"},
+		{DSN: cfg.DSN + "?charset=utf8mb4", QueryTimeout: cfg.QueryTimeout},
 	} {
 		if n := userstore.PoolReferences(other); n != 0 {
 			t.Errorf("another configuration shares the pool: %+v", other)
@@ -42,7 +42,7 @@ func TestPoolIsSharedAndReleased(t *testing.T) {
 	// A failed reload takes nothing from the running configuration.
 	wrong := cfg
 	wrong.Table = "nowhere"
-	if _, err := userstore.Open(context.Background(), wrong, userstore.Needs{}, zap.NewNop()); err == nil {
+	if _, err := userstore.Open(context.Background(), patient(wrong), userstore.Needs{}, zap.NewNop()); err == nil {
 		t.Error("a store was opened without a table")
 	}
 	if n := userstore.PoolReferences(cfg); n != 2 {
@@ -92,7 +92,7 @@ func TestNoGoroutineIsLeft(t *testing.T) { //nolint:paralleltest // counts gorou
 	d.exec("SELECT 1")
 	before := runtime.NumGoroutine()
 	for range 3 {
-		s, err := userstore.Open(context.Background(), userstore.Config{DSN: d.dsn()}, userstore.Needs{LastLogin: true}, zap.NewNop())
+		s, err := userstore.Open(context.Background(), patient(userstore.Config{DSN: d.dsn()}), userstore.Needs{LastLogin: true}, zap.NewNop())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +105,7 @@ func TestNoGoroutineIsLeft(t *testing.T) { //nolint:paralleltest // counts gorou
 			t.Error(err)
 		}
 	}
-	away, err := userstore.Open(context.Background(), userstore.Config{DSN: "u@tcp(127.0.0.1:1)/app", StartWithout: true},
+	away, err := userstore.Open(context.Background(), patient(userstore.Config{DSN: "u@tcp(127.0.0.1:1)/app", StartWithout: true}),
 		userstore.Needs{}, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)

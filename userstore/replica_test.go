@@ -268,7 +268,7 @@ func TestOpenWithReplicas(t *testing.T) {
 	empty := newDatabase(t)
 	proxy, away := newProxy(t, d)
 	cfg := userstore.Config{DSN: d.dsn(), Replicas: []string{empty.dsn()}}
-	_, err := userstore.Open(context.Background(), cfg, userstore.Needs{}, zap.NewNop())
+	_, err := userstore.Open(context.Background(), patient(cfg), userstore.Needs{}, zap.NewNop())
 	wantError(t, err, "replica 1", "the table doesn't exist")
 	if n := userstore.PoolReferences(cfg); n != 0 {
 		t.Errorf("the pool has %d references after the failure", n)

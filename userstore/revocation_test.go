@@ -135,10 +135,10 @@ func TestRevocationsThatCannotBeRead(t *testing.T) {
 	d := newUsers(t, 1)
 	d.exec("CREATE TABLE short (user_key varbinary(255))")
 	for _, table := range []string{"nothing", "short"} {
-		_, err := userstore.Open(t.Context(), userstore.Config{DSN: d.dsn(), Revocations: table}, userstore.Needs{}, nil)
+		_, err := userstore.Open(t.Context(), patient(userstore.Config{DSN: d.dsn(), Revocations: table}), userstore.Needs{}, nil)
 		wantError(t, err, "revocations: the table "+table, "caddy sesame check --create")
 	}
-	_, err := userstore.Open(t.Context(), userstore.Config{DSN: d.dsn(), Revocations: "a.b.c"}, userstore.Needs{}, nil)
+	_, err := userstore.Open(t.Context(), patient(userstore.Config{DSN: d.dsn(), Revocations: "a.b.c"}), userstore.Needs{}, nil)
 	wantError(t, err, "a.b.c")
 	s := openStore(t, userstore.Config{DSN: d.dsn()}, userstore.Needs{})
 	u, err := s.Lookup(t.Context(), token.IntKey(1))

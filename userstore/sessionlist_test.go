@@ -272,10 +272,10 @@ func TestSessionListNeedsNoMorePrivilegesThanCheckSays(t *testing.T) {
 		t.Error(err)
 	}
 	d.exec("REVOKE DELETE ON " + listTable + " FROM '" + d.name + "_gw'@'%'")
-	_, err := userstore.Open(t.Context(), cfg, needs, nil)
+	_, err := userstore.Open(t.Context(), patient(cfg), needs, nil)
 	wantError(t, err, "write the table of sessions", "GRANT SELECT (`id`, `user_id`", "DELETE ON", "remove table from session")
 	d.exec("REVOKE ALL PRIVILEGES ON " + listTable + " FROM '" + d.name + "_gw'@'%'")
-	_, err = userstore.Open(t.Context(), cfg, needs, nil)
+	_, err = userstore.Open(t.Context(), patient(cfg), needs, nil)
 	wantError(t, err, "sesame_session", "the dsn's user", "GRANT SELECT")
 }
 
@@ -300,7 +300,7 @@ func TestTableThatIsNotOneOfSessionsIsRejected(t *testing.T) {
 			cfg := userstore.Config{DSN: d.dsn()}
 			needs, _ := d.makeSessionList(cfg)
 			d.exec(test.change)
-			_, err := userstore.Open(t.Context(), cfg, needs, nil)
+			_, err := userstore.Open(t.Context(), patient(cfg), needs, nil)
 			wantError(t, err, append(test.want, "session")...)
 			if err != nil && strings.Contains(err.Error(), "manage.py") {
 				t.Errorf("%v: that is no table of Django's", err)

@@ -282,7 +282,7 @@ func TestFormerStoreIsFreed(t *testing.T) {
 	cfg := userstore.Config{DSN: d.dsn(), Follow: &userstore.FollowConfig{Lease: caddy.Duration(time.Minute)}}
 	open := func() (f *followed, session, apiToken userstore.Key) {
 		bySession, byToken := sessions(), apiTokens()
-		store, err := userstore.Open(t.Context(), cfg, userstore.Needs{Vias: []*userstore.Via{bySession, byToken}}, nil)
+		store, err := userstore.Open(t.Context(), patient(cfg), userstore.Needs{Vias: []*userstore.Via{bySession, byToken}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -321,7 +321,7 @@ func TestLogOfAStreamIsTheNewestHandlers(t *testing.T) {
 	open := func(name string) (*userstore.Following, *observer.ObservedLogs, func()) {
 		core, logs := observer.New(zapcore.InfoLevel)
 		cfg := userstore.Config{DSN: d.dsn(), Follow: &userstore.FollowConfig{Lease: caddy.Duration(time.Minute)}}
-		store, err := userstore.Open(t.Context(), cfg, userstore.Needs{}, zap.New(core).Named(name))
+		store, err := userstore.Open(t.Context(), patient(cfg), userstore.Needs{}, zap.New(core).Named(name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -481,7 +481,7 @@ func TestStoresThatComeAndGoShareALog(t *testing.T) {
 
 // comeAndGo opens a store, and closes it after a lookup.
 func comeAndGo(t *testing.T, cfg userstore.Config, log *scriptedLog) error {
-	store, err := userstore.Open(t.Context(), cfg, userstore.Needs{}, nil)
+	store, err := userstore.Open(t.Context(), patient(cfg), userstore.Needs{}, nil)
 	if err != nil {
 		return err
 	}

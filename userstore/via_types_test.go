@@ -159,7 +159,7 @@ func TestViasThatDontFit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test.via.Name = "its_name"
-			_, err := userstore.Open(t.Context(), userstore.Config{DSN: d.dsn()}, userstore.Needs{Vias: []*userstore.Via{&test.via}}, nil)
+			_, err := userstore.Open(t.Context(), patient(userstore.Config{DSN: d.dsn()}), userstore.Needs{Vias: []*userstore.Via{&test.via}}, nil)
 			wantError(t, err, append(test.says, "its_name")...)
 			if errors.Is(err, userstore.ErrUnavailable) {
 				t.Errorf("%v is called an outage", err)

@@ -17,7 +17,7 @@ import (
 // openError returns the error of Open, which must fail.
 func openError(t *testing.T, cfg userstore.Config, needs userstore.Needs) error {
 	t.Helper()
-	s, err := userstore.Open(context.Background(), cfg, needs, zaptest.NewLogger(t))
+	s, err := userstore.Open(context.Background(), patient(cfg), needs, zaptest.NewLogger(t))
 	if err == nil {
 		_ = s.Close() // the test has failed
 		t.Fatal("it opens")

@@ -8,7 +8,9 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/go-jose/go-jose/v4"
 	_ "github.com/go-sql-driver/mysql"
 	"go.uber.org/zap"
@@ -75,7 +77,7 @@ func readMembers(t *testing.T) (read rows) {
 	}
 	execute(members...)
 	read.store = userstore.Config{
-		DSN: server.DSN("django"), Groups: new(userstore.GroupsConfig), Permissions: new(userstore.PermissionsConfig),
+		DSN: server.DSN("django"), QueryTimeout: caddy.Duration(time.Minute), Groups: new(userstore.GroupsConfig), Permissions: new(userstore.PermissionsConfig),
 		Columns: userstore.Columns{Extra: []string{"last_name"}},
 	}
 	store, err := userstore.Open(t.Context(), read.store, userstore.Needs{Email: true, Staff: true}, zap.NewNop())
