@@ -241,7 +241,6 @@ func TestOpenStreamsEndWithTheirAPITokens(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
 		db = db.withAPITokens(t)
 		db.addDRF(t, aliceDRF, alice)
-		db.addKnox(t, aliceKnox, alice, 3*time.Second)
 		db.addKnox(t, "e7e12a1"+aliceKnox[7:], carol, 0)
 		stream := "reverse_proxy " + startEndless(t) + " {\nflush_interval -1\n}"
 		g := startGateway(t, db, startUpstream(t), site{options: "watch 50ms\n" + allAPITokens, after: stream})
@@ -249,8 +248,14 @@ func TestOpenStreamsEndWithTheirAPITokens(t *testing.T) {
 			return g.openStream(t, "/", "Authorization", authorization)
 		}
 		ending := map[string]<-chan struct{}{
-			"a JWT":   open("Bearer " + jwtFor(t, secretKey, alice, map[string]any{"exp": time.Now().Add(3 * time.Second).Unix()})),
-			"of knox": open("Token " + aliceKnox),
+			"a JWT": g.openExpiring(t, func(lasts time.Duration) string {
+				return "Bearer " + jwtFor(t, secretKey, alice, map[string]any{"exp": time.Now().Add(lasts).Unix()})
+			}),
+			"of knox": g.openExpiring(t, func(lasts time.Duration) string {
+				db.mustExec(t, "DELETE FROM knox_authtoken WHERE user_id = ?", alice.id)
+				db.addKnox(t, aliceKnox, alice, lasts)
+				return "Token " + aliceKnox
+			}),
 		}
 		deleted := open("Token " + aliceDRF)
 		others := []<-chan struct{}{open("Token e7e12a1" + aliceKnox[7:]), open("Bearer " + jwtFor(t, secretKey, alice, nil))}

@@ -190,11 +190,11 @@ func isTooMuch(few, many uint64, times int) string {
 // scan that starts over with every piece takes thousands of times as long.
 func TestHostileRequestsTakeNoLongerThanOthers(t *testing.T) {
 	const size, most = 1 << 20, 100
-	// Other goroutines may take the processor: a request is sent up to three times,
-	// until it takes less than enough.
+	// Other programs may take the processor: a request is sent again until it takes less
+	// than enough, which one that takes too long never does.
 	fastest := func(h *sesame.Handler, fill func(r *http.Request, size int), enough time.Duration) time.Duration {
 		best := time.Hour
-		for try := 0; try < 3 && best > enough; try++ {
+		for try := 0; (try < 3 || enough > 0 && try < 10) && best > enough; try++ {
 			r, w := hostileRequest(fill, size), &discard{make(http.Header)}
 			start := time.Now()
 			if err := h.ServeHTTP(w, r, nothing); err != nil {

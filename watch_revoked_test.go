@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -14,6 +16,16 @@ import (
 // openStream sends a request whose response goes on, and returns a channel that is
 // closed when the response ends.
 func (g *gateway) openStream(t *testing.T, uri string, header ...string) (ended <-chan struct{}) {
+	t.Helper()
+	ended, status := g.tryStream(t, uri, header...)
+	if status != http.StatusOK {
+		t.Fatalf("the stream begins with %d", status)
+	}
+	return ended
+}
+
+// tryStream is openStream for a stream that may be rejected.
+func (g *gateway) tryStream(t *testing.T, uri string, header ...string) (ended <-chan struct{}, status int) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+g.addr+uri, nil)
 	if err != nil {
@@ -27,8 +39,10 @@ func (g *gateway) openStream(t *testing.T, uri string, header ...string) (ended 
 		t.Fatal(err)
 	}
 	first := make([]byte, len("hello"))
-	if _, err := io.ReadFull(answer.Body, first); err != nil || answer.StatusCode != http.StatusOK {
-		t.Fatalf("the stream begins with %d %q, %v", answer.StatusCode, first, err)
+	if answer.StatusCode == http.StatusOK {
+		if _, err := io.ReadFull(answer.Body, first); err != nil {
+			t.Fatalf("the stream begins with %q, %v", first, err)
+		}
 	}
 	done := make(chan struct{})
 	go func() {
@@ -36,7 +50,21 @@ func (g *gateway) openStream(t *testing.T, uri string, header ...string) (ended 
 		defer answer.Body.Close()
 		_, _ = io.Copy(io.Discard, answer.Body)
 	}()
-	return done
+	return done, answer.StatusCode
+}
+
+// openExpiring opens a stream by a credential that ends soon, with the least time in which
+// this machine opens one.
+func (g *gateway) openExpiring(t *testing.T, credential func(lasts time.Duration) string) (ended <-chan struct{}) {
+	t.Helper()
+	for lasts := 2 * time.Second; lasts < patience; lasts *= 3 {
+		stream, status := g.tryStream(t, "/", "Authorization", credential(lasts))
+		if status == http.StatusOK {
+			return stream
+		}
+	}
+	t.Fatal("no stream begins, however long its token is valid")
+	return nil
 }
 
 // hasEnded reports whether a stream has ended.
@@ -62,7 +90,7 @@ func TestOpenStreamEndsWhenItsTokenOrSessionIsRevoked(t *testing.T) {
 			t.Fatal(err)
 		}
 		db.mustExec(t, statement)
-		store, err := userstore.Open(t.Context(), userstore.Config{DSN: db.dsn, Revocations: "revoked"}, userstore.Needs{}, nil)
+		store, err := userstore.Open(t.Context(), userstore.Config{DSN: db.dsn, QueryTimeout: caddy.Duration(patience), Revocations: "revoked"}, userstore.Needs{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

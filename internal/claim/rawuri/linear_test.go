@@ -25,9 +25,11 @@ func TestScansAreLinear(t *testing.T) {
 		"damaged": func(text string) { DamagedParameter(text, "sesame") },
 		"target":  func(text string) { OwnTarget(text, "/") },
 	}
-	fastest := func(scan func(string), text string) time.Duration {
+	// Other programs may take the processor: a text is scanned again until that takes less
+	// than enough, which a scan that takes too long never does.
+	fastest := func(scan func(string), text string, enough time.Duration) time.Duration {
 		best := time.Hour
-		for range 3 {
+		for try := 0; (try < 3 || enough > 0 && try < 10) && best > enough; try++ {
 			start := time.Now()
 			scan(text)
 			best = min(best, time.Since(start))
@@ -35,12 +37,12 @@ func TestScansAreLinear(t *testing.T) {
 		return best
 	}
 	for name, scan := range scans {
-		control := max(fastest(scan, "?"+strings.Repeat("a=%41&", size/6)), time.Millisecond)
+		control := max(fastest(scan, "?"+strings.Repeat("a=%41&", size/6), 0), time.Millisecond)
 		for _, piece := range []string{
 			"sesame&", "?sesame", "sesame=&", "&sesame=T", ";", "#", "%", "%25", "%2", "=", "]=", "[]=", "%00", "amp;", "?a", "sesame%3D", "%26amp;sesame=T", "[",
 			"]= ", "sesame[]=", "sesame[[", "]]=", "= ", "sesame=\"", "\" =", "+=", "\\u003d", "%u00", "&#61;", "sesame&equals;", "\\", "; =T", "sesame=      ",
 		} {
-			if got := fastest(scan, "?"+strings.Repeat(piece, size/len(piece))); got > most*control {
+			if got := fastest(scan, "?"+strings.Repeat(piece, size/len(piece)), most*control); got > most*control {
 				t.Errorf("%s of %q takes %v, a harmless text %v", name, piece, got, control)
 			}
 		}
