@@ -29,6 +29,7 @@ type sites struct {
 	logFile string
 	store   string // the block userstore, but for follow
 	account string // the DSN of follow
+	lease   string
 	reloads int
 }
 
@@ -71,23 +72,30 @@ func (s *sites) site(host, store, follow string) string {
 	sesame {
 		secret_key %q
 		max_age 1h
+		limit_failures off
 		userstore mysql {
 			dsn %q
 			%s
 			follow {
 				dsn %q
-				lease 1m
+				lease %s
 				%s
 			}
 		}
 	}
 	respond {http.auth.user.id}
 }
-`, host, s.reloads, gatewayKey, s.store, store, s.account, follow)
+`, host, s.reloads, gatewayKey, s.store, store, s.account, s.lease, follow)
 }
 
 // startSites runs the sites until the test ends.
 func startSites(t *testing.T) *sites {
+	t.Helper()
+	return startSitesWith(t, "1m")
+}
+
+// startSitesWith is startSites with a lease.
+func startSitesWith(t *testing.T, lease string) *sites {
 	t.Helper()
 	server := startServer(t)
 	name := database(t, server, "gateway", djangoUsers,
@@ -98,6 +106,7 @@ func startSites(t *testing.T) *sites {
 	s := &sites{
 		server: server, db: open(t, server, ""), logFile: filepath.Join(t.TempDir(), "caddy.log"),
 		store: server.UserDSN("sesame", "sesame", name), account: server.UserDSN("sesame_follow", "follow", ""),
+		lease: lease,
 	}
 	s.address = runGateway(t, s.caddyfile("", ""))
 	s.awaitKept(t)
