@@ -228,7 +228,7 @@ func (h *Handler) storeConfig() userstore.Config {
 func checkLogin(h *Handler) error {
 	switch {
 	case h.Login == nil && h.Password != nil && h.Password.AsksSecondFactor():
-		return setting.Errorf("password: second_factor", "password: second_factor ask: only the login page can ask for a code: add login with password, or remove second_factor")
+		return setting.Errorf("password: second_factor", "password: second_factor ask: only the login page can ask for a code: add login, or remove second_factor")
 	case h.Login == nil:
 		return nil
 	case h.Session == nil && !writesDjango(h):

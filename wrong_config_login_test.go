@@ -22,3 +22,12 @@ func TestWrongLengthOfRememberedSessionsNamesTheOthers(t *testing.T) {
 		{options: "django_session {\nwrite on\nengine signed_cookies\n}\nlogin {\npassword\nremember 30d\n}", line: 9, want: "login: remember: with engine signed_cookies, Django ends every session after cookie_age: remove the line, or set cookie_age"},
 	})
 }
+
+func TestWrongSecondFactorOfLinksNamesTheRightOnes(t *testing.T) {
+	t.Parallel()
+	const link = "smtp smtps://localhost\nfrom a@example.com\nbase_url https://app.example.com\n"
+	wantWrong(t, []wrongConfig{
+		{options: "login {\nemail_link {\n" + link + "second_factor maybe\n}\n}", line: 8, want: `login: email_link: second_factor "maybe": it must be ask, reject or ignore`},
+		{options: "password {\nsecond_factor ask\n}", line: 4, want: "password: second_factor ask: only the login page can ask for a code: add login, or remove second_factor"},
+	})
+}
