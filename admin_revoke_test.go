@@ -51,7 +51,7 @@ func TestAdminEndpointEndsTokens(t *testing.T) {
 		ask(http.StatusOK, "Cookie", cookie)
 
 		status, answer = a.post(t, "/sesame/revoke", `{"user": "alice", "by": "username"}`)
-		wantAnswer(t, status, answer, http.StatusOK, map[string]any{"ended": true, "id": "1", "token": "<nil>", "notes": "[All that user 1 got up to …"})
+		wantAnswer(t, status, answer, http.StatusOK, map[string]any{"ended": true, "id": "1", "token": "<nil>", "notes": "[Tokens and sessions of user 1 that began before …"})
 		ask(http.StatusUnauthorized, bearer(second)...)
 		ask(http.StatusUnauthorized, "Cookie", cookie)
 		ask(http.StatusOK, bearer(tokenFor(t, carol, hour))...)
