@@ -380,11 +380,8 @@ func (t *tally) collect(to chan<- prometheus.Metric, handler string) {
 }
 
 // collectStores exports the figures of the stores: counters of all stores since the
-// process began, gauges of the stores that are open.
+// process began, and gauges.
 func collectStores(to chan<- prometheus.Metric) {
-	gauge := func(desc *prometheus.Desc, n int, labels ...string) {
-		to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(n), labels...)
-	}
 	count := func(desc *prometheus.Desc, n uint64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n), labels...)
 	}
@@ -407,7 +404,14 @@ func collectStores(to chan<- prometheus.Metric) {
 	count(followEndsDesc, totals.Follow.Interruptions, "stream")
 	count(followEndsDesc, totals.Follow.Lapses, "lease")
 	collectFollowed(to)
+	collectOpen(to)
+}
 
+// collectOpen exports gauges of the stores that are open.
+func collectOpen(to chan<- prometheus.Metric) {
+	gauge := func(desc *prometheus.Desc, n int, labels ...string) {
+		to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(n), labels...)
+	}
 	// Handlers may share connections and kept rows.
 	var inUse, idle, mostOpen, users int
 	seen := make(map[[32]byte]bool)

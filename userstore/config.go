@@ -159,8 +159,8 @@ type Columns struct {
 	PrimaryKey string `json:"primary_key,omitempty"`
 
 	// The hashed password. With `-`, every user counts as one with a NULL
-	// password, which fits a token configuration with
-	// `invalidate_on_password_change off`. Default: `password`.
+	// password, and tokens need a `max_age`, since no new password ends
+	// them. Default: `password`.
 	Password string `json:"password,omitempty"`
 
 	// The time of the last login, which only one-time tokens need: DATETIME,
@@ -395,75 +395,6 @@ func (c *Config) databases() (names []string) {
 		names = append(names, databaseIn(file))
 	}
 	return names
-}
-
-func (c *Config) validateNames() error {
-	if c.Revocations != "" {
-		if _, err := parseTable(c.Revocations); err != nil {
-			return setting.In("revocations", err)
-		}
-	}
-	if c.Groups != nil {
-		if err := c.Groups.validate(); err != nil {
-			return setting.In("groups", err)
-		}
-	}
-	if c.Permissions != nil {
-		if err := c.Permissions.validate(); err != nil {
-			return setting.In("permissions", err)
-		}
-	}
-	if c.Columns.RelationKey == NoColumn {
-		return setting.Errorf("relation_key", "relation_key can't be -: without it no user's groups can be found")
-	}
-	if c.Columns.RelationKey != "" && c.Groups == nil && c.Permissions == nil && !c.HasRelations {
-		return setting.Errorf("relation_key", "relation_key has no effect without groups or permissions: add one of these options, or remove it")
-	}
-	if c.Columns.PrimaryKey == NoColumn {
-		return setting.Errorf("primary_key", "primary_key can't be -: without a primary key no user can be found")
-	}
-	columns := []struct{ option, name string }{
-		{"primary_key", c.Columns.PrimaryKey},
-		{"primary_key_field", c.PrimaryKeyField},
-		{"password", c.Columns.Password},
-		{"last_login", c.Columns.LastLogin},
-		{"is_active", c.Columns.IsActive},
-		{"email", c.Columns.Email},
-		{"username", c.Columns.Username},
-		{"is_staff", c.Columns.IsStaff},
-		{"is_superuser", c.Columns.IsSuperuser},
-		{"relation_key", c.Columns.RelationKey},
-	}
-	for _, column := range columns {
-		if err := checkName(column.name); err != nil {
-			return setting.In(column.option, err)
-		}
-	}
-	for i, name := range c.Columns.Extra {
-		if err := checkName(name); err != nil {
-			return setting.Errorf("columns", "extra column %d: %w", i+1, err)
-		}
-		if name == "" || name == NoColumn {
-			return setting.Errorf("columns", "extra column %d has no name", i+1)
-		}
-		same := func(other string) bool { return strings.EqualFold(name, other) }
-		if slices.ContainsFunc(c.Columns.Extra[:i], same) {
-			return setting.Errorf("columns", "extra column %q is named twice", name)
-		}
-		if strings.Contains(name, ",") {
-			return setting.Errorf("columns", "extra column %q has a comma: write several names with spaces between them", name)
-		}
-		if same("groups") && c.Groups != nil || same("permissions") && c.Permissions != nil {
-			return setting.Errorf("columns", "extra column %q has the name of what is read of the user by the option %[1]s: "+
-				"give it another name in a view", name)
-		}
-		// A password's hash in an extra column could easily get into a header or a
-		// log.
-		if same(c.Columns.Password) || same(defaultPassword) && (c.Columns.Password == "" || c.Columns.Password == NoColumn) {
-			return setting.Errorf("columns", "extra column %q holds the password: it is never passed on", name)
-		}
-	}
-	return nil
 }
 
 func (c *Config) validateLimits() error {

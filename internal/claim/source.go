@@ -154,22 +154,22 @@ type Token struct {
 // isExposed is what IsExposed said of the request.
 func (s *Sources) Take(r *http.Request, isExposed bool) (first Token) {
 	all := s.shared.forms()
-	kept := keptOf(r)
+	aside := setAsideOf(r)
 	var fromQuery parameter
 	if isExposed {
 		var others []parameter
 		fromQuery, others = s.takeParameters(r, all.parameters)
 		if len(others) > 0 {
-			kept = kept.of(r)
-			kept.parameters = append(kept.parameters, others...)
+			aside = aside.of(r)
+			aside.parameters = append(aside.parameters, others...)
 		}
 		cutFromFields(r.Header, all.parameters)
 	}
-	if kept != nil {
+	if aside != nil {
 		if s.Reads(FromQuery) {
-			kept.takeParameter(s.Name, &fromQuery)
+			aside.takeParameter(s.Name, &fromQuery)
 		}
-		kept.restore(r.Header, s)
+		aside.restore(r.Header, s)
 	}
 	for _, source := range s.Ordered {
 		token := Token{From: source.From}
@@ -188,7 +188,7 @@ func (s *Sources) Take(r *http.Request, isExposed bool) (first Token) {
 		}
 	}
 	if !s.isAlone(all) {
-		s.keepOthers(r, all, kept)
+		s.setOthersAside(r, all, aside)
 	}
 	return first
 }
@@ -197,8 +197,8 @@ func (s *Sources) Take(r *http.Request, isExposed bool) (first Token) {
 // which Take has taken out of the request; empty if there was none.
 func (s *Sources) TakeConfirmation(r *http.Request) string {
 	var confirmation parameter
-	if kept := keptOf(r); kept != nil {
-		kept.takeParameter(s.ConfirmName, &confirmation)
+	if aside := setAsideOf(r); aside != nil {
+		aside.takeParameter(s.ConfirmName, &confirmation)
 	}
 	return confirmation.value
 }

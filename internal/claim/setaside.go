@@ -8,60 +8,60 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// kept are credentials in a request that belong to handlers of the app that the
+// setAside are credentials in a request that belong to handlers of the app that the
 // request hasn't reached yet: the first handler takes them out of the request, and
 // later ones take theirs from here. It travels with the request through subroutes,
 // named routes and error routes.
-type kept struct {
+type setAside struct {
 	parameters     []parameter
 	authorizations []string    // credentials as they stand in Authorization
 	fields         http.Header // header sources
 	cookies        []string    // pairs as they stand in Cookie
 }
 
-// keptVar is the variable of the request that has its kept. It isn't in the
+// setAsideVar is the variable of the request that has its setAside. It isn't in the
 // request's context, as Caddy's handlers replace that.
-const keptVar = "sesame_credentials"
+const setAsideVar = "sesame_credentials"
 
 // String shows nothing where a configuration names the variable.
-func (k *kept) String() string { return "" }
+func (a *setAside) String() string { return "" }
 
-// keptOf returns the kept credentials of a request, or nil.
-func keptOf(r *http.Request) *kept {
-	k, _ := caddyhttp.GetVar(r.Context(), keptVar).(*kept)
-	return k
+// setAsideOf returns the credentials of a request that were set aside, or nil.
+func setAsideOf(r *http.Request) *setAside {
+	a, _ := caddyhttp.GetVar(r.Context(), setAsideVar).(*setAside)
+	return a
 }
 
-// of returns k, or makes and attaches a new kept if k is nil.
-func (k *kept) of(r *http.Request) *kept {
-	if k == nil {
-		k = &kept{fields: make(http.Header)}
-		caddyhttp.SetVar(r.Context(), keptVar, k)
+// of returns a, or makes and attaches a new setAside if a is nil.
+func (a *setAside) of(r *http.Request) *setAside {
+	if a == nil {
+		a = &setAside{fields: make(http.Header)}
+		caddyhttp.SetVar(r.Context(), setAsideVar, a)
 	}
-	return k
+	return a
 }
 
-// takeParameter takes a parameter from what is kept, unless the request has it.
-func (k *kept) takeParameter(name string, p *parameter) {
-	i := slices.IndexFunc(k.parameters, func(p parameter) bool { return p.name == name })
+// takeParameter takes a parameter from what was set aside, unless the request has it.
+func (a *setAside) takeParameter(name string, p *parameter) {
+	i := slices.IndexFunc(a.parameters, func(p parameter) bool { return p.name == name })
 	if i < 0 {
 		return
 	}
 	if !p.isRead {
-		*p = k.parameters[i]
+		*p = a.parameters[i]
 	}
-	k.parameters = slices.Delete(k.parameters, i, i+1)
+	a.parameters = slices.Delete(a.parameters, i, i+1)
 }
 
 // restore puts header fields and cookies that are a handler's own back.
-func (k *kept) restore(header http.Header, s *Sources) {
+func (a *setAside) restore(header http.Header, s *Sources) {
 	for _, source := range s.Ordered {
-		if values := k.fields[source.Name]; source.From == FromHeader && len(values) > 0 {
+		if values := a.fields[source.Name]; source.From == FromHeader && len(values) > 0 {
 			header[source.Name] = append(header[source.Name], values...)
-			delete(k.fields, source.Name)
+			delete(a.fields, source.Name)
 		}
 	}
-	k.authorizations = slices.DeleteFunc(k.authorizations, func(credentials string) bool {
+	a.authorizations = slices.DeleteFunc(a.authorizations, func(credentials string) bool {
 		isOurs := s.isOurs(credentials)
 		if isOurs {
 			header["Authorization"] = append(header["Authorization"], strings.Trim(credentials, " \t"))
@@ -69,7 +69,7 @@ func (k *kept) restore(header http.Header, s *Sources) {
 		return isOurs
 	})
 	var pairs []string
-	k.cookies = slices.DeleteFunc(k.cookies, func(pair string) bool {
+	a.cookies = slices.DeleteFunc(a.cookies, func(pair string) bool {
 		isOurs := slices.Contains(s.cookies, cookieName(pair))
 		if isOurs {
 			pairs = append(pairs, strings.Trim(pair, " \t"))
@@ -81,20 +81,20 @@ func (k *kept) restore(header http.Header, s *Sources) {
 	}
 }
 
-// keepOthers takes the credentials of handlers other than s out of the header. It
+// setOthersAside takes the credentials of handlers other than s out of the header. It
 // leaves those of s for s to take.
-func (s *Sources) keepOthers(r *http.Request, all *forms, k *kept) {
+func (s *Sources) setOthersAside(r *http.Request, all *forms, a *setAside) {
 	if len(r.Header["Authorization"]) > 0 {
 		isOthers := func(credentials string) bool { return !s.isOurs(credentials) && all.isCredentials(credentials) }
 		for _, credentials := range TakeAuthorization(r.Header, isOthers) {
-			k = k.of(r)
-			k.authorizations = append(k.authorizations, credentials)
+			a = a.of(r)
+			a.authorizations = append(a.authorizations, credentials)
 		}
 	}
 	for _, name := range all.fields {
 		if values := r.Header[name]; len(values) > 0 && !slices.Contains(s.Ordered, Source{FromHeader, name}) {
-			k = k.of(r)
-			k.fields[name] = append(k.fields[name], values...)
+			a = a.of(r)
+			a.fields[name] = append(a.fields[name], values...)
 			delete(r.Header, name)
 		}
 	}
@@ -103,8 +103,8 @@ func (s *Sources) keepOthers(r *http.Request, all *forms, k *kept) {
 		return slices.Contains(all.cookies, name) && !slices.Contains(s.cookies, name)
 	}
 	for _, pair := range cutCookies(r.Header, isOthers) {
-		k = k.of(r)
-		k.cookies = append(k.cookies, pair)
+		a = a.of(r)
+		a.cookies = append(a.cookies, pair)
 	}
 }
 
