@@ -44,8 +44,9 @@ const (
 // together, once in an interval: a response ends within one interval after its
 // user's row changed, or within two if it had just begun.
 //
-// Nearly all responses end within their first interval. They cost a timer that
-// is stopped again, no lookup, and no lock that other requests take.
+// Nearly all responses end within their first interval. They cost no lookup, and no
+// lock that other requests take. Nor do they cost a timer each: one that still runs when
+// its response is done serves the next one, see arm.
 type Watcher struct {
 	interval time.Duration
 	lookup   func(context.Context, []userstore.Key) (map[userstore.Key]*userstore.User, error)
@@ -105,10 +106,12 @@ func (w *Watcher) Stop() { w.cancel() }
 // guarded is a response that can be ended.
 type guarded struct {
 	watcher *Watcher
-	timer   *time.Timer // fires at the end of the first interval, and at until
+	timer   *time.Timer // nil before the first response
 	done    func()      // finish, bound once for all responses
 
 	mu     sync.Mutex
+	due    time.Time // when there is something to do: the end of the first interval, or until
+	fires  time.Time // when the timer fires, which may be before due; zero if it doesn't
 	writer *endingWriter
 	key    userstore.Key
 	until  time.Time
@@ -148,31 +151,50 @@ func (w *Watcher) guard(to http.ResponseWriter, r *http.Request, key userstore.K
 		g = &guarded{watcher: w}
 		g.done = g.finish
 	}
+	now := time.Now()
 	wait := w.interval
 	if w.changing != nil {
 		wait = min(wait, youngest)
 	}
 	if !until.IsZero() {
-		wait = min(wait, time.Until(until))
+		wait = min(wait, until.Sub(now))
 	}
 	// The timer may fire before this function returns.
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.writer, g.key, g.until, g.why, g.cancel, g.state = writer, key, until, why, cancel, guardState{}
+	g.arm(now, wait)
+	return g, writer, r.WithContext(ctx)
+}
+
+// arm has wake be called after a time. If the timer fires before then anyway, it stays:
+// wake arms it again. Nearly all responses are done by then, and changing a timer twice
+// for each of them would cost more than a few calls of wake for nothing. g.mu is held.
+func (g *guarded) arm(now time.Time, wait time.Duration) {
+	g.due = now.Add(wait)
+	if !g.fires.IsZero() && !g.fires.After(g.due) {
+		return
+	}
+	g.fires = g.due
 	if g.timer == nil {
 		g.timer = time.AfterFunc(wait, g.wake)
 	} else {
 		g.timer.Reset(wait)
 	}
-	return g, writer, r.WithContext(ctx)
 }
 
-// wake is called when the first interval is over, and at until.
+// wake is called when the timer fires, be it for the response that there is now or for
+// an earlier one.
 func (g *guarded) wake() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.fires = time.Time{}
+	now := time.Now()
 	switch {
 	case g.state.finished || g.state.ended:
+		return
+	case now.Before(g.due):
+		g.arm(now, g.due.Sub(now))
 		return
 	case g.isOver():
 		g.end(Over)
@@ -182,7 +204,7 @@ func (g *guarded) wake() {
 		g.watcher.add(g)
 	}
 	if !g.until.IsZero() {
-		g.timer.Reset(time.Until(g.until))
+		g.arm(now, g.until.Sub(now))
 	}
 }
 
@@ -222,9 +244,10 @@ func (g *guarded) finish() {
 	if g.state.listed {
 		g.watcher.remove(g)
 	}
-	cancel, writer := g.cancel, g.writer
-	// A timer that still fires must not affect the next response.
-	spare := g.timer.Stop() && !g.state.listed
+	cancel, writer, spare := g.cancel, g.writer, !g.state.listed
+	if !spare {
+		g.timer.Stop() // it may be due in days
+	}
 	g.writer, g.why, g.cancel = nil, nil, nil
 	g.mu.Unlock()
 	g.unlink()
