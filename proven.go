@@ -28,24 +28,25 @@ type proven struct {
 	// tell sets the header fields of a newer row of the user.
 	tell func(r *http.Request, user *userstore.User)
 
-	// watch passes the request on, and ends its response when the user's row no
-	// longer lets the visitor in; nil where nothing is watched.
-	watch func(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, v *visitor, mayEnter func(*userstore.User) error) error
+	// watcher is the gate whose serveWatched passes the request on; nil where nothing
+	// is watched.
+	watcher *gate
 }
 
 // provenVar is the variable of a request that holds its *proven.
 const provenVar = "sesame.proven"
 
-// setProven leaves for later handlers what they need of a visitor.
-func (g *gate) setProven(r *http.Request, v *visitor) {
+// setProven leaves for later handlers what they need of a visitor, and returns it.
+func (g *gate) setProven(r *http.Request, v *visitor) *proven {
 	p := g.proven
 	if g.watcher != nil || g.config.mayReadOld() && (v.session != nil || g.config.UserStore.Revocations != "") {
-		p = &proven{visitor: *v, reread: p.reread, tell: p.tell, watch: g.serveWatched}
-		if g.watcher == nil {
-			p.watch = nil
+		p = &proven{visitor: *v, reread: p.reread, tell: p.tell}
+		if g.watcher != nil {
+			p.watcher = g
 		}
 	}
 	caddyhttp.SetVar(r.Context(), provenVar, p)
+	return p
 }
 
 // newProven returns the proven of visitors for whom later handlers need only the
@@ -194,10 +195,10 @@ func (g *gate) serveProven(w http.ResponseWriter, r *http.Request, next caddyhtt
 	}
 	g.counts.requests[outcomeAnonymous].Add(1)
 	g.identity.Restore(r, g.logger)
-	if p == nil || p.watch == nil {
+	if p == nil || p.watcher == nil {
 		return next.ServeHTTP(w, r)
 	}
 	v := p.visitor
 	v.user = user
-	return p.watch(w, r, next, &v, g.meets)
+	return p.watcher.serveWatched(w, r, next, &v, g.meets)
 }

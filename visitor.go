@@ -136,15 +136,16 @@ func sessionsIn(credentials []authn.Credential) (n int) {
 func (g *gate) serveVisitor(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, v *visitor) error {
 	g.served[v.scheme].Add(1)
 	g.identity.Set(r, v.user, g.logger)
-	g.setProven(r, v)
+	p := g.setProven(r, v)
 	if g.watcher == nil {
 		return next.ServeHTTP(w, r)
 	}
-	return g.serveWatched(w, r, next, v, g.meets)
+	// Not v, which then stays off the heap.
+	return g.serveWatched(w, r, next, &p.visitor, g.meets)
 }
 
 // serveWatched passes a visitor's request on, and ends the response when the
-// user may no longer see it.
+// user may no longer see it. The visitor must not change any more.
 func (g *gate) serveWatched(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, v *visitor, mayEnter func(*userstore.User) error) error {
 	var done func()
 	switch {
@@ -163,10 +164,9 @@ func (g *gate) serveWatched(w http.ResponseWriter, r *http.Request, next caddyht
 // in: the password isn't what it was, an operator has ended the session or token, or
 // the user doesn't meet the requirements.
 func (v *visitor) whyEnded(mayEnter func(*userstore.User) error) func(*userstore.User) watch.Reason {
-	held := *v // a copy, so that v stays off the heap if nothing is watched
 	return func(now *userstore.User) watch.Reason {
 		switch {
-		case now.PrimaryKey != held.user.PrimaryKey, held.isRevoked(now), !held.outlivesPassword && held.hasNewPassword(now):
+		case now.PrimaryKey != v.user.PrimaryKey, v.isRevoked(now), !v.outlivesPassword && v.hasNewPassword(now):
 			return watch.Changed
 		case mayEnter(now) != nil:
 			return watch.Forbidden

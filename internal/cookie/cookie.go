@@ -123,14 +123,14 @@ func (c *Cookie) Take(r *http.Request) (values []string) {
 	if !slices.ContainsFunc(lines, isNamed) {
 		return nil
 	}
-	kept := make([]string, 0, len(lines))
+	var kept []string // mostly, nothing is left
 	for _, line := range lines {
 		if !isNamed(line) {
 			kept = append(kept, line)
 			continue
 		}
-		rest, found := c.cut(line, c.nameFor(r))
-		values = append(values, found...)
+		var rest string
+		rest, values = c.cut(line, c.nameFor(r), values)
 		if rest != "" {
 			kept = append(kept, rest)
 		}
@@ -148,10 +148,10 @@ func putBack(r *http.Request, kept []string) {
 	}
 }
 
-// cut removes the cookie from a line of cookies, with the prefix and without.
-// The values are those of the cookie with the full name.
-func (c *Cookie) cut(line, fullName string) (rest string, values []string) {
-	kept := make([]byte, 0, len(line))
+// cut removes the cookie from a line of cookies, with the prefix and without, and
+// appends the values of the cookie with the full name.
+func (c *Cookie) cut(line, fullName string, values []string) (string, []string) {
+	var kept strings.Builder
 	isFirst, isCut := true, false
 	for pair := range strings.SplitSeq(line, ";") {
 		name, value, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
@@ -163,16 +163,18 @@ func (c *Cookie) cut(line, fullName string) (rest string, values []string) {
 			}
 			continue
 		}
-		if isFirst && isCut {
-			pair = strings.TrimLeft(pair, " \t")
-		}
 		if !isFirst {
-			kept = append(kept, ';')
+			kept.WriteByte(';')
+		} else {
+			kept.Grow(len(line))
+			if isCut {
+				pair = strings.TrimLeft(pair, " \t")
+			}
 		}
-		kept = append(kept, pair...)
+		kept.WriteString(pair)
 		isFirst = false
 	}
-	return string(kept), values
+	return kept.String(), values
 }
 
 // Set sets the cookie in a response. An age below one second is raised to one
