@@ -12,7 +12,9 @@ import (
 )
 
 // counted are the peers whose instructions are counted.
-var counted = []string{peer.Bare, peer.Sesame, peer.Cache, peer.Follow, peer.Session}
+var counted = []string{
+	peer.Bare, peer.Sesame, peer.Cache, peer.Follow, peer.Session, peer.FollowSession, peer.FollowGroups, peer.FollowAssertion,
+}
 
 // countedUsers is how many users make the requests whose instructions are counted:
 // gateways are slow under callgrind.

@@ -33,13 +33,15 @@ type Peer struct {
 	// remember is gone since the last.
 	Warm bool
 
-	start func(context.Context, *Site, Peer) (*Gateway, error)
-	store string // more options of userstore
+	start   func(context.Context, *Site, Peer) (*Gateway, error)
+	store   string // more options of userstore
+	follows bool   // whether it keeps rows until the binlog reports a change
 }
 
 // The names of the peers that others are compared with.
 const (
 	Bare      = "bare"
+	BareAgain = "bare_again"
 	Sesame    = "sesame"
 	Cache     = "cache"
 	Follow    = "follow"
@@ -52,6 +54,7 @@ const (
 	SesameUniform = "sesame_uniform"
 	CacheUniform  = "cache_uniform"
 	FollowUniform = "follow_uniform"
+	FollowStrict  = "follow_strict"
 
 	FollowSession   = "follow_session"
 	FollowGroups    = "follow_groups"
@@ -105,6 +108,12 @@ var All = []Peer{
 		What:  "Caddy without authentication.",
 		start: startBare,
 	},
+	{
+		Name: BareAgain, Title: "bare, again",
+		What:    "A second Caddy without authentication: by how much equal gateways differ on this machine.",
+		Variant: true,
+		start:   startBare,
+	},
 	bySesame,
 	{
 		Name: Cache, Title: "sesame, cache 5s",
@@ -113,6 +122,7 @@ var All = []Peer{
 		start: startCache,
 	},
 	followed(bySesame, Follow),
+	strict(bySesame, FollowStrict),
 	inTurn,
 	{
 		Name: CacheUniform, Title: "sesame, cache 5s, users in turn",

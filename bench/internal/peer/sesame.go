@@ -84,7 +84,17 @@ func followed(p Peer, name string) Peer {
 	what := `As "` + p.Title + `", with rows that serve until the database's binlog reports a change of them.`
 	p.Name, p.Title, p.What = name, "sesame, follow"+strings.TrimPrefix(p.Title, "sesame"), what
 	p.Variant = name != Follow // which is measured in full
-	p.store = "\n\t\t\tfollow"
+	p.store, p.follows = "\n\t\t\tfollow", true
+	return p
+}
+
+// strict is a followed peer whose rows serve only once the database has been asked,
+// after the request arrived, how far its binlog is.
+func strict(p Peer, name string) Peer {
+	p = followed(p, name)
+	p.Title += " strict"
+	p.What = "As \"sesame\", with follow strict: requests share a query for the end of the binlog, and a row that no change is known of until there serves."
+	p.store = "\n\t\t\tfollow {\n\t\t\t\tstrict on\n\t\t\t}"
 	return p
 }
 

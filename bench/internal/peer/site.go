@@ -45,6 +45,9 @@ func (s *Site) Start(ctx context.Context, p Peer) (*Gateway, error) {
 	if err := wrk.WriteRequests(g.RequestsFile, g.Requests, g.Order); err != nil {
 		return nil, fmt.Errorf("%s: %w", p.Name, err)
 	}
+	if err := g.awaitFollowing(ctx); err != nil {
+		return nil, fmt.Errorf("%s: %w", p.Name, err)
+	}
 	if err := g.verify(ctx); err != nil {
 		return nil, fmt.Errorf("%s: %w", p.Name, err)
 	}
