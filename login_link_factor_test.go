@@ -231,6 +231,7 @@ func TestLinksOfUsersWithASecondFactorAsConfigured(t *testing.T) {
 		{"password {\nsecond_factor reject\n}", "ask", asks},
 		{"password {\nsecond_factor reject\n}", "ignore", logsIn},
 		{"password {\nsecond_factor ignore\n}", "ask", asks},
+		{"password {\nsecond_factor ignore\nsecond_factor_tables otp_totp_totpdevice\n}", "ask", asks},
 		{"password {\nsecond_factor_tables mfa_authenticator\n}", "", logsIn}, // alice has a device elsewhere
 	} {
 		t.Run(test.passwords+" and "+test.links, func(t *testing.T) {

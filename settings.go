@@ -220,7 +220,7 @@ const defaultWatch = 30 * time.Second
 func (h *Handler) storeConfig() userstore.Config {
 	cfg := h.UserStore
 	cfg.PrimaryKeyField, cfg.UseTZ, cfg.TimeZone = h.PrimaryKeyField, h.UseTZ, h.TimeZone
-	cfg.HasRelations = len(schemesOf(h)) > 0 || sendsLinks(h) && h.Login.LinkFactor(h.Password) != authn.SecondFactorIgnore
+	cfg.HasRelations = len(schemesOf(h)) > 0 || h.Login.ReadsSecondFactors(h.Password)
 	return cfg
 }
 
@@ -229,6 +229,8 @@ func checkLogin(h *Handler) error {
 	switch {
 	case h.Login == nil && h.Password != nil && h.Password.AsksSecondFactor():
 		return setting.Errorf("password: second_factor", "password: second_factor ask: only the login page can ask for a code: add login, or remove second_factor")
+	case h.Password != nil && h.Password.IgnoresTables() && !h.Login.ReadsSecondFactors(h.Password):
+		return setting.Errorf("password: second_factor_tables", "password: second_factor_tables has no effect with second_factor ignore: remove one of the two")
 	case h.Login == nil:
 		return nil
 	case h.Session == nil && !writesDjango(h):

@@ -29,5 +29,7 @@ func TestWrongSecondFactorOfLinksNamesTheRightOnes(t *testing.T) {
 	wantWrong(t, []wrongConfig{
 		{options: "login {\nemail_link {\n" + link + "second_factor maybe\n}\n}", line: 8, want: `login: email_link: second_factor "maybe": it must be ask, reject or ignore`},
 		{options: "password {\nsecond_factor ask\n}", line: 4, want: "password: second_factor ask: only the login page can ask for a code: add login, or remove second_factor"},
+		{options: "password {\nsecond_factor ignore\nsecond_factor_tables devices\n}", line: 5, want: "password: second_factor_tables has no effect with second_factor ignore: remove one of the two"},
+		{options: "password {\nsecond_factor ignore\nsecond_factor_tables devices\n}\nlogin {\nemail_link {\n" + link + "}\n}", line: 5, want: "password: second_factor_tables has no effect with second_factor ignore: remove one of the two"},
 	})
 }

@@ -460,14 +460,13 @@ func TestPasswordChallenge(t *testing.T) {
 func TestPasswordConfigThatCantBeRight(t *testing.T) {
 	t.Parallel()
 	for option, cfg := range map[string]PasswordConfig{
-		"identifier":           {Identifier: []string{"phone"}},
-		"identifier ":          {Identifier: []string{"email", "email"}},
-		"hashers":              {Hashers: []string{"django.contrib.auth.hashers.Argon2PasswordHasher"}},
-		"hashers ":             {Hashers: []string{"md5", "md5"}},
-		"django_version":       {DjangoVersion: "1.2"},
-		"max_concurrent":       {MaxConcurrent: -1},
-		"second_factor":        {SecondFactor: "maybe"},
-		"second_factor_tables": {SecondFactor: "ignore", SecondFactorTables: []string{"otp_totp_totpdevice"}},
+		"identifier":     {Identifier: []string{"phone"}},
+		"identifier ":    {Identifier: []string{"email", "email"}},
+		"hashers":        {Hashers: []string{"django.contrib.auth.hashers.Argon2PasswordHasher"}},
+		"hashers ":       {Hashers: []string{"md5", "md5"}},
+		"django_version": {DjangoVersion: "1.2"},
+		"max_concurrent": {MaxConcurrent: -1},
+		"second_factor":  {SecondFactor: "maybe"},
 	} {
 		err := cfg.Validate()
 		named, ok := errors.AsType[*setting.Error](err)

@@ -149,9 +149,6 @@ func (c *PasswordConfig) Validate() error {
 	if err := CheckSecondFactor(c.SecondFactor); err != nil {
 		return err
 	}
-	if c.SecondFactor == SecondFactorIgnore && len(c.SecondFactorTables) > 0 {
-		return setting.Errorf("second_factor_tables", "second_factor_tables has no effect with second_factor ignore: remove one of the two")
-	}
 	if _, err := c.FactorSettings(); err != nil {
 		return err
 	}
@@ -194,6 +191,12 @@ func meantHasher(name string) string {
 
 // AsksSecondFactor reports whether second factors are to be asked for by name.
 func (c *PasswordConfig) AsksSecondFactor() bool { return c.SecondFactor == SecondFactorAsk }
+
+// IgnoresTables reports whether tables of second factors are named that passwords don't
+// depend on.
+func (c *PasswordConfig) IgnoresTables() bool {
+	return c.SecondFactor == SecondFactorIgnore && len(c.SecondFactorTables) > 0
+}
 
 // newHashers returns the hashers for the options. The error names the option.
 func (c *PasswordConfig) newHashers() (*password.Hashers, error) {

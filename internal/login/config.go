@@ -75,6 +75,12 @@ func (c *Config) LinkFactor(passwords *authn.PasswordConfig) string {
 	return cmp.Or(c.EmailLink.SecondFactor, inherited, authn.SecondFactorAsk)
 }
 
+// ReadsSecondFactors reports whether links depend on second factors. c may be nil, and so
+// may the block password.
+func (c *Config) ReadsSecondFactors(passwords *authn.PasswordConfig) bool {
+	return c != nil && c.EmailLink != nil && c.LinkFactor(passwords) != authn.SecondFactorIgnore
+}
+
 // AddNeeds adds what the page needs from the store beside what schemes need. c may be
 // nil, and so may the block password.
 func (c *Config) AddNeeds(passwords *authn.PasswordConfig, needs *userstore.Needs) {
@@ -82,11 +88,10 @@ func (c *Config) AddNeeds(passwords *authn.PasswordConfig, needs *userstore.Need
 		return
 	}
 	needs.Email, needs.LastLogin = true, true
-	factor := c.LinkFactor(passwords)
-	if factor != authn.SecondFactorIgnore {
+	if c.ReadsSecondFactors(passwords) {
 		needs.ReadSecondFactors("login: email_link")
 	}
-	needs.AskSecondFactors = needs.AskSecondFactors || factor == authn.SecondFactorAsk
+	needs.AskSecondFactors = needs.AskSecondFactors || c.LinkFactor(passwords) == authn.SecondFactorAsk
 }
 
 // methods are the names of the forms that the page offers.

@@ -12,8 +12,8 @@ import (
 // An e-mailed link proves that its user reads the mailbox. For a user who has a second
 // factor, that is half of a login, as the password is. The link isn't used up before the
 // code was right: the page can be loaded again, as phones do it when their user comes
-// back from the app with the code, and whoever presses the button without a code has
-// used up nothing. Of all logins that were begun with one link, one is completed.
+// back from the app with the code, and a program that presses the button without a code
+// has used up nothing. Of all logins that were begun with one link, one is completed.
 
 // NeedsFactor reports whether an e-mailed link doesn't log its user in alone.
 func (p *Page) NeedsFactor(user *userstore.User) bool {
