@@ -84,6 +84,7 @@ func parseConfiguration(config []byte, decode Decode) (*configuration, error) {
 	}
 	w := &handlerWalk{decode: decode}
 	var flows []siteFlow
+	open := make(reach)
 	for _, name := range slices.Sorted(maps.Keys(root.Apps.HTTP.Servers)) {
 		if _, err := w.visit(root.Apps.HTTP.Servers[name], configured{
 			path:    "apps.http.servers." + name,
@@ -92,11 +93,15 @@ func parseConfiguration(config []byte, decode Decode) (*configuration, error) {
 		}); err != nil {
 			return nil, err
 		}
-		within, err := siteFlows(root.Apps.HTTP.Servers[name], "apps.http.servers."+name)
+		within, without, err := siteFlows(root.Apps.HTTP.Servers[name], "apps.http.servers."+name)
 		if err != nil {
 			return nil, err
 		}
 		flows = append(flows, within...)
+		maps.Copy(open, without)
+	}
+	for _, flow := range flows {
+		flow.walk.findOpen(open)
 	}
 	if len(w.found) == 0 {
 		return nil, errors.New("no sesame handler is in this configuration")

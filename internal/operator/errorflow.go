@@ -14,7 +14,8 @@ import (
 // their site (handle_errors). Caddy gives these the URI of the client, so that an
 // application there answers what the user was kept from.
 func (w *flowWalk) errorRoutes(r route, path string) {
-	errors := &flowWalk{named: w.named, isOfErrors: true}
+	errors := newFlowWalk(w.named)
+	errors.isOfErrors = true
 	errors.route(r, path, &passage{})
 	for _, f := range errors.findings {
 		w.add(f.Verdict, f.Text, f.Advice)

@@ -26,13 +26,14 @@ type route struct {
 
 // handlerJSON is a handler, with the parts that decide where requests go.
 type handlerJSON struct {
-	Module   string          `json:"handler"`
-	Routes   []route         `json:"routes"`          // of subroute
-	Name     string          `json:"name"`            // of invoke
-	Status   json.RawMessage `json:"status_code"`     // of static_response
-	Rewrite  json.RawMessage `json:"rewrite"`         // of reverse_proxy
-	Response json.RawMessage `json:"handle_response"` // of reverse_proxy
-	URI      json.RawMessage `json:"uri"`             // of rewrite
+	Module    string          `json:"handler"`
+	Routes    []route         `json:"routes"`          // of subroute
+	Name      string          `json:"name"`            // of invoke
+	Status    json.RawMessage `json:"status_code"`     // of static_response
+	Rewrite   json.RawMessage `json:"rewrite"`         // of reverse_proxy
+	Upstreams []upstream      `json:"upstreams"`       // of reverse_proxy
+	Response  json.RawMessage `json:"handle_response"` // of reverse_proxy
+	URI       json.RawMessage `json:"uri"`             // of rewrite
 
 	// of sesame
 	Optional     bool            `json:"optional"`
@@ -58,8 +59,9 @@ func (h *handlerJSON) hasContent() bool {
 	return slices.Contains([]string{"reverse_proxy", "file_server", "frankenphp", "php", "cgi", "fastcgi", "webdav", "exec"}, h.Module) && !h.isForwardAuth()
 }
 
-// siteFlows follows requests through the sites of a server which have sesame.
-func siteFlows(server json.RawMessage, path string) ([]siteFlow, error) {
+// siteFlows follows requests through the sites of a server. It returns the flows of
+// those which have sesame, and what the others lead to.
+func siteFlows(server json.RawMessage, path string) (flows []siteFlow, open reach, err error) {
 	var parsed struct {
 		Routes []route          `json:"routes"`
 		Named  map[string]route `json:"named_routes"`
@@ -68,7 +70,7 @@ func siteFlows(server json.RawMessage, path string) ([]siteFlow, error) {
 		} `json:"errors"`
 	}
 	if err := json.Unmarshal(server, &parsed); err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
+		return nil, nil, fmt.Errorf("reading %s: %w", path, err)
 	}
 	// The directives of a site without a host are routes of the server, one after
 	// another.
@@ -78,11 +80,10 @@ func siteFlows(server json.RawMessage, path string) ([]siteFlow, error) {
 	}
 	sites := make(map[string]*site)
 	for _, r := range parsed.Routes {
-		if walk := (&flowWalk{named: parsed.Named}); sites[r.hosts()] == nil && walk.hasSesame(r) {
+		if walk := newFlowWalk(parsed.Named); sites[r.hosts()] == nil && walk.hasSesame(r) {
 			sites[r.hosts()] = &site{walk: walk}
 		}
 	}
-	var flows []siteFlow
 	for i, r := range parsed.Routes {
 		s, at := sites[r.hosts()], path+".routes."+strconv.Itoa(i)
 		if s == nil {
@@ -101,7 +102,8 @@ func siteFlows(server json.RawMessage, path string) ([]siteFlow, error) {
 	for _, s := range sites {
 		s.walk.findKeptAway()
 	}
-	return flows, nil
+	open = openReach(parsed.Routes, parsed.Named, path, func(r route) bool { return sites[r.hosts()] != nil })
+	return flows, open, nil
 }
 
 // flowWalk follows a request through a site.
@@ -111,8 +113,15 @@ type flowWalk struct {
 	isOfErrors bool     // through the routes for errors
 	rejects    bool     // sesame keeps requests without a user from going on
 	findings   []finding
+	guarded    reach    // behind sesame
+	open       reach    // not behind it
 	served     []string // the reserved paths whose pages are served
 	keptAway   []pagesKeptAway
+}
+
+// newFlowWalk makes the walk of a site.
+func newFlowWalk(named map[string]route) *flowWalk {
+	return &flowWalk{named: named, guarded: make(reach), open: make(reach)}
 }
 
 // passage is how far a request has come.
@@ -221,6 +230,11 @@ func (w *flowWalk) sesame(path string, r route, p *passage) {
 
 // answer looks at a handler that answers.
 func (w *flowWalk) answer(h *handlerJSON, path string, p *passage) {
+	if p.isBehind {
+		w.guarded.add(h, path)
+	} else {
+		w.open.add(h, path)
+	}
 	if h.hasContent() && !p.isBehind {
 		which := "every request"
 		if len(p.conditions) > 0 {
