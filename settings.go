@@ -296,9 +296,9 @@ func checkRemember(h *Handler) error {
 // writesDjango reports whether logins begin sessions of Django's.
 func writesDjango(h *Handler) bool { return h.DjangoSession != nil && h.DjangoSession.Write }
 
-// hasOwnSession reports whether logins begin sessions of the gateway's own. Where
-// they begin one of Django's, that is the only one: else a logout in Django would
-// leave the other.
+// hasOwnSession reports whether logins begin sessions of the gateway's own. A login
+// that begins a session of Django's begins no other: a logout in Django would leave a
+// session of the gateway's valid.
 func hasOwnSession(h *Handler) bool { return h.Session != nil && !writesDjango(h) }
 
 // checkSchemes checks the blocks of schemes.

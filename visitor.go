@@ -245,8 +245,8 @@ func (v *sessionVisit) Fail(w http.ResponseWriter, err error) error {
 // tokenForm is the claim.Form of a handler's tokens.
 type tokenForm struct{ *gate }
 
-// IsToken reports whether a text could be one of the handler's tokens, or is one of
-// its sessions, which must be removed as tokens are.
+// IsToken reports whether a text must be removed from requests: whether it could be a
+// token of the handler, or is one of its sessions.
 func (f tokenForm) IsToken(text string) bool {
 	if made := f.made.Load(); made != nil {
 		return made.tokens.CanParse(text) || f.isSession(made, text)

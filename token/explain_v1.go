@@ -301,8 +301,8 @@ func signV1SHA256(salt, secretKey, value string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// derive searches for the settings that make the revocation key. It returns
-// the reading that it belongs to, or the most plausible one.
+// derive searches for the settings that make the revocation key. It returns the
+// reading of the token for which it found them, or else the most plausible reading.
 func (s *searchV1) derive() ([]change, *readingV1, bool) {
 	if len(s.readings) == 0 {
 		return nil, nil, false

@@ -12,8 +12,8 @@ import (
 // Go module of its own (follow/), because what it depends on is large.
 const FollowerModule = "http.handlers.sesame.followers.mysql"
 
-// A Follower reads a server's log of changes, the binlog, as a replica does. It may be
-// used after the configuration that it is of, by later ones that share its stream.
+// A Follower reads a server's log of changes, the binlog, as a replica does. Later
+// configurations that share its stream go on to use it after its own has ended.
 type Follower interface {
 	// Follow connects to the server, begins at the present end of its log, and reports
 	// changes until ctx ends or the stream is interrupted. It never resumes: the error

@@ -22,8 +22,8 @@ func FollowStates() []string {
 	return []string{FollowConnecting, FollowFollowing, FollowInterrupted, FollowImpossible}
 }
 
-// FollowStats are the figures of a Following. Those that share a log share what is
-// of the log, and those that share rows all but hits and misses.
+// FollowStats are the figures of a Following. Followings of one log have the same
+// figures about the log. Followings with the same rows differ in hits and misses alone.
 type FollowStats struct {
 	State  string
 	Since  time.Time // of the state

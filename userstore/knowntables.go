@@ -38,8 +38,8 @@ func (s *MySQL) use(p *plan) {
 	s.noteKnown(table)
 }
 
-// recall reports whether an open store has found the table as it should be, and has
-// this one know it as well.
+// recall takes over what another open store with the same configuration has found out
+// about the table. It reports whether there is such a store.
 func (s *MySQL) recall() bool {
 	known.mu.Lock()
 	defer known.mu.Unlock()

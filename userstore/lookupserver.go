@@ -44,8 +44,8 @@ func (l *lookupServer) note(is ServerIdentity, renew func(), generation func() u
 	return of, true
 }
 
-// forget forgets the server. Until a new connection tells which one it is, its log isn't
-// followed: as long as each request is answered with a kept row, there is none.
+// forget forgets the server. Its log isn't followed until a new connection has asked for
+// the server's identity. No connection is opened while kept rows answer all requests.
 func (l *lookupServer) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -59,8 +59,8 @@ func loggersFor(logger *zap.Logger, server *caddyhttp.Server, r *http.Request) [
 	return loggers
 }
 
-// loggerNamesOf returns the names of the loggers for a host: its own, those of
-// the first wildcard that matches it, or the default.
+// loggerNamesOf returns the names of the loggers for a host: the host's own loggers,
+// else the loggers of the first wildcard that matches the host, else the default.
 func loggerNamesOf(logs *caddyhttp.ServerLogConfig, host string) []string {
 	host = strings.ToLower(host)
 	if names, ok := logs.LoggerNames[host]; ok {

@@ -61,11 +61,12 @@ func New(kind Kind, identity []string, assertion string) (*Service, error) {
 	return &Service{kind: kind, fields: fields}, nil
 }
 
-// taken are the fields out of which the gateway takes credentials. The proxy has them
-// as they came, and is to forward them as they are in the answer.
+// taken are the fields out of which the gateway takes credentials. The proxy must
+// forward these fields as the answer has them, and not as the client sent them.
 var taken = []string{"Authorization", "Cookie", "Referer"}
 
-// Misasked says what is wrong with a request of a proxy, or that it isn't one.
+// Misasked is the error for a request that is no question of a proxy: its sender is no
+// trusted proxy, or the proxy doesn't say what the client's request was.
 type Misasked struct {
 	Status int
 	Why    string

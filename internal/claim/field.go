@@ -7,8 +7,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/claim/rawuri"
 )
 
-// Header fields repeat URIs: that of the page before, as in Referer, or that of
-// this one, as proxies and scripts say it, in fields that no list has.
+// Header fields repeat URIs: Referer has the URI of the page before. Proxies and
+// scripts send the request's own URI in fields of any name, so no list has them all.
 
 // placeOf is how a header field is read.
 func placeOf(field string) rawuri.Place {

@@ -159,8 +159,8 @@ type waiting struct {
 	pending *Pending
 }
 
-// Ask has a link sent. It looks nothing up, so that its answer and the time that it
-// takes don't depend on the address. The error is a *limit.Exceeded for a client
+// Ask queues a link for sending. No user is looked up before the answer, so that
+// answer and time are the same for every address. The error is a *limit.Exceeded for a client
 // that has asked too often. Over the other limits, there is no error and no mail.
 func (l *Links) Ask(r Request) (*Pending, error) {
 	pending := l.newPending(r.Address, r.User, r.Length)

@@ -54,8 +54,8 @@ type droppable interface {
 	clear()
 }
 
-// slots is the number of places for numbers of changes. Rows whose tags share a place
-// share their changes, which only costs that one isn't kept for a moment.
+// slots is the number of places for numbers of changes. A change of one row also counts
+// for the rows whose tags share its place. These are then read again, which is harmless.
 const slots = 1 << 16
 
 // change is a change, or several in a row, that aren't settled.

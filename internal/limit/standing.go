@@ -26,9 +26,9 @@ const (
 	// RejectedFor is how long the Standing of a credential is Rejected, before it
 	// is Stale.
 	RejectedFor = time.Second
-	// staleFor is how long a credential is Stale at least. It is Stale for the time
-	// of the limit if that is longer, so that one credential never adds up to more
-	// than one failure.
+	// staleFor is the least time for which a credential is Stale. If the limit counts
+	// failures over a longer time, that time counts, so that one credential never
+	// adds up to more than one failure.
 	staleFor = 10 * time.Minute
 )
 

@@ -195,8 +195,8 @@ func hasControl(text string) bool {
 	return strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c == 0x7f })
 }
 
-// heloName returns the name for EHLO: the configured one, that of this machine
-// if it is a full one, or the sender's domain. Some servers reject names without
+// heloName returns the name for EHLO: the configured name, else the name of this
+// machine if it has a dot, else the sender's domain. Some servers reject names without
 // a dot, and addresses that aren't written as literals (RFC 5321, section 4.1.3).
 func heloName(configured, from string) (string, error) {
 	if configured != "" {

@@ -89,8 +89,8 @@ func (s *Sender) Send(m Message) error {
 	return nil
 }
 
-// accept adds a letter to the queue. isFirst reports that it is the first one that
-// finds the queue full, since there was room for half of it.
+// accept adds a letter to the queue. isFirst reports that the queue is full for the
+// first time since it was half empty, so that the log gets one line, not one a letter.
 func (s *Sender) accept(l *letter) (isFirst bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

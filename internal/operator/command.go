@@ -107,8 +107,8 @@ func exitWith(cmd *cobra.Command, status int) error {
 	}
 }
 
-// misused shows that a command wasn't called as it must be, and ends it with
-// the status for that.
+// misused shows what is wrong with a command's flags or arguments, and ends the
+// command with a status.
 func misused(cmd *cobra.Command, status int, err error) error {
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %v\nSee '%[1]s --help'.\n", cmd.CommandPath(), err)
 	return exitWith(cmd, status)

@@ -22,8 +22,8 @@ import (
 // errNoSessionTable says that no session can be ended by its ID.
 const errNoSessionTable = notEnded("session has no option table, so that no session has an ID: end all of the user's sessions with --user")
 
-// tablesOfSessions returns the tables that handlers keep their sessions in which are
-// interchangeable with the chosen one.
+// tablesOfSessions returns the tables of sessions of the chosen handler, and of the
+// handlers that are interchangeable with it.
 func tablesOfSessions(handlers []*configured, chosen *configured) (tables []string) {
 	for _, h := range append([]*configured{chosen}, handlers...) {
 		if h.SessionTable != "" && issueAlike(h, chosen) && !slices.Contains(tables, h.SessionTable) {

@@ -54,8 +54,8 @@ func (i *issuer) addSession(ctx context.Context, e *explained, text string, now 
 // mostOtherHandlers is how many other handlers are asked about a token.
 const mostOtherHandlers = 8
 
-// addOtherHandler finds the handler of the configuration that accepts the token
-// which this one rejects.
+// addOtherHandler looks for another handler of the configuration that accepts the
+// rejected token.
 func (i *issuer) addOtherHandler(ctx context.Context, e *explained, text string, u *url.URL, q *question) {
 	if e.Reason == 0 || e.Reason == token.Expired || e.Reason == token.Revoked || q.chosen == nil {
 		return

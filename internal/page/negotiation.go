@@ -13,9 +13,8 @@ const (
 	mostRanges = 32
 )
 
-// Language returns the language in which a client is to be written to: of those
-// that the configuration has, the one that Accept-Language prefers. It has every
-// text.
+// Language returns the language of pages and mails for a client: the configured
+// language that Accept-Language prefers. The language has every text.
 func (p *Pages) Language(r *http.Request) *Language {
 	if l := preferredLanguage(p.languages, r.Header["Accept-Language"]); l.isComplete() {
 		return l

@@ -438,8 +438,8 @@ func (w *words) plural(key string, n int) string {
 	return w.language.Plural(key, n, w.pairs...)
 }
 
-// Write writes a page: JSON for clients that prefer it to HTML, HTML for those
-// that accept it, and else text.
+// Write writes a page: JSON for clients that prefer JSON to HTML, HTML for other
+// clients that accept HTML, and text for all others.
 func (p *Pages) Write(w http.ResponseWriter, r *http.Request, status int, data Data) error {
 	view := p.view(preferredLanguage(p.languages, r.Header["Accept-Language"]), data)
 	header := w.Header()

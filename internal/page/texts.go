@@ -158,9 +158,9 @@ var particular = map[string]string{
 	"login.needed":      "login.message",
 }
 
-// textsFor are the operator's texts for a language: those without a language if it
-// is the default, and those of the language, or of one that it is a variety of. A
-// general text also replaces the particular one, unless the operator wrote that, too:
+// textsFor are the operator's texts for a language: the texts without a language if
+// this is the default language, and the texts in this language, or in the language of
+// which it is a variety (de for de-CH). A general text also replaces the particular one, unless the operator wrote that, too:
 // otherwise the built-in text would still be shown.
 func (c *Config) textsFor(tag, defaultTag string) map[string]string {
 	own := make(map[string]string)
