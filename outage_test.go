@@ -180,7 +180,7 @@ func TestClientThatGoesAway(t *testing.T) {
 		up := startUpstream(t)
 		// A lookup that is alone in its query doesn't notice that, and ends with
 		// query_timeout.
-		g := startGateway(t, db, up, site{store: "query_timeout 2500ms"})
+		g := startGateway(t, db, up, site{store: "query_timeout 6s"})
 		valid := tokenFor(t, alice)
 		unlock := lockTable(t, db)
 		defer unlock()

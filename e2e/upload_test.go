@@ -67,6 +67,10 @@ func TestUploadOfAFormArrivesAsItIs(t *testing.T) {
 // pass on what has come, and take no more from the client than sockets hold.
 func TestUploadIsTakenAsTheApplicationReadsIt(t *testing.T) {
 	most := heldBySockets(t)
+	content := make([]byte, 1<<20-1) // not in step with any block
+	for i := range content {
+		content[i] = byte(i * i >> 8)
+	}
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(protocol, func(t *testing.T) {
 			app := &slowApp{hasBegun: make(chan struct{}), mayGoOn: make(chan struct{})}
@@ -76,8 +80,9 @@ func TestUploadIsTakenAsTheApplicationReadsIt(t *testing.T) {
 			goOn := sync.OnceFunc(func() { close(app.mayGoOn) })
 			t.Cleanup(goOn)
 			client := g.client()
+			client.Timeout = 10 * patience // the upload is large
 			client.Transport.(*http.Transport).ForceAttemptHTTP2 = protocol == "HTTP/2.0"
-			sent := &upload{ctx: t.Context(), left: 2 * most, hasBegun: app.hasBegun, hash: sha256.New()}
+			sent := &upload{ctx: t.Context(), from: content, left: 2 * most, hasBegun: app.hasBegun, hash: sha256.New()}
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.origin+"/upload?sesame="+tokenFor(t, alice), sent)
 			if err != nil {
 				t.Fatal(err)
@@ -97,7 +102,9 @@ func TestUploadIsTakenAsTheApplicationReadsIt(t *testing.T) {
 			select {
 			case <-app.hasBegun:
 			case err := <-answered:
-				t.Fatalf("the app got nothing of the first %d bytes: %q, %v", firstOfUpload, got, err)
+				t.Fatalf("the app got nothing, but the client an answer: %q, %v", got, err)
+			case <-time.After(patience):
+				t.Fatalf("the app got nothing of the first %d bytes", firstOfUpload)
 			}
 			if taken := sent.whenItStops(most); taken > most {
 				t.Errorf("%d bytes were taken from the client before the app read them, want %d at most", taken, most)
@@ -145,6 +152,7 @@ func (a *slowApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // bytes it waits until the app has begun to read.
 type upload struct {
 	ctx      context.Context
+	from     []byte // its content, again and again
 	left     int
 	taken    atomic.Int64
 	hasBegun <-chan struct{}
@@ -165,9 +173,7 @@ func (u *upload) Read(p []byte) (int, error) {
 			return 0, u.ctx.Err()
 		}
 	}
-	for i := range p[:n] {
-		p[i] = byte(u.left - i) // repeats itself, but not in step with any block
-	}
+	n = copy(p[:n], u.from[u.left%len(u.from):])
 	u.hash.Write(p[:n])
 	u.left -= n
 	u.taken.Add(int64(n))

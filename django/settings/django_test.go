@@ -252,7 +252,7 @@ func checkAnswers(t *testing.T, block string, wants map[string]string) {
 // ask returns the status and the body of an answer.
 func ask(t *testing.T, url string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

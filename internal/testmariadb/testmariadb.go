@@ -270,12 +270,32 @@ func (s *Server) Freeze() error {
 	}
 	// The signal stops one thread after the other, after the call.
 	deadline := time.Now().Add(stopLimit)
-	for s.greets() {
+	for !s.isStopped() {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("MariaDB still answers %s after it was stopped", stopLimit)
+			return fmt.Errorf("MariaDB still runs %s after it was stopped", stopLimit)
 		}
 	}
 	return nil
+}
+
+// isStopped reports whether all of the server's threads are stopped, which Linux tells.
+// Elsewhere, a server that greets no client is taken for stopped.
+func (s *Server) isStopped() bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.cmd.Process.Pid)) // the pattern is right
+	if len(threads) == 0 {
+		return !s.greets()
+	}
+	for _, thread := range threads {
+		text, err := os.ReadFile(thread) //nolint:gosec // of the system
+		if err != nil {
+			continue // it has ended
+		}
+		// The state follows the name, which may hold anything.
+		if state := text[bytes.LastIndexByte(text, ')')+1:]; !bytes.HasPrefix(state, []byte(" T ")) {
+			return false
+		}
+	}
+	return true
 }
 
 // greets reports whether the server sends a client its greeting.
@@ -285,7 +305,7 @@ func (s *Server) greets() bool {
 		return false
 	}
 	defer conn.Close()
-	if err := conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
 		return false
 	}
 	n, _ := conn.Read(make([]byte, 1))

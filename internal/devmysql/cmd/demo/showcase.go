@@ -22,7 +22,7 @@ type showcase struct {
 
 // client follows no redirect, since the gateway's own answers count.
 var client = &http.Client{
-	Timeout:       20 * time.Second,
+	Timeout:       time.Minute,
 	Transport:     &http.Transport{Proxy: nil},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }

@@ -23,7 +23,7 @@ type visitor struct {
 
 func newVisitor(base string) *visitor {
 	jar, _ := cookiejar.New(nil) // it can't fail without options
-	return &visitor{base: base, client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{Proxy: nil}, Jar: jar}}
+	return &visitor{base: base, client: &http.Client{Timeout: time.Minute, Transport: &http.Transport{Proxy: nil}, Jar: jar}}
 }
 
 // send sends a request as browsers do, follows redirects, and reads the page.
