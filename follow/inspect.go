@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -50,7 +49,7 @@ func (s *server) inspectLog(ctx context.Context, q querier, source userstore.Fol
 	case err != nil:
 		return err
 	}
-	if leavesOut(end, source.Tables) {
+	if end.isFiltered {
 		report.Problems = append(report.Problems, errFiltered.Error())
 	}
 	if err := s.mustTell(); err != nil {
@@ -193,20 +192,6 @@ func (s *server) grants(cfg *mysql.Config) string {
 		privileges = "REPLICATION SLAVE, BINLOG MONITOR"
 	}
 	return fmt.Sprintf("the account %s may not read the binlog: GRANT %s ON *.* TO it", cfg.User, privileges)
-}
-
-// leavesOut reports whether the log leaves out a schema with followed tables.
-func leavesOut(end logEnd, tables []userstore.FollowedTable) bool {
-	only, without := names(end.only), names(end.without)
-	return slices.ContainsFunc(tables, func(table userstore.FollowedTable) bool {
-		isNamed := func(name string) bool { return strings.EqualFold(name, table.Schema) }
-		return len(only) > 0 && !slices.ContainsFunc(only, isNamed) || slices.ContainsFunc(without, isNamed)
-	})
-}
-
-// names are the names in a list with commas.
-func names(list string) []string {
-	return strings.FieldsFunc(list, func(c rune) bool { return c == ',' || c == ' ' })
 }
 
 // isAnotherReplica reports whether a stream has ended since another one with its ID

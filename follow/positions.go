@@ -15,7 +15,7 @@ import (
 
 var (
 	errNoLog    = errors.New("the server has no binlog: set log_bin in its configuration, and restart it")
-	errFiltered = errors.New("the binlog leaves out a database with followed tables: remove binlog_do_db and binlog_ignore_db from the server's configuration")
+	errFiltered = errors.New("the binlog leaves out changes of any table by sessions whose default database isn't logged: remove binlog_do_db and binlog_ignore_db from the server's configuration")
 	errLargeLog = errors.New("the present binlog is larger than 4 GiB: it can be followed when the server begins the next one")
 )
 

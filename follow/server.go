@@ -89,7 +89,10 @@ type logEnd struct {
 	file string
 	at   userstore.LogPosition
 
-	only, without string // binlog_do_db and binlog_ignore_db
+	// isFiltered tells that some databases aren't logged. Whether TRUNCATE and changes of
+	// definitions are logged, and any statement of the formats MIXED and STATEMENT, depends
+	// on the session's default database, whichever tables it changes.
+	isFiltered bool
 }
 
 // askLogEnd asks for the end of the log.
@@ -113,7 +116,7 @@ func (s *server) askLogEnd(ctx context.Context, q querier) (logEnd, error) {
 	return logEnd{
 		rows[0]["file"],
 		userstore.LogPosition{File: number, Offset: offset},
-		rows[0]["binlog_do_db"], rows[0]["binlog_ignore_db"],
+		rows[0]["binlog_do_db"] != "" || rows[0]["binlog_ignore_db"] != "",
 	}, err
 }
 

@@ -69,7 +69,7 @@ func (s *stream) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if leavesOut(end, s.source.Tables) {
+	if end.isFiltered {
 		return &userstore.Unfollowable{Err: errFiltered}
 	}
 	if end.at.Offset > 1<<32-1 {
