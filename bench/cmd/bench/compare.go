@@ -285,7 +285,7 @@ func (c *comparison) measureLatency(ctx context.Context) error {
 	return err
 }
 
-// measureGrowth makes two tables, and a gateway for each.
+// measureGrowth makes two tables, and gateways for each.
 func (c *comparison) measureGrowth(ctx context.Context) error {
 	var gateways []measure.Sized
 	for _, rows := range []int{fewRows, c.Rows} {
@@ -298,11 +298,16 @@ func (c *comparison) measureGrowth(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		g, err := c.site.StartTable(ctx, results.Thousands(rows)+" rows", table, all)
-		if err != nil {
-			return err
+		for _, kind := range []string{peer.Sesame, peer.Follow} {
+			g, err := c.site.StartTable(ctx, kind, table, all)
+			if _, isUnavailable := errors.AsType[peer.Unavailable](err); isUnavailable && kind == peer.Follow {
+				continue
+			}
+			if err != nil {
+				return errors.Join(err, c.site.Check())
+			}
+			gateways = append(gateways, measure.Sized{Gateway: g, Kind: kind, Rows: rows})
 		}
-		gateways = append(gateways, measure.Sized{Gateway: g, Rows: rows})
 	}
 	if err := c.settle(ctx); err != nil {
 		return err

@@ -7,9 +7,10 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/bench/internal/results"
 )
 
-// Sized is a gateway whose table has a number of rows.
+// Sized is a gateway of a kind whose table has a number of rows.
 type Sized struct {
 	*peer.Gateway
+	Kind string
 	Rows int
 }
 
@@ -25,7 +26,7 @@ func (r *Runner) Growth(ctx context.Context, gateways []Sized) ([]results.Growth
 				return nil, err
 			}
 			measured.Round = round
-			all = append(all, results.Growth{Rows: g.Rows, Throughput: measured})
+			all = append(all, results.Growth{Kind: g.Kind, Rows: g.Rows, Throughput: measured})
 		}
 	}
 	return all, nil

@@ -52,14 +52,19 @@ func startSesame(ctx context.Context, s *Site, p Peer) (*Gateway, error) {
 	return s.startSesame(ctx, p.Name, Table+p.store, "", s.Users)
 }
 
-// StartTable runs a gateway for another table, with the given users.
-func (s *Site) StartTable(ctx context.Context, title, table string, all []users.User) (*Gateway, error) {
-	return s.Start(ctx, Peer{
-		Name: table, Title: title,
-		start: func(ctx context.Context, s *Site, _ Peer) (*Gateway, error) {
-			return s.startSesame(ctx, table, table, "", all)
-		},
-	})
+// StartTable runs a gateway of a kind, Sesame or Follow, for another table, with the
+// given users.
+func (s *Site) StartTable(ctx context.Context, kind, table string, all []users.User) (*Gateway, error) {
+	p := bySesame
+	if kind == Follow {
+		p = followed(p, Follow)
+	}
+	p.Name = kind + "_" + table
+	p.Title = p.Name
+	p.start = func(ctx context.Context, s *Site, p Peer) (*Gateway, error) {
+		return s.startSesame(ctx, p.Name, table+p.store, "", all)
+	}
+	return s.Start(ctx, p)
 }
 
 // startSocket has the gateway ask the database by a Unix socket.

@@ -263,18 +263,28 @@ func writeGateways(b *strings.Builder, r *results.Results) {
 }
 
 func writeGrowth(b *strings.Builder, r *results.Results) {
-	fmt.Fprintf(b, "## Size of the table\n\nSesame at %d connections, with users from all over the table.\n\n", r.Settings.Reference())
-	t := newTable("Rows", "requests per second", "µs per request", "database CPU", "queries per request", "pages read from disk")
-	for _, rows := range r.Sizes() {
-		perSecond := r.AtSize(rows, results.Throughput.PerSecond)
-		database := r.AtSize(rows, func(t results.Throughput) float64 { return t.DatabaseCPU.Seconds() / float64(t.Requests) * 10_000 })
-		queries := r.AtSize(rows, func(t results.Throughput) float64 { return float64(t.Questions) / float64(t.Requests) })
-		pages := r.AtSize(rows, func(t results.Throughput) float64 { return float64(t.PagesRead) })
-		t.add(results.Thousands(rows), perSecond.Format(0), fmt.Sprintf("%.1f", 1e6/perSecond.Median),
-			fmt.Sprintf("%.2f", database.Median), queries.Format(3), fmt.Sprintf("%.0f", pages.Median))
+	fmt.Fprintf(b, "## Size of the table\n\nAt %d connections, with users from all over the table.\n\n", r.Settings.Reference())
+	t := newTable("Gateway", "rows", "requests per second", "µs per request", "database CPU", "queries per request", "pages read from disk")
+	for _, kind := range []string{peer.Sesame, peer.Follow} {
+		for _, rows := range r.Sizes() {
+			addSize(t, r, kind, rows)
+		}
 	}
 	t.write(b)
-	fmt.Fprintf(b, "A request takes %s %% longer with the largest table, by rounds.\n\n", r.GrowthPercent().Format(1))
+	fmt.Fprintf(b, "A request takes %s %% longer with the largest table, by rounds, and %s %% with follow.\n\n",
+		r.GrowthPercent(peer.Sesame).Format(1), r.GrowthPercent(peer.Follow).Format(1))
+}
+
+func addSize(t *table, r *results.Results, kind string, rows int) {
+	perSecond := r.AtSize(kind, rows, results.Throughput.PerSecond)
+	if perSecond.N == 0 {
+		return
+	}
+	database := r.AtSize(kind, rows, func(t results.Throughput) float64 { return t.DatabaseCPU.Seconds() / float64(t.Requests) * 10_000 })
+	queries := r.AtSize(kind, rows, func(t results.Throughput) float64 { return float64(t.Questions) / float64(t.Requests) })
+	pages := r.AtSize(kind, rows, func(t results.Throughput) float64 { return float64(t.PagesRead) })
+	t.add(kind, results.Thousands(rows), perSecond.Format(0), fmt.Sprintf("%.1f", 1e6/perSecond.Median),
+		fmt.Sprintf("%.2f", database.Median), queries.Format(4), fmt.Sprintf("%.0f", pages.Median))
 }
 
 func writePeers(b *strings.Builder, r *results.Results) {

@@ -22,7 +22,7 @@ func sample() *results.Results {
 		},
 		Skipped: []results.Skipped{{Name: "nginx", Reason: "it isn't there"}},
 		Single:  []results.Single{{Bare: 100 * time.Microsecond, Sesame: 150 * time.Microsecond, Select: 50 * time.Microsecond}},
-		Growth:  []results.Growth{{Rows: 1000, Throughput: results.Throughput{Round: 0, Requests: 1020, Duration: time.Second}}, {Rows: 10_000_000, Throughput: results.Throughput{Round: 0, Requests: 1000, Duration: time.Second}}},
+		Growth:  []results.Growth{{Kind: "sesame", Rows: 1000, Throughput: results.Throughput{Round: 0, Requests: 1020, Duration: time.Second}}, {Kind: "sesame", Rows: 10_000_000, Throughput: results.Throughput{Round: 0, Requests: 1000, Duration: time.Second}}},
 	}
 	for round := range 2 {
 		for _, connections := range r.Settings.Connections {

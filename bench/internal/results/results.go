@@ -170,7 +170,8 @@ type Gateways struct {
 
 // Growth is one measurement with a table of some size.
 type Growth struct {
-	Rows int `json:"rows"`
+	Kind string `json:"kind"` // peer.Sesame or peer.Follow
+	Rows int    `json:"rows"`
 	Throughput
 }
 

@@ -72,7 +72,12 @@ func TestTargets(t *testing.T) {
 		},
 		Single:       []Single{{Bare: 100, Sesame: 210, Follow: 130, Select: 100}},
 		Instructions: []Instructions{{Peer: "bare", Requests: 10, Count: 1000}, {Peer: "follow", Requests: 10, Count: 1061}},
-		Growth:       []Growth{{Rows: 1000, Throughput: Throughput{Round: 0, Requests: 1060, Duration: time.Second}}, {Rows: 5000, Throughput: Throughput{Round: 0, Requests: 1000, Duration: time.Second}}},
+		Growth: []Growth{
+			{Kind: "sesame", Rows: 1000, Throughput: Throughput{Round: 0, Requests: 1060, Duration: time.Second}},
+			{Kind: "sesame", Rows: 5000, Throughput: Throughput{Round: 0, Requests: 1000, Duration: time.Second}},
+			{Kind: "follow", Rows: 1000, Throughput: Throughput{Round: 0, Requests: 1010, Duration: time.Second}},
+			{Kind: "follow", Rows: 5000, Throughput: Throughput{Round: 0, Requests: 1000, Duration: time.Second}},
+		},
 	}
 	want := []string{
 		"not met", // 0.74 with 8 connections
@@ -100,6 +105,7 @@ func TestTargets(t *testing.T) {
 		"not met", // 0.30 SELECTs aren't below it
 
 		"not met", // 6 percent
+		"met",     // 1 percent with follow
 	}
 	targets := r.Targets()
 	if len(targets) != len(want) {
@@ -133,12 +139,12 @@ func TestCPURatioIsPerRequest(t *testing.T) {
 func TestGrowthComparesTheSameRound(t *testing.T) {
 	t.Parallel()
 	r := &Results{Growth: []Growth{
-		{Rows: 1000, Throughput: Throughput{Round: 0, Requests: 2000, Duration: time.Second}},
-		{Rows: 9000, Throughput: Throughput{Round: 0, Requests: 2000, Duration: time.Second}},
-		{Rows: 9000, Throughput: Throughput{Round: 1, Requests: 1000, Duration: time.Second}},
-		{Rows: 1000, Throughput: Throughput{Round: 1, Requests: 1100, Duration: time.Second}},
+		{Kind: "sesame", Rows: 1000, Throughput: Throughput{Round: 0, Requests: 2000, Duration: time.Second}},
+		{Kind: "sesame", Rows: 9000, Throughput: Throughput{Round: 0, Requests: 2000, Duration: time.Second}},
+		{Kind: "sesame", Rows: 9000, Throughput: Throughput{Round: 1, Requests: 1000, Duration: time.Second}},
+		{Kind: "sesame", Rows: 1000, Throughput: Throughput{Round: 1, Requests: 1100, Duration: time.Second}},
 	}}
-	got := r.GrowthPercent()
+	got := r.GrowthPercent("sesame")
 	if got.Min != 0 || got.Max < 9.99 || got.Max > 10.01 {
 		t.Errorf("the growth is %+v", got)
 	}

@@ -221,32 +221,33 @@ func (r *Results) Sizes() []int {
 	return sizes
 }
 
-// atSize returns a value of each round with a table of a size.
-func (r *Results) atSize(rows int, value func(Throughput) float64) []float64 {
+// atSize returns a value of each round of gateways of a kind with a table of a size.
+func (r *Results) atSize(kind string, rows int, value func(Throughput) float64) []float64 {
 	var values []float64
 	for _, g := range r.Growth {
-		if g.Rows == rows {
+		if g.Kind == kind && g.Rows == rows {
 			values = append(values, value(g.Throughput))
 		}
 	}
 	return values
 }
 
-// AtSize is the spread of a value of measurements with a table of a size.
-func (r *Results) AtSize(rows int, value func(Throughput) float64) stats.Spread {
-	return stats.Of(r.atSize(rows, value))
+// AtSize is the spread of a value of measurements of gateways of a kind with a table of a
+// size.
+func (r *Results) AtSize(kind string, rows int, value func(Throughput) float64) stats.Spread {
+	return stats.Of(r.atSize(kind, rows, value))
 }
 
-// GrowthPercent is by how much longer a request takes with the largest table
-// than with the smallest.
-func (r *Results) GrowthPercent() stats.Spread {
+// GrowthPercent is by how much longer a request to a gateway of a kind takes with the
+// largest table than with the smallest.
+func (r *Results) GrowthPercent(kind string) stats.Spread {
 	sizes := r.Sizes()
 	if len(sizes) < 2 {
 		return stats.Spread{}
 	}
 	// Time is what requests per second are the inverse of.
 	growth := stats.Ratios(
-		r.atSize(sizes[0], Throughput.PerSecond), r.atSize(sizes[len(sizes)-1], Throughput.PerSecond))
+		r.atSize(kind, sizes[0], Throughput.PerSecond), r.atSize(kind, sizes[len(sizes)-1], Throughput.PerSecond))
 	for i := range growth {
 		growth[i] = (growth[i] - 1) * 100
 	}

@@ -33,7 +33,8 @@ func (t Target) Verdict() string {
 // Targets compares the medians with what they should be.
 func (r *Results) Targets() []Target {
 	return slices.Concat(r.freshTargets(), r.followTargets(), []Target{
-		below(r.growthTitle(), r.GrowthPercent(), 5, 1),
+		below(r.growthTitle(peer.Sesame), r.GrowthPercent(peer.Sesame), 5, 1),
+		below(r.growthTitle(peer.Follow), r.GrowthPercent(peer.Follow), 2, 1),
 	})
 }
 
@@ -74,13 +75,13 @@ func (r *Results) followTargets() []Target {
 // P99 is a percentile, for LatencyOf.
 func P99(l Latency) time.Duration { return l.P99 }
 
-func (r *Results) growthTitle() string {
+func (r *Results) growthTitle(kind string) string {
 	sizes := r.Sizes()
 	if len(sizes) < 2 {
-		return "growth of the time per request with the table, percent"
+		return kind + ": growth of the time per request with the table, percent"
 	}
-	return fmt.Sprintf("growth of the time per request from %s to %s rows, percent",
-		Thousands(sizes[0]), Thousands(sizes[len(sizes)-1]))
+	return fmt.Sprintf("%s: growth of the time per request from %s to %s rows, percent",
+		kind, Thousands(sizes[0]), Thousands(sizes[len(sizes)-1]))
 }
 
 // What is printed decides, so that a reader finds no 0.90 that is not 0.90.
