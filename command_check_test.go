@@ -143,6 +143,14 @@ var checkCases = []struct {
 		verdicts: map[string]string{"table": "fail"}, want: []string{`"password"`, "columns that it may read"},
 	},
 	{
+		name: "identity without braces", options: "max_age 10m\nidentity {\nX-User username\nX-Name first_name\nX-From gateway\nX-Mail {http.auth.user.email}\n}", store: "columns first_name",
+		verdicts: map[string]string{"identity": "warn warn"},
+		want: []string{
+			"identity X-User has the value username for every user; write {http.auth.user.username} for what is in the user's row",
+			"identity X-Name has the value first_name for every user",
+		},
+	},
+	{
 		name: "no such table", options: "max_age 10m", store: "table accounts_user", status: 1,
 		verdicts: map[string]string{"table": "fail", "connection": "ok", "clock": "ok"}, want: []string{"accounts_user", "table option"},
 	},

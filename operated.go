@@ -65,6 +65,7 @@ func (h *Handler) operated() *operator.Handler {
 		Store:          h.readingStore,
 		Validate:       func() error { _, err := newRequestGate(h, new(tally)); return err },
 		Warnings:       h.cookieWarnings,
+		Constants:      h.constantIdentity(),
 		LogsAssertions: h.Assertion != nil && cmp.Or(h.Assertion.Header, identity.DefaultAssertionHeader) != identity.DefaultAssertionHeader,
 		HasReplicas:    len(h.UserStore.Replicas)+len(h.UserStore.ReplicaFiles) > 0,
 		Sessions:       h.sessionsFor,
@@ -302,6 +303,21 @@ func (h *Handler) cookieWarnings(hosts []string) []operator.Warning {
 			Text:   fmt.Sprintf("session path %s leaves out %s: browsers don't send the cookie to its pages, and no user can log out there", path, reserved),
 			Advice: fmt.Sprintf("set reserved_path %s, and let no matcher keep it away from sesame", below),
 		})
+	}
+	return warnings
+}
+
+// constantIdentity returns identity fields whose value is the name of a placeholder
+// without its braces: the application would take every user for one called "username".
+func (h *Handler) constantIdentity() (warnings []operator.Warning) {
+	columns := append([]string{"id", "username", "email", "groups", "permissions", "is_staff", "is_superuser"}, h.UserStore.Columns.Extra...)
+	for _, header := range h.Identity {
+		if slices.Contains(columns, header.Value) {
+			warnings = append(warnings, operator.Warning{
+				Text:   fmt.Sprintf("identity %s has the value %s for every user", header.Name, header.Value),
+				Advice: fmt.Sprintf("write {http.auth.user.%s} for what is in the user's row", header.Value),
+			})
+		}
 	}
 	return warnings
 }

@@ -298,6 +298,9 @@ func (c *checker) checkSettings() (token.Settings, bool) {
 	for _, warning := range c.Warnings(c.hosts) {
 		c.warn("session", warning.Text, warning.Advice)
 	}
+	for _, warning := range c.Constants {
+		c.warn("identity", warning.Text, warning.Advice)
+	}
 	c.checkStrength(settings)
 	switch {
 	case settings.MaxAge == nil && !settings.OneTime:

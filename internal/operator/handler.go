@@ -45,6 +45,9 @@ type Handler struct {
 	// of these hosts. The handler starts all the same.
 	Warnings func(hosts []string) []Warning
 
+	// Constants are warnings about identity fields that are the same for every user.
+	Constants []Warning
+
 	// AssertionKeys returns the IDs of the keys of assertions, the current key
 	// first, and whether that key is derived from secret_key. It is nil without
 	// assertions.
