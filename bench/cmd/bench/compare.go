@@ -299,10 +299,10 @@ func (c *comparison) measureGrowth(ctx context.Context) error {
 			return err
 		}
 		for _, kind := range []string{peer.Sesame, peer.Follow} {
-			g, err := c.site.StartTable(ctx, kind, table, all)
-			if _, isUnavailable := errors.AsType[peer.Unavailable](err); isUnavailable && kind == peer.Follow {
-				continue
+			if kind == peer.Follow && c.gateway(kind) == nil {
+				continue // it isn't asked for, or can't be run
 			}
+			g, err := c.site.StartTable(ctx, kind, table, all)
 			if err != nil {
 				return errors.Join(err, c.site.Check())
 			}
