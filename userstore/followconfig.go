@@ -97,6 +97,7 @@ func (c *FollowConfig) server(lookups *connector, isOneOfSeveral bool) (*mysql.C
 		cfg.Net, cfg.Addr = lookups.config().Net, lookups.config().Addr
 	}
 	cfg.Params = nil // session variables of lookups
+	cfg.Logger = lookups.log
 	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = lookups.limits.query, lookups.limits.query, lookups.limits.query
 	if err := lookups.source.tls.set(cfg); err != nil {
 		return nil, fmt.Errorf("the TLS options for the server to follow: %w", err)
