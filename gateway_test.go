@@ -33,7 +33,7 @@ const secretKey = "django-insecure-%5j&w#tests-only"
 
 // patience is how long tests wait for what should happen soon. A busy machine takes
 // its time, and a test that passes doesn't wait for all of it.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // gateway is a real Caddy with the module, in this process, behind a real
 // socket. There is one at a time.

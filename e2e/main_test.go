@@ -184,4 +184,4 @@ func comes(holds func() bool) bool {
 
 // patience is how long anything may take. Only a broken or very busy machine
 // gets near.
-const patience = time.Minute
+const patience = 2 * time.Minute

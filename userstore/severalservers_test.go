@@ -166,7 +166,7 @@ func (l *load) use() {
 func (l *load) resumes() (reads, writes time.Duration) {
 	l.t.Helper()
 	began := time.Now()
-	deadline := time.After(60 * time.Second)
+	deadline := time.After(3 * time.Minute)
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
 	for reads == 0 || writes == 0 {

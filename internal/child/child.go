@@ -17,7 +17,7 @@ import (
 // How long a server may take to listen after it was started, and to end after
 // it was asked to. Only a broken or very busy machine takes nearly as long.
 const (
-	startLimit = 60 * time.Second
+	startLimit = 3 * time.Minute
 	stopLimit  = 10 * time.Second
 )
 

@@ -35,7 +35,7 @@ var libraries = []string{"/usr/lib/galera/libgalera_smm.so", "/usr/lib64/galera-
 const systemUser = "mysql"
 
 // syncLimit is how long a node may take to join the cluster.
-const syncLimit = 90 * time.Second
+const syncLimit = 3 * time.Minute
 
 // Cluster is a running cluster.
 type Cluster struct {

@@ -32,7 +32,7 @@ var ErrNotInstalled = errors.New("mariadbd and mariadb-install-db are not instal
 // How long the server may take to answer after it was started, and to end
 // after it was asked to. Only a broken or very busy machine gets near.
 const (
-	startLimit = 60 * time.Second
+	startLimit = 3 * time.Minute
 	stopLimit  = 20 * time.Second
 )
 
