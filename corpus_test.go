@@ -72,7 +72,7 @@ func corpusMounts() []*corpusMount {
 		{name: "forward_auth", requests: 2, site: "SESAME {\noptional\n}\nforward_auth UPSTREAM {\nuri /auth\n" + noKeepalive + "}\nreverse_proxy UPSTREAM"},
 		{
 			name: "intercept", requests: 2, refuses: true,
-			site: "route {\nintercept {\n@refused status 4xx\nhandle_response @refused {\nrequest_header -Upgrade\nreverse_proxy UPSTREAM\n}\n}\nSESAME {\n}\nreverse_proxy UPSTREAM {\n" + noKeepalive + "}\n}",
+			site: "route {\nintercept {\n@refused status 400 401 403 429\nhandle_response @refused {\nrequest_header -Upgrade\nreverse_proxy UPSTREAM\n}\n}\nSESAME {\n}\nreverse_proxy UPSTREAM {\n" + noKeepalive + "}\n}",
 		},
 		{name: "rewrite", requests: 1, site: "rewrite * /index?from={path}&{query}\nSESAME {\noptional\n}\nreverse_proxy UPSTREAM"},
 		{name: "try_files", requests: 1, site: "root * PHPROOT\ntry_files {path} /index.php?p={path}&{query}\nSESAME {\noptional\n}\nreverse_proxy UPSTREAM"},
