@@ -48,7 +48,7 @@ func TestSmallestComparison(t *testing.T) {
 	}
 	out := filepath.Join(t.TempDir(), "results")
 	err = run(t.Context(), []string{
-		"-caddy", self, "-out", out, "-peers", "sesame", "-connections", "4",
+		"-caddy", self, "-out", out, "-peers", "bare_again,sesame", "-connections", "4",
 		"-rounds", "1", "-duration", "1s", "-users", "200", "-rows", "5000",
 		"-parts", "throughput,latency,single,gateways,routing,growth", // callgrind takes a minute
 	})

@@ -40,7 +40,7 @@ func (g *Gateway) verify(ctx context.Context) error {
 		}
 		return nil
 	})
-	if err != nil || g.Name == Bare {
+	if err != nil || g.Name == Bare || g.Name == BareAgain {
 		return err
 	}
 	answer, err := g.send(ctx, client, wrk.Request{Path: "/"})
