@@ -137,13 +137,13 @@ func (d *decoder) report(head binlog.Header, body []byte, isCut bool, feed users
 		return d.heartbeat(head, body)
 	case binlog.MariaCheckpoint:
 		return d.checkpoint(body)
-	case binlog.GTID:
-		id, err := binlog.ParseGTID(body)
+	case binlog.GTID, binlog.TaggedGTID:
+		id, err := binlog.ParseGTID(kind, body)
 		d.visible.transaction(&id)
 		return err
 	case binlog.MariaGTID:
 		return d.mariaGTID(body)
-	case binlog.AnonymousGTID, binlog.TaggedGTID:
+	case binlog.AnonymousGTID:
 		d.visible.transaction(nil)
 		return nil
 	case binlog.XID:

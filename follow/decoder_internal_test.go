@@ -48,8 +48,8 @@ func query(text string) []byte {
 	return append([]byte{0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 'd', 0}, text...)
 }
 
-func gtid(number byte) []byte {
-	return append(append([]byte{0}, []byte(strings.Repeat("s", 16))...), number, 0, 0, 0, 0, 0, 0, 0)
+func gtid(number uint64) []byte {
+	return binary.LittleEndian.AppendUint64(append([]byte{0}, strings.Repeat("s", 16)...), number)
 }
 
 // payload compresses events as binlog_transaction_compression does.
@@ -206,67 +206,5 @@ func TestPositionsBeyond4GiB(t *testing.T) {
 	next := append([]byte{4, 0, 0, 0, 0, 0, 0, 0}, "binlog.000004"...)
 	if err := d.decode(event(binlog.Rotate, 0, next...), false, r); err != nil || r.at != (userstore.LogPosition{File: 4, Offset: 4}) {
 		t.Errorf("it is at %v: %v", r.at, err)
-	}
-}
-
-// TestCommittedOfMySQL has transactions with numbers, of which some are executed.
-func TestCommittedOfMySQL(t *testing.T) {
-	t.Parallel()
-	d, r := newTestDecoder("8.4.2"), new(reports)
-	const source = "73737373-7373-7373-7373-737373737373"
-	transact := func(number byte, end uint32) {
-		for _, e := range [][]byte{event(binlog.GTID, end-30, gtid(number)...), event(binlog.Query, end-20, query("BEGIN")...), event(binlog.XID, end, 1, 2, 3, 4, 5, 6, 7, 8)} {
-			if err := d.decode(e, false, r); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	mustBe := func(missing string, offset uint64) {
-		t.Helper()
-		at, ok, err := d.visible.askNumbers(t.Context(), owning(missing))
-		if err != nil || !ok || at != (userstore.LogPosition{File: 3, Offset: offset}) {
-			t.Errorf("Committed is at %v, %t, %v, and not at %d, if %q isn't executed", at, ok, err, offset, missing)
-		}
-	}
-	mustBe("", 1000)
-	transact(1, 1100)
-	transact(2, 1200)
-	transact(3, 1300)
-	mustBe(source+":1-3", 1000)
-	mustBe(source+":2", 1100)
-	mustBe(source+":3", 1200)
-	mustBe("", 1300)
-	for i := range 2 * separateNumbers {
-		transact(4, uint32(1400+100*i))
-		d.visible.pending[len(d.visible.pending)-1].to.Number = int64(i + 4)
-	}
-	mustBe("", 1300+100*2*separateNumbers)
-	// A transaction without a number.
-	if err := d.decode(event(binlog.AnonymousGTID, 70000, gtid(0)...), false, r); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.decode(event(binlog.XID, 70100, 1, 2, 3, 4, 5, 6, 7, 8), false, r); err != nil {
-		t.Fatal(err)
-	}
-	if _, ok, err := d.visible.ask(t.Context(), owning("")); ok || err != nil {
-		t.Errorf("after a transaction without a number, Committed says %t, %v", ok, err)
-	}
-}
-
-// TestCommittedOfMySQLWaitsForTransactionsBeforeTheStream begins while a transaction
-// that is in the log isn't executed yet.
-func TestCommittedOfMySQLWaitsForTransactionsBeforeTheStream(t *testing.T) {
-	t.Parallel()
-	d := newTestDecoder("8.4.2")
-	v := newVisible(d.server)
-	const owned = "73737373-7373-7373-7373-737373737373:17#9:18#12"
-	if err := v.begin(t.Context(), owning(owned), d.at); err != nil {
-		t.Fatal(err)
-	}
-	if at, ok, err := v.askNumbers(t.Context(), owning("73737373-7373-7373-7373-737373737373:18")); err != nil || !ok || !at.Before(d.at) {
-		t.Errorf("while a transaction isn't executed, Committed is at %v, %t, %v", at, ok, err)
-	}
-	if at, ok, err := v.askNumbers(t.Context(), owning("")); err != nil || !ok || at != d.at {
-		t.Errorf("Committed is at %v, %t, %v", at, ok, err)
 	}
 }

@@ -141,7 +141,8 @@ func addRows(add func(of byte, events ...[]byte)) {
 	}
 }
 
-// addPositions adds files, heartbeats, checkpoints and numbers of transactions.
+// addPositions adds files, heartbeats, checkpoints and numbers of transactions, with tags,
+// too.
 func addPositions(add func(of byte, events ...[]byte)) {
 	at := []byte{4, 0, 0, 0, 0, 0, 0, 0}
 	for _, file := range []string{"binlog.000004", "binlog.000003", "binlog.000005", "other.000004", "binlog", "binlog.x"} {
@@ -155,9 +156,14 @@ func addPositions(add func(of byte, events ...[]byte)) {
 		add(ofMaria, event(binlog.MariaGTID, 0, slices.Concat([]byte{3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, flags, 1, 0, 0, 0, 1, 0}, []byte("a"))...), event(binlog.XAPrepare, 0, 1))
 	}
 	transaction := func(number byte) [][]byte {
-		return [][]byte{event(binlog.GTID, 0, gtid(number)...), event(binlog.Query, 0, query("BEGIN")...), event(binlog.XID, 0, 1)}
+		return [][]byte{event(binlog.GTID, 0, gtid(uint64(number))...), event(binlog.Query, 0, query("BEGIN")...), event(binlog.XID, 0, 1)}
 	}
 	add(0, slices.Concat(transaction(1), transaction(2), transaction(9), [][]byte{event(binlog.AnonymousGTID, 0, gtid(0)...), event(binlog.XID, 0, 1)})...)
+	tagged := slices.Concat([]byte{2, 60, 0, 0, 0, 2}, bytes.Repeat([]byte{2}, 16), []byte{4, 8, 6, 4, 'a', 'b'})
+	for _, end := range []int{0, 1, 2, 8, 20, 24, 26, len(tagged)} {
+		add(0, event(binlog.TaggedGTID, 0, tagged[:end]...), event(binlog.XID, 0, 1))
+	}
+	add(0, event(binlog.TaggedGTID, 0, 2, 60, 0, 0, 0, 6, 0xff, 1, 2, 3, 4, 5, 6, 7, 8))
 	for _, version := range []byte{3, 4} {
 		format := append([]byte{version, 0}, make([]byte, 54)...)
 		lengths := make([]byte, 60)

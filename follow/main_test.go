@@ -76,8 +76,16 @@ func needsServer(t *testing.T) *testmariadb.Server {
 	return shared
 }
 
+// A databaseServer is one of MariaDB or of MySQL.
+type databaseServer interface {
+	DSN(database string) string
+	UserDSN(user, password, database string) string
+	CreateDatabase(name string) error
+	Exec(database string, statements ...string) error
+}
+
 // account is the configuration of a user of a server.
-func account(t *testing.T, server *testmariadb.Server, user, password string) *mysql.Config {
+func account(t *testing.T, server databaseServer, user, password string) *mysql.Config {
 	t.Helper()
 	cfg, err := mysql.ParseDSN(server.UserDSN(user, password, ""))
 	if err != nil {
@@ -88,7 +96,7 @@ func account(t *testing.T, server *testmariadb.Server, user, password string) *m
 
 // database makes a database with tables, in place of one of an earlier run, and returns
 // its name.
-func database(t *testing.T, server *testmariadb.Server, name string, statements ...string) string {
+func database(t *testing.T, server databaseServer, name string, statements ...string) string {
 	t.Helper()
 	exec(t, server, "", "DROP DATABASE IF EXISTS `"+strings.ReplaceAll(name, "`", "``")+"`")
 	if err := server.CreateDatabase(name); err != nil {
@@ -98,7 +106,7 @@ func database(t *testing.T, server *testmariadb.Server, name string, statements 
 	return name
 }
 
-func exec(t *testing.T, server *testmariadb.Server, name string, statements ...string) {
+func exec(t *testing.T, server databaseServer, name string, statements ...string) {
 	t.Helper()
 	if err := server.Exec(name, statements...); err != nil {
 		t.Fatal(err)
@@ -110,7 +118,7 @@ const patience = 60 * time.Second
 
 // sourceOf follows tables of a server as root. Each is a name and its keys, as in
 // "users id".
-func sourceOf(t *testing.T, server *testmariadb.Server, schema string, tables ...string) userstore.FollowSource {
+func sourceOf(t *testing.T, server databaseServer, schema string, tables ...string) userstore.FollowSource {
 	t.Helper()
 	source := userstore.FollowSource{
 		Server:   account(t, server, "root", ""),
@@ -277,7 +285,7 @@ func (f *followed) take(t *testing.T) []string {
 }
 
 // expect makes changes, and compares what is reported, each thing once and sorted.
-func (f *followed) expect(t *testing.T, server *testmariadb.Server, want []string, statements ...string) {
+func (f *followed) expect(t *testing.T, server databaseServer, want []string, statements ...string) {
 	t.Helper()
 	exec(t, server, f.source.Tables[0].Schema, statements...)
 	said := f.take(t)

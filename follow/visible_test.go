@@ -168,7 +168,7 @@ func TestCommittedReachesTheStartOfAQuietServer(t *testing.T) {
 }
 
 // open opens a database of a server until the test ends.
-func open(t *testing.T, server *testmariadb.Server, name string) *sql.DB {
+func open(t *testing.T, server databaseServer, name string) *sql.DB {
 	t.Helper()
 	return openDSN(t, server.DSN(name))
 }

@@ -229,22 +229,3 @@ func ParseHeartbeat(t Type, body []byte) (file string, offset uint64, err error)
 	}
 	return file, offset, nil
 }
-
-// GlobalID is MySQL's GTID of a transaction.
-type GlobalID struct {
-	Source [16]byte
-	Number int64
-}
-
-// ParseGTID reads the body of MySQL's GTID event.
-func ParseGTID(body []byte) (GlobalID, error) {
-	f := fields{rest: body}
-	f.take(1) // flags
-	var id GlobalID
-	copy(id.Source[:], f.take(16))
-	id.Number = int64(f.uint64())
-	if f.short {
-		return GlobalID{}, errShort
-	}
-	return id, nil
-}

@@ -1,6 +1,9 @@
 package binlog
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // fields reads the fields of an event one after the other. Those beyond its end are
 // empty, and set short.
@@ -59,8 +62,20 @@ func (f *fields) bytes() []byte {
 	return f.take(int(length))
 }
 
+// packed reads a number of MySQL's library for serialization: the ones at the low end of
+// the first byte are as many as the bytes that follow it, and the number is above them.
+func (f *fields) packed() uint64 {
+	first := f.uint8()
+	more := bits.TrailingZeros8(^first)
+	rest := f.number(more)
+	if more >= 7 { // the first byte has none of the number
+		return rest
+	}
+	return uint64(first)>>(more+1) | rest<<(7-more)
+}
+
 // isSet reports whether a bit of a bitmap is set.
 func isSet(bitmap []byte, i int) bool { return bitmap[i>>3]&(1<<(i&7)) != 0 }
 
 // bitmapSize is the size of a bitmap.
-func bitmapSize(bits int) int { return (bits + 7) / 8 }
+func bitmapSize(n int) int { return (n + 7) / 8 }
