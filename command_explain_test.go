@@ -216,34 +216,3 @@ func TestExplainCommandNamesUsersAndSites(t *testing.T) {
 		}
 	})
 }
-
-// TestCommandsRecognizeSessionCookies tells a session cookie from a token.
-func TestCommandsRecognizeSessionCookies(t *testing.T) {
-	withMariaDB(t, func(t *testing.T, db *database) {
-		up := startUpstream(t)
-		g := startGateway(t, db, up, site{options: "max_age 10m\nsession\n"})
-		cookie := sessionCookie(t, g.get(t, "/?sesame="+tokenFor(t, alice, withMaxAge(10*time.Minute))))
-		_, value, _ := strings.Cut(cookie, "=")
-		up.take()
-		for _, test := range []struct{ name, options, text, want string }{
-			{"value", "max_age 10m\nsession", value, "certain   session_cookie: it is a session cookie of user 1"},
-			{"name and value", "max_age 10m\nsession", cookie, "certain   session_cookie: it is a session cookie of user 1"},
-			{"of another key", "max_age 10m\nsession\nkey other", value, "likely    session_cookie"},
-			{"where sessions are off", "max_age 10m", value, "likely    session_cookie"},
-		} {
-			t.Run(test.name, func(t *testing.T) {
-				o := newOperator(t, oneSite(test.options, ""), db.dsn)
-				r := o.run(t, "explain", test.text)
-				r.wantStatus(t, 1)
-				wantText(t, r.stdout, test.want)
-				wantText(t, r.stdout, "in its log at DEBUG (session refused)")
-				if strings.Count(r.stdout, "\n") != 3 {
-					t.Errorf("more is said:\n%s", r.stdout)
-				}
-				r = o.run(t, "revoke", test.text)
-				r.wantStatus(t, 1)
-				wantText(t, r.stderr, "session cookie", "--user")
-			})
-		}
-	})
-}

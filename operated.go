@@ -92,6 +92,7 @@ func (h *Handler) operated() *operator.Handler {
 		o.Cached = time.Duration(h.Cache.For)
 	}
 	if h.Session != nil {
+		o.SessionCookie, _ = cookie.New(h.Session.cookie()) // Validate says what is wrong with it
 		o.SessionMaxAge = max(cmp.Or(time.Duration(h.Session.MaxAge), session.DefaultMaxAge), remember(h))
 	}
 	if h.Assertion != nil {

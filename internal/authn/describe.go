@@ -3,9 +3,11 @@ package authn
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddy-sesame/caddy-sesame/django/password"
+	"github.com/caddy-sesame/caddy-sesame/session"
 )
 
 // A Described credential states facts about itself, for operators.
@@ -39,6 +41,35 @@ func (c *DjangoCookie) Describe(err error, _ time.Time) []string {
 		facts = append(facts, "logged in by "+strconv.Quote(data.Backend))
 	}
 	return appendEnd(facts, ends)
+}
+
+// Describe implements Described.
+func (c *SessionCookie) Describe(err error, _ time.Time) []string {
+	p := &c.parsed
+	if p.PrimaryKey().IsZero() {
+		return nil
+	}
+	var facts []string
+	if err != nil {
+		facts = append(facts, "for primary key "+strconv.Quote(p.PrimaryKey().String()))
+	}
+	if site, scope, isKnown := strings.Cut(p.Scope(), "\x00"); isKnown {
+		facts = append(facts, "for the site "+site)
+		if scope != "" {
+			facts = append(facts, "for the scope "+strconv.Quote(scope))
+		}
+	}
+	facts = append(facts, "begun at "+p.Issued().Format(time.RFC3339), "until "+p.Expires().UTC().Format(time.RFC3339))
+	switch p.Length() {
+	case session.Remembered:
+		facts = append(facts, "the user chose to be remembered")
+	case session.Shared:
+		facts = append(facts, "the user chose a shared computer")
+	}
+	if id := p.ID(); !id.IsZero() {
+		facts = append(facts, "its ID is "+id.String())
+	}
+	return facts
 }
 
 // Describe implements Described.

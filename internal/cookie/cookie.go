@@ -113,6 +113,9 @@ func New(cfg Config) (Cookie, error) {
 // Name returns the name without the prefix __Host-.
 func (c *Cookie) Name() string { return c.name }
 
+// Domain returns the domain, which is empty for the host alone.
+func (c *Cookie) Domain() string { return c.domain }
+
 // Take removes the cookie from a request, with the prefix and without, and
 // returns the values of the cookie under the name that Set uses. There should
 // be one value, but without the prefix another site of the domain may have

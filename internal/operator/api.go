@@ -212,6 +212,7 @@ type explainRequest struct {
 	Token   string   `json:"token"`
 	At      string   `json:"at"`
 	Scopes  []string `json:"scopes"`
+	Site    string   `json:"site"`
 	User    userName `json:"user"`
 	By      nameKind `json:"by"`
 	Handler selector `json:"handler"`
@@ -233,7 +234,7 @@ func (a api) serveExplain(w http.ResponseWriter, r *http.Request) error {
 	if err := request.By.validate(); err != nil {
 		return apiError(http.StatusBadRequest, "by: "+err.Error())
 	}
-	q := question{text: request.Token, at: time.Now(), scopes: request.Scopes, others: a.source.running()}
+	q := question{text: request.Token, at: time.Now(), scopes: request.Scopes, site: asciiHost(request.Site), others: a.source.running()}
 	if request.At != "" {
 		var err error
 		if q.at, err = parseTime(request.At, q.at); err != nil {

@@ -37,6 +37,9 @@ type credentialExplanation struct {
 	// Holds are facts about the credential, and about its row.
 	Holds    []string        `json:"holds,omitempty"`
 	Findings []token.Finding `json:"findings"`
+
+	// ScopeUnknown: the verdict depends on the site and the scope, which aren't known.
+	ScopeUnknown bool `json:"scope_unknown,omitempty"`
 }
 
 // write prints the explanation.
@@ -45,7 +48,10 @@ func (e *credentialExplanation) write(w io.Writer, asJSON bool) error {
 		return writeIndented(w, e)
 	}
 	verdict := "valid\n"
-	if !e.isValid() {
+	switch {
+	case e.ScopeUnknown:
+		verdict = fmt.Sprintf("%s: %s\n", e.Verdict, e.Summary)
+	case !e.isValid():
 		verdict = fmt.Sprintf("refused: %s (%s)\n", e.Verdict, e.Summary)
 	}
 	if _, err := io.WriteString(w, verdict); err != nil {
@@ -68,7 +74,10 @@ func (e *credentialExplanation) write(w io.Writer, asJSON bool) error {
 
 func (e *credentialExplanation) isValid() bool { return e.Verdict == verdictValid }
 
-const verdictValid = "valid"
+const (
+	verdictValid   = "valid"
+	verdictUnknown = "unknown"
+)
 
 // sending is a request with a text where a client would send it.
 type sending struct {

@@ -12,7 +12,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sesame/caddy-sesame/session"
-	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -183,71 +182,4 @@ func (r *revocation) endListed(ctx context.Context, user *userstore.User) error 
 func (r *revocation) mentionSessions() {
 	fmt.Fprintln(r.out, "Every gateway with that table rejects it from now on, and ends its open responses with the next check (watch). Neither a replica nor a cache is asked.")
 	r.mentionNodes()
-}
-
-// sessionText is what a text says that is a gateway's session cookie.
-type sessionText struct {
-	parsed session.Parsed // zero if another key has signed it
-}
-
-// readSession reads the session cookie of a gateway, with or without its name in
-// front. ok is false if the text doesn't even have the form of one.
-func (i *issuer) readSession(text string, now time.Time) (read sessionText, ok bool) {
-	value := strings.TrimSpace(text)
-	value = value[strings.LastIndexAny(value, "= ")+1:]
-	if i.Sessions != nil {
-		sessions, err := i.Sessions(i.tokens)
-		if err == nil && sessions != nil {
-			parsed, _ := sessions.Parse(value, "", now) // a rejected session holds its user, too
-			if !parsed.PrimaryKey().IsZero() {
-				return sessionText{parsed}, true
-			}
-		}
-	}
-	return sessionText{}, session.HasForm(value, now)
-}
-
-// certainty says how sure it is that the text is a session.
-func (s *sessionText) certainty() token.Certainty {
-	if s.parsed.PrimaryKey().IsZero() {
-		return token.Likely
-	}
-	return token.Certain
-}
-
-// String describes the cookie to an operator, without its value.
-func (s *sessionText) String() string {
-	p := &s.parsed
-	if p.PrimaryKey().IsZero() {
-		return "it has the form of this module's session cookies, and is no token; another secret_key or another site made it"
-	}
-	text := fmt.Sprintf("it is a session cookie of user %s, not a token; the session began at %s and ends at %s",
-		p.PrimaryKey(), p.Issued().UTC().Format(time.RFC3339), p.Expires().UTC().Format(time.RFC3339))
-	switch p.Length() {
-	case session.Remembered:
-		text += "; the user chose to be remembered"
-	case session.Shared:
-		text += "; the user chose a shared computer"
-	}
-	if id := p.ID(); !id.IsZero() {
-		text += "; its ID is " + id.String()
-	}
-	return text
-}
-
-// describeRow says whether the row of a session with an ID is there.
-func (i *issuer) describeRow(ctx context.Context, parsed *session.Parsed) (string, error) {
-	if i.SessionTable == "" {
-		return "it needs a row in a table, and session has no option table here, so that it is rejected", nil
-	}
-	row, err := i.findSession(ctx, i.SessionTable, parsed.ID())
-	switch {
-	case err != nil:
-		return "", err
-	case row == nil:
-		return i.SessionTable + " has no row with it: the session has ended", nil
-	case row.user.PrimaryKey != parsed.PrimaryKey():
-		return fmt.Sprintf("its row in %s is that of another user: the session has ended", i.SessionTable), nil
-	}
-	return fmt.Sprintf("its row is in %s until %s", i.SessionTable, row.Expires.Format(time.RFC3339)), nil
 }

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -13,8 +14,9 @@ func (m maker) explainCommand() *cobra.Command {
 Says what a token holds, whether the handler accepts it, and if not, why: what
 differs here from where it was made, or what has changed since.
 
-TOKEN is a token, a whole link, or - for stdin, which keeps it out of the list of
-processes. A token is a credential as long as it is valid.
+TOKEN is a token, a whole link, a session cookie, a credential of another scheme
+that the handler has, or - for stdin, which keeps it out of the list of processes.
+A token is a credential as long as it is valid.
 
 The exit status is 0 if the token is valid, 1 if not, and 2 if that couldn't be
 told.
@@ -30,6 +32,7 @@ told.
 	addConfigFlags(cmd)
 	cmd.Flags().String("at", "", "The time at which the token is presented (default: now)")
 	cmd.Flags().StringArrayP("scope", "s", nil, "A scope that it may have been made for; the first is what is expected where the handler's scope is a template")
+	cmd.Flags().String("site", "", "The host that a session cookie is of, where the configuration doesn't name it")
 	cmd.Flags().String("user", "", "Whose token it should be")
 	cmd.Flags().String("by", "", "What that user is named by: pk, username or email (default: whatever fits)")
 	cmd.Flags().Bool("json", false, "Print JSON")
@@ -52,7 +55,7 @@ func runExplain(cmd *command, args []string) (int, error) {
 	}
 	defer t.close()
 	scopes, _ := cmd.Flags().GetStringArray("scope") // it is there
-	q := question{text: g.text, at: at, scopes: scopes, others: t.config.handlers, chosen: t.chosen}
+	q := question{text: g.text, at: at, scopes: scopes, others: t.config.handlers, chosen: t.chosen, site: asciiHost(cmd.text("site"))}
 	if cmd.text("user") != "" {
 		if q.user, err = t.user(cmd); err != nil {
 			return exitUnknown, err
@@ -66,6 +69,8 @@ func runExplain(cmd *command, args []string) (int, error) {
 		return exitUnknown, err
 	}
 	switch {
+	case explanation.credential != nil && explanation.credential.ScopeUnknown:
+		return exitUnknown, errors.New("the verdict needs the site and the scope that the session is for: name the host with --site, and with a template as the handler's scope, the scope with --scope")
 	case explanation.openScope:
 		return exitUnknown, fmt.Errorf("the handler's scope is the template %s, so that it depends on the request whether the token is valid: "+
 			"give the whole link, or the scope with --scope", t.Issues.Scope)

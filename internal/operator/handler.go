@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/django/password"
 	"github.com/caddy-sesame/caddy-sesame/internal/authn"
+	"github.com/caddy-sesame/caddy-sesame/internal/cookie"
 	"github.com/caddy-sesame/caddy-sesame/internal/mail"
 	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
@@ -63,6 +64,9 @@ type Handler struct {
 	// Sessions returns the maker of the session cookies that go with tokens, or nil
 	// without sessions.
 	Sessions func(*token.Tokens) (*session.Sessions, error)
+
+	// SessionCookie is the cookie of these sessions.
+	SessionCookie cookie.Cookie
 
 	// Schemes returns the configured schemes of credentials other than tokens,
 	// sessions of the gateway and passwords. They take the time from now, and the

@@ -20,6 +20,7 @@ type question struct {
 	user   *userstore.User // the user that the token should belong to, or nil
 	chosen *configured
 	others []*configured // handlers with whose settings the token may have been made
+	site   string        // that a session may be for; empty for those of the configuration
 }
 
 // explained is an explanation, and whether it may be wrong because the scope
@@ -62,15 +63,14 @@ func (i *issuer) explain(ctx context.Context, q question) (explained, error) {
 		return explained{}, err
 	}
 	e := explained{Explanation: explanation}
-	if err := i.addSession(ctx, &e, text, q.at); err != nil || e.isAnswered() {
-		return e, err
-	}
-	if e.Reason != 0 && !e.Authentic && !isLink {
-		if e.credential, err = i.explainCredential(ctx, &q); e.credential != nil || err != nil {
+	if e.Reason != 0 && !e.Authentic {
+		if e.credential, err = i.explainOther(ctx, text, isLink, &q); e.credential != nil || err != nil {
 			return e, err
 		}
-		if err := i.addHash(ctx, &e, text, &q); err != nil {
-			return e, err
+		if !isLink {
+			if err := i.addHash(ctx, &e, text, &q); err != nil {
+				return e, err
+			}
 		}
 	}
 	i.addOtherHandler(ctx, &e, text, u, &q)
@@ -84,6 +84,24 @@ func (i *issuer) explain(ctx context.Context, q question) (explained, error) {
 	// A verdict that doesn't depend on the scope is certain without it.
 	e.openScope = openScope && (e.Reason == 0 || e.Reason == token.BadSignature || e.Reason == token.Revoked)
 	return e, nil
+}
+
+// explainOther explains a text that is a credential other than a token, or returns
+// nil.
+func (i *issuer) explainOther(ctx context.Context, text string, isLink bool, q *question) (*credentialExplanation, error) {
+	read, isSession := i.readSession(text, q.at)
+	if read.isSigned() {
+		return i.explainSession(ctx, read, q)
+	}
+	if !isLink {
+		if e, err := i.explainCredential(ctx, q); e != nil || err != nil {
+			return e, err
+		}
+	}
+	if isSession {
+		return read.explainForm(q), nil
+	}
+	return nil, nil
 }
 
 // row looks users up for an explanation.

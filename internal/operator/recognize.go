@@ -18,39 +18,6 @@ const (
 	causeOtherHost    token.Cause = "other_host"
 )
 
-// isAnswered reports whether nothing more is to be found.
-func (e *explained) isAnswered() bool {
-	return len(e.Findings) == 1 && e.Findings[0].Cause == causeSession
-}
-
-// addSession replaces the explanation if the text is a session cookie.
-func (i *issuer) addSession(ctx context.Context, e *explained, text string, now time.Time) error {
-	if e.Reason == 0 || e.Authentic {
-		return nil //nolint:nilerr // a Reason is an error, but this one is explained
-	}
-	read, ok := i.readSession(text, now)
-	if !ok {
-		return nil
-	}
-	what := read.String()
-	const asked = "give the token that the user logged in with; why a gateway rejects the session is in its log at DEBUG (session refused); "
-	remedy := asked + "to end the sessions of a user, call caddy sesame revoke --user"
-	if id := read.parsed.ID(); !id.IsZero() {
-		row, err := i.describeRow(ctx, &read.parsed)
-		if err != nil {
-			return err
-		}
-		what += "; " + row
-		remedy = asked + "to end this session, call caddy sesame revoke --session " + id.String()
-	}
-	reason := token.Malformed
-	e.Explanation = &token.Explanation{
-		Reason: reason, Verdict: reason.String(), Summary: reason.Error(), Length: e.Length,
-		Findings: []token.Finding{{Cause: causeSession, Certainty: read.certainty(), Text: what, Remedy: remedy}},
-	}
-	return nil
-}
-
 // mostOtherHandlers is how many other handlers are asked about a token.
 const mostOtherHandlers = 8
 
