@@ -2,10 +2,12 @@ package sesame_test
 
 import (
 	"encoding/json"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 )
 
@@ -214,5 +216,51 @@ func TestExplainCommandNamesUsersAndSites(t *testing.T) {
 				}
 			})
 		}
+	})
+}
+
+// TestExplainCommandNamesWhatTheGatewayMakes names texts of the gateway's own that
+// are neither tokens nor sessions.
+func TestExplainCommandNamesWhatTheGatewayMakes(t *testing.T) {
+	withMariaDB(t, func(t *testing.T, db *database) {
+		const options = "max_age 10m\nsession\nconfirm always\nassertion {\naudience app\n}"
+		up := startUpstream(t)
+		g := startGateway(t, db, up, site{options: options})
+		made := tokenFor(t, alice, withMaxAge(10*time.Minute))
+		b := newBrowser(g)
+		b.get(t, "/?sesame="+made)
+		page := b.cookies["sesame-confirm"]
+		button := regexp.MustCompile(`sesame_confirm=[A-Za-z0-9_-]+`).FindString(b.last.body)
+		g.get(t, "/", "Authorization", "Bearer "+made)
+		assertion := up.assertionOf(t)
+		tokens, err := token.New(token.Settings{SecretKey: secretKey, Encoding: token.LongPacker, MaxAge: new(10 * time.Minute)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := tokens.Parse(made, token.Expectation{Now: time.Now()})
+		if err != nil || page == "" || button == "" {
+			t.Fatalf("%v; the page's cookie is %q, its button sends %q", err, page, button)
+		}
+		o := newOperator(t, oneSite(options, ""), db.dsn)
+		for _, test := range []struct{ name, text, want string }{
+			{"assertion", assertion, "certain   not_a_token: no token: it is an assertion"},
+			{"field with an assertion", "Authorization: Bearer " + assertion, "certain   not_a_token: no token: it is an assertion"},
+			{"cookie of the page", "Cookie: a=b; __Host-sesame-confirm=" + page, "certain   not_a_token: no token: it is the value of the cookie by which the gateway's pages know"},
+			{"value of that cookie", page, "likely    not_a_token: no token: it is the value of the cookie by which the gateway's pages know"},
+			{"what the button sends", button, "certain   not_a_token: no token: it is what the button"},
+			{"cookie for forms of Django", "csrftoken=0123456789abcdefghijklmnopqrstuv", "certain   not_a_token: no token: it is a CSRF token"},
+			{"ID of a session", session.NewID().String(), "likely    not_a_token: no token: it looks like the ID of a session"},
+			{"fingerprint", parsed.Fingerprint(), "likely    not_a_token: no token: it looks like the fingerprint"},
+			{"mailed code", "7K2M-Q9XD", "likely    not_a_token: no token: it looks like a code"},
+			{"name and password in base64", "YWxpY2U6cGFzc3dvcmQ=", "likely    not_a_token: no token: it looks like a user name and a password"},
+			{"field with a name and a password", "Authorization: Basic YWxpY2U6cGFzc3dvcmQ=", "certain   not_a_token: it is no token of django-sesame; it looks like a user name and a password"},
+		} {
+			r := o.run(t, "explain", test.text)
+			r.wantStatus(t, 1)
+			if lines := strings.Split(r.stdout, "\n"); len(lines) != 4 || !strings.HasPrefix(lines[1], test.want) {
+				t.Errorf("%s: not %q:\n%s", test.name, test.want, r.stdout)
+			}
+		}
+		o.run(t, "explain", made).wantStatus(t, 0)
 	})
 }

@@ -240,6 +240,7 @@ func TestExplainRecognizesOtherKindsOfText(t *testing.T) {
 	tests := []struct{ name, text, want string }{
 		{"JWT", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "JSON Web Token"},
 		{"Bearer and a JWT", "Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "JSON Web Token"},
+		{"Authorization with a JWT", "Authorization: bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "JSON Web Token"},
 		{"Basic", "Basic YWxpY2U6c2VjcmV0", "HTTP Basic"},
 		{"password hash", *user.Password, "password hash"},
 		{"Argon2", "argon2$argon2id$v=19$m=102400,t=2,p=8$c2FsdA$aGFzaA", "password hash"},

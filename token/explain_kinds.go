@@ -16,7 +16,7 @@ type otherKind struct {
 // token could have the same form.
 var otherKinds = []otherKind{
 	// RFC 7519: three parts, the first of which is base64 of {".
-	{regexp.MustCompile(`^(?:[Bb]earer\s+)?eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$`), "a JSON Web Token, which is another kind of token; if it is the application's own, leave bearer out of token_from", Certain},
+	{regexp.MustCompile(`^(?i:(?:authorization:\s*)?(?:bearer\s+)?)eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$`), "a JSON Web Token, which is another kind of token; if it is the application's own, leave bearer out of token_from", Certain},
 	{regexp.MustCompile(`^(?i)(?:authorization:\s*)?basic\s+[A-Za-z0-9+/=]+$`), "a user name and a password of HTTP Basic authentication", Certain},
 	// Django's formats of django.contrib.auth.hashers.
 	{regexp.MustCompile(`^(?:pbkdf2_sha\d+|argon2\w*|bcrypt\w*|scrypt|md5|sha1|\$argon2\w*|\$2[aby])\$`), "a password hash, as the column password of a user holds it", Certain},

@@ -68,6 +68,7 @@ func (i *issuer) explain(ctx context.Context, q question) (explained, error) {
 			return e, err
 		}
 		if !isLink {
+			i.addRecognized(&e, q.text)
 			if err := i.addHash(ctx, &e, text, &q); err != nil {
 				return e, err
 			}
