@@ -43,6 +43,10 @@ func TestEngine(t *testing.T) {
 		t.Parallel()
 		testEngine(t, engine{dsns: []string{dsnOf(t, "")}})
 	})
+	t.Run("MySQL", func(t *testing.T) {
+		t.Parallel()
+		testEngine(t, engine{dsns: []string{newMySQL(t).DSN("")}})
+	})
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
 		dsn, stop, err := testdevmysql.Start("../internal/devmysql", t.TempDir())

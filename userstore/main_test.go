@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/internal/child"
 	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
+	"github.com/caddy-sesame/caddy-sesame/internal/testmysql"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -72,6 +73,20 @@ func newServer(t *testing.T, arguments ...string) *testmariadb.Server {
 	t.Helper()
 	server, err := testmariadb.Start(t.TempDir(), arguments...)
 	if errors.Is(err, testmariadb.ErrNotInstalled) && os.Getenv("CI") == "" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	return server
+}
+
+// newMySQL is a MySQL for one test alone.
+func newMySQL(t *testing.T, arguments ...string) *testmysql.Server {
+	t.Helper()
+	server, err := testmysql.Start(t.TempDir(), arguments...)
+	if errors.Is(err, testmysql.ErrNotInstalled) {
 		t.Skip(err)
 	}
 	if err != nil {

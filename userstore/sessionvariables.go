@@ -44,9 +44,10 @@ func variables(cfg *mysql.Config, limits poolLimits) []variable {
 	add("autocommit", "1")
 
 	// Groups, permissions and revoked tokens come as a list each, which servers
-	// cut at 1024 bytes by default.
+	// cut at 1024 bytes by default. The variable is unsigned: in MySQL 8 and later, the
+	// greatest of an unsigned and a signed number is DECIMAL, which it doesn't take.
 	if _, set := cfg.Params["group_concat_max_len"]; !set {
-		add("group_concat_max_len", "GREATEST(@@SESSION.group_concat_max_len, 1048576)")
+		add("group_concat_max_len", "GREATEST(@@SESSION.group_concat_max_len, CAST(1048576 AS UNSIGNED))")
 	}
 
 	// A last_login that doesn't fit must be an error, never 0000-00-00.
