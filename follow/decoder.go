@@ -25,7 +25,6 @@ type decoder struct {
 	checksum binlog.Checksum
 	isOpen   bool // a transaction has begun
 	changes  bool // it has changed rows that are followed
-	isLate   bool // and may have changed some that queries see after its commit
 	xa       xaTransactions
 
 	followed map[string]map[string]int // tables by schema and name
@@ -147,7 +146,7 @@ func (d *decoder) report(head binlog.Header, body []byte, isCut bool, feed users
 		d.visible.transaction(nil)
 		return nil
 	case binlog.XID:
-		d.changes = d.isLate // otherwise the commit follows the log
+		d.changes = false // that are late: the commit follows the log
 		d.ended()
 		return nil
 	case binlog.XAPrepare:
@@ -188,7 +187,7 @@ func (d *decoder) mariaGTID(body []byte) error {
 // ended notes the end of a transaction.
 func (d *decoder) ended() {
 	d.visible.ended(d.at, d.changes)
-	d.isOpen, d.changes, d.isLate = false, false, false
+	d.isOpen, d.changes = false, false
 }
 
 // changedAll reports that anything may have changed.
@@ -196,7 +195,7 @@ func (d *decoder) changedAll(feed userstore.Feed, isStructure bool, why string) 
 	if isStructure {
 		d.definitions.outdated()
 	}
-	d.changes, d.isLate = true, d.definitions.haveLocks
+	d.changes = true
 	feed.ChangedAll(d.at, isStructure, why)
 }
 
@@ -354,11 +353,10 @@ func (d *decoder) rows(kind binlog.Type, body []byte, isCut bool, feed userstore
 	if err != nil {
 		return err
 	}
-	if rows.IsEmpty() {
-		return nil
-	}
 	table, isKnown := d.tables[rows.TableID]
 	switch {
+	case !isKnown && rows.MayBeEmpty():
+		return nil
 	case !isKnown:
 		d.changedAll(feed, false, "rows of a table that the log doesn't name")
 		return nil

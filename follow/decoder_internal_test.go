@@ -119,6 +119,10 @@ func TestEventsThatOnlyMySQLSends(t *testing.T) {
 		"an image without id":   {[][]byte{event(binlog.TableMap, 1100, usersMap()...), event(binlog.DeleteRowsV2, 1200, append(head(2), 0, 1, 'x')...)}, []string{"table"}},
 		"rows that are cut off": {[][]byte{event(binlog.TableMap, 1100, usersMap()...), event(binlog.DeleteRowsV2, 1200, append(head(3), 0, 1)...)}, []string{"table"}},
 		"rows without a table":  {[][]byte{event(binlog.DeleteRowsV2, 1200, append(head(3), user(5, "ann")...)...)}, []string{"all"}},
+		"a table with the number of none": {[][]byte{
+			event(binlog.TableMap, 1100, append([]byte{0xff, 0xff, 0xff}, usersMap()[3:]...)...),
+			event(binlog.WriteRowsV2, 1200, slices.Concat([]byte{0xff, 0xff, 0xff}, head(3)[3:], user(5, "ann"))...),
+		}, []string{"5"}},
 		"an event without rows": {[][]byte{event(binlog.DeleteRowsV2, 1200, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0, 2, 0, 0)}, nil},
 		"a compressed transaction": {[][]byte{event(binlog.TransactionPayload, 1300, payload(t, event(binlog.Query, 0, query("BEGIN")...),
 			event(binlog.TableMap, 0, usersMap()...), event(binlog.WriteRowsV2, 0, append(head(3), user(9, "z")...)...), event(binlog.XID, 0, 1, 2, 3, 4, 5, 6, 7, 8))...)}, []string{"9"}},

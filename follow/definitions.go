@@ -35,8 +35,6 @@ type keyColumn struct {
 type definition struct {
 	keys []keyColumn
 
-	hasLocks bool // the engine has no transactions
-
 	// precise are the columns with times that have no fractions of a second.
 	precise map[int]bool
 }
@@ -57,9 +55,11 @@ func readDefinitions(ctx context.Context, q querier, s *server, tables []usersto
 	return definitions, nil
 }
 
-// The storage engines whose rows are visible as soon as the log says that their
-// transaction is committed, and don't change in another way.
-var engines = []string{"InnoDB", "Aria", "MyISAM", "MEMORY", "ROCKSDB"}
+// The storage engines with transactions, whose rows are visible as soon as the log says that
+// their transaction is committed, and don't change in another way. Rows of MyISAM and Aria
+// aren't: LOCK TABLES ... WRITE CONCURRENT has rows be invisible until UNLOCK TABLES, which
+// isn't logged. Those of MyISAM are changed by tables of MERGE, too, under their names.
+var engines = []string{"InnoDB", "ROCKSDB"}
 
 func readDefinition(ctx context.Context, q querier, s *server, table userstore.FollowedTable) (*definition, error) {
 	where := " WHERE TABLE_SCHEMA = " + literal(table.Schema) + " AND TABLE_NAME = " + literal(table.Name)
@@ -77,13 +77,12 @@ func readDefinition(ctx context.Context, q querier, s *server, table userstore.F
 	if err := checkTable(table, rows[0]["kind"], rows[0]["engine"]); err != nil {
 		return nil, err
 	}
-	engine := rows[0]["engine"]
 	if rows, err = q.query(ctx, "SELECT COLUMN_NAME AS name, ORDINAL_POSITION AS place, DATA_TYPE AS type, COLUMN_TYPE AS full, "+
 		"CHARACTER_SET_NAME AS charset, CHARACTER_OCTET_LENGTH AS size, DATETIME_PRECISION AS digits, GENERATION_EXPRESSION AS made "+
 		"FROM information_schema.COLUMNS"+where); err != nil {
 		return nil, fmt.Errorf("asking for the columns of %s.%s: %w", table.Schema, table.Name, err)
 	}
-	made := &definition{hasLocks: !hasTransactions(engine), precise: make(map[int]bool)}
+	made := &definition{precise: make(map[int]bool)}
 	byName := make(map[string]keyColumn, len(rows))
 	for _, row := range rows {
 		if isOfTransactions(row) {
@@ -126,13 +125,7 @@ func checkTable(table userstore.FollowedTable, kind, engine string) error {
 			return nil
 		}
 	}
-	return unfollowablef("%s.%s has the storage engine %s, whose rows may change without the binlog: move it to InnoDB", table.Schema, table.Name, engine)
-}
-
-// hasTransactions reports whether an engine's changes are visible when their transaction
-// is committed.
-func hasTransactions(engine string) bool {
-	return strings.EqualFold(engine, "InnoDB") || strings.EqualFold(engine, "ROCKSDB")
+	return unfollowablef("%s.%s has the storage engine %s, and the binlog doesn't tell when queries see a change of its rows: move it to InnoDB", table.Schema, table.Name, engine)
 }
 
 func unfollowablef(format string, args ...any) error {

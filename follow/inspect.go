@@ -197,7 +197,11 @@ func (s *server) grants(cfg *mysql.Config) string {
 // isAnotherReplica reports whether a stream has ended since another one with its ID
 // has begun.
 func isAnotherReplica(err *mysql.MySQLError) bool {
-	return strings.Contains(err.Message, "same server_uuid/server_id") || err.Number == erConnectionKilled
+	return strings.Contains(err.Message, "same server_uuid/server_id") || err.Number == erConnectionKilled || err.Number == erSlaveSameID
 }
 
-const erConnectionKilled = 1927
+// The errors of a stream that MariaDB ends for another one: until 11, and since.
+const (
+	erConnectionKilled = 1927
+	erSlaveSameID      = 4052
+)

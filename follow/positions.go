@@ -28,6 +28,7 @@ type positions struct {
 	source  userstore.FollowSource
 	server  *server
 	visible *visible
+	resets  string // how often RESET had been executed before the stream began
 
 	progress progress
 }
@@ -126,6 +127,25 @@ func (p *positions) Written(ctx context.Context) (userstore.LogPosition, error) 
 	return end.at, p.progress.compare(before, end.at, p.source.Silence)
 }
 
+// SameLog implements userstore.Positions. After RESET MASTER, the stream may wait at the end
+// of the removed log without an error, and the new one may have the same end.
+func (p *positions) SameLog(ctx context.Context) error {
+	resets, err := p.askResets(ctx)
+	if err == nil && resets != p.resets {
+		err = errResets
+	}
+	return err
+}
+
+// askResets asks how often RESET was executed, in any of its forms.
+func (p *positions) askResets(ctx context.Context) (string, error) {
+	counts, err := namesAndValues(ctx, p, `SHOW GLOBAL STATUS LIKE 'Com\_reset'`)
+	if err != nil {
+		return "", fmt.Errorf("asking how often RESET was executed: %w", err)
+	}
+	return counts["Com_reset"], nil
+}
+
 // Committed implements userstore.Positions.
 func (p *positions) Committed(ctx context.Context) (at userstore.LogPosition, ok bool, err error) {
 	return p.visible.ask(ctx, p)
@@ -140,8 +160,9 @@ type progress struct {
 }
 
 var (
-	errReset = errors.New("the end of the binlog is before what was read: the log was reset")
-	errStuck = errors.New("the stream doesn't go on to the end of the binlog: the log was reset, or the server sends only a part of it")
+	errReset  = errors.New("the end of the binlog is before what was read: the log was reset")
+	errResets = errors.New("RESET was executed: the log may have been reset")
+	errStuck  = errors.New("the stream doesn't go on to the end of the binlog: the log was reset, or the server sends only a part of it")
 )
 
 func (p *progress) reached(at userstore.LogPosition) {

@@ -64,7 +64,11 @@ func (s *stream) begin(ctx context.Context) error {
 	if s.id == 0 {
 		s.id = randomID(server.identity.ServerID)
 	}
-	// The position comes first: what changes the definitions after it is in the stream.
+	// A log that is reset from now on isn't the one of the position.
+	if s.positions.resets, err = s.positions.askResets(ctx); err != nil {
+		return err
+	}
+	// The position comes before the definitions: what changes them after it is in the stream.
 	end, err := server.askLogEnd(ctx, s.positions)
 	if err != nil {
 		return err

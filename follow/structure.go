@@ -2,7 +2,6 @@ package follow
 
 import (
 	"bytes"
-	"slices"
 
 	"github.com/caddy-sesame/caddy-sesame/follow/internal/binlog"
 )
@@ -15,15 +14,10 @@ type definitions struct {
 
 	shapes   [][]byte // of the tables, as the log has described them first
 	isOpaque []bool   // the log doesn't describe the table as the server does
-
-	haveLocks bool // changes of some table are visible when its lock ends, see late
 }
 
 func newDefinitions(tables []*definition) *definitions {
-	return &definitions{
-		tables, make([][]byte, len(tables)), make([]bool, len(tables)),
-		slices.ContainsFunc(tables, func(table *definition) bool { return table.hasLocks }),
-	}
+	return &definitions{tables, make([][]byte, len(tables)), make([]bool, len(tables))}
 }
 
 // outdated notes that the tables have changed.

@@ -37,8 +37,6 @@ var tableKinds = []struct {
 		"ALTER TABLE T MODIFY k int AFTER n, ALGORITHM=INSTANT", "ALTER TABLE T ADD COLUMN d int DEFAULT 4 FIRST, ALGORITHM=INSTANT",
 	}, changes: []string{"UPDATE T SET n = n + 1", "UPDATE T SET k = k + 1 WHERE id = 2", "DELETE FROM T WHERE id = 1", "INSERT INTO T (id, k) VALUES (9, 99)"}},
 	{name: "compressed rows", columns: "id int PRIMARY KEY, n int DEFAULT 1, k varchar(40) AS (CONCAT('k', n)) STORED", options: "ROW_FORMAT=COMPRESSED", changes: changesOfKey},
-	{name: "Aria", columns: "id int PRIMARY KEY, n int DEFAULT 1, k varchar(40) AS (CONCAT('k', n)) VIRTUAL", options: "ENGINE=Aria", changes: changesOfKey},
-	{name: "MyISAM", columns: "id int PRIMARY KEY, n int DEFAULT 1, k int AS (n + 10) STORED", options: "ENGINE=MyISAM", changes: changesOfKey},
 }
 
 var changesOfKey = []string{

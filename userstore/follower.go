@@ -134,6 +134,11 @@ type Positions interface {
 	// before the call is before it.
 	Written(ctx context.Context) (LogPosition, error)
 
+	// SameLog returns an error unless the server's log, from when the stream began until
+	// the call, has been the one that the stream is of. Positions don't tell: a log that
+	// was reset, and written to again, may end where the former one did.
+	SameLog(ctx context.Context) error
+
 	// Committed returns a position up to which all changes are visible to queries that
 	// begin after the call. ok is false if the server can't tell.
 	Committed(ctx context.Context) (at LogPosition, ok bool, err error)

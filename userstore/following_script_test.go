@@ -24,6 +24,7 @@ type scriptedLog struct {
 	committed userstore.LogPosition
 	isSilent  bool // the stream doesn't reach what was written
 	cantTell  bool // up to where changes are visible
+	isReset   bool
 	refusal   error
 	streams   int
 	running   int // streams that haven't ended
@@ -95,6 +96,16 @@ func (p *scriptedPositions) Written(context.Context) (userstore.LogPosition, err
 		}
 	}
 	return p.log.end, nil
+}
+
+// SameLog implements userstore.Positions.
+func (p *scriptedPositions) SameLog(context.Context) error {
+	p.log.mu.Lock()
+	defer p.log.mu.Unlock()
+	if p.log.isReset {
+		return errors.New("the log was reset")
+	}
+	return nil
 }
 
 // Committed implements userstore.Positions.

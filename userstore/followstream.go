@@ -309,7 +309,7 @@ func (s *followedStream) renew(positions Positions) {
 	interval := time.NewTicker(s.log.cfg.lease() / leaseQuestions)
 	defer interval.Stop()
 	for {
-		if _, err := s.prove(s.ctx, positions); err != nil {
+		if err := s.prove(positions); err != nil {
 			s.cancel(err)
 			return
 		}
@@ -327,18 +327,34 @@ func (s *followedStream) renew(positions Positions) {
 
 // prove asks for the end of the log. The lease is renewed when the stream has come so
 // far, and counts from before the question.
-func (s *followedStream) prove(ctx context.Context, positions Positions) (kept.Position, error) {
-	limited, cancel := context.WithTimeout(ctx, s.log.timeout)
+func (s *followedStream) prove(positions Positions) error {
+	began := time.Now()
+	end, err := s.askEnd(positions)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.log.timeout)
 	defer cancel()
-	began, before := time.Now(), s.stream.Position()
-	written, err := positions.Written(limited)
-	at := kept.Position(written)
+	// Afterwards, so that the end is that of the same log.
+	if err := positions.SameLog(ctx); err != nil {
+		return fmt.Errorf("asking whether the log is the same: %w", err)
+	}
+	s.stream.WhenReached(end, func() { s.stream.Grant(began) })
+	return nil
+}
+
+// askEnd asks for the end of the log.
+func (s *followedStream) askEnd(positions Positions) (kept.Position, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.log.timeout)
+	defer cancel()
+	before := s.stream.Position()
+	written, err := positions.Written(ctx)
+	end := kept.Position(written)
 	switch {
 	case err != nil:
-		return at, fmt.Errorf("asking for the end of the log: %w", err)
-	case at.Before(before):
-		return at, errBackwards
+		return end, fmt.Errorf("asking for the end of the log: %w", err)
+	case end.Before(before):
+		return end, errBackwards
 	}
-	s.stream.WhenReached(at, func() { s.stream.Grant(began) })
-	return at, nil
+	return end, nil
 }

@@ -49,7 +49,7 @@ func (s *followedStream) isCertain(ctx context.Context) bool {
 // ask asks a question, and has the next be asked if requests wait for it.
 func (s *followedStream) ask(q *endOfLog) {
 	// The question is asked for other requests, too, whatever becomes of the first.
-	at, err := s.prove(s.ctx, s.positions)
+	at, err := s.askEnd(s.positions)
 	if err != nil {
 		s.cancel(err)
 	} else {

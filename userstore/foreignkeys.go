@@ -30,8 +30,12 @@ FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = ? AND 
 	askKeyColumns = `SELECT CONSTRAINT_NAME, COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?`
 )
 
-// loggedEngines are the engines whose changes are in the log as those of the table.
-var loggedEngines = []string{"innodb", "myisam", "aria", "rocksdb"}
+// loggedEngines are the engines whose changes are in the log as those of the table, and are
+// visible to queries when their transaction is committed. Tables of MyISAM may be changed
+// under the name of a table of MERGE. Rows that are added to tables of MyISAM or Aria under
+// LOCK TABLES ... WRITE CONCURRENT are in the log long before queries see them, and no event
+// tells when they do.
+var loggedEngines = []string{"innodb", "rocksdb"}
 
 // lookAtFollowed describes tables to follow as the server has them now. The first is
 // that of users.
@@ -83,7 +87,7 @@ func (l *tableLooker) named(ctx context.Context, name tableName) (tableName, err
 		return name, &Unfollowable{fmt.Errorf("%s is a view, whose changes are not in the log: name the tables themselves, or remove follow", name.sql())}
 	}
 	if !slices.Contains(loggedEngines, strings.ToLower(engine)) {
-		return name, &Unfollowable{fmt.Errorf("table %s has the engine %s, whose changes the log may not have: use InnoDB, or remove follow", name.sql(), engine)}
+		return name, &Unfollowable{fmt.Errorf("table %s has the engine %s, and the log doesn't tell when queries see its changes: use InnoDB, or remove follow", name.sql(), engine)}
 	}
 	return is, nil
 }

@@ -45,11 +45,13 @@ type Rows struct {
 	rest []byte
 }
 
-// noTable is the number of no table, of an event that only ends a statement.
+// noTable is the number of no table, of an event that only ends a statement. A server that
+// has opened 16,777,215 tables gives it to a table, too.
 const noTable = 0xffffff
 
-// IsEmpty reports whether the event has no rows, but ends a statement.
-func (r Rows) IsEmpty() bool { return r.TableID == noTable }
+// MayBeEmpty reports whether the event has no rows, but ends a statement, unless the log
+// names a table with its number.
+func (r Rows) MayBeEmpty() bool { return r.TableID == noTable }
 
 // ParseRows reads the body of an event with rows, but for the rows.
 func ParseRows(t Type, body []byte) (Rows, error) {
