@@ -238,9 +238,11 @@ func (d *decoder) commitPrepared(id binlog.XAName, isNamed bool, feed userstore.
 	if !d.xa.mayHaveChanged(id, isNamed) {
 		return
 	}
-	d.visible.finishing(id, isNamed, d.at)
 	d.changedAll(feed, false, "XA COMMIT")
-	d.changes = false // that are late: whether it is finished is known better
+	if d.server.isMaria {
+		d.visible.finishing(id, isNamed, d.at)
+		d.changes = false // that are late: whether it is finished is known better
+	}
 }
 
 // payload reports what the events of a compressed transaction change.
@@ -250,8 +252,11 @@ func (d *decoder) payload(body []byte, isCut bool, feed userstore.Feed) error {
 		d.ended()
 		return nil
 	}
-	err := binlog.ReadPayload(body, func(head binlog.Header, body []byte) error {
-		return d.report(head, body, false, feed)
+	err := binlog.ReadPayload(body, func(head binlog.Header, body []byte, isCut bool) error {
+		if head.Type == binlog.TransactionPayload {
+			return errors.New("a compressed transaction is in another one")
+		}
+		return d.report(head, body, isCut, feed)
 	})
 	if errors.Is(err, binlog.ErrTooLarge) {
 		d.changedAll(feed, true, "a large transaction")

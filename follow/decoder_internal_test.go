@@ -15,8 +15,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
-// MySQL can't be run here: what only MySQL sends is encoded by these functions, after
-// the documentation of its events.
+// These functions encode events of MySQL as TestLogOfMySQL has them of a server, for what
+// that log doesn't have.
 
 // event is an event with its header, which ends at a place of the log.
 func event(kind binlog.Type, end uint32, body ...byte) []byte {
@@ -126,6 +126,13 @@ func TestEventsThatOnlyMySQLSends(t *testing.T) {
 		"an event without rows": {[][]byte{event(binlog.DeleteRowsV2, 1200, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0, 2, 0, 0)}, nil},
 		"a compressed transaction": {[][]byte{event(binlog.TransactionPayload, 1300, payload(t, event(binlog.Query, 0, query("BEGIN")...),
 			event(binlog.TableMap, 0, usersMap()...), event(binlog.WriteRowsV2, 0, append(head(3), user(9, "z")...)...), event(binlog.XID, 0, 1, 2, 3, 4, 5, 6, 7, 8))...)}, []string{"9"}},
+		"a compressed transaction of other tables that is large": {[][]byte{event(binlog.TransactionPayload, 1300, payload(t, event(binlog.Query, 0, query("BEGIN")...),
+			event(binlog.RowsQuery, 0, make([]byte, 3*binlog.MaxSize/4)...), event(binlog.RowsQuery, 0, make([]byte, 3*binlog.MaxSize/4)...),
+			event(binlog.TableMap, 0, usersMap()...), event(binlog.WriteRowsV2, 0, append(head(3), user(9, "z")...)...), event(binlog.XID, 0, 1, 2, 3, 4, 5, 6, 7, 8))...)}, []string{"9"}},
+		"a compressed transaction with a large row": {[][]byte{event(binlog.TransactionPayload, 1300, payload(t,
+			event(binlog.TableMap, 0, usersMap()...), event(binlog.WriteRowsV2, 0, append(head(3), make([]byte, binlog.MaxSize)...)...), event(binlog.XID, 0, 1, 2, 3, 4, 5, 6, 7, 8))...)}, []string{"table"}},
+		"a compressed transaction that needs much memory": {[][]byte{event(binlog.TransactionPayload, 1300, append([]byte{2, 1, 0, 3, 1, 9, 0},
+			0x28, 0xb5, 0x2f, 0xfd, 0, 17<<3, 1, 0, 0)...)}, []string{"all"}},
 		"an unknown event":             {[][]byte{event(99, 1100, 1, 2, 3)}, []string{"all"}},
 		"an incident":                  {[][]byte{event(26, 1100, 1, 0, 0)}, []string{"all"}},
 		"a statement":                  {[][]byte{event(binlog.Query, 1100, query("UPDATE users SET n = 1")...)}, []string{"all"}},
@@ -167,6 +174,7 @@ func TestEventsThatEndTheStream(t *testing.T) {
 		"a heartbeat of another file":  checked(event(binlog.Heartbeat, 1100, []byte("binlog.000004")...)),
 		"a statement that is cut off":  checked(event(binlog.Query, 1100, 1, 2, 3)),
 		"a payload that is cut off":    checked(event(binlog.TransactionPayload, 1100, 2, 1)),
+		"a payload within another one": checked(event(binlog.TransactionPayload, 1100, payload(t, event(binlog.TransactionPayload, 0, payload(t)...))...)),
 		"an unknown way to compress":   checked(event(binlog.TransactionPayload, 1100, 2, 1, 7, 0, 1)),
 		"a format of another version":  event(binlog.FormatDescription, 0, make([]byte, 120)...),
 		"a table map without a number": checked(event(binlog.TableMap, 1100, 1)),

@@ -9,8 +9,8 @@ import (
 // late are changes that queries may see only some time after the server has told that
 // the log is committed up to them. A transaction that ends with an XID is committed
 // before the server tells so. Others are written to the log first: changes of tables, and
-// a transaction that changes also a table of Aria or MyISAM. No answer of a server tells when queries see them. (XA COMMIT is written first, too, but
-// see finishing.)
+// a transaction that changes also a table of Aria or MyISAM. No answer of a server tells
+// when queries see them. (MariaDB writes XA COMMIT first, too, but see finishing.)
 //
 // They are believed to be visible after the server has answered questions for settled.
 // What happens between two questions is counted only for longestStep, since a frozen

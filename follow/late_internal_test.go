@@ -57,22 +57,27 @@ func TestTransactionsThatAreCommittedAfterTheLog(t *testing.T) {
 	gtid, alone := event(binlog.MariaGTID, 1050, append(make([]byte, 12), 0, 0, 0, 0, 0, 0, 0)...), event(binlog.MariaGTID, 1050, append(make([]byte, 12), 1, 0, 0, 0, 0, 0, 0)...)
 	text, xid := event(binlog.Query, 1200, query("UPDATE users SET n = 1")...), event(binlog.XID, 1300, 1, 2, 3, 4, 5, 6, 7, 8)
 	for _, test := range []struct {
-		name   string
-		isLate bool
-		events [][]byte
+		name            string
+		isMySQL, isLate bool
+		events          [][]byte
 	}{
-		{"with an XID", false, [][]byte{begin, users, row, xid}},
-		{"of a statement, with an XID", false, [][]byte{gtid, text, xid}},
-		{"of a statement, without one", true, [][]byte{gtid, text, commit}},
-		{"of a statement alone", true, [][]byte{alone, event(binlog.Query, 1300, query("TRUNCATE users")...)}},
-		{"without one", true, [][]byte{begin, users, row, commit}},
-		{"of another table", false, [][]byte{begin, others, row, commit}},
-		{"of nothing", false, [][]byte{begin, commit}},
-		{"a prepared one", false, [][]byte{begin, users, row, event(binlog.XAPrepare, 1300, make([]byte, 20)...)}},
-		{"XA COMMIT", false, [][]byte{event(binlog.Query, 1300, query("XA COMMIT X'61',X'',1")...)}},
-		{"a statement", true, [][]byte{event(binlog.Query, 1300, query("UPDATE users SET n = 1")...)}},
+		{"with an XID", false, false, [][]byte{begin, users, row, xid}},
+		{"of a statement, with an XID", false, false, [][]byte{gtid, text, xid}},
+		{"of a statement, without one", false, true, [][]byte{gtid, text, commit}},
+		{"of a statement alone", false, true, [][]byte{alone, event(binlog.Query, 1300, query("TRUNCATE users")...)}},
+		{"without one", false, true, [][]byte{begin, users, row, commit}},
+		{"of another table", false, false, [][]byte{begin, others, row, commit}},
+		{"of nothing", false, false, [][]byte{begin, commit}},
+		{"a prepared one", false, false, [][]byte{begin, users, row, event(binlog.XAPrepare, 1300, make([]byte, 20)...)}},
+		{"XA COMMIT", false, false, [][]byte{event(binlog.Query, 1300, query("XA COMMIT X'61',X'',1")...)}},
+		{"XA COMMIT of MySQL", true, true, [][]byte{event(binlog.Query, 1300, query("XA COMMIT X'61',X'',1")...)}},
+		{"a statement", false, true, [][]byte{event(binlog.Query, 1300, query("UPDATE users SET n = 1")...)}},
 	} {
-		d, r := newTestDecoder("10.11.6-MariaDB"), new(reports)
+		version := "10.11.6-MariaDB"
+		if test.isMySQL {
+			version = "9.7.4"
+		}
+		d, r := newTestDecoder(version), new(reports)
 		before := len(d.visible.late.spans)
 		for _, e := range test.events {
 			if err := d.decode(e, false, r); err != nil {

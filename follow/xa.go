@@ -60,7 +60,9 @@ func (x *xaTransactions) mayHaveChanged(id binlog.XAName, isNamed bool) bool {
 
 // finishing is a prepared transaction whose commit is in the log, but may not be visible
 // yet. The server doesn't commit it in the order of the log, as it does others: its
-// storage engine has it do that afterwards.
+// storage engine has it do that afterwards. (MySQL 9.7 commits it before it is in
+// gtid_executed, and doesn't tell accounts without XA_RECOVER_ADMIN which transactions are
+// prepared. So there it counts as late.)
 type finishing struct {
 	id      binlog.XAName
 	isNamed bool
@@ -70,14 +72,9 @@ type finishing struct {
 
 // finishing notes that a prepared transaction is being committed.
 func (v *visible) finishing(id binlog.XAName, isNamed bool, at userstore.LogPosition) {
-	of := &finishing{id: id, isNamed: isNamed, at: at}
-	if v.byNumber {
-		// MySQL doesn't tell accounts without XA_RECOVER_ADMIN.
-		of.until = time.Now().Add(settled)
-	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.unfinished = append(v.unfinished, of)
+	v.unfinished = append(v.unfinished, &finishing{id: id, isNamed: isNamed, at: at})
 }
 
 // beginFinishing notes the transactions that MariaDB may be committing when the stream
@@ -98,20 +95,15 @@ func (v *visible) finished(ctx context.Context, q querier) error {
 	if len(asked) == 0 {
 		return nil
 	}
-	var prepared map[binlog.XAName]bool
-	if !v.byNumber {
-		var err error
-		if prepared, err = askPrepared(ctx, q); err != nil {
-			return err
-		}
+	prepared, err := askPrepared(ctx, q)
+	if err != nil {
+		return err
 	}
 	now := time.Now()
 	isFinished := func(of *finishing) bool {
 		switch {
 		case !of.until.IsZero() && !now.Before(of.until):
 			return true
-		case v.byNumber:
-			return false
 		case !of.isNamed:
 			return len(prepared) == 0
 		}

@@ -46,40 +46,56 @@ func unzip(zipped []byte) ([]byte, error) {
 	return plain.Bytes(), nil
 }
 
-// ReadPayload calls use with each event that a transaction payload of MySQL 8 holds.
-// Those have no checksum.
-func ReadPayload(body []byte, use func(Header, []byte) error) error {
+// ReadPayload calls use with each event that a transaction payload of MySQL 8 holds, in
+// memory that doesn't grow with the transaction. Of an event that is larger than MaxSize,
+// only the beginning is passed. The events have no checksum, and are valid until use
+// returns.
+func ReadPayload(body []byte, use func(head Header, body []byte, isCut bool) error) error {
 	plain, err := openPayload(body)
 	if err != nil {
 		return err
 	}
 	defer plain.Close()
-	limited := &io.LimitedReader{R: plain, N: MaxSize}
+	var event bytes.Buffer
 	for {
 		var head [HeaderSize]byte
-		switch _, err := io.ReadFull(limited, head[:]); {
-		case limited.N == 0:
-			return ErrTooLarge
+		switch _, err := io.ReadFull(plain, head[:]); {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return fmt.Errorf("decompressing it: %w", err)
+			return undecompressed(err)
 		}
 		h, err := ParseHeader(head[:])
 		if err != nil {
 			return err
 		}
-		if h.Size > MaxSize {
-			return ErrTooLarge
+		const kept = 1 << 20 // of the buffer, after a large event
+		if event.Cap() > kept {
+			event = bytes.Buffer{}
 		}
-		var event bytes.Buffer
-		if _, err := io.CopyN(&event, limited, int64(h.Size-HeaderSize)); err != nil {
-			return fmt.Errorf("decompressing it: %w", err)
+		event.Reset()
+		size := int64(h.Size - HeaderSize)
+		keep := min(size, MaxSize)
+		if _, err := io.CopyN(&event, plain, keep); err != nil {
+			return undecompressed(err)
 		}
-		if err := use(h, event.Bytes()); err != nil {
+		if _, err := io.CopyN(io.Discard, plain, size-keep); err != nil {
+			return undecompressed(err)
+		}
+		if err := use(h, event.Bytes(), keep < size); err != nil {
 			return err
 		}
 	}
+}
+
+// undecompressed is the error for what can't be decompressed. MySQL compresses large
+// transactions with a window of up to 128 MiB, if binlog_transaction_compression_level_zstd
+// is above 20.
+func undecompressed(err error) error {
+	if errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+		return ErrTooLarge
+	}
+	return fmt.Errorf("decompressing it: %w", err)
 }
 
 // openPayload reads the fields before the events, and decompresses those.
@@ -112,7 +128,7 @@ func openPayload(body []byte) (io.ReadCloser, error) {
 	case withZSTD:
 		decoder, err := zstd.NewReader(bytes.NewReader(f.rest), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(MaxSize))
 		if err != nil {
-			return nil, fmt.Errorf("decompressing it: %w", err)
+			return nil, undecompressed(err)
 		}
 		return decoder.IOReadCloser(), nil
 	default:
