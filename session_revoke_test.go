@@ -38,14 +38,14 @@ func TestOperatorEndsASession(t *testing.T) {
 		wantText(t, r.stdout, "No session in sesame_session has the ID "+list[1][0])
 
 		o.stdin = laptop.cookies["sesame"] + "\n"
-		explained := o.run(t, "explain", "-")
-		explained.wantStatus(t, 1)
-		wantText(t, explained.stdout, "it is a session cookie of user 1", "its ID is "+list[0][0], "its row is in sesame_session until ", "remedy: give the token that the user logged in with; ", "to end this session, call caddy sesame revoke --session "+list[0][0])
+		explained := o.run(t, "explain", "-", "--site", "127.0.0.1")
+		explained.wantStatus(t, 0)
+		wantText(t, explained.stdout, `session: of "alice" (primary key 1)`, "its ID is "+list[0][0], "its row is in sesame_session until ", "to end it, call caddy sesame revoke --session "+list[0][0])
 		ended := o.run(t, "revoke", "-")
 		ended.wantStatus(t, 0)
 		wantText(t, ended.stdout, "Ended the session "+list[0][0], "Firefox on Linux")
 		laptop.get(t, "/").wantStatus(t, http.StatusUnauthorized)
-		gone := o.run(t, "explain", "-")
+		gone := o.run(t, "explain", "-", "--site", "127.0.0.1")
 		gone.wantStatus(t, 1)
 		wantText(t, gone.stdout, "sesame_session has no row with it: the session has ended")
 		for _, said := range []result{r, explained, ended, gone} {

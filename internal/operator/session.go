@@ -290,7 +290,7 @@ func (i *issuer) describeRow(ctx context.Context, parsed *session.Parsed) (strin
 	case row.user.PrimaryKey != parsed.PrimaryKey():
 		return fmt.Sprintf("its row in %s is that of another user: the session has ended", i.SessionTable), nil
 	}
-	return fmt.Sprintf("its row is in %s until %s", i.SessionTable, row.Expires.Format(time.RFC3339)), nil
+	return fmt.Sprintf("its row is in %s until %s (to end it, call caddy sesame revoke --session %s)", i.SessionTable, row.Expires.Format(time.RFC3339), parsed.ID()), nil
 }
 
 // sessionRemedies are the remedies for the reasons of sessions.
