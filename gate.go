@@ -127,7 +127,7 @@ func (g builder) provision(ctx caddy.Context) error {
 	if err := g.provisionSettings(); err != nil {
 		return err
 	}
-	g.warnAboutCookie(ctx)
+	g.warn(ctx)
 	if app := accesslog.HTTPApp(ctx); app != nil {
 		// Not by ctx.OnCancel: ctx is a copy, whose functions are never called.
 		unregister := g.sources.Register(app)

@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"internal/authn", "internal/authservice", "internal/emaillink", "internal/loginurl", "internal/repost"},
 	{"internal/accesslog", "internal/claim", "internal/cookie", "internal/hashing", "internal/health", "internal/identity", "internal/limit", "internal/mail", "internal/page", "internal/place", "internal/require", "internal/scope", "internal/watch", "django/settings"},
 	{"session", "userstore", "internal/claim/rawuri", "internal/origin", "internal/seal"},
-	{"token", "internal/base64url", "internal/directive", "internal/secret", "internal/strictjson"},
+	{"token", "internal/base64url", "internal/directive", "internal/placeholders", "internal/secret", "internal/strictjson"},
 	{"internal/device", "internal/kept", "internal/loglimit", "internal/nearest", "internal/setting", "internal/version"},
 }
 

@@ -22,6 +22,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/identity"
 	"github.com/caddy-sesame/caddy-sesame/internal/operator"
 	"github.com/caddy-sesame/caddy-sesame/internal/place"
+	"github.com/caddy-sesame/caddy-sesame/internal/placeholders"
+	"github.com/caddy-sesame/caddy-sesame/internal/scope"
 	"github.com/caddy-sesame/caddy-sesame/internal/secret"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/session"
@@ -66,6 +68,7 @@ func (h *Handler) operated() *operator.Handler {
 		Validate:       func() error { _, err := newRequestGate(h, new(tally)); return err },
 		Warnings:       h.cookieWarnings,
 		Constants:      h.constantIdentity(),
+		Placeholders:   placeholderWarnings(h),
 		LogsAssertions: h.Assertion != nil && cmp.Or(h.Assertion.Header, identity.DefaultAssertionHeader) != identity.DefaultAssertionHeader,
 		HasReplicas:    len(h.UserStore.Replicas)+len(h.UserStore.ReplicaFiles) > 0,
 		Sessions:       h.sessionsFor,
@@ -323,6 +326,52 @@ func (h *Handler) constantIdentity() (warnings []operator.Warning) {
 	return warnings
 }
 
+// replacedOptions are the options whose placeholders are replaced, as FindUnreplaced
+// names them.
+var replacedOptions = []string{
+	"secret_key", "secret_key_fallbacks", "key", "scope", "identity.value", "assertion.audience", "assertion.issuer", "assertion.claims.name", "assertion.claims.value", "assertion.keys",
+	"login.email_link.mail.smtp", "login.email_link.mail.from", "login.email_link.base_url", "api_token.signing_key", "api_token.verifying_key", "pages.help_url",
+	"userstore.dsn", "userstore.more_dsns", "userstore.dsn_file", "userstore.more_dsn_files", "userstore.replicas", "userstore.replica_files",
+	"userstore.tls_ca", "userstore.tls_cert", "userstore.tls_key", "userstore.follow.dsn", "userstore.follow.dsn_file",
+}
+
+// placeholderWarnings returns which placeholders may have no value, and which aren't
+// replaced.
+func placeholderWarnings(h *Handler) (warnings []operator.Warning) {
+	add := func(option, name string) {
+		meant, isForeign := placeholders.Foreign(name)
+		if !isForeign {
+			return
+		}
+		w := operator.Warning{
+			Text:   fmt.Sprintf("%s: {%s} isn't a placeholder of Caddy's own, and is empty unless a directive such as map, or another module, sets it before sesame", option, name),
+			Advice: "check its name, and the order of the directives",
+		}
+		if meant != "" {
+			w.Advice = fmt.Sprintf("if you mean {%s}, write that", meant)
+		}
+		warnings = append(warnings, w)
+	}
+	if template, err := scope.Parse(h.Scope); err == nil {
+		for _, name := range template.Placeholders() {
+			add("scope", name)
+		}
+	}
+	for _, header := range h.Identity {
+		for _, name := range identity.PlaceholdersIn(header.Value) {
+			add("identity "+header.Name, name)
+		}
+	}
+	unreplaced, _ := placeholders.FindUnreplaced(h, func(option string) bool { return slices.Contains(replacedOptions, option) }) // a configuration that was read from JSON
+	for _, u := range unreplaced {
+		warnings = append(warnings, operator.Warning{
+			Text:   fmt.Sprintf("%s: {%s} is used as it stands, as this option has no placeholders", strings.ReplaceAll(u.Option, ".", " "), u.Name),
+			Advice: "write the value itself; in a Caddyfile, {$NAME} is replaced by an environment variable when the file is read",
+		})
+	}
+	return warnings
+}
+
 // warningsOf are warnings about a cookie, as commands know them.
 func warningsOf(warnings []cookie.Warning) (all []operator.Warning) {
 	for _, w := range warnings {
@@ -331,14 +380,14 @@ func warningsOf(warnings []cookie.Warning) (all []operator.Warning) {
 	return all
 }
 
-// warnAboutCookie logs the warnings when the handler starts, as far as its sites
+// warn logs the warnings when the handler starts, as far as its sites
 // are known.
-func (g builder) warnAboutCookie(ctx caddy.Context) {
+func (g builder) warn(ctx caddy.Context) {
 	var hosts []string
 	if g.config.Source != "" {
 		hosts = place.Sites(accesslog.HTTPApp(ctx), g.config.Source)
 	}
-	for _, warning := range g.config.cookieWarnings(hosts) {
+	for _, warning := range append(g.config.cookieWarnings(hosts), placeholderWarnings(g.config)...) {
 		g.logger.Warn(warning.Text, zap.String("advice", warning.Advice))
 	}
 }

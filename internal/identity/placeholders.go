@@ -2,15 +2,11 @@ package identity
 
 import (
 	"fmt"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	"github.com/caddy-sesame/caddy-sesame/internal/nearest"
+	"github.com/caddy-sesame/caddy-sesame/internal/placeholders"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -49,17 +45,17 @@ func (c Columns) check(column string) error {
 	if slices.ContainsFunc(names, same) {
 		return nil
 	}
-	placeholder := "{" + Placeholder + column + "}"
+	written := "{" + Placeholder + column + "}"
 	if strings.EqualFold(column, "password") || strings.EqualFold(column, c.Store.Columns.Password) {
-		return fmt.Errorf("%s: the password's hash is never passed on; remove the placeholder", placeholder)
+		return fmt.Errorf("%s: the password's hash is never passed on; remove the placeholder", written)
 	}
 	if column == groupsColumn || column == permissionsColumn {
-		return fmt.Errorf("%s: the store doesn't read them; add %s to userstore", placeholder, column)
+		return fmt.Errorf("%s: the store doesn't read them; add %s to userstore", written, column)
 	}
 	if near := nearest.Name(column, names); near != "" {
-		return fmt.Errorf("%s: the store reads no column %q; did you mean {%s%s}? If not, name it in columns of userstore", placeholder, column, Placeholder, near)
+		return fmt.Errorf("%s: the store reads no column %q; did you mean {%s%s}? If not, name it in columns of userstore", written, column, Placeholder, near)
 	}
-	return fmt.Errorf("%s: the store reads no column %q; name it in columns of userstore", placeholder, column)
+	return fmt.Errorf("%s: the store reads no column %q; name it in columns of userstore", written, column)
 }
 
 // checkPlaceholder rejects a placeholder in the value of a header field that
@@ -70,16 +66,10 @@ func (c Columns) checkPlaceholder(name string) error {
 	if column, ok := strings.CutPrefix(name, Placeholder); ok {
 		return c.check(column)
 	}
-	namespace, _, _ := strings.Cut(name, ".")
-	switch {
-	case strings.HasPrefix(name, "http.request."):
-		return checkRequestPlaceholder(name)
-	case namespace == "system" || namespace == "time":
-		if _, known := caddy.NewReplacer().Get(name); !known {
-			return fmt.Errorf("{%s}: Caddy knows no such placeholder", name)
-		}
-		return nil
-	case namespace == "env", namespace == "file", strings.HasPrefix(name, "http.vars."), strings.HasPrefix(name, "http.regexp."):
+	if err := placeholders.Check(name); err != nil {
+		return err
+	}
+	if _, isForeign := placeholders.Foreign(name); !isForeign && !strings.HasPrefix(name, "http.auth.") {
 		return nil
 	}
 	var meant []string
@@ -96,33 +86,4 @@ func (c Columns) checkPlaceholder(name string) error {
 		return fmt.Errorf("{%s}: there is no such placeholder; did you mean {%s}?", name, near)
 	}
 	return nil
-}
-
-// requestPlaceholders are Caddy's placeholders for parts of a request, for
-// suggestions.
-var requestPlaceholders = []string{
-	"http.request.host", "http.request.hostport", "http.request.port", "http.request.method", "http.request.proto", "http.request.scheme",
-	"http.request.uri", "http.request.uri.path", "http.request.uri.query", "http.request.uri.path.file", "http.request.uri.path.dir",
-	"http.request.orig_uri", "http.request.orig_uri.path", "http.request.orig_uri.query", "http.request.orig_method",
-	"http.request.remote", "http.request.remote.host", "http.request.remote.port", "http.request.uuid",
-	"http.request.local", "http.request.local.host", "http.request.local.port", "http.request.duration",
-}
-
-// checkRequestPlaceholder has Caddy evaluate a placeholder for a part of a
-// request.
-func checkRequestPlaceholder(name string) error {
-	if strings.HasPrefix(name, "http.request.tls.") || strings.HasPrefix(name, "http.request.local") || slices.Contains(requestPlaceholders, name) || strings.HasPrefix(name, "http.request.body") {
-		return nil // some need a connection, or a body
-	}
-	r := &http.Request{Method: http.MethodGet, URL: &url.URL{Scheme: "http", Path: "/"}, Host: "localhost", Header: make(http.Header), RemoteAddr: "127.0.0.1:80"}
-	repl := caddy.NewReplacer()
-	caddyhttp.PrepareRequest(r, repl, nil, nil)
-	if _, known := repl.Get(name); known {
-		return nil
-	}
-	hint := ""
-	if near := nearest.Name(name, requestPlaceholders); near != "" {
-		hint = "; did you mean {" + near + "}?"
-	}
-	return fmt.Errorf("{%s}: Caddy knows no such placeholder%s", name, hint)
 }

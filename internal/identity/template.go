@@ -54,6 +54,16 @@ func parseTemplate(value string) template {
 	return t
 }
 
+// PlaceholdersIn returns the names of the placeholders in a value.
+func PlaceholdersIn(value string) (names []string) {
+	for _, part := range parseTemplate(value).parts {
+		if part.placeholder != "" {
+			names = append(names, part.placeholder)
+		}
+	}
+	return names
+}
+
 // placeholderAt returns the name of the placeholder that a text begins with.
 // It begins with a letter, and contains no character that only JSON has within
 // braces.

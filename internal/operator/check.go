@@ -301,6 +301,9 @@ func (c *checker) checkSettings() (token.Settings, bool) {
 	for _, warning := range c.Constants {
 		c.warn("identity", warning.Text, warning.Advice)
 	}
+	for _, warning := range c.Placeholders {
+		c.warn("placeholders", warning.Text, warning.Advice)
+	}
 	c.checkStrength(settings)
 	switch {
 	case settings.MaxAge == nil && !settings.OneTime:

@@ -49,6 +49,10 @@ type Handler struct {
 	// Constants are warnings about identity fields that are the same for every user.
 	Constants []Warning
 
+	// Placeholders are warnings about placeholders that have no value, or aren't
+	// replaced.
+	Placeholders []Warning
+
 	// AssertionKeys returns the IDs of the keys of assertions, the current key
 	// first, and whether that key is derived from secret_key. It is nil without
 	// assertions.

@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-sesame/caddy-sesame/internal/placeholders"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 )
 
@@ -40,6 +41,9 @@ func checkHelpURL(helpURL string) error {
 		return setting.Errorf("help_url", "help_url %q: a brace of a placeholder is missing: write it as in https://app.example.com/links?next={http.request.uri}", helpURL)
 	}
 	for key := range placeholdersIn(parameters) {
+		if err := placeholders.Check(key); err != nil {
+			return setting.Errorf("help_url", "help_url %q: %w", helpURL, err)
+		}
 		if !isForHelp(key) {
 			return setting.Errorf("help_url", "help_url %q: {%s} may hold a credential, or is unknown: "+
 				"use those of the URL, such as {http.request.uri}, {http.request.host} and variables ({http.vars.*})", helpURL, key)

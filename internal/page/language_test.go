@@ -25,8 +25,8 @@ func formsOf(l *Language) map[string]int {
 	return forms
 }
 
-// placeholders are those of a text, sorted.
-func placeholders(text string) []string {
+// placeholdersOf are those of a text, sorted.
+func placeholdersOf(text string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(regexp.MustCompile(`\{\w*\}`).FindAllString(text, -1))))
 }
 
@@ -59,7 +59,7 @@ func TestLanguagesHaveEveryText(t *testing.T) {
 				if !ok {
 					pattern = inEnglish["other"]
 				}
-				got, want := placeholders(text), placeholders(pattern)
+				got, want := placeholdersOf(text), placeholdersOf(pattern)
 				isOneNumber := slices.Contains([]string{"zero", "one", "two"}, form) && !isSeveral(l, form)
 				if isOneNumber && !slices.Contains(got, "{n}") {
 					want = slices.DeleteFunc(want, func(name string) bool { return name == "{n}" })

@@ -122,6 +122,15 @@ func (t *Template) prepare(literals []string) error {
 // IsFixed reports whether all requests have the same scope.
 func (t *Template) IsFixed() bool { return len(t.placeholders) == 0 }
 
+// Placeholders returns the names of the placeholders.
+func (t *Template) Placeholders() []string {
+	names := make([]string, len(t.placeholders))
+	for i, p := range t.placeholders {
+		names[i] = p.key
+	}
+	return names
+}
+
 // Of returns the scope of a request that Caddy handles. The error is a
 // *Rejection for a target that servers read in different ways, and
 // token.NoScope if the template evaluates to an empty scope: that would be the
@@ -137,10 +146,25 @@ func (t *Template) Of(r *http.Request) (string, error) {
 	}
 	scope, err := t.fill(r)
 	if err == nil && scope == "" {
-		err = token.NoScope
+		err = t.empty()
 	}
 	return scope, err
 }
+
+// Empty is the error for a request for which the template comes out empty. It wraps
+// token.NoScope.
+type Empty struct{ template string }
+
+// Error names the template.
+func (e *Empty) Error() string {
+	return "the request has no scope, because no placeholder of " + e.template + " has a value for it: check their names, and that what sets them comes before sesame"
+}
+
+// Unwrap is token.NoScope.
+func (e *Empty) Unwrap() error { return token.NoScope }
+
+// empty returns an Empty.
+func (t *Template) empty() error { return &Empty{t.text} }
 
 // fill replaces the placeholders.
 func (t *Template) fill(r *http.Request) (string, error) {
