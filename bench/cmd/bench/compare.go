@@ -62,7 +62,7 @@ func compare(ctx context.Context, o options) error {
 		return err
 	}
 	defer application.process.Stop()
-	c.site.Upstream = application.address
+	c.site.Upstream, c.runner.Application = application.address, application.process.PID()
 	if err := c.startPeers(ctx); err != nil {
 		return err
 	}

@@ -18,6 +18,8 @@ type Runner struct {
 	Settings results.Settings
 	Wrk      *wrk.Tool
 	Database *users.Database
+	// Application is the process ID of what is behind all gateways.
+	Application int
 	// Say tells the user who waits what is being done.
 	Say func(format string, args ...any)
 }

@@ -13,21 +13,10 @@ import (
 )
 
 // Throughput measures all gateways, in rounds, with each number of connections.
-// The bare one is measured right before and right after each of the others: a
-// machine that others share is another one half a minute later.
+// The bare one takes turns with each of the others: a machine that others share is
+// another one some seconds later.
 func (r *Runner) Throughput(ctx context.Context, gateways []*peer.Gateway) ([]results.Throughput, error) {
-	var bare *peer.Gateway
-	var others []*peer.Gateway
-	for _, g := range gateways {
-		if g.Name == peer.Bare {
-			bare = g
-		} else {
-			others = append(others, g)
-		}
-	}
-	if len(others) == 0 {
-		others = gateways
-	}
+	bare, others := withoutBare(gateways)
 	var all []results.Throughput
 	for round := range r.Settings.Rounds {
 		for _, connections := range r.Settings.Connections {
@@ -49,23 +38,59 @@ func (r *Runner) Throughput(ctx context.Context, gateways []*peer.Gateway) ([]re
 	return all, nil
 }
 
-// besideBare measures a gateway, and the bare one before and after it, for a
-// third as long each time.
+// withoutBare parts the bare gateway from the others that are to be compared with it.
+// Alone it is compared with itself.
+func withoutBare(gateways []*peer.Gateway) (bare *peer.Gateway, others []*peer.Gateway) {
+	for _, g := range gateways {
+		if g.Name == peer.Bare {
+			bare = g
+		} else {
+			others = append(others, g)
+		}
+	}
+	if len(others) == 0 {
+		others = gateways
+	}
+	return bare, others
+}
+
+// besideBare measures a gateway and the bare one in turns, and begins and ends with
+// the bare one.
 func (r *Runner) besideBare(ctx context.Context, bare, g *peer.Gateway, connections int) (beside, measured results.Throughput, err error) {
-	short := max(r.durationFor(g)/3, time.Second).Truncate(time.Second)
-	before, err := r.throughput(ctx, bare, connections, short)
-	if err != nil {
+	turn := r.turnOf(g)
+	if beside, err = r.throughput(ctx, bare, connections, time.Second); err != nil {
 		return beside, measured, err
 	}
-	if measured, err = r.throughput(ctx, g, connections, r.durationFor(g)); err != nil {
-		return beside, measured, err
+	for range r.durationFor(g) / turn {
+		if err := r.addThroughput(ctx, &measured, g, connections, turn); err != nil {
+			return beside, measured, err
+		}
+		if err := r.addThroughput(ctx, &beside, bare, connections, time.Second); err != nil {
+			return beside, measured, err
+		}
 	}
-	if beside, err = r.throughput(ctx, bare, connections, short); err != nil {
-		return beside, measured, err
-	}
-	beside.Add(before)
 	beside.Beside = g.Name
 	return beside, measured, nil
+}
+
+// turnOf is how long a gateway is measured before it is the bare one's turn: a second,
+// or all the time where each turn would first need some seconds of other load.
+func (r *Runner) turnOf(g *peer.Gateway) time.Duration {
+	if g.Slow || g.Warm || g.Beside != nil {
+		return r.durationFor(g)
+	}
+	return min(time.Second, r.durationFor(g))
+}
+
+// addThroughput measures a gateway once more.
+func (r *Runner) addThroughput(ctx context.Context, sum *results.Throughput, g *peer.Gateway, connections int, duration time.Duration) error {
+	measured, err := r.throughput(ctx, g, connections, duration)
+	if err != nil {
+		return err
+	}
+	measured.Add(*sum)
+	*sum = measured
+	return nil
 }
 
 // besideFor is how long other load is on a gateway before it is measured: what the
@@ -114,7 +139,11 @@ func (r *Runner) throughput(ctx context.Context, g *peer.Gateway, connections in
 		GatewayCPU:  after.gateway - before.gateway,
 		DatabaseCPU: after.database - before.database,
 		BackendCPU:  after.backend - before.backend,
-		Resident:    after.memory.Resident, Peak: after.memory.Peak,
+
+		ApplicationCPU: after.application - before.application,
+		LoadCPU:        answered.CPU,
+
+		Resident: after.memory.Resident, Peak: after.memory.Peak,
 		Questions: counted.Questions, Executed: counted.Executed, PagesRead: counted.PagesRead,
 		Hits: after.hits.Since(before.hits).Kept,
 	}, nil
@@ -122,10 +151,11 @@ func (r *Runner) throughput(ctx context.Context, g *peer.Gateway, connections in
 
 // usage is what was used up to a moment.
 type usage struct {
-	gateway, database, backend time.Duration // CPU time
-	memory                     peer.Memory
-	counters                   users.Counters
-	hits                       peer.Hits
+	gateway, database, backend, application time.Duration // CPU time
+
+	memory   peer.Memory
+	counters users.Counters
+	hits     peer.Hits
 }
 
 func (r *Runner) used(ctx context.Context, g *peer.Gateway) (usage, error) {
@@ -145,6 +175,9 @@ func (r *Runner) used(ctx context.Context, g *peer.Gateway) (usage, error) {
 		return u, err
 	}
 	if u.database, err = peer.CPUTime(r.Database.PID()); err != nil {
+		return u, err
+	}
+	if u.application, err = peer.CPUTime(r.Application); err != nil {
 		return u, err
 	}
 	if u.memory, err = peer.MemoryOf(pids); err != nil {

@@ -115,10 +115,10 @@ func writeMachine(b *strings.Builder, r *results.Results) {
 
 func writeTargets(b *strings.Builder, r *results.Results) {
 	b.WriteString("## Targets\n\n")
-	t := newTable("Median over all rounds", "Target", "Measured (min..max)", "")
-	t.left[3] = true
+	t := newTable("Median over all rounds", "Target", "Measured (min..max)", "by CPU time", "")
+	t.left[4] = true
 	for _, target := range r.Targets() {
-		t.add(target.What, target.Want, target.Measured.Format(target.Decimals), target.Verdict())
+		t.add(target.What, target.Want, target.Measured.Format(target.Decimals), target.ByCPU.Format(target.Decimals), target.Verdict())
 	}
 	t.write(b)
 }
@@ -156,8 +156,8 @@ func digits(ratio float64) int {
 
 func writeCosts(b *strings.Builder, r *results.Results) {
 	n := r.Settings.Reference()
-	fmt.Fprintf(b, "## CPU, memory and queries\n\nAt %d connections. CPU is in seconds for 10,000 requests, memory in MiB. *Kept rows* is the part of requests that a kept row answered, *all CPU* that of gateway, database and Django.\n\n", n)
-	t := newTable("Peer", "gateway CPU", "database CPU", "Django CPU", "memory", "at most", "memory over bare", "queries per request", "kept rows", "all CPU over bare")
+	fmt.Fprintf(b, "## CPU, memory and queries\n\nAt %d connections. CPU is in seconds for 10,000 requests, memory in MiB. *Kept rows* is the part of requests that a kept row answered, *by CPU time* how many requests a second of CPU time is enough for, of all processes, over bare's: that is what is left of the throughput where all CPUs are busy.\n\n", n)
+	t := newTable("Peer", "gateway CPU", "database CPU", "Django CPU", "application CPU", "load CPU", "memory", "at most", "memory over bare", "queries per request", "kept rows", "by CPU time")
 	for _, p := range r.Peers {
 		if r.PerSecond(p.Name, n).N == 0 {
 			continue
@@ -165,8 +165,11 @@ func writeCosts(b *strings.Builder, r *results.Results) {
 		gateway := r.CPU(p.Name, n, func(t results.Throughput) time.Duration { return t.GatewayCPU })
 		database := r.CPU(p.Name, n, func(t results.Throughput) time.Duration { return t.DatabaseCPU })
 		backend := r.CPU(p.Name, n, func(t results.Throughput) time.Duration { return t.BackendCPU })
+		application := r.CPU(p.Name, n, func(t results.Throughput) time.Duration { return t.ApplicationCPU })
+		load := r.CPU(p.Name, n, func(t results.Throughput) time.Duration { return t.LoadCPU })
 		t.add(p.Title,
 			fmt.Sprintf("%.2f", gateway.Median), fmt.Sprintf("%.2f", database.Median), fmt.Sprintf("%.2f", backend.Median),
+			fmt.Sprintf("%.2f", application.Median), fmt.Sprintf("%.2f", load.Median),
 			fmt.Sprintf("%.1f", r.Resident(p.Name, n).Median), fmt.Sprintf("%.1f", r.Peak(p.Name)),
 			r.ResidentOver(p.Name, peer.Bare, n).Format(1), r.QueriesPerRequest(p.Name, n).Format(4),
 			r.HitsPerRequest(p.Name, n).Format(3), r.CPURatio(p.Name, peer.Bare, n).Format(2))

@@ -92,11 +92,13 @@ type Throughput struct {
 	P50         time.Duration `json:"p50"`
 	P99         time.Duration `json:"p99"`
 
-	// CPU time in all, of the gateway, of the database, and of what else the
-	// gateway asks.
-	GatewayCPU  time.Duration `json:"gateway_cpu"`
-	DatabaseCPU time.Duration `json:"database_cpu"`
-	BackendCPU  time.Duration `json:"backend_cpu"`
+	// CPU time in all, of the gateway, of the database, of what else the gateway
+	// asks, of the application, and of the load generator.
+	GatewayCPU     time.Duration `json:"gateway_cpu"`
+	DatabaseCPU    time.Duration `json:"database_cpu"`
+	BackendCPU     time.Duration `json:"backend_cpu"`
+	ApplicationCPU time.Duration `json:"application_cpu"`
+	LoadCPU        time.Duration `json:"load_cpu"`
 
 	// The gateway's memory afterwards, and the most that it has had.
 	Resident int64 `json:"resident"`
@@ -111,12 +113,18 @@ type Throughput struct {
 	Hits int64 `json:"hits"`
 }
 
+// CPU is the CPU time of all processes.
+func (t Throughput) CPU() time.Duration {
+	return t.GatewayCPU + t.DatabaseCPU + t.BackendCPU + t.ApplicationCPU + t.LoadCPU
+}
+
 // PerSecond is how many requests were answered in a second.
 func (t Throughput) PerSecond() float64 { return float64(t.Requests) / t.Duration.Seconds() }
 
 // Latency is one measurement at a fixed rate of requests.
 type Latency struct {
 	Peer     string        `json:"peer"`
+	Beside   string        `json:"beside,omitempty"` // the peer right before which this was measured, to be compared with it
 	Round    int           `json:"round"`
 	Rate     int           `json:"rate"` // requests per second
 	Requests int           `json:"requests"`

@@ -126,13 +126,35 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-func TestCPURatioIsPerRequest(t *testing.T) {
+func TestCPURatioIsOfAllProcesses(t *testing.T) {
 	t.Parallel()
 	sesame := measured("sesame", 64, 0, 5_000)
-	sesame.DatabaseCPU = 100 * time.Millisecond
+	sesame.DatabaseCPU, sesame.BackendCPU = 100*time.Millisecond, 50*time.Millisecond
+	sesame.ApplicationCPU, sesame.LoadCPU = 200*time.Millisecond, 150*time.Millisecond
 	r := &Results{Throughput: []Throughput{measured("bare", 64, 0, 10_000), sesame}}
-	if got := r.CPURatio("sesame", "bare", 64).Median; got < 2.39 || got > 2.41 {
-		t.Errorf("the ratio is %v, want 2.4", got)
+	if got := r.CPURatio("sesame", "bare", 64).Median; got != 0.25 {
+		t.Errorf("the ratio is %v, want 0.25", got) // 5,000 a second of CPU time, and 20,000
+	}
+	cheaper := measured("password", 64, 0, 5_000)
+	r.Throughput = append(r.Throughput, cheaper)
+	if got := r.CPUQuotient("password", "sesame", "bare", 64).Median; got != 2 {
+		t.Errorf("the quotient is %v, want 2", got)
+	}
+}
+
+// TestTargetIsMetByCPUTime has a machine on which other work took half of the time
+// from one of two equal gateways.
+func TestTargetIsMetByCPUTime(t *testing.T) {
+	t.Parallel()
+	disturbed := measured("follow", 64, 0, 5_000)
+	disturbed.GatewayCPU /= 2
+	r := &Results{Throughput: []Throughput{measured("bare", 64, 0, 10_000), disturbed}}
+	verdicts := map[string]bool{}
+	for _, target := range r.Targets() {
+		verdicts[target.Verdict()] = true
+	}
+	if !verdicts["met by CPU time"] {
+		t.Errorf("the verdicts are %v", verdicts)
 	}
 }
 

@@ -27,9 +27,12 @@ func (t *Throughput) Add(earlier Throughput) {
 	t.GatewayCPU += earlier.GatewayCPU
 	t.DatabaseCPU += earlier.DatabaseCPU
 	t.BackendCPU += earlier.BackendCPU
+	t.ApplicationCPU += earlier.ApplicationCPU
+	t.LoadCPU += earlier.LoadCPU
 	t.Questions += earlier.Questions
 	t.Executed += earlier.Executed
 	t.PagesRead += earlier.PagesRead
+	t.Hits += earlier.Hits
 	t.Peak = max(t.Peak, earlier.Peak)
 }
 
@@ -120,13 +123,22 @@ func (r *Results) HitsPerRequest(peer string, connections int) stats.Spread {
 	}))
 }
 
-// CPURatio is the CPU time of all processes but the load generator for a request,
-// over that of another peer in the same round.
+// CPURatio is how many requests a second of CPU time is enough for, over that with
+// another peer in the same round. The time is that of all processes, the load generator
+// included. So the ratio is that of requests per second where all CPUs are busy, and
+// other work on the machine changes it less.
 func (r *Results) CPURatio(peer, base string, connections int) stats.Spread {
-	perRequest := func(t Throughput) float64 {
-		return (t.GatewayCPU + t.DatabaseCPU + t.BackendCPU).Seconds() / float64(t.Requests)
-	}
-	return stats.Of(stats.Ratios(r.throughput(peer, connections, perRequest), r.beside(peer, base, connections, perRequest)))
+	return stats.Of(r.cpuRatios(peer, base, connections))
+}
+
+// CPUQuotient is what Quotient is, of CPURatio.
+func (r *Results) CPUQuotient(peer, other, bare string, connections int) stats.Spread {
+	return stats.Of(stats.Ratios(r.cpuRatios(peer, bare, connections), r.cpuRatios(other, bare, connections)))
+}
+
+func (r *Results) cpuRatios(peer, base string, connections int) []float64 {
+	perSecond := func(t Throughput) float64 { return float64(t.Requests) / t.CPU().Seconds() }
+	return stats.Ratios(r.throughput(peer, connections, perSecond), r.beside(peer, base, connections, perSecond))
 }
 
 // perInstruction has the instructions per request of each round.
@@ -162,9 +174,13 @@ func (r *Results) OfGateways(peer, policy string, gateways int, value func(Gatew
 
 // latency returns a percentile of each round, in milliseconds.
 func (r *Results) latency(peer string, percentile func(Latency) time.Duration) []float64 {
+	return r.latencies(func(l Latency) bool { return l.Peer == peer }, percentile)
+}
+
+func (r *Results) latencies(isMeant func(Latency) bool, percentile func(Latency) time.Duration) []float64 {
 	var values []float64
 	for _, l := range r.Latency {
-		if l.Peer == peer {
+		if isMeant(l) {
 			values = append(values, stats.Milliseconds(percentile(l)))
 		}
 	}
@@ -176,9 +192,14 @@ func (r *Results) LatencyOf(peer string, percentile func(Latency) time.Duration)
 	return stats.Of(r.latency(peer, percentile))
 }
 
-// LatencyRatio is that over another peer's of the same round.
+// LatencyRatio is that over another peer's of the same round: what was measured beside
+// it, or else all there is.
 func (r *Results) LatencyRatio(peer, base string, percentile func(Latency) time.Duration) stats.Spread {
-	return stats.Of(stats.Ratios(r.latency(peer, percentile), r.latency(base, percentile)))
+	beside := r.latencies(func(l Latency) bool { return l.Peer == base && l.Beside == peer }, percentile)
+	if beside == nil {
+		beside = r.latency(base, percentile)
+	}
+	return stats.Of(stats.Ratios(r.latency(peer, percentile), beside))
 }
 
 // AddedPerSelect is the latency that authentication adds to a request, over

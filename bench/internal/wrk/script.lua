@@ -2,11 +2,11 @@
 -- line at the end what was measured. A line of the file is a path, a tab and a
 -- header field.
 
-local threads = 0
+local threads = {}
 
 function setup(thread)
-	thread:set("id", threads)
-	threads = threads + 1
+	thread:set("id", #threads)
+	threads[#threads + 1] = thread
 end
 
 function init(args)
@@ -21,6 +21,7 @@ function init(args)
 	end
 	-- Each thread begins at another place.
 	at = math.floor(#requests * id / tonumber(args[2]))
+	ready = os.clock()
 end
 
 function request()
@@ -30,8 +31,13 @@ end
 
 function done(summary, latency, _)
 	local e = summary.errors
+	-- CPU time of the process, without that for reading the file.
+	local ready = 0
+	for _, thread in ipairs(threads) do
+		ready = math.max(ready, thread:get("ready"))
+	end
 	io.write(string.format(
-		"result: requests=%d bytes=%d microseconds=%d status=%d connect=%d read=%d write=%d timeout=%d p50=%d p90=%d p99=%d\n",
-		summary.requests, summary.bytes, summary.duration, e.status, e.connect, e.read, e.write, e.timeout,
+		"result: requests=%d bytes=%d microseconds=%d cpu=%d status=%d connect=%d read=%d write=%d timeout=%d p50=%d p90=%d p99=%d\n",
+		summary.requests, summary.bytes, summary.duration, (os.clock() - ready) * 1e6, e.status, e.connect, e.read, e.write, e.timeout,
 		latency:percentile(50), latency:percentile(90), latency:percentile(99)))
 end

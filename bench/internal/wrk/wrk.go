@@ -90,6 +90,7 @@ type Result struct {
 	Requests int64
 	Bytes    int64
 	Duration time.Duration
+	CPU      time.Duration // of wrk itself, once it has read its requests
 	Failures
 	P50, P90, P99 time.Duration
 }
@@ -142,9 +143,9 @@ func parse(out string) (Result, error) {
 		return Result{}, errors.New("there is no result")
 	}
 	var r Result
-	var microseconds, p50, p90, p99 int64
+	var microseconds, cpu, p50, p90, p99 int64
 	fields := map[string]*int64{
-		"requests": &r.Requests, "bytes": &r.Bytes, "microseconds": &microseconds,
+		"requests": &r.Requests, "bytes": &r.Bytes, "microseconds": &microseconds, "cpu": &cpu,
 		"status": &r.Status, "connect": &r.Connect, "read": &r.Read, "write": &r.Write, "timeout": &r.Timeout,
 		"p50": &p50, "p90": &p90, "p99": &p99,
 	}
@@ -166,7 +167,7 @@ func parse(out string) (Result, error) {
 	if r.Requests == 0 || microseconds == 0 {
 		return Result{}, errors.New("no request was answered")
 	}
-	r.Duration = time.Duration(microseconds) * time.Microsecond
+	r.Duration, r.CPU = time.Duration(microseconds)*time.Microsecond, time.Duration(cpu)*time.Microsecond
 	r.P50, r.P90, r.P99 = time.Duration(p50)*time.Microsecond, time.Duration(p90)*time.Microsecond, time.Duration(p99)*time.Microsecond
 	return r, nil
 }

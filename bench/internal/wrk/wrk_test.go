@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-const goodLine = "result: requests=41000 bytes=50000000 microseconds=4000000 status=0 connect=0 read=0 write=0 timeout=0 p50=700 p90=1100 p99=2500\n"
+const goodLine = "result: requests=41000 bytes=50000000 microseconds=4000000 cpu=900000 status=0 connect=0 read=0 write=0 timeout=0 p50=700 p90=1100 p99=2500\n"
 
 func TestParse(t *testing.T) {
 	t.Parallel()
@@ -21,7 +21,7 @@ func TestParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Result{
-		Requests: 41000, Bytes: 50000000, Duration: 4 * time.Second,
+		Requests: 41000, Bytes: 50000000, Duration: 4 * time.Second, CPU: 900 * time.Millisecond,
 		P50: 700 * time.Microsecond, P90: 1100 * time.Microsecond, P99: 2500 * time.Microsecond,
 	}
 	if got != want {
