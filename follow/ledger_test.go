@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -48,7 +49,11 @@ var ledgerChanges = []string{
 // restore has all users' tokens be accepted again.
 func (l *ledgered) restore(t *testing.T) {
 	t.Helper()
-	exec(t, l.server, "gateway", fmt.Sprintf("REPLACE INTO auth_user (id, username, password) SELECT seq, CONCAT('user', seq), 'p' FROM seq_1_to_%d", ledgerUsers))
+	rows := make([]string, ledgerUsers)
+	for i := range rows {
+		rows[i] = fmt.Sprintf("(%d, 'user%d', 'p')", i+1, i+1)
+	}
+	exec(t, l.server, "gateway", "REPLACE INTO auth_user (id, username, password) VALUES "+strings.Join(rows, ", "))
 	l.awaitAll(t, http.StatusOK)
 	l.began, l.trying, l.changed = time.Now(), make([]atomic.Bool, ledgerUsers), make([]atomic.Int64, ledgerUsers)
 	l.delays = nil
@@ -178,14 +183,21 @@ func (l *ledgered) run(t *testing.T, happens func(t *testing.T)) {
 }
 
 // TestChangedUsersAreRejected has a ledger of changes while requests go on through a real
-// Caddy with three sites, which share a stream.
+// Caddy with three sites, which share a stream. There is one Caddy in a process.
 func TestChangedUsersAreRejected(t *testing.T) {
-	l := &ledgered{sites: startSitesWith(t, ledgerLease.String())}
+	t.Run("MariaDB", func(t *testing.T) { changeLedgered(t, startServer(t)) })
+	t.Run("MySQL", func(t *testing.T) { changeLedgered(t, needsMySQL(t)) })
+}
+
+// changeLedgered changes all users of a server in each of some situations.
+func changeLedgered(t *testing.T, server databaseServer) {
+	t.Helper()
+	l := &ledgered{sites: startSitesWith(t, server, ledgerLease.String())}
 	l.db = open(t, l.server, "gateway")
 	for user := range ledgerUsers {
 		l.tokens = append(l.tokens, tokenOf(t, int64(user+1), "p"))
 	}
-	exec(t, l.server, "", "CREATE DATABASE busy", "CREATE TABLE busy.t (a int) ENGINE=InnoDB")
+	makeBusy(t, l.server)
 	for _, test := range []struct {
 		name, follow string
 		happens      func(t *testing.T)
@@ -230,7 +242,7 @@ func (l *ledgered) busy(t *testing.T, times int) {
 	tick := time.NewTicker(time.Second / 5)
 	defer tick.Stop()
 	for range times {
-		if _, err := l.db.Exec("BEGIN NOT ATOMIC FOR i IN 1..1000 DO INSERT INTO busy.t VALUES (i); END FOR; END"); err != nil {
+		if _, err := l.db.Exec("CALL busy.`change`(1000)"); err != nil {
 			t.Error(err)
 		}
 		<-tick.C

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/follow"
 	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
+	"github.com/caddy-sesame/caddy-sesame/internal/testmysql"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -40,6 +42,16 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	sharedMySQL.dir = filepath.Join(dir, "mysql")
+	if err := os.Mkdir(sharedMySQL.dir, 0o700); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	defer func() {
+		if sharedMySQL.server != nil {
+			sharedMySQL.server.Stop()
+		}
+	}()
 	shared, err = testmariadb.Start(dir, testmariadb.PrimaryOptions...)
 	switch {
 	case errors.Is(err, testmariadb.ErrNotInstalled) && os.Getenv("CI") == "":
@@ -67,6 +79,47 @@ func startServer(t *testing.T, options ...string) *testmariadb.Server {
 	return server
 }
 
+// optionsOfMySQL are those of a server that is followed.
+var optionsOfMySQL = []string{"--server-id=1", "--log-bin=binlog", "--gtid-mode=ON", "--enforce-gtid-consistency=ON"}
+
+// startMySQL runs a server of the test's own, with a binlog, GTIDs and further options.
+func startMySQL(t *testing.T, options ...string) *testmysql.Server {
+	t.Helper()
+	server, err := testmysql.Start(t.TempDir(), slices.Concat(optionsOfMySQL, options)...)
+	if errors.Is(err, testmysql.ErrNotInstalled) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	return server
+}
+
+// sharedMySQL is a server for tests that change only databases of their own. It is started
+// when a test needs it.
+var sharedMySQL struct {
+	once   sync.Once
+	dir    string
+	server *testmysql.Server
+	err    error
+}
+
+// needsMySQL returns the shared MySQL.
+func needsMySQL(t *testing.T) *testmysql.Server {
+	t.Helper()
+	sharedMySQL.once.Do(func() {
+		sharedMySQL.server, sharedMySQL.err = testmysql.Start(sharedMySQL.dir, slices.Concat(optionsOfMySQL, []string{"--log-bin-trust-function-creators=ON"})...)
+	})
+	if errors.Is(sharedMySQL.err, testmysql.ErrNotInstalled) {
+		t.Skip(sharedMySQL.err)
+	}
+	if sharedMySQL.err != nil {
+		t.Fatal(sharedMySQL.err)
+	}
+	return sharedMySQL.server
+}
+
 // needsServer returns the shared server.
 func needsServer(t *testing.T) *testmariadb.Server {
 	t.Helper()
@@ -78,10 +131,15 @@ func needsServer(t *testing.T) *testmariadb.Server {
 
 // A databaseServer is one of MariaDB or of MySQL.
 type databaseServer interface {
+	Addr() string
 	DSN(database string) string
 	UserDSN(user, password, database string) string
 	CreateDatabase(name string) error
 	Exec(database string, statements ...string) error
+	Freeze() error
+	Thaw()
+	Stop()
+	Restart(arguments ...string) error
 }
 
 // account is the configuration of a user of a server.

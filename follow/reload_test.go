@@ -17,13 +17,12 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 
-	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
 // sites is a real Caddy with several sites before one database.
 type sites struct {
-	server  *testmariadb.Server
+	server  databaseServer
 	db      *sql.DB // of its administrator
 	address string
 	logFile string
@@ -91,17 +90,16 @@ func (s *sites) site(host, store, follow string) string {
 // startSites runs the sites until the test ends.
 func startSites(t *testing.T) *sites {
 	t.Helper()
-	return startSitesWith(t, "1m")
+	return startSitesWith(t, startServer(t), "1m")
 }
 
-// startSitesWith is startSites with a lease.
-func startSitesWith(t *testing.T, lease string) *sites {
+// startSitesWith is startSites with a server and a lease.
+func startSitesWith(t *testing.T, server databaseServer, lease string) *sites {
 	t.Helper()
-	server := startServer(t)
 	name := database(t, server, "gateway", djangoUsers,
 		"INSERT INTO auth_user (id, username, password) VALUES (1, 'ann', 'p')",
 		"CREATE USER sesame IDENTIFIED BY 'sesame'", "GRANT SELECT ON gateway.auth_user TO sesame",
-		"CREATE USER sesame_follow IDENTIFIED BY 'follow'", "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO sesame_follow",
+		"CREATE USER sesame_follow IDENTIFIED BY 'follow'", "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO sesame_follow",
 		"GRANT REFERENCES ON gateway.* TO sesame_follow")
 	s := &sites{
 		server: server, db: open(t, server, ""), logFile: filepath.Join(t.TempDir(), "caddy.log"),

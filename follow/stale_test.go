@@ -14,7 +14,6 @@ import (
 
 	"github.com/caddy-sesame/caddy-sesame/follow"
 	"github.com/caddy-sesame/caddy-sesame/internal/faultproxy"
-	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -51,7 +50,7 @@ func (l *ledger) least(row int, at time.Time) int {
 // staleness is a user store that follows a server behind a proxy, with a program that
 // changes rows all the time, and lookups that are judged by when that was.
 type staleness struct {
-	server    *testmariadb.Server
+	server    databaseServer
 	proxy     *faultproxy.Proxy
 	following *userstore.Following
 	users     userstore.Finder
@@ -68,10 +67,11 @@ const (
 	staleLease = 500 * time.Millisecond
 )
 
-func newStaleness(t *testing.T) *staleness {
+func newStaleness(t *testing.T, server databaseServer) *staleness {
 	t.Helper()
-	s := &staleness{server: startServer(t, "--max-binlog-size=1M"), ledger: ledger{rows: make([][]commit, staleUsers)}}
-	name := database(t, s.server, "stale", staleTable, "CREATE TABLE many (id int PRIMARY KEY, note varchar(100))")
+	s := &staleness{server: server, ledger: ledger{rows: make([][]commit, staleUsers)}}
+	name := database(t, s.server, "stale", staleTable, "CREATE TABLE many (id int PRIMARY KEY, note varchar(100))",
+		"CREATE TABLE digits (n int)", "INSERT INTO digits VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)")
 	for row := range staleUsers {
 		exec(t, s.server, name, fmt.Sprintf("INSERT INTO auth_user (id, username, password) VALUES (%d, 'user%d', '0')", row, row))
 	}
@@ -160,11 +160,65 @@ func (s *staleness) current(t *testing.T) {
 	}
 }
 
+// fault is what breaks the network or the server, and what ends that.
+type fault struct {
+	name       string
+	begin, end func() error
+}
+
+// networkFaults are those that are the same for all servers.
+func (s *staleness) networkFaults() []fault {
+	pass := func() error { s.proxy.Pass(); return nil }
+	return []fault{
+		{"the network freezes", func() error { s.proxy.Freeze(); return nil }, pass},
+		{"the network is slow", func() error { s.proxy.Delay(300 * time.Millisecond); return nil }, pass},
+		{"the network trickles", func() error { s.proxy.Trickle(time.Millisecond); return nil }, pass},
+		{"connections are reset", func() error { s.proxy.Reset(); return nil }, pass},
+		{"connections are reset in the midst", func() error { s.proxy.ResetAfter(300); return nil }, pass},
+	}
+}
+
+// serverFaults are those of a server, whose log is reset by a statement.
+func (s *staleness) serverFaults(t *testing.T, reset string) []fault {
+	t.Helper()
+	statement := func(statements ...string) func() error {
+		return func() error { return s.server.Exec("stale", statements...) }
+	}
+	nothing := func() error { return nil }
+	return []fault{
+		{"nothing", nothing, nothing},
+		{"the server freezes", s.server.Freeze, func() error { s.server.Thaw(); return nil }},
+		{"the server is restarted", func() error { s.server.Stop(); return nil }, func() error { return s.server.Restart() }},
+		{"files begin", statement("FLUSH BINARY LOGS", "FLUSH BINARY LOGS", "FLUSH BINARY LOGS"), nothing},
+		{"the log is reset", statement(reset), nothing},
+		{"files are removed", statement("FLUSH BINARY LOGS", "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY"), nothing},
+		{"the table changes", statement("ALTER TABLE auth_user ADD COLUMN first int FIRST", "ALTER TABLE auth_user DROP COLUMN first"), nothing},
+		{"the table is replaced", statement("CREATE TABLE next LIKE auth_user", "INSERT INTO next SELECT * FROM auth_user", "RENAME TABLE auth_user TO former, next TO auth_user", "DROP TABLE former"), nothing},
+		{"a large transaction", statement("INSERT INTO many SELECT a.n + 10 * b.n + 100 * c.n + 1000 * d.n + 10000 * e.n, REPEAT('x', 100) FROM digits a, digits b, digits c, digits d, digits e"), statement("TRUNCATE many")},
+		{"another database is busy", statement("CALL busy.`change`(5000)"), nothing},
+		{"the stream is killed", func() error { killStreams(t, s.server); return nil }, nothing},
+	}
+}
+
 // TestNoRowIsUsedLongerThanTheLease breaks the network and the server in many ways,
 // while rows are changed and looked up all the time.
 func TestNoRowIsUsedLongerThanTheLease(t *testing.T) {
 	t.Parallel()
-	s := newStaleness(t)
+	t.Run("MariaDB", func(t *testing.T) {
+		t.Parallel()
+		s := newStaleness(t, startServer(t, "--max-binlog-size=1M"))
+		s.mustNotBeStale(t, append(s.networkFaults(), s.serverFaults(t, "RESET MASTER")...), func() databaseServer { return startServer(t) })
+	})
+	t.Run("MySQL", func(t *testing.T) {
+		t.Parallel()
+		s := newStaleness(t, startMySQL(t, "--max-binlog-size=1M"))
+		s.mustNotBeStale(t, s.serverFaults(t, "RESET BINARY LOGS AND GTIDS"), func() databaseServer { return needsMySQL(t) })
+	})
+}
+
+// mustNotBeStale has one fault after the other, and another server in the end.
+func (s *staleness) mustNotBeStale(t *testing.T, faults []fault, another func() databaseServer) {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
@@ -177,32 +231,8 @@ func TestNoRowIsUsedLongerThanTheLease(t *testing.T) {
 		tasks.Go(func() { s.ask(ctx, t) })
 	}
 	s.current(t)
-	exec(t, s.server, "", "CREATE DATABASE busy", "CREATE TABLE busy.t (a int) ENGINE=InnoDB")
-	statement := func(statements ...string) func() error {
-		return func() error { return s.server.Exec("stale", statements...) }
-	}
-	pass := func() error { s.proxy.Pass(); return nil }
-	for _, fault := range []struct {
-		name       string
-		begin, end func() error
-	}{
-		{"nothing", pass, pass},
-		{"the network freezes", func() error { s.proxy.Freeze(); return nil }, pass},
-		{"the network is slow", func() error { s.proxy.Delay(300 * time.Millisecond); return nil }, pass},
-		{"the network trickles", func() error { s.proxy.Trickle(time.Millisecond); return nil }, pass},
-		{"connections are reset", func() error { s.proxy.Reset(); return nil }, pass},
-		{"connections are reset in the midst", func() error { s.proxy.ResetAfter(300); return nil }, pass},
-		{"the server freezes", s.server.Freeze, func() error { s.server.Thaw(); return nil }},
-		{"the server is restarted", func() error { s.server.Stop(); return nil }, func() error { return s.server.Restart() }},
-		{"files begin", statement("FLUSH BINARY LOGS", "FLUSH BINARY LOGS", "FLUSH BINARY LOGS"), pass},
-		{"the log is reset", statement("RESET MASTER"), pass},
-		{"files are removed", statement("FLUSH BINARY LOGS", "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY"), pass},
-		{"the table changes", statement("ALTER TABLE auth_user ADD COLUMN first int FIRST", "ALTER TABLE auth_user DROP COLUMN first"), pass},
-		{"the table is replaced", statement("CREATE TABLE next LIKE auth_user", "INSERT INTO next SELECT * FROM auth_user", "RENAME TABLE auth_user TO former, next TO auth_user", "DROP TABLE former"), pass},
-		{"a large transaction", statement("INSERT INTO many SELECT seq, REPEAT('x', 100) FROM seq_1_to_100000"), statement("TRUNCATE many")},
-		{"another database is busy", statement("BEGIN NOT ATOMIC FOR i IN 1..5000 DO INSERT INTO busy.t VALUES (i); END FOR; END"), pass},
-		{"the stream is killed", func() error { killStreams(s.server); return nil }, pass},
-	} {
+	makeBusy(t, s.server)
+	for _, fault := range faults {
 		if err := fault.begin(); err != nil {
 			t.Fatalf("%s: %v", fault.name, err)
 		}
@@ -216,7 +246,7 @@ func TestNoRowIsUsedLongerThanTheLease(t *testing.T) {
 		}
 	}
 	stopWriting()
-	s.replaceServer(t)
+	s.replaceServer(t, another())
 	stats := s.following.Stats()
 	s.mu.Lock() // those who ask still do
 	defer s.mu.Unlock()
@@ -224,9 +254,8 @@ func TestNoRowIsUsedLongerThanTheLease(t *testing.T) {
 }
 
 // replaceServer has the address lead to a server with another history.
-func (s *staleness) replaceServer(t *testing.T) {
+func (s *staleness) replaceServer(t *testing.T, other databaseServer) {
 	t.Helper()
-	other := startServer(t)
 	database(t, other, "stale", staleTable)
 	const later = 1_000_000_000
 	for row := range staleUsers {
@@ -242,8 +271,30 @@ func (s *staleness) replaceServer(t *testing.T) {
 	s.current(t)
 }
 
+// makeBusy makes another database, whose procedure changes it some times.
+func makeBusy(t *testing.T, server databaseServer) {
+	t.Helper()
+	exec(t, server, "", "CREATE DATABASE busy")
+	exec(t, server, "busy", "CREATE TABLE t (a int) ENGINE=InnoDB", "CREATE PROCEDURE `change`(times int) WHILE times > 0 DO INSERT INTO t VALUES (times); SET times = times - 1; END WHILE")
+}
+
 // killStreams ends all streams of a server. There may be none.
-func killStreams(server *testmariadb.Server) {
-	_ = server.Exec("", "BEGIN NOT ATOMIC DECLARE stream int; "+
-		"SELECT ID INTO stream FROM information_schema.PROCESSLIST WHERE COMMAND = 'Binlog Dump'; KILL stream; END")
+func killStreams(t *testing.T, server databaseServer) {
+	t.Helper()
+	rows, err := open(t, server, "").Query("SELECT ID FROM information_schema.PROCESSLIST WHERE COMMAND = 'Binlog Dump'")
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int
+		if err := rows.Scan(&id); err != nil {
+			t.Error(err)
+		}
+		_ = server.Exec("", fmt.Sprint("KILL ", id)) // it may have ended
+	}
+	if err := rows.Err(); err != nil {
+		t.Error(err)
+	}
 }

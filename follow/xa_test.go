@@ -31,7 +31,7 @@ func prepare(t *testing.T, server *testmariadb.Server, name, xid, password strin
 }
 
 // finish ends a prepared transaction in another session, once its own has ended.
-func finish(t *testing.T, server *testmariadb.Server, statement string) {
+func finish(t *testing.T, server databaseServer, statement string) {
 	t.Helper()
 	awaitSuccess(t, func() error { return server.Exec("", statement) })
 }
