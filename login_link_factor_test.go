@@ -312,6 +312,23 @@ func TestCodeAfterALinkTellsWhoseSessionEnds(t *testing.T) {
 	})
 }
 
+// TestUserWhoIsLoggedInIsAskedAfterALink: the session may have begun without the second
+// factor, and goes on meanwhile.
+func TestUserWhoIsLoggedInIsAskedAfterALink(t *testing.T) {
+	withLinksAndFactors(t, "", "", func(t *testing.T, s *factorSite) {
+		b := newBrowser(s.g)
+		b.get(t, "/?sesame="+tokenFor(t, alice)).wantStatus(t, http.StatusSeeOther)
+		session := b.cookies["sesame"]
+		_, got := s.ask(t, "/reports/7")
+		b.get(t, uriOf(t, got.link)).wantStatus(t, http.StatusOK)
+		b.press(t).wantStatus(t, http.StatusOK)
+		if b.cookies["sesame"] != session || !strings.Contains(b.last.body, `name="method" value="second_factor"`) {
+			t.Errorf("no code is asked for, or the session has ended: %s", b.last.body)
+		}
+		b.get(t, "/").wantStatus(t, http.StatusOK)
+	})
+}
+
 // TestCodeAfterALinkIsForItsPage: the form counts for the scope of the link alone.
 func TestCodeAfterALinkIsForItsPage(t *testing.T) {
 	withLinksAndFactors(t, "scope {http.request.uri.path}", "", func(t *testing.T, s *factorSite) {
