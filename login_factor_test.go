@@ -220,3 +220,65 @@ func TestPageTellsWhoseSessionEnds(t *testing.T) {
 		wantHeader(t, up.takeOne(t).header, "Remote-User", "alice")
 	})
 }
+
+// TestUpgradeHashAfterTheSecondFactor: the better hash is written once the code was
+// right, and the session that begins then goes on. The password alone ends nothing.
+func TestUpgradeHashAfterTheSecondFactor(t *testing.T) {
+	withFactors(t, passwordSite(27, "upgrade_hash on", "second_factor ask"), func(t *testing.T, db *database, g *gateway, up *upstream) {
+		old := hashOf(t, password.PBKDF2SHA256, "secret")
+		db.setPassword(t, alice, old)
+		link := tokenFor(t, testUser{id: 1, password: old})
+		earlier := newBrowser(g)
+		earlier.get(t, "/_sesame/login").wantStatus(t, http.StatusOK)
+		for range 2 { // the second time, the password is known to be right
+			b := newBrowser(g)
+			b.get(t, "/_sesame/login").wantStatus(t, http.StatusOK)
+			b.fillPassword(t).wantStatus(t, http.StatusOK)
+			b.fillCode(t, "000000x").wantStatus(t, http.StatusUnauthorized)
+			b.wantNoSession(t)
+			db.mustExec(t, "UPDATE otp_totp_totpdevice SET throttling_failure_timestamp = NULL")
+		}
+		g.get(t, "/", "Authorization", "Bearer "+link).wantStatus(t, http.StatusOK)
+		if hash := db.passwordOf(t, 1); hash != old {
+			t.Errorf("without a code, the hash is %s", hash)
+		}
+
+		earlier.fillPassword(t).wantStatus(t, http.StatusOK)
+		earlier.fillCode(t, codeOf(t, time.Now())).wantStatus(t, http.StatusSeeOther)
+		if hash := db.passwordOf(t, 1); !strings.HasPrefix(hash, "md5$") {
+			t.Errorf("the hash is %s", hash)
+		}
+		for range 3 {
+			earlier.get(t, "/").wantStatus(t, http.StatusOK)
+		}
+		g.get(t, "/", "Authorization", "Bearer "+link).wantStatus(t, http.StatusUnauthorized)
+
+		// The upgraded hash is no reason to hash again.
+		db.mustExec(t, "UPDATE otp_totp_totpdevice SET last_t = -1")
+		wantHashed(t, 1, func() {
+			for range 2 {
+				again := newBrowser(g)
+				again.get(t, "/_sesame/login").wantStatus(t, http.StatusOK)
+				again.fillPassword(t).wantStatus(t, http.StatusOK)
+			}
+		})
+	})
+}
+
+// TestNewPasswordEndsALoginWithABetterHash: the hash of the former password isn't
+// written over that of the new one.
+func TestNewPasswordEndsALoginWithABetterHash(t *testing.T) {
+	withFactors(t, passwordSite(28, "upgrade_hash on", "second_factor ask"), func(t *testing.T, db *database, g *gateway, up *upstream) {
+		db.setPassword(t, alice, hashOf(t, password.PBKDF2SHA256, "secret"))
+		b := newBrowser(g)
+		b.get(t, "/_sesame/login").wantStatus(t, http.StatusOK)
+		b.fillPassword(t).wantStatus(t, http.StatusOK)
+		changed := hashOf(t, password.PBKDF2SHA256, "another")
+		db.setPassword(t, alice, changed)
+		b.fillCode(t, codeOf(t, time.Now())).wantStatus(t, http.StatusUnauthorized)
+		b.wantNoSession(t)
+		if hash := db.passwordOf(t, 1); hash != changed {
+			t.Errorf("the hash is %s", hash)
+		}
+	})
+}

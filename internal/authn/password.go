@@ -190,6 +190,7 @@ func (s *Password) FormCredential(r *http.Request, identifier, password string) 
 type ProvenPassword struct {
 	user    token.PrimaryKey
 	encoded string
+	better  string
 }
 
 func (*ProvenPassword) Error() string { return "the password is right, and a second factor is missing" }
@@ -199,6 +200,10 @@ func (p *ProvenPassword) PrimaryKey() token.PrimaryKey { return p.user }
 
 // Encoded is the hash in the user's row.
 func (p *ProvenPassword) Encoded() string { return p.encoded }
+
+// Better is the hash that is to replace Encoded once the login is complete; empty for
+// none.
+func (p *ProvenPassword) Better() string { return p.better }
 
 // clientOf is the client that a request is from.
 func clientOf(r *http.Request) hashing.Client {
@@ -221,7 +226,8 @@ type PasswordCredential struct {
 	subject hashing.Subject
 	isKnown bool
 
-	isUpgraded bool // or was tried to be
+	isUpgraded bool   // or was tried to be
+	better     string // the hash to write once the second factor was right; empty for none
 }
 
 // Scheme implements Credential.
@@ -254,7 +260,7 @@ func (c *PasswordCredential) ProveSlowly(ctx context.Context, user *userstore.Us
 		c.isKnown = false
 		return ErrAgain // the user was renamed, or has gone: another one may have the name now
 	}
-	if user == nil || c.Prove(user) != nil {
+	if user == nil || c.Prove(user) != nil || c.hasToHash(user) {
 		if err := c.guess(ctx, user); err != nil {
 			return err
 		}
@@ -263,6 +269,16 @@ func (c *PasswordCredential) ProveSlowly(ctx context.Context, user *userstore.Us
 	}
 	c.password = "" // the request may take long
 	return c.meetsSecondFactor(user)
+}
+
+// hasToHash reports whether credentials that were right before are hashed again, as
+// no better hash could be written then: the login wasn't completed with a second factor.
+func (c *PasswordCredential) hasToHash(user *userstore.User) bool {
+	if !c.mayUpgrade(user) || !c.asksFor(user) {
+		return false
+	}
+	isOld, err := c.scheme.hashers.MustUpdate(*user.Password)
+	return err == nil && isOld
 }
 
 // isStillNamed reports whether a row still has the name that the user was found by.
@@ -288,10 +304,15 @@ func (c *PasswordCredential) meetsSecondFactor(user *userstore.User) error {
 	switch {
 	case c.scheme.config.SecondFactor == SecondFactorIgnore || !user.HasSecondFactor():
 		return nil
-	case c.asks && user.IsActive:
-		return &ProvenPassword{user.PrimaryKey, *user.Password} // only a user who has a password has had it proven
+	case c.asksFor(user):
+		return &ProvenPassword{user.PrimaryKey, *user.Password, c.better} // only a user who has a password has had it proven
 	}
 	return Stale{RejectAs(SecondFactor, passwordSecondFactor)}
+}
+
+// asksFor reports whether the login page asks a user for the second factor.
+func (c *PasswordCredential) asksFor(user *userstore.User) bool {
+	return c.asks && user.IsActive && user.HasSecondFactor()
 }
 
 // checked is the result of hashing a password.
@@ -328,15 +349,22 @@ func (c *PasswordCredential) guess(ctx context.Context, user *userstore.User) er
 		return c.scheme.whyNot(user, became.err)
 	}
 	c.remember(user, guess.Encoded)
-	if became.upgrade != "" {
-		return c.write(ctx, user, became.upgrade)
+	switch {
+	case became.upgrade == "":
+		return nil
+	case c.asksFor(user):
+		c.better = became.upgrade // the password alone must not end the user's sessions
+		return nil
 	}
-	return nil
+	return c.write(ctx, user, became.upgrade)
 }
 
 // mayUpgrade reports whether a better hash of the password may be written.
 func (c *PasswordCredential) mayUpgrade(user *userstore.User) bool {
-	return c.scheme.config.UpgradeHash && !c.isUpgraded && user != nil && user.IsActive && c.meetsSecondFactor(user) == nil
+	if !c.scheme.config.UpgradeHash || c.isUpgraded || user == nil || !user.IsActive || user.Password == nil {
+		return false
+	}
+	return c.asksFor(user) || c.meetsSecondFactor(user) == nil
 }
 
 // check hashes a password, and compares it with a hash. The hash is empty if the

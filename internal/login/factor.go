@@ -119,9 +119,11 @@ func (s *factorStep) serve(w http.ResponseWriter, r *http.Request, form Form, vi
 	if pending.IsByLink() {
 		by.Method, by.Consumed = methodEmailLink, true
 		err = visit.Consume(user, by.Fingerprint)
+	} else {
+		user, err = s.asker.Upgrade(r.Context(), pending, user)
 	}
 	switch {
-	case authn.IsRejection(err): // another login has used the link up meanwhile
+	case authn.IsRejection(err): // another login has used the link up meanwhile, or the password has changed
 		return s.page.show(w, r, visit, http.StatusUnauthorized, Shown{Error: "code_over"})
 	case err != nil:
 		return visit.Fail(w, err)

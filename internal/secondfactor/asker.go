@@ -23,6 +23,7 @@ import (
 type Store interface {
 	Factors(ctx context.Context, user token.PrimaryKey) ([]*userstore.Factor, error)
 	UseFactors(ctx context.Context, user token.PrimaryKey, use func(factors []*userstore.Factor)) error
+	UpgradePassword(ctx context.Context, user *userstore.User, hash string) error
 }
 
 // Environment has what an Asker is made with.

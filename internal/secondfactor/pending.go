@@ -20,6 +20,7 @@ type Pending struct {
 	proof  proof
 	length session.Length
 	until  time.Time
+	better string // the hash that replaces that of the password; empty for none
 }
 
 // pendingID tells logins apart, by chance.
@@ -43,7 +44,11 @@ func (p *Pending) Fingerprint() string { return p.proof.fingerprintText() }
 
 // Begin begins a login with a password that was proven.
 func (a *Asker) Begin(proven *authn.ProvenPassword, length session.Length) *Pending {
-	return a.begin(proven.PrimaryKey(), proof{kind: byPassword, id: a.passwordID(proven.Encoded())}, length)
+	p := a.begin(proven.PrimaryKey(), proof{kind: byPassword, id: a.passwordID(proven.Encoded())}, length)
+	if better := proven.Better(); len(better) <= longestHash {
+		p.better = better
+	}
+	return p
 }
 
 // BeginByLink begins a login with a link that was accepted.
@@ -62,17 +67,31 @@ func (a *Asker) begin(user token.PrimaryKey, by proof, length session.Length) *P
 var errPending = errors.New("the login took too long, is completed, or was begun in another browser")
 
 // What is sealed: when the Pending ends, the session's length, the first proof, the
-// Pending's ID, and the user's key with its kind in front.
-const headerSize = 8 + 1 + proofSize + len(pendingID{}) + 1
+// Pending's ID, and the user's key with its kind in front. If the highest bit of the
+// length is set, the better hash of the password stands before the key, with its size
+// in a byte in front.
+const (
+	headerSize = 8 + 1 + proofSize + len(pendingID{}) + 1
+	hasBetter  = 0x80
+
+	longestHash = 255
+)
 
 // Seal writes a Pending for the form that asks for the code. The value counts only
 // together with the value of the cookie that ties forms to the browser, and for the
 // scope of the page that the login leads to.
 func (a *Asker) Seal(p *Pending, tie, scope string) string {
 	body := binary.BigEndian.AppendUint64(nil, uint64(p.until.Unix())) //nolint:gosec // a time of this century
-	body = append(body, byte(p.length))
+	length := byte(p.length)
+	if p.better != "" {
+		length |= hasBetter
+	}
+	body = append(body, length)
 	body = append(p.proof.append(body), p.id[:]...)
 	body = append(body, byte(p.user.Kind()))
+	if p.better != "" {
+		body = append(append(body, byte(len(p.better))), p.better...)
+	}
 	switch p.user.Kind() {
 	case token.KindInt:
 		body = binary.BigEndian.AppendUint64(body, uint64(p.user.Int())) //nolint:gosec // Open undoes it
@@ -93,10 +112,17 @@ func (a *Asker) Open(sealed string, ties []string, scope string) (*Pending, erro
 	if !ok || len(body) < headerSize {
 		return nil, errPending
 	}
-	p := &Pending{until: time.Unix(int64(binary.BigEndian.Uint64(body)), 0), length: session.Length(body[8])} //nolint:gosec // Seal has written it
+	p := &Pending{until: time.Unix(int64(binary.BigEndian.Uint64(body)), 0), length: session.Length(body[8] &^ hasBetter)} //nolint:gosec // Seal has written it
 	p.proof = readProof(body[9:])
 	copy(p.id[:], body[9+proofSize:])
 	kind, key := token.Kind(body[headerSize-1]), body[headerSize:]
+	if body[8]&hasBetter != 0 {
+		if len(key) == 0 || len(key) <= int(key[0]) {
+			return nil, errPending // unreachable: Seal has written it
+		}
+		size := 1 + int(key[0])
+		p.better, key = string(key[1:size]), key[size:]
+	}
 	switch {
 	case kind == token.KindInt && len(key) == 8:
 		p.user = token.IntKey(int64(binary.BigEndian.Uint64(key))) //nolint:gosec // Seal has written it

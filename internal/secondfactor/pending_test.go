@@ -21,15 +21,16 @@ func TestPendingIsOfOneBrowserForFiveMinutes(t *testing.T) {
 	began := time.Unix(1_800_000_000, 0)
 	now := began
 	a := newAsker("key", &now)
-	for _, user := range []token.PrimaryKey{
+	for i, user := range []token.PrimaryKey{
 		token.IntKey(-7), token.UintKey(1 << 63), token.UUIDKey([16]byte{1, 15: 2}), token.StringKey("Zoë"), token.StringKey(""), token.BytesKey([]byte{0, 255}),
 	} {
 		now = began
 		made := &Pending{user: user, proof: proof{kind: byLink, id: a.passwordID("hash"), fingerprint: [fingerprintSize]byte{1, 2}, issued: -1}, length: session.Shared, until: now.Add(pendingAge)}
+		made.better = strings.Repeat("h", []int{0, 1, longestHash}[i%3])
 		sealed := a.Seal(made, "tie", "scope")
 		now = began.Add(pendingAge - time.Second)
 		read, err := a.Open(sealed, []string{"", "other", "tie"}, "scope")
-		if err != nil || read.user != user || read.proof != made.proof || read.length != made.length {
+		if err != nil || read.user != user || read.proof != made.proof || read.length != made.length || read.better != made.better {
 			t.Errorf("%v: %+v, %v", user, read, err)
 		}
 		for name, open := range map[string]func() (*Pending, error){
