@@ -17,7 +17,8 @@ const limitedPassword = "pw-of-gateway"
 func limitedUser(t *testing.T, db *database, grants ...string) string {
 	t.Helper()
 	const user = "gateway"
-	db.mustExec(t, "CREATE OR REPLACE USER '"+user+"'@'%' IDENTIFIED BY '"+limitedPassword+"'")
+	db.mustExec(t, "DROP USER IF EXISTS '"+user+"'@'%'")
+	db.mustExec(t, "CREATE USER '"+user+"'@'%' IDENTIFIED BY '"+limitedPassword+"'")
 	t.Cleanup(func() { db.mustExec(t, "DROP USER IF EXISTS '"+user+"'@'%'") })
 	for _, grant := range grants {
 		if !strings.Contains(grant, " ON ") {

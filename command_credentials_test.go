@@ -12,7 +12,7 @@ import (
 )
 
 // djangoSessionTable is Django's table of sessions.
-const djangoSessionTable = "CREATE OR REPLACE TABLE django_session (session_key varchar(40) NOT NULL PRIMARY KEY, session_data longtext NOT NULL, expire_date datetime(6) NOT NULL)"
+const djangoSessionTable = "CREATE TABLE django_session (session_key varchar(40) NOT NULL PRIMARY KEY, session_data longtext NOT NULL, expire_date datetime(6) NOT NULL)"
 
 // sessionRow is a row of Django's table of sessions.
 type sessionRow struct {
@@ -88,6 +88,7 @@ func TestExplainCommandOfDjangoSessions(t *testing.T) {
 		{name: "a named key that no row has", row: sessionRow{user: alice}, arg: "sessionid=" + strings.Repeat("a1", 16), status: 1, want: []string{"certain   unknown_session"}},
 	}
 	withMariaDB(t, func(t *testing.T, db *database) {
+		db.mustExec(t, "DROP TABLE IF EXISTS django_session")
 		db.mustExec(t, djangoSessionTable)
 		for _, test := range tests {
 			t.Run(test.name, func(t *testing.T) {
@@ -138,6 +139,7 @@ func TestExplainCommandOfSignedCookies(t *testing.T) {
 // TestAdminEndpointExplainsDjangoSessions explains a session to a program.
 func TestAdminEndpointExplainsDjangoSessions(t *testing.T) {
 	withMariaDB(t, func(t *testing.T, db *database) {
+		db.mustExec(t, "DROP TABLE IF EXISTS django_session")
 		db.mustExec(t, djangoSessionTable)
 		a := startAdmin(t, db.asAdministrator(), adminSite("app.example.com", "django_session"))
 		key := sessionRow{user: bob}.insert(t, db)
@@ -200,7 +202,8 @@ func TestExplainCommandOfPasswordHashes(t *testing.T) {
 		},
 	}
 	withMariaDB(t, func(t *testing.T, db *database) {
-		db.mustExec(t, "CREATE OR REPLACE TABLE otp_totp_totpdevice (id int PRIMARY KEY, user_id int NOT NULL, confirmed tinyint(1) NOT NULL)")
+		db.mustExec(t, "DROP TABLE IF EXISTS otp_totp_totpdevice")
+		db.mustExec(t, "CREATE TABLE otp_totp_totpdevice (id int PRIMARY KEY, user_id int NOT NULL, confirmed tinyint(1) NOT NULL)")
 		t.Cleanup(func() { db.mustExec(t, "DROP TABLE otp_totp_totpdevice") })
 		db.mustExec(t, "INSERT INTO otp_totp_totpdevice VALUES (1, 1, 1), (2, 2, 0)")
 		for _, test := range tests {

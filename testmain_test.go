@@ -19,6 +19,8 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/child"
 	"github.com/caddy-sesame/caddy-sesame/internal/testdevmysql"
 	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
+	"github.com/caddy-sesame/caddy-sesame/internal/testmysql"
+	"github.com/caddy-sesame/caddy-sesame/internal/testserver"
 )
 
 // database is a MySQL server for the tests, over TCP.
@@ -34,7 +36,7 @@ type database struct {
 var databases []*database
 
 // mariadb is the server behind the second, for tests that stop it.
-var mariadb *testmariadb.Server
+var mariadb *testserver.Server
 
 func TestMain(m *testing.M) {
 	if caddyfile := os.Getenv(caddyProcess); caddyfile != "" {
@@ -86,8 +88,7 @@ func runTests(m *testing.M) (code int, err error) {
 	if err := os.Mkdir(mariadbDir, 0o755); err != nil {
 		return 0, err
 	}
-	mariadb, err = testmariadb.Start(mariadbDir)
-	if err != nil {
+	if mariadb, err = startShared(mariadbDir); err != nil {
 		return 0, err
 	}
 	defer mariadb.Stop()
@@ -98,6 +99,22 @@ func runTests(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	return m.Run(), nil
+}
+
+// startShared starts MariaDB, or in its place MySQL if SESAME_TEST_SHARED is mysql.
+func startShared(dir string) (*testserver.Server, error) {
+	if os.Getenv("SESAME_TEST_SHARED") == "mysql" {
+		server, err := testmysql.Start(dir)
+		if err != nil {
+			return nil, err
+		}
+		return server.Server, nil
+	}
+	server, err := testmariadb.Start(dir)
+	if err != nil {
+		return nil, err
+	}
+	return server.Server, nil
 }
 
 func addDatabase(name, dsn string) error {

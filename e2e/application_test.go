@@ -313,7 +313,7 @@ func copyFiles(t *testing.T, from, to string) {
 func newDatabase(t *testing.T, name string) (dsn string) {
 	t.Helper()
 	needs(t, mariadb != nil, "MariaDB isn't installed, and the application needs it (Debian: apt-get install mariadb-server)")
-	return testpeer.NewDatabase(t, mariadb, name)
+	return testpeer.NewDatabase(t, mariadb.Server, name)
 }
 
 // runSQL runs the statements of a file.

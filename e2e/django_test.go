@@ -47,7 +47,7 @@ func startDjangoSite(t *testing.T, scheme, gateway string, settings map[string]a
 	if mariadb == nil {
 		t.Skip("MariaDB isn't installed, and Django needs it (Debian: apt-get install mariadb-server)")
 	}
-	dsn := testpeer.NewDatabase(t, mariadb, "django")
+	dsn := testpeer.NewDatabase(t, mariadb.Server, "django")
 	command := exec.Command(program, "../testdata/interop/django_site.py")
 	command.Env = testprogram.PythonEnv()
 	dialog := testprogram.StartDialog(t, command)

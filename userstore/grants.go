@@ -1,6 +1,7 @@
 package userstore
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -160,14 +161,15 @@ func (g grant) isOn(schema, table string) bool {
 // beyondList lists what a grant on the table of revoked tokens allows beyond
 // reading it, and revoking.
 func (g grant) beyondList() []string {
-	var surplus []string
+	var whole []string
 	for _, p := range g.privileges {
 		switch p.name {
 		case "USAGE", "SELECT", "INSERT", "DELETE":
 		default:
-			surplus = append(surplus, p.name+" on "+g.where())
+			whole = append(whole, p.name)
 		}
 	}
+	surplus := g.onTheWhole(whole)
 	if g.option {
 		surplus = append(surplus, "GRANT OPTION on "+g.where())
 	}
@@ -176,7 +178,7 @@ func (g grant) beyondList() []string {
 
 // beyond lists what a grant allows beyond the needs of some tables.
 func (g grant) beyond(needed []relatedColumns) []string {
-	var surplus []string
+	var surplus, whole []string
 	on := slices.IndexFunc(needed, func(r relatedColumns) bool { return g.isOn(r.schema, r.table) })
 	var of relatedColumns
 	if on >= 0 {
@@ -192,13 +194,31 @@ func (g grant) beyond(needed []relatedColumns) []string {
 		case len(p.columns) > 0:
 			surplus = append(surplus, p.name+" ("+strings.Join(p.columns, ", ")+") on "+strings.Join(g.object, "."))
 		default:
-			surplus = append(surplus, p.name+" on "+g.where())
+			whole = append(whole, p.name)
 		}
 	}
+	surplus = append(surplus, g.onTheWhole(whole)...)
 	if g.option {
 		surplus = append(surplus, "GRANT OPTION on "+g.where())
 	}
 	return surplus
+}
+
+// mostNamed is how many privileges on one object are named.
+const mostNamed = 6
+
+// onTheWhole puts privileges on the whole object into words. MySQL lists all privileges
+// that it has, about 80, for an account with ALL PRIVILEGES ON *.*.
+func (g grant) onTheWhole(privileges []string) []string {
+	if len(privileges) > mostNamed {
+		const shown = 3
+		return []string{fmt.Sprintf("%s and %d others on %s", strings.Join(privileges[:shown], ", "), len(privileges)-shown, g.where())}
+	}
+	words := make([]string, len(privileges))
+	for i, name := range privileges {
+		words[i] = name + " on " + g.where()
+	}
+	return words
 }
 
 // where is the object in words.

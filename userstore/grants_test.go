@@ -26,6 +26,10 @@ var grantLines = []struct {
 	{"GRANT SELECT, CREATE TEMPORARY TABLES ON `app`.* TO `gateway`@`%`", "SELECT on all of app|CREATE TEMPORARY TABLES on all of app"},
 	{"GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION", "ALL PRIVILEGES on everything|GRANT OPTION on everything"},
 	{"GRANT BACKUP_ADMIN,BINLOG_ADMIN ON *.* TO `root`@`localhost`", "BACKUP_ADMIN on everything|BINLOG_ADMIN on everything"},
+	{
+		"GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, CREATE TABLESPACE ON *.* TO `root`@`localhost` WITH GRANT OPTION",
+		"SELECT, INSERT, UPDATE and 4 others on everything|GRANT OPTION on everything",
+	},
 	{"GRANT EXECUTE ON FUNCTION `app`.`f` TO `gateway`@`%`", "EXECUTE on FUNCTION.app.f as a whole"},
 	{"GRANT SELECT (`i``d`, `email`) ON `app`.`auth_user` TO `gateway`@`%`", "SELECT (i`d) on app.auth_user"},
 	{"GRANT SELECT ON `a.p`.`t` TO `gateway`@`%`", "SELECT on a.p.t as a whole"},

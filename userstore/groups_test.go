@@ -246,11 +246,23 @@ var tablesOfGroups = []struct {
 		"text that refers to users",
 		[]string{
 			"CREATE TABLE users (login varchar(30) COLLATE utf8mb4_general_ci PRIMARY KEY, password text)", "INSERT INTO users VALUES ('Alice', 'x')",
-			"CREATE TABLE memberships (login varchar(30), team varbinary(30))", "INSERT INTO memberships VALUES ('Alice', 'a'), ('alice', 'b'), ('Alice ', 'c'), ('Alice', X'FF')",
+			"CREATE TABLE memberships (login varchar(30) COLLATE utf8mb4_general_ci, team varbinary(30))", "INSERT INTO memberships VALUES ('Alice', 'a'), ('alice', 'b'), ('Alice ', 'c'), ('Alice', X'FF')",
 		},
 		userstore.Config{Table: "users", Groups: &userstore.GroupsConfig{Table: "memberships", User: "login", Group: "team"}},
 		token.StringKey("Alice"),
 		[]string{"a", "\xff"},
+	},
+	{
+		"texts of other collations and character sets", // as of tables from before and after an upgrade of MySQL
+		[]string{
+			"CREATE TABLE users (login varchar(30) COLLATE utf8mb4_unicode_ci PRIMARY KEY, password text)", "INSERT INTO users VALUES ('Zoë', 'x')",
+			"CREATE TABLE memberships (login varchar(30) COLLATE utf8mb4_general_ci, team varchar(9) CHARACTER SET latin1, KEY (login))",
+			"INSERT INTO memberships VALUES ('Zoë', 'é'), ('zoë', 'b'), ('Zoe', 'c'), ('Zoë ', 'd'), ('Zoë', 'f')",
+			"CREATE TABLE teams (code varchar(9) COLLATE utf8mb4_bin PRIMARY KEY, title varchar(9))", "INSERT INTO teams VALUES ('é', 'admins'), ('É', 'x'), ('e', 'y'), ('f', 'editors')",
+		},
+		userstore.Config{Table: "users", Groups: &userstore.GroupsConfig{Table: "memberships", User: "login", Group: "team", Names: &userstore.GroupNames{Table: "teams", Key: "code", Name: "title"}}},
+		token.StringKey("Zoë"),
+		[]string{"admins", "editors"},
 	},
 	{
 		"UUIDs",

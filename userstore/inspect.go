@@ -280,15 +280,25 @@ func (i *Inspector) Privileges(ctx context.Context, account string) (Privileges,
 		case !ok:
 			found.Others++
 		case g.isOn(list.schema, list.table):
-			found.Surplus = append(found.Surplus, g.beyondList()...)
+			found.add(g.beyondList())
 		default:
-			found.Surplus = append(found.Surplus, g.beyond(needed)...)
+			found.add(g.beyond(needed))
 		}
 	}
 	if err := rows.Err(); err != nil {
 		return found, i.s.setupFailed("reading the privileges", err)
 	}
 	return found, nil
+}
+
+// add notes privileges that aren't needed. MySQL grants what is on everything in two
+// lines, of which each has GRANT OPTION.
+func (p *Privileges) add(surplus []string) {
+	for _, words := range surplus {
+		if !slices.Contains(p.Surplus, words) {
+			p.Surplus = append(p.Surplus, words)
+		}
+	}
 }
 
 // revocations is the table of revoked tokens; the zero value for none.

@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/child"
 	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
 	"github.com/caddy-sesame/caddy-sesame/internal/testmysql"
+	"github.com/caddy-sesame/caddy-sesame/internal/testserver"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -46,7 +47,7 @@ func withServer(run func() int) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	server, err := testmariadb.Start(dir)
+	server, err := startShared(dir)
 	switch {
 	case err == nil:
 		defer server.Stop()
@@ -66,6 +67,22 @@ func withServer(run func() int) int {
 		return 1
 	}
 	return run()
+}
+
+// startShared starts MariaDB, or MySQL if SESAME_TEST_SHARED is mysql.
+func startShared(dir string) (*testserver.Server, error) {
+	if os.Getenv("SESAME_TEST_SHARED") == "mysql" {
+		server, err := testmysql.Start(dir)
+		if err != nil {
+			return nil, err
+		}
+		return server.Server, nil
+	}
+	server, err := testmariadb.Start(dir)
+	if err != nil {
+		return nil, err
+	}
+	return server.Server, nil
 }
 
 // newServer is a server for one test alone.

@@ -158,7 +158,7 @@ func sameKey(of table, c column, alias string, to table, target column, targetAl
 	case c.isInteger() && target.isInteger(), c.isBinary() && target.isBinary(), c.dataType == "uuid" && target.dataType == "uuid":
 		return left + " = " + right, nil
 	case c.isText() && target.isText():
-		return left + " = " + right + " AND " + textBytes(left) + " = " + textBytes(right), nil
+		return refersTo(right, target, left, c), nil
 	default:
 		return "", misfitf("column %q of %s is of type %s, but it is to refer to column %q of %s, of type %s: "+
 			"name columns of the same type", c.name, of, c.columnType, target.name, to, target.columnType)

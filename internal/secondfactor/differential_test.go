@@ -18,7 +18,7 @@ func TestDifferential(t *testing.T) {
 	if server == nil {
 		t.Skip("no MariaDB: install mariadb-server")
 	}
-	dsn := testpeer.NewDatabase(t, server, "factors_differential")
+	dsn := testpeer.NewDatabase(t, server.Server, "factors_differential")
 	differential := testpeer.NewDifferential(t, 1_000, 1)
 	peer := testpeer.Start(t, "testdata/peer.py", sources...)
 	peer.Ask(t, testpeer.DjangoDatabase(t, dsn), new(struct{}))

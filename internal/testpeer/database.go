@@ -6,12 +6,12 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
+	"github.com/caddy-sesame/caddy-sesame/internal/testserver"
 )
 
 // NewDatabase makes a database for a test, which is dropped after the test, and
 // returns its DSN.
-func NewDatabase(t testing.TB, server *testmariadb.Server, name string) (dsn string) {
+func NewDatabase(t testing.TB, server *testserver.Server, name string) (dsn string) {
 	t.Helper()
 	if err := server.CreateDatabase(name); err != nil {
 		t.Fatal(err)
