@@ -100,6 +100,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        path <path>
 //	        same_site lax|strict|none
 //	        partitioned on|off
+//	        check_origin on|off
 //	        table <table>
 //	        secure auto|on|off
 //	        update_last_login [on|off]

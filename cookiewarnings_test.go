@@ -28,7 +28,8 @@ func TestCookiesThatBrowsersDontTakeOrSend(t *testing.T) {
 		"a path with a slash":                 {"http://app.example.com", "session {\n path /app/\n}\nreserved_path /app/_sesame/", nil},
 		"a path where there are no such":      {"http://app.example.com", "session {\n path /app\n}\nreserved_path off", nil},
 		"in frames, kept apart":               {"http://app.example.com", "session {\n same_site none\n partitioned on\n}", nil},
-		"in frames, not kept apart":           {"http://app.example.com", "session {\n same_site None\n}", []string{"session same_site none: in frames", "any site's page", "partitioned on", "check where forms and WebSockets come from"}},
+		"in frames, not kept apart":           {"http://app.example.com", "session {\n same_site None\n}", []string{"session same_site none: in frames", "partitioned on"}},
+		"in frames, with forms of all sites":  {"http://app.example.com", "session {\n same_site none\n partitioned on\n check_origin off\n}", []string{"session check_origin off with same_site none", "any site's page", "check where forms and WebSockets come from"}},
 		"the same, of a site without session": {"http://app.example.com", "reserved_path /app/", nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -356,3 +356,60 @@ func (b *browser) send(t *testing.T, method, uri string, header ...string) *resp
 	}
 	return b.exchange(t, method, uri, append(fields, header...))
 }
+
+// TestPagesOfOtherOriginsCannotActWithASession where check_origin is on, as it is with
+// same_site none, and where the application leaves it to the gateway.
+func TestPagesOfOtherOriginsCannotActWithASession(t *testing.T) {
+	requests := []struct {
+		name, method string
+		header       []string
+		isRejected   bool // where the origin is checked
+	}{
+		{"a form of the site", http.MethodPost, []string{"Origin", "ORIGIN"}, false},
+		{"a form of the site over HTTPS", http.MethodPost, []string{"Sec-Fetch-Site", "same-origin"}, false},
+		{"a form of another site", http.MethodPost, []string{"Origin", "https://evil.example"}, true},
+		{"a form of a sibling host", http.MethodPost, []string{"Sec-Fetch-Site", "same-site", "Origin", "http://sibling.example.com"}, true},
+		{"a form that hides its origin", http.MethodPost, []string{"Origin", "null"}, true},
+		{"a program's request", http.MethodDelete, nil, true},
+		{"a WebSocket of another site", http.MethodGet, []string{"Connection", "Upgrade", "Upgrade", "websocket", "Origin", "https://evil.example"}, true},
+		{"a link on another site", http.MethodGet, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, false},
+		{"an image on another site", http.MethodGet, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image"}, false},
+		{"a script's question of another site", http.MethodHead, []string{"Origin", "https://evil.example"}, false},
+	}
+	withSessionList(t, func(t *testing.T, db *database) {
+		up := startUpstream(t)
+		for options, isChecked := range map[string]bool{
+			"": false, "same_site none": true, "same_site None\npartitioned on": true, "same_site none\ncheck_origin off": false,
+			"check_origin on": true, "same_site none\ntable sesame_session": true,
+		} {
+			g := startGateway(t, db, up, site{options: "session {\nsecure on\n" + options + "\n}"})
+			answer := g.get(t, "/?sesame="+tokenFor(t, alice))
+			_, value, _ := strings.Cut(answer.header.Get("Set-Cookie"), "=")
+			value, _, _ = strings.Cut(value, ";")
+			cookie := []string{"Cookie", "__Host-sesame=" + value}
+			for _, request := range requests {
+				header := slices.Clone(request.header)
+				if i := slices.Index(header, "ORIGIN"); i >= 0 {
+					header[i] = "http://" + g.addr
+				}
+				up.take()
+				got := g.do(t, request.method, "/reports/7", append(header, cookie...)...)
+				if isChecked && request.isRejected {
+					if got.status != http.StatusForbidden {
+						t.Errorf("%q: %s: status %d", options, request.name, got.status)
+					}
+					up.takeNone(t)
+					continue
+				}
+				if user := up.takeOne(t).header.Get("Remote-User"); got.status == http.StatusForbidden || user != "alice" {
+					t.Errorf("%q: %s: status %d, user %q", options, request.name, got.status, user)
+				}
+			}
+			if logged := strings.Contains(string(g.log(t)), `"reason":"cross_site"`); logged != isChecked {
+				t.Errorf("%q: the log says cross_site: %t", options, logged)
+			}
+			// A token that is sent on purpose is no session.
+			g.do(t, http.MethodPost, "/reports/7", append([]string{"Authorization", "Bearer " + tokenFor(t, alice), "Origin", "https://evil.example"}, cookie...)...).wantStatus(t, http.StatusOK)
+		}
+	})
+}

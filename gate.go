@@ -29,7 +29,6 @@ import (
 	"github.com/caddy-sesame/caddy-sesame/internal/secret"
 	"github.com/caddy-sesame/caddy-sesame/internal/setting"
 	"github.com/caddy-sesame/caddy-sesame/internal/watch"
-	"github.com/caddy-sesame/caddy-sesame/session"
 	"github.com/caddy-sesame/caddy-sesame/token"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
@@ -401,16 +400,7 @@ func (g builder) provisionSchemes() {
 	if !hasOwnSession(g.config) {
 		return
 	}
-	g.logins.scheme = &authn.Session{
-		Cookie: &g.logins.cookie,
-		Keys: func(ctx context.Context) (*session.Sessions, error) {
-			made, err := g.keys(ctx)
-			if err != nil {
-				return nil, err
-			}
-			return made.sessions, nil
-		},
-	}
+	g.logins.scheme = g.newSessionScheme()
 	g.configured = append(g.configured, g.logins.scheme)
 	g.sources.AddCookies(g.logins.scheme.Cookies()...)
 	g.addScheme(g.logins.scheme)

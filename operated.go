@@ -294,10 +294,16 @@ func (h *Handler) cookieWarnings(hosts []string) []operator.Warning {
 			Advice: "leave name out, or choose another",
 		})
 	}
+	if strings.EqualFold(h.Session.SameSite, "none") && !h.Session.checksOrigin() {
+		warnings = append(warnings, operator.Warning{
+			Text:   "session check_origin off with same_site none: browsers send the cookie with what any site's page has them send, such as a form, and the application gets it with the user",
+			Advice: "remove check_origin off, or have the application check where forms and WebSockets come from",
+		})
+	}
 	if strings.EqualFold(h.Session.SameSite, "none") && !h.Session.Partitioned {
 		warnings = append(warnings, operator.Warning{
-			Text:   "session same_site none: in frames of other sites, browsers that block cookies of other sites neither take the cookie nor send it, and no user is logged in there; all others send it with what any site's page has them send, such as a form",
-			Advice: "add partitioned on, and let the page in the frame log in by itself; without it, the application must check where forms and WebSockets come from",
+			Text:   "session same_site none: in frames of other sites, browsers that block cookies of other sites neither take the cookie nor send it, and no user is logged in there",
+			Advice: "add partitioned on, and let the page in the frame log in by itself",
 		})
 	}
 	path, reserved := cmp.Or(h.Session.Path, "/"), cmp.Or(h.ReservedPath, defaultReservedPath)

@@ -58,6 +58,13 @@ type SessionConfig struct {
 	// a frame (CHIPS). Only with `same_site none`. Default: false.
 	Partitioned bool `json:"partitioned,omitempty"`
 
+	// Whether requests with the session that may change something must come from a page
+	// of this origin: those with methods other than GET, HEAD, OPTIONS and TRACE, and
+	// WebSockets. Others are rejected with 403. Default: true with `same_site none`,
+	// and otherwise false, since browsers then send no cookie with requests of other
+	// sites.
+	CheckOrigin *bool `json:"check_origin,omitempty"`
+
 	// The table that sessions are also in, so that users see where they are logged in,
 	// and a session can be ended on the server. It is made with the statement that
 	// `caddy sesame check --create` prints. Default: none.
@@ -97,6 +104,7 @@ func sessionOption(to **SessionConfig) directive.Option {
 		"same_site":         directive.Text(&cfg.SameSite, "lax, strict or none"),
 		"secure":            directive.Text(&cfg.Secure, "auto, on or off"),
 		"partitioned":       directive.Switch(&cfg.Partitioned),
+		"check_origin":      directive.SwitchPointer(&cfg.CheckOrigin),
 		"table":             directive.Text(&cfg.Table, "the name of a table"),
 		"update_last_login": directive.SwitchPointer(&cfg.UpdateLastLogin),
 		"redirect":          directive.Text(&cfg.Redirect, "on, off or safari_off"),
@@ -149,6 +157,30 @@ func newLogins(cfg *SessionConfig) (*logins, error) {
 		return nil, setting.Errorf("session: redirect", "session: redirect %q: it must be on, off or safari_off", l.redirect)
 	}
 	return l, nil
+}
+
+// newSessionScheme makes the scheme of the gateway's own sessions.
+func (g builder) newSessionScheme() *authn.Session {
+	return &authn.Session{
+		Cookie: &g.logins.cookie,
+		Keys: func(ctx context.Context) (*session.Sessions, error) {
+			made, err := g.keys(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return made.sessions, nil
+		},
+		NeedsOrigin: g.config.Session.checksOrigin(),
+	}
+}
+
+// checksOrigin reports whether pages of other origins may not act as the session's
+// user.
+func (cfg *SessionConfig) checksOrigin() bool {
+	if cfg.CheckOrigin == nil {
+		return strings.EqualFold(cfg.SameSite, "none")
+	}
+	return *cfg.CheckOrigin
 }
 
 // listSessions makes the list of the gateway's own sessions, if there is a table.

@@ -41,7 +41,7 @@ func (g *gate) visitor(v authn.Visitor) visitor {
 		described.key = userstore.ByPrimaryKey(v.User.PrimaryKey) // as the row has it; a name may change
 	}
 	if cookie, ok := v.Credential.(*authn.SessionCookie); ok {
-		described.session = cookie.Parsed()
+		described.session, described.needsOrigin = cookie.Parsed(), cookie.NeedsOrigin()
 		return described
 	}
 	described.django, _ = v.Credential.(*authn.DjangoCookie)

@@ -26,6 +26,9 @@ type Session struct {
 
 	// List is the table that sessions are in; nil for none.
 	List *SessionList
+
+	// NeedsOrigin: see Traits.
+	NeedsOrigin bool
 }
 
 // Name implements Scheme.
@@ -134,11 +137,16 @@ var (
 
 // Traits implements Credential.
 func (c *SessionCookie) Traits() Traits {
+	traits := sessionTraits
 	if id := c.parsed.ID(); !id.IsZero() {
-		return listedTraits
+		traits = listedTraits
 	}
-	return sessionTraits
+	traits.NeedsOrigin = c.scheme.NeedsOrigin
+	return traits
 }
+
+// NeedsOrigin is that of the scheme.
+func (c *SessionCookie) NeedsOrigin() bool { return c.scheme.NeedsOrigin }
 
 // Sent are the authentic sessions among credentials, by state. They weren't
 // compared with a row.
