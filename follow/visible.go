@@ -40,6 +40,11 @@ type visible struct {
 	next   int                     // the place in ends for another one
 	isBusy bool                    // a transaction was read
 
+	// checked ends with MariaDB's latest checkpoint, if a transaction is before it in its
+	// file. Where the server tells that position, the transaction may not be committed yet:
+	// then it tells the transaction's end later.
+	checked late
+
 	late       late
 	unfinished []*finishing // in the order of the log
 
@@ -71,10 +76,11 @@ func (v *visible) begin(ctx context.Context, q querier, at userstore.LogPosition
 
 // noneWaits reports whether no transaction waits for a replica before it is committed.
 // Together with the time of a server that answers, this is the proof that a server
-// without new transactions has committed those from before the stream's beginning.
+// without new transactions has committed those from before the stream's beginning, and
+// from before a checkpoint.
 func (v *visible) noneWaits(ctx context.Context, q querier) (bool, error) {
 	v.mu.Lock()
-	isKnown := !v.known.Before(v.start)
+	isKnown := !v.known.Before(v.start) && !v.known.Before(v.checked.ended)
 	v.mu.Unlock()
 	if isKnown {
 		return false, nil
@@ -113,10 +119,18 @@ func (v *visible) ended(at userstore.LogPosition, isLate bool) {
 func (v *visible) checkpoint(file uint64, at userstore.LogPosition) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if !v.isBusy {
+	if v.isBusy {
+		v.checkedAt(at)
+	} else {
 		v.quiet = at
 	}
 	v.advance(userstore.LogPosition{File: file})
+}
+
+// checkedAt begins anew to wait until what is before a checkpoint is committed for certain.
+func (v *visible) checkedAt(end userstore.LogPosition) {
+	v.checked = late{}
+	v.checked.transaction(end, true)
 }
 
 func (v *visible) advance(to userstore.LogPosition) {
@@ -137,7 +151,7 @@ func (v *visible) ask(ctx context.Context, q querier) (at userstore.LogPosition,
 	if v.byNumber {
 		at, ok, err = v.askNumbers(ctx, q)
 	} else {
-		at, ok, err = v.askSnapshot(ctx, q)
+		at, ok, err = v.askSnapshot(ctx, q, asked)
 	}
 	if !ok || err != nil {
 		return at, ok, err
@@ -148,7 +162,7 @@ func (v *visible) ask(ctx context.Context, q querier) (at userstore.LogPosition,
 }
 
 // askSnapshot asks for the position up to which MariaDB has committed transactions.
-func (v *visible) askSnapshot(ctx context.Context, q querier) (at userstore.LogPosition, ok bool, err error) {
+func (v *visible) askSnapshot(ctx context.Context, q querier, asked time.Time) (at userstore.LogPosition, ok bool, err error) {
 	noneWaits, err := v.noneWaits(ctx, q)
 	if err != nil {
 		return at, false, err
@@ -171,6 +185,12 @@ func (v *visible) askSnapshot(ctx context.Context, q querier) (at userstore.LogP
 		v.advance(said)
 	case said == v.quiet && noneWaits && v.known.Before(said):
 		return said, true, nil // a transaction may still begin to wait
+	case said == v.checked.ended && v.known.Before(said):
+		if !noneWaits {
+			v.checkedAt(said)
+		} else if v.checked.visible(said, asked) == said {
+			v.advance(said)
+		}
 	}
 	return v.known, true, nil
 }
