@@ -177,6 +177,10 @@ func TestOtherProxiesAskTheGateway(t *testing.T) {
 					if answer.status != http.StatusUnauthorized && answer.status != http.StatusNotFound && answer.status != http.StatusSeeOther {
 						t.Errorf("%s without a login: %d: %.200s", target, answer.status, answer.body)
 					}
+					// nginx adds the challenge of its question to that of the page.
+					if asked := slices.Compact(answer.header["Www-Authenticate"]); answer.status == http.StatusUnauthorized && len(asked) != 1 {
+						t.Errorf("%s without a login asks for %q", target, asked)
+					}
 				}
 				up.takeNone(t)
 
