@@ -72,7 +72,7 @@ func TestConnectionIsMadeAsTheDSNSays(t *testing.T) {
 		}
 	})
 	t.Run("TLS where there is none", func(t *testing.T) {
-		source := sourceOf(t, startServer(t), "mysql", "global_priv Host")
+		source := sourceOf(t, startServer(t), "mysql", "innodb_table_stats table_name")
 		source.Server.TLS, source.Server.AllowFallbackToPlaintext = &tls.Config{InsecureSkipVerify: true}, true
 		start(t, source)
 	})
