@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-mysql-org/go-mysql/client"
 	gomysql "github.com/go-mysql-org/go-mysql/mysql"
@@ -22,8 +24,36 @@ import (
 // send the command that asks for the binlog.
 type link struct {
 	*client.Conn
-	wire net.Conn // below TLS
+	wire    net.Conn // below TLS
+	answers *bounded // what is read, in TLS or not
+	timeout time.Duration
 }
+
+// bounded is a connection from which a limited number of bytes is read.
+type bounded struct {
+	net.Conn
+	left atomic.Int64
+}
+
+// mostAnswered is more than a server sends before the stream, in bytes. The library reads
+// whatever a server sends, however much that is.
+const mostAnswered = 1 << 20
+
+var errAnswersTooMuch = errors.New("the server has answered with more than any question takes: it isn't MySQL, or is out of order")
+
+// Read implements net.Conn.
+func (b *bounded) Read(into []byte) (int, error) {
+	left := b.left.Load()
+	if left <= 0 {
+		return 0, errAnswersTooMuch
+	}
+	n, err := b.Conn.Read(into[:min(int64(len(into)), left)])
+	b.left.Add(-int64(n))
+	return n, err
+}
+
+// unbound has the stream begin, which doesn't end.
+func (b *bounded) unbound() { b.left.Store(math.MaxInt64) }
 
 // connect opens a connection for the stream, as go-sql-driver would with the same
 // configuration.
@@ -51,7 +81,8 @@ func serverTLS(cfg *mysql.Config) *tls.Config {
 func connectWith(ctx context.Context, source userstore.FollowSource, secure *tls.Config) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, source.Timeout)
 	defer cancel()
-	cfg, made := source.Server, new(link)
+	cfg, made := source.Server, &link{answers: new(bounded), timeout: source.Timeout}
+	made.answers.left.Store(mostAnswered)
 	login := new(guarded)
 	var dialed atomic.Pointer[net.Conn]
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -59,13 +90,13 @@ func connectWith(ctx context.Context, source userstore.FollowSource, secure *tls
 		if err != nil {
 			return nil, err
 		}
-		made.wire = conn
+		made.wire, made.answers.Conn = conn, conn
 		dialed.Store(&conn)
 		if secure == nil && !cfg.AllowCleartextPasswords {
-			login = &guarded{Conn: conn}
+			login = &guarded{Conn: made.answers}
 			return login, nil
 		}
-		return conn, nil
+		return made.answers, nil
 	}
 	// The library's reads have no context.
 	stop := context.AfterFunc(ctx, func() {
@@ -123,6 +154,9 @@ func (g *guarded) Read(b []byte) (int, error) {
 
 // query runs a statement, and returns the rows as text. NULL is empty.
 func (l *link) query(_ context.Context, statement string) ([]map[string]string, error) {
+	// The library's limits are for each read, and the server may send byte by byte.
+	limit := time.AfterFunc(l.timeout, func() { l.wire.Close() })
+	defer limit.Stop()
 	result, err := l.Execute(statement)
 	if err != nil {
 		return nil, plain(err)
@@ -146,6 +180,8 @@ func (l *link) query(_ context.Context, statement string) ([]map[string]string, 
 	return rows, nil
 }
 
+var errNoAnswer = errors.New("the server hasn't answered in time")
+
 // plain removes from an error of the library where in its code it was made.
 func plain(err error) error {
 	var answer *gomysql.MyError
@@ -155,12 +191,16 @@ func plain(err error) error {
 	switch {
 	case errors.Is(err, errCleartext):
 		return errCleartext
+	case errors.Is(err, errAnswersTooMuch):
+		return errAnswersTooMuch
+	case errors.Is(err, net.ErrClosed):
+		return errNoAnswer
 	case errors.Is(err, io.EOF):
 		return errors.New("the server has closed the connection")
 	}
 	var network net.Error
 	if errors.As(err, &network) && network.Timeout() {
-		return errors.New("the server hasn't answered in time")
+		return errNoAnswer
 	}
 	return err
 }

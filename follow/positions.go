@@ -101,6 +101,7 @@ func textOf(rows *sql.Rows) ([]map[string]string, error) {
 		into[i] = &values[i]
 	}
 	var all []map[string]string
+	size := 0
 	for rows.Next() {
 		if err := rows.Scan(into...); err != nil {
 			return nil, err
@@ -108,6 +109,11 @@ func textOf(rows *sql.Rows) ([]map[string]string, error) {
 		row := make(map[string]string, len(columns))
 		for i, name := range columns {
 			row[lower(name)] = values[i].String
+			size += len(values[i].String)
+		}
+		const most = 64 << 20 // much more than all columns of all tables
+		if size += len(columns) * 32; size > most {
+			return nil, errAnswersTooMuch
 		}
 		all = append(all, row)
 	}

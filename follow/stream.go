@@ -160,6 +160,7 @@ func (s *stream) ask(end logEnd) error {
 	command = binary.LittleEndian.AppendUint16(command, 0) // flags
 	command = binary.LittleEndian.AppendUint32(command, s.id)
 	command = append(command, end.file...)
+	s.link.answers.unbound()
 	s.link.ResetSequence()
 	if err := s.link.WritePacket(command); err != nil {
 		return fmt.Errorf("asking for the binlog: %w", plain(err))
