@@ -86,8 +86,8 @@ func TestEachKindOfChangeOfMySQLIsReported(t *testing.T) {
 		{[]string{"all", "users 2"}, []string{"XA START 'c'", update, "XA END 'c'", "XA PREPARE 'c'", "XA COMMIT 'c'"}},
 		{nil, []string{"XA START 'd'", "INSERT INTO other VALUES (9, 'z')", "XA END 'd'", "XA PREPARE 'd'", "XA COMMIT 'd'"}},
 		{[]string{"grants 3", "users 3"}, []string{"DELETE FROM users WHERE id = 3"}},
-		{nil, []string{"CREATE USER kinds IDENTIFIED BY 'x'", "ALTER USER kinds IDENTIFIED BY 'y' RETAIN CURRENT PASSWORD", "GRANT SELECT ON kinds.* TO kinds", "DROP USER kinds"}},
-		{nil, []string{"FLUSH BINARY LOGS", "ANALYZE TABLE users", "CREATE DATABASE kinder", "CREATE TEMPORARY TABLE t (id int)", "DROP TEMPORARY TABLE t", "DROP DATABASE kinder"}},
+		{nil, []string{"DROP USER IF EXISTS kinds", "CREATE USER kinds IDENTIFIED BY 'x'", "ALTER USER kinds IDENTIFIED BY 'y' RETAIN CURRENT PASSWORD", "GRANT SELECT ON kinds.* TO kinds", "DROP USER kinds"}},
+		{nil, []string{"FLUSH BINARY LOGS", "ANALYZE TABLE users", "DROP DATABASE IF EXISTS kinder", "CREATE DATABASE kinder", "CREATE TEMPORARY TABLE t (id int)", "DROP TEMPORARY TABLE t", "DROP DATABASE kinder"}},
 		{[]string{"all"}, []string{"TRUNCATE grants"}},
 	} {
 		f.expectOf(t, server, change.want, change.statements...)
@@ -159,6 +159,7 @@ func TestOtherFormsOfTheLogOfMySQL(t *testing.T) {
 	server := startMySQL(t, "--binlog-row-metadata=FULL", "--binlog-checksum=NONE", "--binlog-transaction-compression=ON", "--lower-case-table-names=1", "--max-allowed-packet=128M")
 	t.Run("compressed", func(t *testing.T) { followCompressed(t, server) })
 	t.Run("XA", func(t *testing.T) { followPrepared(t, server) })
+	t.Run("semi-sync", func(t *testing.T) { followSemiSync(t, server) })
 	t.Run("without GTIDs", func(t *testing.T) { followAnonymous(t, server) })
 }
 
@@ -226,6 +227,71 @@ func prepareOfMySQL(t *testing.T, server databaseServer, name, xid string) {
 			t.Fatalf("%s: %v", statement, err)
 		}
 	}
+}
+
+// followSemiSync has a server wait for a replica that there isn't: its log has a change
+// long before queries see it.
+func followSemiSync(t *testing.T, server databaseServer) {
+	t.Helper()
+	if err := server.Exec("", "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'"); err != nil {
+		t.Skip(err)
+	}
+	name := database(t, server, "semisync", countersTable+"InnoDB", "INSERT INTO counters VALUES (1, 0)")
+	db := open(t, server, name)
+	f := start(t, sourceOf(t, server, name, "counters id n"))
+	awaitCommitted(t, f, f.start)
+	exec(t, server, "", "SET GLOBAL rpl_semi_sync_source_timeout = 3600000", "SET GLOBAL rpl_semi_sync_source_enabled = ON")
+	work := make(chan error, 1)
+	go func() { work <- countUp(db, 1, 1) }()
+	at := f.await(t, "counters 1,1")
+	later := start(t, sourceOf(t, server, name, "counters id n"))
+	for range 50 {
+		for _, of := range []struct {
+			*followed
+			at userstore.LogPosition
+		}{{f, at}, {later, later.start}} {
+			committed, _, err := of.positions.Committed(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen := counter(t, db, 1); seen == 0 && !committed.Before(of.at) {
+				t.Fatalf("while a replica is waited for, Committed says %v, but a query doesn't see the change before %v", committed, of.at)
+			}
+		}
+	}
+	exec(t, server, "", "SET GLOBAL rpl_semi_sync_source_enabled = OFF")
+	if err := <-work; err != nil {
+		t.Fatal(err)
+	}
+	awaitCommitted(t, f, at)
+	awaitCommitted(t, later, later.start)
+}
+
+// TestCommittedOfMySQLWaitsForOwnedTransactions begins while sessions have GTIDs of two servers, as
+// the threads of a replica do. One is committed, and the other one is given up.
+func TestCommittedOfMySQLWaitsForOwnedTransactions(t *testing.T) {
+	t.Parallel()
+	server := needsMySQL(t)
+	name := database(t, server, "owned", countersTable+"InnoDB", "INSERT INTO counters VALUES (1, 0)")
+	var sessions []*sql.Conn
+	for _, id := range []string{"11111111-1111-1111-1111-111111111111:5", "21111111-1111-1111-1111-111111111111:tag_a:5"} {
+		session := writeAs(t, server, name, "gtid_next = '"+id+"'")
+		defer session.Close()
+		write(t, session, "BEGIN")
+		write(t, session, "SELECT * FROM counters")
+		sessions = append(sessions, session)
+	}
+	f := start(t, sourceOf(t, server, name, "counters id n"))
+	for range 20 {
+		if committed, _, err := f.positions.Committed(t.Context()); err != nil || !committed.Before(f.start) {
+			t.Fatalf("while transactions are being committed, Committed says %v, %v", committed, err)
+		}
+	}
+	write(t, sessions[0], "UPDATE counters SET n = 1")
+	write(t, sessions[0], "COMMIT")
+	write(t, sessions[1], "ROLLBACK")
+	write(t, sessions[1], "SET gtid_next = AUTOMATIC")
+	awaitCommitted(t, f, f.await(t, "counters 1,1"))
 }
 
 // followAnonymous has transactions without GTIDs: the server doesn't tell when queries see
@@ -326,7 +392,7 @@ func TestAccountsOfMySQL(t *testing.T) {
 		for _, isSecure := range []bool{false, true} {
 			t.Run(fmt.Sprint(account.grants, " ", isSecure), func(t *testing.T) {
 				user := fmt.Sprintf("account%d%t", i, isSecure)
-				exec(t, server, "", "CREATE USER "+user+" IDENTIFIED WITH caching_sha2_password BY 'pass:@/word'")
+				exec(t, server, "", "DROP USER IF EXISTS "+user, "CREATE USER "+user+" IDENTIFIED WITH caching_sha2_password BY 'pass:@/word'")
 				for grant := range strings.SplitSeq(account.grants, "; ") {
 					if grant != "" {
 						exec(t, server, "", "GRANT "+grant+" TO "+user)

@@ -98,8 +98,8 @@ func startSitesWith(t *testing.T, server databaseServer, lease string) *sites {
 	t.Helper()
 	name := database(t, server, "gateway", djangoUsers,
 		"INSERT INTO auth_user (id, username, password) VALUES (1, 'ann', 'p')",
-		"CREATE USER sesame IDENTIFIED BY 'sesame'", "GRANT SELECT ON gateway.auth_user TO sesame",
-		"CREATE USER sesame_follow IDENTIFIED BY 'follow'", "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO sesame_follow",
+		"CREATE USER IF NOT EXISTS sesame IDENTIFIED BY 'sesame'", "GRANT SELECT ON gateway.auth_user TO sesame",
+		"CREATE USER IF NOT EXISTS sesame_follow IDENTIFIED BY 'follow'", "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO sesame_follow",
 		"GRANT REFERENCES ON gateway.* TO sesame_follow")
 	s := &sites{
 		server: server, db: open(t, server, ""), logFile: filepath.Join(t.TempDir(), "caddy.log"),

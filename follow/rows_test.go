@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-sesame/caddy-sesame/internal/testmariadb"
 	"github.com/caddy-sesame/caddy-sesame/userstore"
 )
 
@@ -140,7 +139,19 @@ var formatsOfTheLog = []string{
 // log. Requests are strict: the first one after a change sees it.
 func TestNextRequestSeesEachKindOfChange(t *testing.T) {
 	t.Parallel()
-	server := needsServer(t)
+	t.Run("MariaDB", func(t *testing.T) {
+		t.Parallel()
+		seesEachKindOfChange(t, needsServer(t), formatsOfTheLog)
+	})
+	t.Run("MySQL", func(t *testing.T) {
+		t.Parallel()
+		seesEachKindOfChange(t, needsMySQL(t), []string{"binlog_format = 'ROW', binlog_transaction_compression = ON", "binlog_row_image = 'MINIMAL'"})
+	})
+}
+
+// seesEachKindOfChange makes the changes in some formats of the log.
+func seesEachKindOfChange(t *testing.T, server databaseServer, formats []string) {
+	t.Helper()
 	revocations, err := userstore.RevocationsTable("sesame_revocations")
 	if err != nil {
 		t.Fatal(err)
@@ -152,7 +163,7 @@ func TestNextRequestSeesEachKindOfChange(t *testing.T) {
 	}, userstore.Needs{
 		Vias: []*userstore.Via{djangoSession, drfToken, knoxToken, ownList}, SecondFactors: true, SessionList: "sesame_sessions",
 	})
-	for _, format := range formatsOfTheLog {
+	for _, format := range formats {
 		writer := writeAs(t, server, name, format)
 		for _, row := range changesOfRows {
 			for _, statement := range row.before {
@@ -208,7 +219,7 @@ func describe(user *userstore.User) string {
 }
 
 // writeAs is a session that writes the log in a format.
-func writeAs(t *testing.T, server *testmariadb.Server, name, format string) *sql.Conn {
+func writeAs(t *testing.T, server databaseServer, name, format string) *sql.Conn {
 	t.Helper()
 	conn, err := open(t, server, name).Conn(context.Background())
 	if err != nil {

@@ -274,8 +274,7 @@ func (s *staleness) replaceServer(t *testing.T, other databaseServer) {
 // makeBusy makes another database, whose procedure changes it some times.
 func makeBusy(t *testing.T, server databaseServer) {
 	t.Helper()
-	exec(t, server, "", "CREATE DATABASE busy")
-	exec(t, server, "busy", "CREATE TABLE t (a int) ENGINE=InnoDB", "CREATE PROCEDURE `change`(times int) WHILE times > 0 DO INSERT INTO t VALUES (times); SET times = times - 1; END WHILE")
+	database(t, server, "busy", "CREATE TABLE t (a int) ENGINE=InnoDB", "CREATE PROCEDURE `change`(times int) WHILE times > 0 DO INSERT INTO t VALUES (times); SET times = times - 1; END WHILE")
 }
 
 // killStreams ends all streams of a server. There may be none.
