@@ -310,10 +310,21 @@ func followAnonymous(t *testing.T, server databaseServer) {
 		}
 	}
 	mustNotTell(f)
-	mustNotTell(start(t, source))
+	if err := f.positions.SameLog(t.Context()); err == nil {
+		t.Error("gtid_mode was changed, and the log is the same")
+	}
+	f = start(t, source)
+	mustNotTell(f)
+	if err := f.positions.SameLog(t.Context()); err != nil {
+		t.Error(err)
+	}
 	report, err := follow.Follower{}.Inspect(t.Context(), source)
 	if said := strings.Join(report.Problems, "\n"); err != nil || !strings.Contains(said, "gtid_mode=ON") {
 		t.Errorf("the problems are %q, %v", said, err)
+	}
+	exec(t, server, "", "SET GLOBAL gtid_mode = ON_PERMISSIVE", "SET GLOBAL gtid_mode = ON")
+	if err := f.positions.SameLog(t.Context()); err == nil {
+		t.Error("transactions have GTIDs now, and the log is the same")
 	}
 }
 

@@ -137,10 +137,29 @@ func (p *positions) Written(ctx context.Context) (userstore.LogPosition, error) 
 // of the removed log without an error, and the new one may have the same end.
 func (p *positions) SameLog(ctx context.Context) error {
 	resets, err := p.askResets(ctx)
-	if err == nil && resets != p.resets {
-		err = errResets
+	switch {
+	case err != nil:
+		return err
+	case resets != p.resets:
+		return errResets
 	}
-	return err
+	return p.sameMode(ctx)
+}
+
+// sameMode returns an error if MySQL's transactions have GTIDs now, and hadn't when the
+// stream began, or the other way round: what is visible is to be asked in another way.
+func (p *positions) sameMode(ctx context.Context) error {
+	if p.server.isMaria {
+		return nil
+	}
+	rows, err := p.query(ctx, "SELECT @@GLOBAL.gtid_mode AS mode")
+	switch {
+	case err != nil:
+		return fmt.Errorf("asking for gtid_mode: %w", err)
+	case len(rows) != 1 || (rows[0]["mode"] == "ON") != p.visible.isTold:
+		return errMode
+	}
+	return nil
 }
 
 // askResets asks how often RESET was executed, in any of its forms.
@@ -168,6 +187,7 @@ type progress struct {
 var (
 	errReset  = errors.New("the end of the binlog is before what was read: the log was reset")
 	errResets = errors.New("RESET was executed: the log may have been reset")
+	errMode   = errors.New("gtid_mode was changed")
 	errStuck  = errors.New("the stream doesn't go on to the end of the binlog: the log was reset, or the server sends only a part of it")
 )
 
