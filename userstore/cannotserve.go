@@ -23,6 +23,8 @@ const (
 	erConnectionKilled   = 1927 // of MariaDB
 	erOfflineMode        = 3032
 	erServerNotAvailable = 3168
+	erGroupMemberOffline = 3796 // with read_after_write, of a server that is no member of its group now
+	erGroupWait          = 3797 // with read_after_write, of a member that doesn't get what the others have
 	erIdleTooLong        = 4031
 
 	tidbSchemaOutdated = 8027
@@ -35,7 +37,7 @@ const (
 )
 
 var outOfService = []uint16{
-	erUnknownCommand, erServerShutdown, erConnectionKilled, erOfflineMode, erServerNotAvailable, erIdleTooLong,
+	erUnknownCommand, erServerShutdown, erConnectionKilled, erOfflineMode, erServerNotAvailable, erGroupMemberOffline, erGroupWait, erIdleTooLong,
 	tidbSchemaOutdated, tidbNoTimestamp, tidbNoAnswerOfPD, tidbNoAnswerOfTiKV, tidbBusyTiKV, tidbNoRegion, tidbFullTiKV,
 }
 

@@ -28,7 +28,7 @@ type groupMember struct{ id, state string }
 // The statements for the state. Servers leave out variables that they don't have.
 const (
 	askVariables = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', 'super_read_only', 'innodb_read_only', 'server_uuid', " +
-		"'wsrep_on', 'wsrep_reject_queries', 'group_replication_group_name')"
+		"'wsrep_on', 'wsrep_reject_queries', 'group_replication_group_name', 'group_replication_single_primary_mode')"
 	askStatus = "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_ready', 'wsrep_cluster_status', 'wsrep_cluster_state_uuid')"
 
 	askMembers = "SELECT MEMBER_ID, MEMBER_STATE FROM performance_schema.replication_group_members"
@@ -89,6 +89,18 @@ func (s *clusterState) isGalera() bool { return s.isOn("wsrep_on") }
 
 // group is the name of the server's group in Group Replication.
 func (s *clusterState) group() string { return s.variables["group_replication_group_name"] }
+
+// lags reports whether the server may have writes later that other nodes accept. In a
+// group with a primary, that accepts them all.
+func (s *clusterState) lags() bool {
+	return s.isGalera() || s.group() != "" && !s.isOn("group_replication_single_primary_mode")
+}
+
+// isSecondary reports whether the server is a member of a group that accepts writes as
+// soon as it is the primary.
+func (s *clusterState) isSecondary() bool {
+	return s.group() != "" && s.isOn("group_replication_single_primary_mode") && s.isOn("super_read_only") && s.groupAccepts() == nil
+}
 
 // errNotJoined says that a server isn't in its cluster now, so that its identity isn't
 // known.

@@ -8,8 +8,7 @@ import (
 )
 
 // TestClusterState decides by what servers say of themselves whether they may be used
-// together, and now. The values of Galera are those of a real one; those of Group
-// Replication are from MySQL's manual.
+// together, and now. The values are those of real ones.
 func TestClusterState(t *testing.T) {
 	t.Parallel()
 	galera := map[string]string{

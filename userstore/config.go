@@ -73,8 +73,9 @@ type Config struct {
 	Follow *FollowConfig `json:"follow,omitempty"`
 
 	// Whether lookups see what other gateways and applications have written over other
-	// nodes of a Galera cluster (`wsrep_sync_wait`). Otherwise a former password is
-	// accepted for as long as the node is behind. Default: false.
+	// nodes of a Galera cluster (`wsrep_sync_wait`) or of Group Replication
+	// (`group_replication_consistency`). Otherwise a former password is accepted for
+	// as long as the node is behind. Default: false.
 	ReadAfterWrite bool `json:"read_after_write,omitempty"`
 
 	// The DSNs of replicas of that server, which answer lookups for tokens and

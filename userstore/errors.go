@@ -43,6 +43,10 @@ const (
 	erViewInvalid            = 1356
 	erTruncatedValue         = 1292
 	erAccessDeniedNoPassword = 1698
+	erMustChangePassword     = 1820
+	erPasswordExpired        = 1862
+	erAccountLocked          = 3118
+	erAccountLockedMariaDB   = 4151
 	erTooManyStatements      = 1461
 	erReadOnlyTransaction    = 1792
 	erReadOnlyMode           = 1836
@@ -55,8 +59,12 @@ func advice(number uint16) (text string, setup bool) {
 	switch number {
 	case erAccessDenied, erAccessDeniedNoPassword, erHostNotPrivileged:
 		return "MySQL refuses the dsn's user: check user and password, from which hosts that user may connect, and whether the account asks for TLS (tls=true in the dsn)", true
+	case erMustChangePassword, erPasswordExpired:
+		return "the password of the dsn's user has expired: give the account a new one (ALTER USER … IDENTIFIED BY), and best one that doesn't expire (PASSWORD EXPIRE NEVER)", true
+	case erAccountLocked, erAccountLockedMariaDB:
+		return "the account of the dsn's user is locked: unlock it (ALTER USER … ACCOUNT UNLOCK)", true
 	case erDatabaseAccessDenied:
-		return "the dsn's user may not use the database, if it exists: grant it, or correct its name in the dsn", true
+		return "the dsn's user may not use the database, if it exists: grant it, make the role that has it a default one (SET DEFAULT ROLE), or correct its name in the dsn", true
 	case erUnknownDatabase:
 		return "the database doesn't exist: correct its name in the dsn or in the table option", true
 	case erNoSuchTable:

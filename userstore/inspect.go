@@ -76,10 +76,12 @@ func (i *Inspector) Server(ctx context.Context) (Server, error) {
 
 // Node is what a server says of its cluster.
 type Node struct {
-	Address  string
-	IsGalera bool
-	Err      error // why it can't be used with the other servers, or not now
-	IsMisfit bool  // Err says that the configuration must change
+	Address     string
+	IsNode      bool  // of a Galera cluster or a group of Group Replication
+	Lags        bool  // other nodes accept writes that this one may have later
+	Err         error // why it can't be used with the other servers, or not now
+	IsMisfit    bool  // Err says that the configuration must change
+	IsSecondary bool  // it is a secondary member of a group, which can be used once it is the primary; Err is nil then
 }
 
 // Nodes asks each server of the DSNs.
@@ -89,8 +91,14 @@ func (i *Inspector) Nodes(ctx context.Context) []Node {
 	for _, c := range servers.all {
 		limited, cancel := context.WithTimeout(ctx, i.s.timeout)
 		n := Node{Address: c.config().Addr}
-		n.IsGalera, n.Err = servers.inspect(limited, c)
+		state, err := servers.inspect(limited, c)
+		if n.Err = err; state != nil {
+			n.IsNode, n.Lags = state.isGalera() || state.group() != "", state.lags()
+		}
 		n.IsMisfit = errors.As(n.Err, &misfit{})
+		if n.IsSecondary = n.Err != nil && !n.IsMisfit && state != nil && state.isSecondary(); n.IsSecondary {
+			n.Err = nil
+		}
 		cancel()
 		nodes = append(nodes, n)
 	}

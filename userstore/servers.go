@@ -134,21 +134,18 @@ func (s *servers) accept(state *clusterState) error {
 	return state.accepts()
 }
 
-// inspect reports whether a server is a Galera node, and why it can't be used.
-func (s *servers) inspect(ctx context.Context, c *connector) (isGalera bool, err error) {
+// inspect asks a server for its state, and returns why it can't be used.
+func (s *servers) inspect(ctx context.Context, c *connector) (*clusterState, error) {
 	conn, err := c.Connect(ctx)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer conn.Close() //nolint:errcheck // the server has answered
 	state, err := readState(ctx, conn.(driver.QueryerContext))
-	if err != nil {
-		return false, err
+	if err != nil || !s.areSeveral() {
+		return state, err
 	}
-	if !s.areSeveral() {
-		return state.isGalera(), nil
-	}
-	return state.isGalera(), s.accept(state)
+	return state, s.accept(state)
 }
 
 // turn has connections lead to another server, unless they do already.

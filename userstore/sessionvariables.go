@@ -25,8 +25,12 @@ type variable struct {
 	may   bool // servers may lack it
 }
 
-// syncWait is Galera's variable for reads that wait.
-const syncWait = "wsrep_sync_wait"
+// syncWait is Galera's variable for reads that wait, and syncGroup that of Group
+// Replication, whose servers don't have the former.
+const (
+	syncWait  = "wsrep_sync_wait"
+	syncGroup = "group_replication_consistency"
+)
 
 // variables are what connections set: the parameters of the DSN that the driver
 // doesn't know, and then what this package relies on.
@@ -126,6 +130,9 @@ func (t *target) ready(ctx context.Context, conn *connection) error {
 func (t *target) setEach(ctx context.Context, conn *connection) error {
 	for _, s := range t.variables {
 		_, err := conn.ExecContext(ctx, set(s), nil)
+		if s.name == syncWait && numberOf(err) == erUnknownSystemVariable {
+			_, err = conn.ExecContext(ctx, set(variable{name: syncGroup, value: "'BEFORE'"}), nil)
+		}
 		switch {
 		case err == nil:
 		case numberOf(err) != 0 && s.may:
@@ -133,7 +140,7 @@ func (t *target) setEach(ctx context.Context, conn *connection) error {
 		case numberOf(err) != 0 && s.named:
 			return rejectedParameter(s.name, numberOf(err))
 		case numberOf(err) != 0 && s.name == syncWait:
-			return setting.Of("read_after_write", misfitf("read_after_write is for Galera, and the server has no %s: remove the option (%w)", syncWait, err))
+			return setting.Of("read_after_write", misfitf("read_after_write is for Galera and Group Replication, and the server has neither %s nor %s: remove the option (%w)", syncWait, syncGroup, err))
 		default:
 			return err
 		}

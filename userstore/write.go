@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -141,9 +142,21 @@ var undone = []uint16{
 	tidbNoRetryOfReads, tidbStaleWrite, tidbFailedCommit, tidbSchemaChanged, tidbUnresolvedLocks, tidbWriteConflict,
 }
 
+// erErrorDuringCommit is of a commit that a storage engine or plugin ends, with the number
+// of its own error in the text: Group Replication has that of a deadlock where two members
+// wrote one row at once. Other numbers are of disks.
+const (
+	erErrorDuringCommit = 1180
+	deadlockAtCommit    = " 149 - '" // in each language
+)
+
 // isUndone reports whether the server has undone a statement, or its transaction,
 // because other statements were in its way: repeating it may succeed.
-func isUndone(err error) bool { return slices.Contains(undone, numberOf(err)) }
+func isUndone(err error) bool {
+	answer, ok := errors.AsType[*mysql.MySQLError](err)
+	return ok && (slices.Contains(undone, answer.Number) ||
+		answer.Number == erErrorDuringCommit && strings.Contains(answer.Message, deadlockAtCommit))
+}
 
 // errorsWithoutValues are errors whose text has names of tables, columns and
 // accounts, but no values of a statement.
@@ -151,7 +164,7 @@ var errorsWithoutValues = []uint16{
 	erConnectionCount, erDatabaseAccessDenied, erUnknownColumn, erTableAccessDenied, erColumnAccessDenied, erNoSuchTable,
 	erLockWaitTimeout, erDeadlock, erNonUpdatableView, erOptionPreventsWriting, erNonUpdatableColumn, erViewInvalid,
 	erReadOnlyTransaction, erReadOnlyMode, erServerShutdown, erDiskFull, erRecordFileFull,
-	erUnknownCommand, erConnectionKilled, erOfflineMode, erInnoDBReadOnly, erRunHook, erRolledBackAtCommit,
+	erUnknownCommand, erConnectionKilled, erOfflineMode, erInnoDBReadOnly, erRunHook, erRolledBackAtCommit, erErrorDuringCommit,
 	tidbNoAnswerOfPD, tidbNoAnswerOfTiKV, tidbBusyTiKV, tidbNoRegion, tidbFullTiKV,
 }
 

@@ -39,31 +39,33 @@ func (c *checker) checkServer(ctx context.Context) (userstore.Server, bool) {
 }
 
 // checkNodes looks at the servers of several DSNs, and for the delay between the nodes
-// of a Galera cluster.
+// of a cluster.
 func (c *checker) checkNodes(ctx context.Context) {
 	const check = "servers"
 	nodes := c.inspector.Nodes(ctx)
-	isGalera := false
+	isCluster, lags := false, false
 	for _, n := range nodes {
-		isGalera = isGalera || n.IsGalera
+		isCluster, lags = isCluster || n.IsNode, lags || n.Lags
 		switch {
 		case len(nodes) == 1: // connection has told
 		case n.IsMisfit:
 			c.fail(check, n.Address+": "+n.Err.Error(), "docs/mysql.md says which servers can be used together")
 		case n.Err != nil:
 			c.warn(check, n.Address+" can't be used now: "+n.Err.Error(), "")
+		case n.IsSecondary:
+			c.ok(check, "%s is a secondary member of its group, and is used as soon as it is the primary", n.Address)
 		default:
 			c.ok(check, "%s accepts writes", n.Address)
 		}
 	}
 	switch waits := c.Issues.Store.ReadAfterWrite; {
-	case isGalera && !waits:
-		c.warn("read_after_write", "lookups may not see what was written over another node of the Galera cluster a moment ago, such as a new password",
+	case lags && !waits:
+		c.warn("read_after_write", "lookups may not see what was written over another node of the cluster a moment ago, such as a new password",
 			"write read_after_write on in userstore")
-	case isGalera:
+	case isCluster && waits:
 		c.ok("read_after_write", "lookups see what was written over other nodes")
 	case waits:
-		c.warn("read_after_write", "it has no effect, since the server is no Galera node", "remove it")
+		c.warn("read_after_write", "it has no effect, since the server is no node of Galera or Group Replication", "remove it")
 	}
 }
 
