@@ -2,7 +2,6 @@ package userstore_test
 
 import (
 	"errors"
-	"fmt"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -17,38 +16,23 @@ func TestUsersAreFoundByAddress(t *testing.T) {
 	const columns = "id int PRIMARY KEY, password text, is_active int, email varchar(80) %s"
 	const rows = `INSERT INTO auth_user VALUES (1, 'p', 1, 'alice@example.com'), (2, '!', 1, 'Alice@Example.com'), (3, 'p', 0, 'mike@example.com'),
 		(4, 'p', 1, NULL), (5, 'p', 1, ''), (6, 'p', 1, 'o''neil@example.com'), (7, 'p', 1, 'trailing@example.com ')`
-	tests := []struct {
-		name, collation string
-		addresses       []string
-		want            string
-	}{
-		{"in any case", "COLLATE utf8mb4_general_ci", []string{"ALICE@example.COM"}, "ALICE@example.COM=1+2"},
-		{"where the collation distinguishes case", "COLLATE utf8mb4_bin", []string{"ALICE@example.COM"}, "ALICE@example.COM=1"},
-		{"several at once", "COLLATE utf8mb4_unicode_ci", []string{"alice@example.com", "nobody@example.com", "mike@example.com"}, "alice@example.com=1+2 mike@example.com=3"},
-		{"a dotless i", "COLLATE utf8mb4_general_ci", []string{"mıke@example.com"}, ""},
-		{"an accent", "COLLATE utf8mb4_unicode_ci", []string{"àlice@example.com"}, ""},
-		{"a Cyrillic letter", "COLLATE utf8mb4_unicode_ci", []string{"аlice@example.com"}, ""},
-		{"wide letters, which are compatible", "COLLATE utf8mb4_unicode_ci", []string{"ａｌｉｃｅ@example.com"}, "ａｌｉｃｅ@example.com=1+2"},
-		{"a space, which the collation ignores", "COLLATE utf8mb4_general_ci", []string{"alice@example.com ", "trailing@example.com"}, ""},
-		{"a pattern", "COLLATE utf8mb4_general_ci", []string{"%@example.com", "_lice@example.com"}, ""},
-		{"a quote", "", []string{"o'neil@example.com", "' OR 1=1 -- "}, "o'neil@example.com=6"},
-		{"characters that the column can't have", "CHARACTER SET latin1", []string{"alice@example.com", "\U0001F600@example.com"}, "alice@example.com=1+2"},
-		{"nothing, and what is no text", "", []string{"", "\xff@example.com"}, ""},
+	tests := []foundCase{
+		{"in any case", "COLLATE utf8mb4_general_ci", userstore.Email, []string{"ALICE@example.COM"}, "ALICE@example.COM=1+2"},
+		{"where the collation distinguishes case", "COLLATE utf8mb4_bin", userstore.Email, []string{"ALICE@example.COM"}, "ALICE@example.COM=1"},
+		{"several at once", "COLLATE utf8mb4_unicode_ci", userstore.Email, []string{"alice@example.com", "nobody@example.com", "mike@example.com"}, "alice@example.com=1+2 mike@example.com=3"},
+		{"a dotless i", "COLLATE utf8mb4_general_ci", userstore.Email, []string{"mıke@example.com"}, ""},
+		{"an accent", "COLLATE utf8mb4_unicode_ci", userstore.Email, []string{"àlice@example.com"}, ""},
+		{"a Cyrillic letter", "COLLATE utf8mb4_unicode_ci", userstore.Email, []string{"аlice@example.com"}, ""},
+		{"wide letters, which are compatible", "COLLATE utf8mb4_unicode_ci", userstore.Email, []string{"ａｌｉｃｅ@example.com"}, "ａｌｉｃｅ@example.com=1+2"},
+		{"a space, which the collation ignores", "COLLATE utf8mb4_general_ci", userstore.Email, []string{"alice@example.com ", "trailing@example.com"}, ""},
+		{"a pattern", "COLLATE utf8mb4_general_ci", userstore.Email, []string{"%@example.com", "_lice@example.com"}, ""},
+		{"a quote", "", userstore.Email, []string{"o'neil@example.com", "' OR 1=1 -- "}, "o'neil@example.com=6"},
+		{"characters that the column can't have", "CHARACTER SET latin1", userstore.Email, []string{"alice@example.com", "\U0001F600@example.com"}, "alice@example.com=1+2"},
+		{"nothing, and what is no text", "", userstore.Email, []string{"", "\xff@example.com"}, ""},
 	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			db := newDatabase(t, "CREATE TABLE auth_user ("+fmt.Sprintf(columns, test.collation)+")", rows)
-			store := openStore(t, userstore.Config{DSN: db.dsn()}, userstore.Needs{Email: true})
-			found, err := store.FindByAddress(t.Context(), test.addresses)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := whose(found); got != test.want {
-				t.Errorf("found %s, want %s", got, test.want)
-			}
-		})
-	}
+	wantFound(t, tests, columns, rows, userstore.Needs{Email: true}, func(store *userstore.MySQL, c foundCase) (map[string][]*userstore.User, error) {
+		return store.FindByAddress(t.Context(), c.values)
+	})
 }
 
 // TestAddressOfManyUsers: some are returned, and those of other addresses are found

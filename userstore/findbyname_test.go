@@ -26,17 +26,39 @@ func whose(found map[string][]*userstore.User) string {
 	return strings.Join(all, " ")
 }
 
+// foundCase is a search for users by values of a column.
+type foundCase struct {
+	name, collation string // of the column
+	by              userstore.Field
+	values          []string
+	want            string // as whose has it
+}
+
+// wantFound searches a table of these columns, into which %s puts the collation, and
+// rows.
+func wantFound(t *testing.T, tests []foundCase, columns, rows string, needs userstore.Needs, find func(*userstore.MySQL, foundCase) (map[string][]*userstore.User, error)) {
+	t.Helper()
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			db := newDatabase(t, "CREATE TABLE auth_user ("+fmt.Sprintf(columns, test.collation)+")", rows)
+			found, err := find(openStore(t, userstore.Config{DSN: db.dsn()}, needs), test)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := whose(found); got != test.want {
+				t.Errorf("found %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
 func TestManyUsersAreFoundTogether(t *testing.T) {
 	t.Parallel()
 	const columns = "id int PRIMARY KEY, password text, is_active int, username varchar(50) %s, email varchar(50) %[1]s"
 	const rows = `INSERT INTO auth_user VALUES (1, 'p', 1, 'alice', 'alice@x'), (2, 'p', 1, 'Bob', 'Shared@x'), (3, 'p', 0, 'mike', 'shared@x'),
 		(4, 'p', 1, 'MIKE ', NULL), (5, 'p', 1, '', ''), (6, 'p', 1, 'tw', 'two@x'), (7, 'p', 1, 'o', 'two@x')`
-	tests := []struct {
-		name, collation string
-		by              userstore.Field
-		values          []string
-		want            string
-	}{
+	tests := []foundCase{
 		{"names", "COLLATE utf8mb4_general_ci", userstore.Username, []string{"alice", "nobody", "alice"}, "alice=1"},
 		{"another case", "COLLATE utf8mb4_general_ci", userstore.Username, []string{"ALICE", "bob"}, "ALICE=1 bob=2"},
 		{"another case, where it counts", "COLLATE utf8mb4_bin", userstore.Username, []string{"ALICE", "Bob"}, "Bob=2"},
@@ -52,20 +74,9 @@ func TestManyUsersAreFoundTogether(t *testing.T) {
 		{"nobody", "", userstore.Email, nil, ""},
 		{"quotes", "", userstore.Username, []string{"' OR 1=1 --", "alice"}, "alice=1"},
 	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			db := newDatabase(t, "CREATE TABLE auth_user ("+fmt.Sprintf(columns, test.collation)+")", rows)
-			store := openStore(t, userstore.Config{DSN: db.dsn()}, userstore.Needs{})
-			found, err := store.FindMany(t.Context(), test.by, test.values)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := whose(found); got != test.want {
-				t.Errorf("found %s, want %s", got, test.want)
-			}
-		})
-	}
+	wantFound(t, tests, columns, rows, userstore.Needs{}, func(store *userstore.MySQL, c foundCase) (map[string][]*userstore.User, error) {
+		return store.FindMany(t.Context(), c.by, c.values)
+	})
 }
 
 // TestFindManyOfMany: a query finds more users than it may return, and one value

@@ -3,6 +3,7 @@ package userstore_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -131,7 +132,7 @@ func TestServesByAReplica(t *testing.T) {
 	s := openStore(t, userstore.Config{DSN: primaryDSN, Replicas: []string{replicaDSN}}, userstore.Needs{})
 	awaitServes(t, s, true)
 	primary.Reset()
-	awaitSilent(t, s)
+	awaitSilent(t, s, 1, func() { _ = s.Serves(t.Context()) })
 	awaitServes(t, s, true)
 	replica.Reset()
 	awaitServes(t, s, false)
@@ -139,13 +140,20 @@ func TestServesByAReplica(t *testing.T) {
 	awaitServes(t, s, true)
 }
 
-// awaitSilent waits until a store knows that its primary doesn't answer.
-func awaitSilent(t *testing.T, s *userstore.MySQL) {
+// awaitSilent waits until a store knows of as many servers that they don't answer. Each
+// try finds out more.
+func awaitSilent(t *testing.T, s *userstore.MySQL, want int, try func()) {
 	t.Helper()
 	eventually(t, func() error {
-		_ = s.Serves(t.Context()) // which finds out
-		if s.Servers()[0].Silent.IsZero() {
-			return errors.New("the breaker is closed")
+		try()
+		silent := 0
+		for _, server := range s.Servers() {
+			if !server.Silent.IsZero() {
+				silent++
+			}
+		}
+		if silent != want {
+			return fmt.Errorf("%d servers are silent, want %d", silent, want)
 		}
 		return nil
 	})

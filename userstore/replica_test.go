@@ -213,24 +213,7 @@ func testReplicaFails(t *testing.T, r *replicated) {
 	cfg.Replicas = append(cfg.Replicas, "root@tcp("+r.proxies[1].Addr()+")/django?loc=UTC") // a second one, there too
 	s, _ := openLogged(t, cfg, userstore.Needs{LastLogin: true})
 	const p1 = "pbkdf2_sha256$1$a$b"
-	silent := func() (n int) {
-		for _, server := range s.Servers() {
-			if !server.Silent.IsZero() {
-				n++
-			}
-		}
-		return n
-	}
-	awaitSilent := func(want int) {
-		t.Helper()
-		eventually(t, func() error {
-			_, _, _ = s.LookupAny(t.Context(), token.IntKey(1))
-			if silent() != want {
-				return errors.New("not as many servers are silent as should be")
-			}
-			return nil
-		})
-	}
+	lookUp := func() { _, _, _ = s.LookupAny(t.Context(), token.IntKey(1)) }
 	wantAny(t, s, 1, p1, false)
 	for name, fault := range map[string]func(*faultproxy.Proxy){
 		"frozen": (*faultproxy.Proxy).Freeze,
@@ -240,9 +223,9 @@ func testReplicaFails(t *testing.T, r *replicated) {
 		for range 20 {
 			wantAny(t, s, 1, p1, true)
 		}
-		awaitSilent(2)
+		awaitSilent(t, s, 2, lookUp)
 		r.proxies[1].Pass()
-		awaitSilent(0)
+		awaitSilent(t, s, 0, lookUp)
 		wantAny(t, s, 1, p1, false)
 
 		fault(r.proxies[0])
