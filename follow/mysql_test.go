@@ -267,14 +267,20 @@ func followSemiSync(t *testing.T, server databaseServer) {
 	awaitCommitted(t, later, later.start)
 }
 
-// TestCommittedOfMySQLWaitsForOwnedTransactions begins while sessions have GTIDs of two servers, as
-// the threads of a replica do. One is committed, and the other one is given up.
+// TestCommittedOfMySQLWaitsForOwnedTransactions begins while sessions have GTIDs of two
+// servers, as the threads of a replica do. One is committed, and the other one is given up.
 func TestCommittedOfMySQLWaitsForOwnedTransactions(t *testing.T) {
 	t.Parallel()
 	server := needsMySQL(t)
 	name := database(t, server, "owned", countersTable+"InnoDB", "INSERT INTO counters VALUES (1, 0)")
+	db := open(t, server, name)
 	var sessions []*sql.Conn
-	for _, id := range []string{"11111111-1111-1111-1111-111111111111:5", "21111111-1111-1111-1111-111111111111:tag_a:5"} {
+	for _, number := range []string{":5", ":tag_a:5"} {
+		var id string
+		if err := db.QueryRow("SELECT UUID()").Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		id += number
 		session := writeAs(t, server, name, "gtid_next = '"+id+"'")
 		defer session.Close()
 		write(t, session, "BEGIN")
