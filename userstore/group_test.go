@@ -38,6 +38,7 @@ func TestGroupReplication(t *testing.T) {
 	}
 	t.Run("all members accept writes", func(t *testing.T) { testEngine(t, of) })
 	t.Run("reads after writes over another member", func(t *testing.T) { testReadsAfterWrites(t, of) })
+	t.Run("the gateway's account", func(t *testing.T) { testGroupAccount(t, g) })
 	if err := g.SinglePrimary(); err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +75,40 @@ func testPrimaryGone(t *testing.T, g *testmysql.Group, of engine) {
 	t.Logf("uses were back after %s", time.Since(began))
 	if err := stores[1].Consume(t.Context(), u, time.Now()); !errors.Is(err, userstore.ErrConsumed) {
 		t.Errorf("the token is used twice: %v", err)
+	}
+}
+
+// testGroupAccount uses an account with the privileges of docs/mysql.md alone.
+func testGroupAccount(t *testing.T, g *testmysql.Group) {
+	err := g.Members[0].Exec("", "CREATE DATABASE django")
+	if err == nil {
+		err = g.Members[0].Exec("django", authUser, threeUsers, "CREATE USER gateway IDENTIFIED BY 's3cret'",
+			"GRANT SELECT (id, username, email, password, is_active, last_login), UPDATE (last_login) ON auth_user TO gateway")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := userstore.Config{ReadAfterWrite: true}
+	for _, member := range g.Members {
+		eventually(t, openDSN(t, member.UserDSN("gateway", "s3cret", "django")).Ping) // it may have the account later
+		cfg.MoreDSNs = append(cfg.MoreDSNs, member.UserDSN("gateway", "s3cret", "django"))
+	}
+	cfg.DSN, cfg.MoreDSNs = cfg.MoreDSNs[0], cfg.MoreDSNs[1:]
+	_, err = userstore.Open(t.Context(), patient(cfg), userstore.Needs{LastLogin: true}, nil)
+	wantError(t, err, "performance_schema.replication_group_members")
+	if err := g.Members[0].Exec("", "GRANT SELECT ON performance_schema.replication_group_members TO gateway"); err != nil {
+		t.Fatal(err)
+	}
+	for _, member := range g.Members {
+		db := openDSN(t, member.UserDSN("gateway", "s3cret", "django"))
+		eventually(t, func() error { // it may have the privilege later
+			return db.QueryRow("SELECT COUNT(*) FROM performance_schema.replication_group_members").Scan(new(int))
+		})
+	}
+	s := openStore(t, cfg, userstore.Needs{LastLogin: true})
+	u := lookup(t, s, token.IntKey(1))
+	if err := s.Consume(t.Context(), u, time.Now()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -73,6 +73,21 @@ func Install(dir string, arguments ...string) (*Server, error) {
 	return &Server{s}, nil
 }
 
+// PrimaryOptions are the options of a server that others replicate.
+var PrimaryOptions = []string{"--server-id=1", "--log-bin=binlog", "--gtid-mode=ON", "--enforce-gtid-consistency=ON"}
+
+// ReplicaOptions are the options of a server that replicates one with PrimaryOptions, and
+// accepts no other writes.
+var ReplicaOptions = []string{"--server-id=2", "--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--super-read-only=ON"}
+
+// Replicate makes the server a replica of primary, from the primary's start on.
+func (s *Server) Replicate(primary *Server) error {
+	return s.Exec("",
+		fmt.Sprintf("CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = %d, SOURCE_USER = 'root', "+
+			"SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = 1", primary.Port()),
+		"START REPLICA")
+}
+
 // installOptions are those that make a data directory.
 func installOptions(s *testserver.Server, accounts string) []string {
 	return slices.Concat([]string{
@@ -108,7 +123,7 @@ func runOptions(s *testserver.Server) []string {
 		"--skip-name-resolve",
 		"--max-connections=500",
 		"--innodb-buffer-pool-size=16M",
-		"--innodb-flush-log-at-trx-commit=0",
+		"--innodb-flush-log-at-trx-commit=2",
 		"--innodb-fast-shutdown=2",
 		"--key-buffer-size=1M",
 		"--performance-schema=0",
