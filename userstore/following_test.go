@@ -151,6 +151,7 @@ func TestServersThatCantBeFollowedAreAsked(t *testing.T) {
 	}{
 		{"a log of another server", func(l *scriptedLog) { l.identity.ServerID++ }, "lookups are answered by", userstore.FollowInterrupted},
 		{"no answer up to where changes are visible", func(l *scriptedLog) { l.cantTell = true }, "gtid_mode", userstore.FollowImpossible},
+		{"a log that was reset, and ends where it did", func(l *scriptedLog) { l.isReset = true }, "the log was reset", userstore.FollowInterrupted},
 		{"no log", func(l *scriptedLog) { l.refusal = &userstore.Unfollowable{Err: errors.New("log_bin is off")} }, "log_bin is off", userstore.FollowImpossible},
 	} {
 		t.Run(test.name, func(t *testing.T) {
