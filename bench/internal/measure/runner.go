@@ -22,6 +22,8 @@ type Runner struct {
 	Application int
 	// Say tells the user who waits what is being done.
 	Say func(format string, args ...any)
+
+	idle idle
 }
 
 // rotated calls do with each gateway in turn. Each round begins with another,

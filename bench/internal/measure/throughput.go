@@ -17,6 +17,9 @@ import (
 // another one some seconds later.
 func (r *Runner) Throughput(ctx context.Context, gateways []*peer.Gateway) ([]results.Throughput, error) {
 	bare, others := withoutBare(gateways)
+	if err := r.countIdle(ctx, gateways); err != nil {
+		return nil, err
+	}
 	var all []results.Throughput
 	for round := range r.Settings.Rounds {
 		for _, connections := range r.Settings.Connections {
@@ -133,6 +136,7 @@ func (r *Runner) throughput(ctx context.Context, g *peer.Gateway, connections in
 		return none, err
 	}
 	counted := after.counters.Since(before.counters)
+	counted.Questions = max(counted.Questions-r.askedByOthers(g, after.at.Sub(before.at)), 0)
 	return results.Throughput{
 		Peer: g.Name, Connections: connections,
 		Requests: answered.Requests, Duration: answered.Duration, P50: answered.P50, P99: answered.P99,
@@ -154,8 +158,9 @@ type usage struct {
 	gateway, database, backend, application time.Duration // CPU time
 
 	memory   peer.Memory
-	counters users.Counters
 	hits     peer.Hits
+	counters users.Counters
+	at       time.Time // when counters was read
 }
 
 func (r *Runner) used(ctx context.Context, g *peer.Gateway) (usage, error) {
@@ -187,5 +192,6 @@ func (r *Runner) used(ctx context.Context, g *peer.Gateway) (usage, error) {
 		return u, err
 	}
 	u.counters, err = r.Database.Counters(ctx)
+	u.at = time.Now()
 	return u, err
 }

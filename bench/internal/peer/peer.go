@@ -216,6 +216,9 @@ func Names() []string {
 	return names
 }
 
+// Follows reports whether a peer follows the database's binlog.
+func (p Peer) Follows() bool { return p.follows }
+
 // Gateway is a running peer.
 type Gateway struct {
 	Peer
