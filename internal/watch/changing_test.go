@@ -98,6 +98,54 @@ func TestResponseEndsAsSoonAsItsUserChanges(t *testing.T) {
 	}
 }
 
+// TestChangeDuringASlowLookupIsNoticedSoonAfterIt has the database take a tenth of a second.
+func TestChangeDuringASlowLookupIsNoticedSoonAfterIt(t *testing.T) {
+	const slow = 100 * time.Millisecond
+	key, other := userstore.ByPrimaryKey(token.IntKey(7)), userstore.ByPrimaryKey(token.IntKey(8))
+	synctest.Test(t, func(t *testing.T) {
+		users := newChangingUsers()
+		w := New(watchInterval, func(ctx context.Context, keys []userstore.Key) (map[userstore.Key]*userstore.User, error) {
+			time.Sleep(slow)
+			return users.lookUpAndKeep(ctx, keys)
+		}, zap.NewNop())
+		defer w.Stop()
+		w.Follow(users)
+		_, r, done := w.Guard(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), key, time.Time{}, anyUser)
+		defer done()
+		_, _, othersDone := w.Guard(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), other, time.Time{}, anyUser)
+		defer othersDone()
+		time.Sleep(time.Hour + time.Second)
+
+		users.change(other, func() {})
+		time.Sleep(slow / 2) // in the look for it
+		users.change(key, func() { users.inert[key] = true })
+		if after, why := endOf(r, time.Hour); why != error(Inactive) || after > slow/2+slow+2*leastPause {
+			t.Errorf("ended after %s: %v, want %v after one more lookup", after, why, Inactive)
+		}
+	})
+}
+
+// TestManyResponsesAreLookedAtATenthOfTheTime bounds what changes without end cost.
+func TestManyResponsesAreLookedAtATenthOfTheTime(t *testing.T) {
+	t.Parallel()
+	const many = 100_000
+	for _, test := range []struct {
+		look      time.Duration
+		responses int
+		want      time.Duration
+	}{
+		{10 * time.Microsecond, 1, leastPause},
+		{100 * time.Millisecond, 1, leastPause},
+		{100 * time.Millisecond, 10, 10 * pausePerResponse},
+		{time.Millisecond, many, 9 * time.Millisecond},
+		{100 * time.Millisecond, many, 900 * time.Millisecond},
+	} {
+		if got := pauseAfter(test.look, test.responses); got != test.want {
+			t.Errorf("after a look of %s at %d responses, the pause is %s, want %s", test.look, test.responses, got, test.want)
+		}
+	}
+}
+
 // TestUnchangedUsersAreNotLookedUp has many changes of others.
 func TestUnchangedUsersAreNotLookedUp(t *testing.T) {
 	key, other := userstore.ByPrimaryKey(token.IntKey(7)), userstore.ByPrimaryKey(token.IntKey(8))

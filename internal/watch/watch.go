@@ -96,8 +96,12 @@ func (w *Watcher) Follow(rows Changing) { w.changing = rows }
 // known.
 const youngest = 50 * time.Millisecond
 
-// leastPause is the shortest time between two looks at all responses.
-const leastPause = 2 * time.Millisecond
+// The pause between two looks at all responses for changes of their users' rows, see
+// pauseAfter.
+const (
+	leastPause       = 2 * time.Millisecond
+	pausePerResponse = time.Millisecond // at most
+)
 
 // Stop ends the lookups. Responses continue while the servers of the former
 // configuration drain; sessions still end when they expire.
@@ -373,17 +377,26 @@ func (w *Watcher) run() {
 }
 
 // checkChanged is check for responses whose user's present row isn't known, or no
-// longer lets them go on. Changes may come faster than all responses can be looked at.
+// longer lets them go on.
 func (w *Watcher) checkChanged() bool {
 	began := time.Now()
+	responses := len(w.open())
 	isLeft := w.checkThose(func(g *guarded) bool { return !g.acceptsKept(w.changing) })
-	pause := time.NewTimer(max(leastPause, 9*time.Since(began)))
+	pause := time.NewTimer(pauseAfter(time.Since(began), responses))
 	defer pause.Stop()
 	select {
 	case <-pause.C:
 	case <-w.ctx.Done():
 	}
 	return isLeft
+}
+
+// pauseAfter is how long to wait after a look at some responses. Changes may come faster
+// than all responses can be looked at, so that the pause is nine times as long as the look.
+// But a look at a few that takes long has waited for the database, and changes that came
+// meanwhile are not to wait nine times as long again.
+func pauseAfter(look time.Duration, responses int) time.Duration {
+	return max(leastPause, min(9*look, time.Duration(responses)*pausePerResponse))
 }
 
 // acceptsKept reports whether the response may go on by the user's present row, or for
