@@ -25,7 +25,7 @@ usage() {
 		                                look for inputs that a fuzz target fails with, 60 s with each, or with those that a
 		                                regular expression names, as in 'internal/mail\.Fuzz'; the inputs are kept as tests
 		  ./xcaddy.sh screenshots       make the pictures in docs, in Chromium
-		  ./xcaddy.sh bench [ARG...]    compare it with its peers, in some 40 minutes; bench -h shows options
+		  ./xcaddy.sh bench [ARG...]    compare it with its peers, in some 50 minutes; bench -h shows options
 		  ./xcaddy.sh soak [DURATION]   have two gateways work under faults, for 10m by default; soak -h shows options
 	EOF
 }
