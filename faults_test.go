@@ -325,6 +325,9 @@ func TestReplicaFailsUnderLoad(t *testing.T) {
 		l := startLoad(t, g)
 		toReplica.Reset()
 		l.await(t, "answers without the replica", &l.ok, 10*loadClients)
+		poll(t, "a line that says that the replica doesn't answer", func() bool { // it is asked once more before
+			return strings.Contains(string(g.log(t)), "MySQL doesn't answer")
+		})
 		toReplica.Pass()
 		l.await(t, "answers with it", &l.ok, 10*loadClients)
 		if n := l.unavailable.Load(); n > 0 {
