@@ -380,7 +380,7 @@ func (w *Watcher) run() {
 // longer lets them go on.
 func (w *Watcher) checkChanged() bool {
 	began := time.Now()
-	responses := len(w.open())
+	responses := w.listed()
 	isLeft := w.checkThose(func(g *guarded) bool { return !g.acceptsKept(w.changing) })
 	pause := time.NewTimer(pauseAfter(time.Since(began), responses))
 	defer pause.Stop()
@@ -409,6 +409,14 @@ func (g *guarded) acceptsKept(rows Changing) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.state.finished || user != nil && user.IsActive && g.why(user) == ""
+}
+
+// listed is how many responses there are to check. Unlike open, it doesn't end the
+// goroutine where there are none: that is decided once for each look.
+func (w *Watcher) listed() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.long)
 }
 
 // open returns the responses to check, or none if the goroutine must end.
